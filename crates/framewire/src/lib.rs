@@ -1,0 +1,25 @@
+//! framewire: live video from any camera to any screen or program, over one TCP port.
+//!
+//! Every program of framewire is the same line, cut at different places: a **source** feeds a **stream** of a **hub**, and
+//! **sinks** take from it. `send` ends in a socket where `view` begins with one; `serve` does both for many.
+//!
+//! ```text
+//!   source  camera, file, screen, pattern, URL, stdin, a hub's stream ──┐ frames
+//!   hub     named streams; each viewer's mailbox; no I/O, no codec      │
+//!   sink    a hub, a window, a file, stdout, a browser  <───────────────┘
+//!   media   FFmpeg and libjpeg-turbo behind small safe types
+//!   net     accept, recognise, deadlines, limits; drives the wires of framewire-proto
+//!   cli     flags, one file a command
+//! ```
+//!
+//! What may import what: cli → {source, sink} → {hub, media, net} → framewire-proto. Sources never name sinks; the hub
+//! names neither.
+
+pub mod clock;
+pub mod hub;
+pub mod media;
+pub mod sink;
+pub mod source;
+pub mod stop;
+
+pub use framewire_proto as proto;

@@ -1,0 +1,3 @@
+//! The `framewire` command.
+
+fn main() {}

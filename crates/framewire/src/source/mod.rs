@@ -1,0 +1,60 @@
+//! Where frames are born.
+//!
+//! A source is opened from a [`Spec`], then asked for one [`Item`] after another by a thread of its own; it blocks until
+//! there is one, its end has come, or its [`Stop`](crate::stop::Stop) is raised. A new kind of source is one file and its
+//! row in [`SOURCES`].
+
+pub mod spec;
+
+use anyhow::Result;
+use framewire_proto::{Config, Frame};
+
+use crate::stop::Stop;
+pub use spec::{Options, Spec};
+
+/// What a source gives.
+#[derive(Debug)]
+pub enum Item {
+    /// How the frames that follow are coded: before the first frame and whenever that changes.
+    Config(Config),
+    /// A frame, numbered by the source from 0 (a frame that it had to drop leaves a gap), with its time of capture.
+    Frame(Frame),
+}
+
+/// An open source.
+pub trait Source: Send {
+    /// The next item; `None` at the end, or soon (within 100 ms) after the stop was raised.
+    ///
+    /// # Errors
+    /// The source is broken for good: what, where and what to try. What is only one bad frame is counted and passed over.
+    fn next(&mut self) -> Result<Option<Item>>;
+
+    /// What was really given, for a person: `/dev/video0: 1280x720 mjpeg at 30 fps`.
+    fn describe(&self) -> String;
+}
+
+/// A kind of source.
+pub struct Kind {
+    /// What the user writes: `camera`, `PATH`, …
+    pub usage: &'static str,
+    /// What it is, in a line.
+    pub summary: &'static str,
+    /// Whether this spec is of this kind; the first row that says so opens it.
+    pub matches: fn(&str) -> bool,
+    /// Opens it.
+    pub open: fn(&Spec, &Stop) -> Result<Box<dyn Source>>,
+}
+
+/// Every kind of source, the most particular first.
+pub const SOURCES: &[Kind] = &[];
+
+/// Opens a source.
+///
+/// # Errors
+/// It is not there, cannot be read or holds no video: what, where and what to try.
+pub fn open(spec: &Spec, stop: &Stop) -> Result<Box<dyn Source>> {
+    match SOURCES.iter().find(|kind| (kind.matches)(&spec.source)) {
+        Some(kind) => (kind.open)(spec, stop),
+        None => anyhow::bail!("{}: no kind of source is called this; `framewire send --help` lists them", spec.source),
+    }
+}

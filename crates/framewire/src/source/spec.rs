@@ -1,0 +1,168 @@
+//! What a user writes for a source: the source, then options, each after a `#`.
+
+use std::str::FromStr;
+
+use anyhow::{Context, Result, bail, ensure};
+
+/// A source and how to open it, as in `/dev/video0#size=1280x720#fps=30`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Spec {
+    /// The source: `camera`, a path, a URL, …
+    pub source: String,
+    /// How to open it.
+    pub options: Options,
+}
+
+/// How to open a source and code its frames. What is `None` is the source's own choice.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Options {
+    /// Width and height in pixels: asked of a camera or screen, scaled to elsewhere.
+    pub size: Option<(u32, u32)>,
+    /// Frames per second: asked of a camera or screen, paced to elsewhere. 0 is as fast as they are taken.
+    pub fps: Option<f64>,
+    /// A camera's pixel format by FFmpeg's name: `mjpeg`, `yuyv422`.
+    pub format: Option<String>,
+    /// Begin again at the end.
+    pub looped: bool,
+    /// What to code frames in.
+    pub codec: Codec,
+    /// JPEG quality, 1 to 100.
+    pub quality: Option<u8>,
+}
+
+/// What frames are coded in on their way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Codec {
+    /// A camera's or file's JPEGs as they are, everything else as JPEG.
+    #[default]
+    Auto,
+    /// JPEG, made here unless the source gives JPEGs and no size or quality is asked for.
+    Jpeg,
+    /// As the source gives it, never coded again.
+    Copy,
+}
+
+impl FromStr for Spec {
+    type Err = anyhow::Error;
+
+    /// Splits at every `#`. A path that itself holds a `#` and exists is taken as it is.
+    fn from_str(text: &str) -> Result<Self> {
+        let mut spec = Self { source: text.into(), options: Options::default() };
+        if text.contains('#') && !std::path::Path::new(text).exists() {
+            let mut parts = text.split('#');
+            spec.source = parts.next().unwrap_or_default().into();
+            for part in parts {
+                spec.options.set(part).with_context(|| format!("in the source '{text}'"))?;
+            }
+        }
+        ensure!(!spec.source.is_empty(), "a source is empty: name a camera, file, URL, `screen`, `pattern` or `-`");
+        Ok(spec)
+    }
+}
+
+impl Options {
+    /// Sets one option from `key=value` or `key`.
+    ///
+    /// # Errors
+    /// The key is not known or its value is no such thing.
+    pub fn set(&mut self, part: &str) -> Result<()> {
+        let (key, value) = part.split_once('=').unwrap_or((part, ""));
+        match key {
+            "size" => self.size = Some(parse_size(value)?),
+            "fps" => self.fps = Some(parse_fps(value)?),
+            "format" => self.format = Some(value.into()),
+            "loop" => self.looped = true,
+            "codec" => self.codec = value.parse()?,
+            "quality" => self.quality = Some(parse_quality(value)?),
+            _ => bail!(
+                "'{key}' is no option of a source: size=WxH, fps=N, format=NAME, loop, codec=NAME, quality=1..100"
+            ),
+        }
+        Ok(())
+    }
+
+    /// These options, and where they are silent those of `other`.
+    #[must_use]
+    pub fn or(self, other: &Self) -> Self {
+        Self {
+            size: self.size.or(other.size),
+            fps: self.fps.or(other.fps),
+            format: self.format.or_else(|| other.format.clone()),
+            looped: self.looped || other.looped,
+            codec: if self.codec == Codec::Auto { other.codec } else { self.codec },
+            quality: self.quality.or(other.quality),
+        }
+    }
+}
+
+impl FromStr for Codec {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "jpeg" => Ok(Self::Jpeg),
+            "copy" => Ok(Self::Copy),
+            _ => bail!("'{text}' is no codec: auto, jpeg or copy"),
+        }
+    }
+}
+
+/// `1280x720` as width and height.
+///
+/// # Errors
+/// It is written otherwise, or a picture of that size is refused.
+pub fn parse_size(text: &str) -> Result<(u32, u32)> {
+    let parts =
+        text.split_once(['x', 'X']).and_then(|(width, height)| Some((width.parse().ok()?, height.parse().ok()?)));
+    let Some((width, height)) = parts else { bail!("'{text}' is no size: write it like 1280x720") };
+    framewire_proto::limits::check_size(width, height).map_err(anyhow::Error::msg)?;
+    Ok((width, height))
+}
+
+/// Frames per second, 0 to 1000.
+///
+/// # Errors
+/// It is no such number.
+pub fn parse_fps(text: &str) -> Result<f64> {
+    let fps = text.parse().ok().filter(|fps| (0.0..=1000.0).contains(fps));
+    fps.with_context(|| format!("'{text}' is no rate: frames per second from 0 (as fast as they are taken) to 1000"))
+}
+
+/// JPEG quality, 1 to 100.
+///
+/// # Errors
+/// It is no such number.
+pub fn parse_quality(text: &str) -> Result<u8> {
+    let quality = text.parse().ok().filter(|quality| (1..=100).contains(quality));
+    quality.with_context(|| format!("'{text}' is no quality: a number from 1 to 100"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_follow_the_source_after_hashes() {
+        let spec: Spec = "/dev/video0#size=1280x720#fps=30#loop#codec=copy".parse().unwrap();
+        assert_eq!(spec.source, "/dev/video0");
+        assert_eq!(spec.options.size, Some((1280, 720)));
+        assert_eq!(spec.options.fps, Some(30.0));
+        assert!(spec.options.looped);
+        assert_eq!(spec.options.codec, Codec::Copy);
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (text, fault) in [
+            ("a#size=12", "'12'"),
+            ("a#fps=-1", "'-1'"),
+            ("a#nonsense", "'nonsense'"),
+            ("", "empty"),
+            ("a#size=9000x1", "9000x1"),
+        ] {
+            let message = format!("{:#}", text.parse::<Spec>().unwrap_err());
+            assert!(message.contains(fault), "{text:?}: {message}");
+        }
+    }
+}

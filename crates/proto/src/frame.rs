@@ -1,0 +1,139 @@
+//! A frame, what it is coded in, and the times it carries from birth to screen.
+
+use bytes::Bytes;
+
+/// Microseconds on some machine's monotonic clock. Zero stands for "not known"; a clock that counts from its
+/// program's start begins at one.
+pub type Micros = u64;
+
+/// What a frame's bytes are coded in. The discriminants are those of the native wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Codec {
+    /// One baseline or progressive JPEG (ITU-T T.81) a frame, full-range BT.601 as JFIF has it.
+    Jpeg = 1,
+    /// One access unit of H.264 in Annex B form (ITU-T H.264), parameter sets in band at every keyframe.
+    H264 = 2,
+    /// Pixels as they are: a full plane of Y, then U and V at half the width and height (rounded up), rows without padding,
+    /// full-range BT.601 like JPEG's.
+    I420 = 3,
+    /// Pixels as they are: rows of blue, green, red, one byte each, without padding, as OpenCV has them.
+    Bgr24 = 4,
+}
+
+impl Codec {
+    /// Every codec, in the order of their numbers.
+    pub const ALL: [Self; 4] = [Self::Jpeg, Self::H264, Self::I420, Self::Bgr24];
+
+    /// The codec with this number on the native wire.
+    pub fn from_number(number: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|codec| *codec as u8 == number)
+    }
+
+    /// The word for it in statistics, JSON and on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Jpeg => "jpeg",
+            Self::H264 => "h264",
+            Self::I420 => "i420",
+            Self::Bgr24 => "bgr24",
+        }
+    }
+
+    /// Whether each frame can be decoded without the one before it, so that any frame may be skipped.
+    pub fn independent(self) -> bool {
+        self != Self::H264
+    }
+
+    /// Bytes of one picture where the codec is plain pixels; `None` where it compresses.
+    pub fn raw_length(self, width: u32, height: u32) -> Option<usize> {
+        let (width, height) = (width as usize, height as usize);
+        match self {
+            Self::I420 => Some(width * height + 2 * width.div_ceil(2) * height.div_ceil(2)),
+            Self::Bgr24 => Some(3 * width * height),
+            Self::Jpeg | Self::H264 => None,
+        }
+    }
+}
+
+/// What a decoder must know before the first frame, sent again whenever it changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// What the frames are coded in.
+    pub codec: Codec,
+    /// Width of the picture in pixels, 1 to 65535.
+    pub width: u16,
+    /// Height of the picture in pixels, 1 to 65535.
+    pub height: u16,
+    /// Frames per second in thousandths; 0 when it is not known or not constant.
+    pub millifps: u32,
+    /// What the codec needs out of band; empty for JPEG and for H.264 with parameter sets in band.
+    pub extra: Bytes,
+}
+
+/// One picture as it travels.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Frame {
+    /// Its number within the stream: rises by one for each frame captured, so a gap is a frame dropped on the way.
+    pub sequence: u64,
+    /// Whether decoding can begin here. True of every frame whose codec is independent.
+    pub keyframe: bool,
+    /// When it passed each station so far.
+    pub times: Times,
+    /// The coded picture.
+    pub data: Bytes,
+}
+
+/// When a frame passed each station on its way, all on one clock; zero where that is not known (yet).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Times {
+    /// The camera, file or screen gave it.
+    pub captured: Micros,
+    /// The encoder was done with it.
+    pub encoded: Micros,
+    /// The publisher began to write it.
+    pub sent: Micros,
+    /// The hub had its last byte.
+    pub received: Micros,
+    /// The hub began to write it to this viewer.
+    pub forwarded: Micros,
+}
+
+impl Times {
+    /// The same moments on another clock, which shows `offset` more than this one.
+    #[must_use]
+    pub fn shifted(self, offset: i64) -> Self {
+        let shift = |time: Micros| match time {
+            0 => 0,
+            known => known.saturating_add_signed(offset).max(1),
+        };
+        Self {
+            captured: shift(self.captured),
+            encoded: shift(self.encoded),
+            sent: shift(self.sent),
+            received: shift(self.received),
+            forwarded: shift(self.forwarded),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shift_moves_what_is_known_and_leaves_what_is_not() {
+        let times = Times { captured: 10, received: 500, ..Times::default() };
+        let shifted = times.shifted(-100);
+        assert_eq!(shifted, Times { captured: 1, received: 400, ..Times::default() });
+        assert_eq!(shifted.sent, 0);
+    }
+
+    #[test]
+    fn codecs_keep_their_numbers() {
+        for codec in Codec::ALL {
+            assert_eq!(Codec::from_number(codec as u8), Some(codec));
+        }
+        assert_eq!(Codec::from_number(0), None);
+    }
+}

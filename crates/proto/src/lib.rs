@@ -1,0 +1,31 @@
+//! framewire's wires: bytes in, frames out, and back.
+//!
+//! This crate is the protocol and nothing else. It opens no socket, reads no clock, starts no thread: whoever drives it
+//! hands in bytes and `now`, and pulls out messages until there are none.
+//!
+//! ```text
+//!   frame   Frame, Codec, Config and the times a frame carries from birth to screen
+//!   name    the name of a stream, checked
+//!   limits  every bound on what a peer may announce
+//!   error   what was wrong, at which byte, on which wire
+//!   wire    the byte formats and the table that recognises them by their first bytes
+//!   clock   two monotonic clocks agree on their offset
+//!   flow    how much may be under way to a receiver
+//!   jpeg    a JPEG's header, and where one JPEG ends in a row of them
+//! ```
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
+
+pub mod clock;
+pub mod error;
+pub mod flow;
+pub mod frame;
+pub mod jpeg;
+pub mod limits;
+pub mod name;
+pub mod wire;
+
+pub use error::WireError;
+pub use frame::{Codec, Config, Frame, Micros, Times};
+pub use limits::Limits;
+pub use name::Name;

@@ -1,0 +1,476 @@
+//! framewire's own wire. PROTOCOL.md describes it for those who write a client in another language; the two are kept equal.
+//!
+//! Both ends begin with [`PREAMBLE`], then send messages: a header of eight bytes (kind, flags, two zero bytes, the body's
+//! length) and the body. Numbers are little-endian. A message of an unknown kind is skipped, and so are bytes behind the
+//! last field of a known one, so both can grow.
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+
+use super::Verdict;
+use crate::{Codec, Config, Frame, Limits, Micros, Name, Times, WireError, error::Kind};
+
+/// The word for this wire.
+pub const NAME: &str = "native";
+/// The version of this wire; one that a peer of the version before could not follow gets another number.
+pub const VERSION: u8 = 1;
+/// What each end sends first. The high first byte keeps it apart from text, the line end from programs that translate
+/// line ends.
+pub const PREAMBLE: [u8; 8] = [0x89, b'F', b'W', b'I', b'R', b'E', VERSION, b'\n'];
+/// Bytes of a message's header.
+pub const HEADER: usize = 8;
+/// Bytes of a frame's fields before its coded picture.
+pub const FRAME_FIELDS: usize = 48;
+
+/// Whether a connection that begins with these bytes speaks this wire, in whatever version.
+pub fn recognise(prefix: &[u8]) -> Verdict {
+    super::begins(prefix, &PREAMBLE[..6])
+}
+
+/// What the two ends tell each other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Message {
+    /// The first message of each end: the program and its version, for logs.
+    Hello {
+        /// For instance `framewire 0.1.0`.
+        software: String,
+    },
+    /// Client to hub: this connection will feed the stream of this name.
+    Publish {
+        /// The stream.
+        name: Name,
+    },
+    /// Client to hub: this connection wants the stream of this name.
+    Subscribe {
+        /// The stream.
+        name: Name,
+        /// Wait for a stream that is not there (yet) instead of refusing.
+        wait: bool,
+        /// Queue frames, within bounds, instead of sending only the newest: what a recorder wants.
+        every: bool,
+    },
+    /// Hub to client: the publish or subscribe is granted.
+    Accepted {
+        /// The stream.
+        name: Name,
+    },
+    /// How the frames that follow are coded.
+    Config(Config),
+    /// A frame.
+    Frame(Frame),
+    /// Receiver of frames to their sender: how far a frame came.
+    Report(Report),
+    /// Asks for a [`Message::Pong`] at once.
+    Ping {
+        /// The asker's clock.
+        sent: Micros,
+    },
+    /// The answer to a ping.
+    Pong {
+        /// The `sent` of the ping.
+        pinged: Micros,
+        /// The answerer's clock when the ping came.
+        received: Micros,
+        /// The answerer's clock when this left.
+        sent: Micros,
+    },
+    /// Hub to publisher: how many watch. While none does there is no need to encode or send.
+    Demand {
+        /// How many viewers the stream has.
+        viewers: u32,
+    },
+    /// Hub to viewer: how the stream is, whenever that changes.
+    State(State),
+    /// What went wrong; the sender closes the connection after it.
+    Error {
+        /// See [`code`].
+        code: u16,
+        /// What, where and what to try, for a person.
+        text: String,
+    },
+    /// The sender has nothing more to say and closes the connection.
+    Bye {
+        /// Why, for a person; may be empty.
+        text: String,
+    },
+}
+
+/// The numbers of [`Message::Error`].
+pub mod code {
+    /// Bytes that do not follow this wire.
+    pub const PROTOCOL: u16 = 1;
+    /// There is no stream of this name.
+    pub const NO_SUCH_STREAM: u16 = 2;
+    /// The name has a live publisher already.
+    pub const NAME_TAKEN: u16 = 3;
+    /// A message that does not fit here, such as a frame before its configuration.
+    pub const UNEXPECTED: u16 = 4;
+    /// A bound of the hub is reached: connections, streams.
+    pub const TOO_MANY: u16 = 5;
+    /// The other end did not answer or make progress in time.
+    pub const TIMEOUT: u16 = 6;
+    /// A frame that is not what its codec says.
+    pub const BAD_FRAME: u16 = 7;
+}
+
+/// How far a frame came at its receiver, on the receiver's clock; zero for what has not happened (yet).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Report {
+    /// The frame.
+    pub sequence: u64,
+    /// Its last byte was received.
+    pub received: Micros,
+    /// It was decoded.
+    pub decoded: Micros,
+    /// It was shown, or handed to whoever wanted it.
+    pub shown: Micros,
+}
+
+/// How a stream is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum State {
+    /// Frames come.
+    Live = 1,
+    /// The publisher is gone, or frames stay away.
+    Stalled = 2,
+    /// The source sleeps because nobody watches.
+    Idle = 3,
+}
+
+impl State {
+    /// The word for it in JSON and on the page.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Stalled => "stalled",
+            Self::Idle => "idle",
+        }
+    }
+}
+
+/// The kinds of messages, by their number on the wire.
+mod kind {
+    pub(super) const HELLO: u8 = 1;
+    pub(super) const PUBLISH: u8 = 2;
+    pub(super) const SUBSCRIBE: u8 = 3;
+    pub(super) const ACCEPTED: u8 = 4;
+    pub(super) const CONFIG: u8 = 5;
+    pub(super) const FRAME: u8 = 6;
+    pub(super) const REPORT: u8 = 7;
+    pub(super) const PING: u8 = 8;
+    pub(super) const PONG: u8 = 9;
+    pub(super) const DEMAND: u8 = 10;
+    pub(super) const STATE: u8 = 11;
+    pub(super) const ERROR: u8 = 12;
+    pub(super) const BYE: u8 = 13;
+}
+
+const KEYFRAME: u8 = 1;
+const WAIT: u8 = 1;
+const EVERY: u8 = 2;
+
+impl Message {
+    /// Appends the message to `out`. A frame's picture is copied; to send one without that see [`frame_head`].
+    pub fn encode(&self, out: &mut impl BufMut) {
+        match self {
+            Self::Hello { software } => text(out, kind::HELLO, software),
+            Self::Publish { name } => text(out, kind::PUBLISH, name.as_str()),
+            Self::Subscribe { name, wait, every } => {
+                let flags = u8::from(*wait) * WAIT | u8::from(*every) * EVERY;
+                header(out, kind::SUBSCRIBE, flags, name.as_str().len());
+                out.put_slice(name.as_str().as_bytes());
+            }
+            Self::Accepted { name } => text(out, kind::ACCEPTED, name.as_str()),
+            Self::Config(config) => {
+                header(out, kind::CONFIG, 0, 12 + config.extra.len());
+                out.put_u8(config.codec as u8);
+                out.put_slice(&[0; 3]);
+                out.put_u16_le(config.width);
+                out.put_u16_le(config.height);
+                out.put_u32_le(config.millifps);
+                out.put_slice(&config.extra);
+            }
+            Self::Frame(frame) => {
+                out.put_slice(&frame_head(frame));
+                out.put_slice(&frame.data);
+            }
+            Self::Report(report) => {
+                numbers(out, kind::REPORT, &[report.sequence, report.received, report.decoded, report.shown]);
+            }
+            Self::Ping { sent } => numbers(out, kind::PING, &[*sent]),
+            Self::Pong { pinged, received, sent } => numbers(out, kind::PONG, &[*pinged, *received, *sent]),
+            Self::Demand { viewers } => {
+                header(out, kind::DEMAND, 0, 4);
+                out.put_u32_le(*viewers);
+            }
+            Self::State(state) => {
+                header(out, kind::STATE, 0, 4);
+                out.put_slice(&[*state as u8, 0, 0, 0]);
+            }
+            Self::Error { code, text } => {
+                header(out, kind::ERROR, 0, 4 + text.len());
+                out.put_u16_le(*code);
+                out.put_u16_le(0);
+                out.put_slice(text.as_bytes());
+            }
+            Self::Bye { text: why } => text(out, kind::BYE, why),
+        }
+    }
+
+    /// The message as bytes of its own.
+    pub fn to_bytes(&self) -> Bytes {
+        let mut out = BytesMut::new();
+        self.encode(&mut out);
+        out.freeze()
+    }
+}
+
+/// What stands before a frame's picture on the wire: the message's header and the frame's fields.
+pub fn frame_head(frame: &Frame) -> [u8; HEADER + FRAME_FIELDS] {
+    let mut head = [0; HEADER + FRAME_FIELDS];
+    let mut out = head.as_mut_slice();
+    header(&mut out, kind::FRAME, u8::from(frame.keyframe) * KEYFRAME, FRAME_FIELDS + frame.data.len());
+    let Times { captured, encoded, sent, received, forwarded } = frame.times;
+    for number in [frame.sequence, captured, encoded, sent, received, forwarded] {
+        out.put_u64_le(number);
+    }
+    head
+}
+
+/// Turns a connection's bytes into messages: fill [`Decoder::space`] (or [`Decoder::push`]), then [`Decoder::pull`]
+/// until there are none.
+#[derive(Debug)]
+pub struct Decoder {
+    limits: Limits,
+    buffer: BytesMut,
+    /// Bytes of the connection that were pulled.
+    offset: u64,
+    /// The preamble was seen.
+    begun: bool,
+    /// Bytes that the next message will likely have: as many as the last frame, and some.
+    expected: usize,
+    /// Bytes of a message of unknown kind that are still to be thrown away.
+    skip: usize,
+}
+
+/// Room to read into when nothing is known of what comes.
+const SMALL: usize = 4 << 10;
+
+impl Decoder {
+    /// A decoder for one direction of a connection, from its first byte.
+    pub fn new(limits: Limits) -> Self {
+        Self { limits, buffer: BytesMut::new(), offset: 0, begun: false, expected: SMALL, skip: 0 }
+    }
+
+    /// Where to append what was read, with room for the rest of the message that has begun, so that a frame's bytes are
+    /// written once and never moved.
+    pub fn space(&mut self) -> &mut BytesMut {
+        let wanted = self.announced().unwrap_or(self.expected).max(SMALL);
+        self.buffer.reserve(wanted.saturating_sub(self.buffer.len()).max(1));
+        &mut self.buffer
+    }
+
+    /// Appends bytes that were read elsewhere.
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.space();
+        self.buffer.extend_from_slice(bytes);
+    }
+
+    /// The next message, or `None` when more bytes are needed for it.
+    ///
+    /// # Errors
+    /// The bytes do not follow the wire or a limit is broken. Nothing can be pulled after that: close the connection.
+    pub fn pull(&mut self) -> Result<Option<Message>, WireError> {
+        if !self.begun && !self.pull_preamble()? {
+            return Ok(None);
+        }
+        loop {
+            let gone = self.skip.min(self.buffer.len());
+            self.advance(gone);
+            self.skip -= gone;
+            if self.skip > 0 || self.buffer.len() < HEADER {
+                return Ok(None);
+            }
+            let (kind, flags, length) = self.head();
+            let Some(limit) = self.limit(kind) else {
+                self.check("a message of unknown kind", length, self.limits.unknown)?;
+                self.skip = HEADER + length;
+                continue;
+            };
+            self.check(limit.0, length, limit.1)?;
+            if self.buffer.len() < HEADER + length {
+                return Ok(None);
+            }
+            let message = self.buffer.split_to(HEADER + length).freeze().slice(HEADER..);
+            if kind == kind::FRAME {
+                self.expected = (HEADER + length).saturating_add(length / 4).saturating_add(SMALL);
+            }
+            let message = parse(kind, flags, message).map_err(|kind| self.error(kind))?;
+            self.offset += (HEADER + length) as u64;
+            return Ok(Some(message));
+        }
+    }
+
+    fn pull_preamble(&mut self) -> Result<bool, WireError> {
+        match recognise(&self.buffer) {
+            Verdict::No => return Err(self.error(Kind::NotThisWire)),
+            Verdict::Yes if self.buffer.len() >= PREAMBLE.len() => {}
+            _ => return Ok(false),
+        }
+        let theirs = self.buffer[6];
+        if theirs != VERSION {
+            return Err(self.error(Kind::Version { theirs, ours: VERSION }));
+        }
+        if self.buffer[7] != PREAMBLE[7] {
+            return Err(self.error(Kind::NotThisWire));
+        }
+        self.advance(PREAMBLE.len());
+        self.begun = true;
+        Ok(true)
+    }
+
+    /// The bytes of the message whose header has come, when its length is within bounds.
+    fn announced(&self) -> Option<usize> {
+        if !self.begun || self.skip > 0 || self.buffer.len() < HEADER {
+            return None;
+        }
+        let (kind, _, length) = self.head();
+        let (_, limit) = self.limit(kind)?;
+        (length <= limit).then_some(HEADER + length)
+    }
+
+    fn head(&self) -> (u8, u8, usize) {
+        let length = u32::from_le_bytes([self.buffer[4], self.buffer[5], self.buffer[6], self.buffer[7]]);
+        (self.buffer[0], self.buffer[1], length as usize)
+    }
+
+    /// What a kind is called and how long its body may be.
+    fn limit(&self, kind: u8) -> Option<(&'static str, usize)> {
+        let Limits { frame, text, extra, .. } = self.limits;
+        Some(match kind {
+            kind::FRAME => ("a frame", FRAME_FIELDS + frame),
+            kind::CONFIG => ("a configuration", 12 + extra),
+            kind::HELLO | kind::BYE => ("a text", text),
+            kind::ERROR => ("an error", 4 + text),
+            kind::PUBLISH | kind::SUBSCRIBE | kind::ACCEPTED => ("a stream's name", text),
+            kind::REPORT | kind::PING | kind::PONG | kind::DEMAND | kind::STATE => ("a control message", text),
+            _ => return None,
+        })
+    }
+
+    fn check(&self, what: &'static str, length: usize, limit: usize) -> Result<(), WireError> {
+        if length <= limit {
+            return Ok(());
+        }
+        Err(self.error(Kind::TooLong { what, length: length as u64, limit: limit as u64 }))
+    }
+
+    fn advance(&mut self, bytes: usize) {
+        self.buffer.advance(bytes);
+        self.offset += bytes as u64;
+    }
+
+    fn error(&self, kind: Kind) -> WireError {
+        WireError { wire: NAME, offset: self.offset, kind }
+    }
+}
+
+/// One message's body, whole.
+fn parse(kind: u8, flags: u8, mut body: Bytes) -> Result<Message, Kind> {
+    Ok(match kind {
+        kind::HELLO => Message::Hello { software: as_text("a program's name", &body)? },
+        kind::PUBLISH => Message::Publish { name: as_name(&body)? },
+        kind::SUBSCRIBE => {
+            Message::Subscribe { name: as_name(&body)?, wait: flags & WAIT != 0, every: flags & EVERY != 0 }
+        }
+        kind::ACCEPTED => Message::Accepted { name: as_name(&body)? },
+        kind::CONFIG => Message::Config(as_config(body)?),
+        kind::FRAME => {
+            let [sequence, captured, encoded, sent, received, forwarded] = fields("a frame", &mut body)?;
+            let times = Times { captured, encoded, sent, received, forwarded };
+            Message::Frame(Frame { sequence, keyframe: flags & KEYFRAME != 0, times, data: body })
+        }
+        kind::REPORT => {
+            let [sequence, received, decoded, shown] = fields("a report", &mut body)?;
+            Message::Report(Report { sequence, received, decoded, shown })
+        }
+        kind::PING => {
+            let [sent] = fields("a ping", &mut body)?;
+            Message::Ping { sent }
+        }
+        kind::PONG => {
+            let [pinged, received, sent] = fields("a pong", &mut body)?;
+            Message::Pong { pinged, received, sent }
+        }
+        kind::DEMAND => Message::Demand { viewers: need("a demand", &body, 4)?.get_u32_le() },
+        kind::STATE => {
+            let number = need("a state", &body, 1)?.get_u8();
+            let known = [State::Live, State::Stalled, State::Idle].into_iter().find(|state| *state as u8 == number);
+            Message::State(known.ok_or_else(|| invalid("a state", format!("number {number} is not known")))?)
+        }
+        kind::ERROR => {
+            let mut fields = need("an error", &body, 4)?;
+            let code = fields.get_u16_le();
+            Message::Error { code, text: as_text("an error's sentence", &body[4..])? }
+        }
+        kind::BYE => Message::Bye { text: as_text("a bye", &body)? },
+        _ => unreachable!("pull() passes on only kinds that limit() knows"),
+    })
+}
+
+fn as_config(mut body: Bytes) -> Result<Config, Kind> {
+    let mut fields = need("a configuration", &body, 12)?;
+    let number = fields.get_u8();
+    let codec = Codec::from_number(number)
+        .ok_or_else(|| invalid("a configuration", format!("codec {number} is not known; update this program")))?;
+    fields.advance(3);
+    let (width, height, millifps) = (fields.get_u16_le(), fields.get_u16_le(), fields.get_u32_le());
+    crate::limits::check_size(width.into(), height.into()).map_err(|why| invalid("a configuration", why))?;
+    let extra = body.split_off(12);
+    Ok(Config { codec, width, height, millifps, extra })
+}
+
+fn as_name(body: &[u8]) -> Result<Name, Kind> {
+    let name = as_text("a stream's name", body)?;
+    name.parse().map_err(|why: crate::name::BadName| invalid("a stream's name", why.to_string()))
+}
+
+fn as_text(what: &'static str, body: &[u8]) -> Result<String, Kind> {
+    let text = std::str::from_utf8(body).map_err(|_| invalid(what, "it is not UTF-8".into()))?;
+    Ok(text.into())
+}
+
+/// The first `N` numbers of a body, which are taken off it.
+fn fields<const N: usize>(message: &'static str, body: &mut Bytes) -> Result<[u64; N], Kind> {
+    need(message, body, 8 * N)?;
+    Ok(std::array::from_fn(|_| body.get_u64_le()))
+}
+
+fn need<'a>(message: &'static str, body: &'a [u8], length: usize) -> Result<&'a [u8], Kind> {
+    if body.len() < length {
+        return Err(Kind::TooShort { message, length: body.len() });
+    }
+    Ok(body)
+}
+
+fn invalid(what: &'static str, why: String) -> Kind {
+    Kind::Invalid { what, why }
+}
+
+fn header(out: &mut impl BufMut, kind: u8, flags: u8, length: usize) {
+    out.put_slice(&[kind, flags, 0, 0]);
+    // Frames are bounded by `Limits` where they are made; a longer one could not be announced at all.
+    out.put_u32_le(u32::try_from(length).expect("a message under 4 GiB"));
+}
+
+fn text(out: &mut impl BufMut, kind: u8, text: &str) {
+    header(out, kind, 0, text.len());
+    out.put_slice(text.as_bytes());
+}
+
+fn numbers(out: &mut impl BufMut, kind: u8, numbers: &[u64]) {
+    header(out, kind, 0, 8 * numbers.len());
+    for number in numbers {
+        out.put_u64_le(*number);
+    }
+}
