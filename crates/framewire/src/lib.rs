@@ -17,6 +17,7 @@
 
 pub mod clock;
 pub mod hub;
+pub mod latency;
 pub mod media;
 pub mod sink;
 pub mod source;
