@@ -170,7 +170,7 @@ impl Meter {
         let interval = (last - first) as f64 / sum.max(1.0);
         // A frame that is overdue makes the rate fall before it comes.
         let seconds =
-            (last - first).max(now.saturating_sub(first).saturating_sub((2.0 * interval) as u64)) as f64 / 1e6;
+            (last - first).max(now.saturating_sub(*first).saturating_sub((2.0 * interval) as u64)) as f64 / 1e6;
         if seconds > 0.0 { sum / seconds } else { 0.0 }
     }
 
