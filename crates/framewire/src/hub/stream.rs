@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    mem,
+    fmt, mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Wake, Waker},
     thread::{self, Thread},
@@ -52,6 +52,8 @@ struct Inside {
     published: u64,
     missed: u64,
     subscribers: BTreeMap<u64, Place>,
+    /// Where reports of what was shown go, so that they reach the publisher's own sender.
+    upstream: Option<Upstream>,
     joined: u64,
     /// What became of the frames of viewers that have left.
     left: Counts,
@@ -164,6 +166,7 @@ impl Publisher {
         inside.heard = now;
         inside.fresh = now;
         inside.ended = false;
+        inside.upstream = None;
         inside.renumber = None;
         drop(inside);
         Some(Self { stream, id })
@@ -177,6 +180,13 @@ impl Publisher {
     /// How many watch, to be waited on for changes.
     pub fn viewers(&self) -> watch::Receiver<u32> {
         self.stream.viewers.subscribe()
+    }
+
+    /// Hands what viewers report of this publisher's frames, by its own numbers, to whoever sent them here.
+    pub fn on_report(&self, take: impl Fn(Report) + Send + Sync + 'static) {
+        if let Ok(mut inside) = self.lock() {
+            inside.upstream = Some(Upstream(Arc::new(take)));
+        }
     }
 
     /// The publisher is alive, though no frame came.
@@ -345,9 +355,20 @@ impl Subscriber {
         self.stream.lock().subscribers.get(&self.id).map(|place| place.mailbox.counts).unwrap_or_default()
     }
 
-    /// Adds what this viewer's receiver reports of a frame to the stream's latency, all on the hub's clock.
-    pub fn report(&self, times: &Times, report: &Report) {
-        self.stream.lock().split.take_viewer(times, report);
+    /// Adds what this viewer's receiver reports of a frame to the stream's latency, all on the hub's clock: when it was
+    /// `first` heard of, and when it was shown.
+    pub fn report(&self, times: &Times, report: &Report, first: bool) {
+        let mut inside = self.stream.lock();
+        if first {
+            inside.split.take_delivery(times, report);
+        }
+        if report.shown == 0 {
+            return;
+        }
+        inside.split.take_showing(times, report);
+        let (Some(upstream), Some(renumber)) = (inside.upstream.clone(), inside.renumber) else { return };
+        drop(inside);
+        upstream.0(Report { sequence: report.sequence.wrapping_sub(renumber), ..*report });
     }
 }
 
@@ -383,6 +404,7 @@ impl Stream {
             published: 0,
             missed: 0,
             subscribers: BTreeMap::new(),
+            upstream: None,
             joined: 0,
             left: Counts::default(),
             meter: Meter::default(),
@@ -494,6 +516,16 @@ impl Place {
         if mem::take(&mut self.under_way) {
             self.mailbox.counts.delivered += 1;
         }
+    }
+}
+
+/// Takes reports of frames by their publisher's numbers.
+#[derive(Clone)]
+struct Upstream(Arc<dyn Fn(Report) + Send + Sync>);
+
+impl fmt::Debug for Upstream {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("Upstream")
     }
 }
 
