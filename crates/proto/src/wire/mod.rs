@@ -1,6 +1,8 @@
 //! The byte formats, and the table that recognises them by a connection's first bytes.
 
+pub mod multipart;
 pub mod native;
+pub mod y4m;
 
 /// A byte format on a connection.
 #[derive(Debug, Clone, Copy)]
