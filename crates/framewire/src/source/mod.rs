@@ -4,7 +4,9 @@
 //! there is one, its end has come, or its [`Stop`](crate::stop::Stop) is raised. A new kind of source is one file and its
 //! row in [`SOURCES`].
 
+pub mod pace;
 pub mod spec;
+pub mod stdin;
 
 use anyhow::Result;
 use framewire_proto::{Config, Frame};
@@ -46,7 +48,7 @@ pub struct Kind {
 }
 
 /// Every kind of source, the most particular first.
-pub const SOURCES: &[Kind] = &[];
+pub const SOURCES: &[Kind] = &[stdin::KIND];
 
 /// Opens a source.
 ///
