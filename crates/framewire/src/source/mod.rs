@@ -5,6 +5,7 @@
 //! row in [`SOURCES`].
 
 pub mod pace;
+pub mod pattern;
 pub mod spec;
 pub mod stdin;
 
@@ -48,7 +49,7 @@ pub struct Kind {
 }
 
 /// Every kind of source, the most particular first.
-pub const SOURCES: &[Kind] = &[stdin::KIND];
+pub const SOURCES: &[Kind] = &[pattern::KIND, stdin::KIND];
 
 /// Opens a source.
 ///
