@@ -195,7 +195,8 @@ pub fn first_messages(wish: Message) -> [Message; 3] {
     [channel::hello(), Message::Ping { sent }, wish]
 }
 
-fn connect(address: &Address) -> Result<TcpStream> {
+/// Connects to the first of the host's addresses that answers.
+pub(crate) fn connect(address: &Address) -> Result<TcpStream> {
     let Address { host, port, .. } = address;
     let found = (host.as_str(), *port).to_socket_addrs().with_context(|| format!("{address}: no such host"))?;
     let mut last = None;

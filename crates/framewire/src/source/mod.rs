@@ -6,8 +6,11 @@
 
 pub mod feed;
 pub mod fw;
+pub mod pace;
+pub mod pattern;
 pub mod push;
 pub mod spec;
+pub mod stdin;
 
 use anyhow::{Context, Result};
 use framewire_proto::{
@@ -64,7 +67,7 @@ pub struct Kind {
 }
 
 /// Every kind of source, the most particular first.
-pub const SOURCES: &[Kind] = &[fw::KIND];
+pub const SOURCES: &[Kind] = &[fw::KIND, pattern::KIND, stdin::KIND];
 
 /// Opens a source.
 ///
@@ -81,4 +84,10 @@ pub fn open(spec: &Spec, stop: &Stop) -> Result<Box<dyn Source>> {
 pub fn kind(spec: &Spec) -> Result<&'static Kind> {
     let kind = SOURCES.iter().find(|kind| (kind.matches)(&spec.source));
     kind.with_context(|| format!("{}: no kind of source is called this; `framewire send --help` lists them", spec.source))
+}
+
+/// Every kind of source, for a command's help.
+pub fn help() -> String {
+    let rows = SOURCES.iter().map(|kind| format!("  {:22} {}", kind.usage, kind.summary));
+    rows.fold("Sources:".into(), |text, row| text + "\n" + &row)
 }
