@@ -8,6 +8,7 @@
 //! [`Codec::Bgr24`]: framewire_proto::Codec::Bgr24
 
 pub mod canvas;
+pub mod mux;
 pub mod planes;
 pub mod pool;
 pub mod stamp;
