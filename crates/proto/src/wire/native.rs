@@ -337,7 +337,7 @@ fn parse(head: Head, mut body: Bytes) -> Result<Option<Message>, Kind> {
         kind::CONFIG => Message::Config(as_config(&body)?),
         kind::FRAME => {
             let [sequence, captured, encoded, sent, received, forwarded] = fields("a frame", &mut body)?;
-            let times = Times { captured, encoded, sent, received, forwarded, arrived: 0 };
+            let times = Times { captured, encoded, sent, received, forwarded, ..Times::default() };
             Message::Frame(Frame { sequence, keyframe: flags & KEYFRAME != 0, times, data: body })
         }
         kind::REPORT => {

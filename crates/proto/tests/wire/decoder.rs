@@ -1,5 +1,7 @@
 //! What a decoder holds, moves and passes over.
 
+use std::io;
+
 use bytes::{BufMut, Bytes};
 use framewire_proto::{
     Limits,
@@ -39,6 +41,29 @@ fn a_frame_has_memory_of_its_own_and_stays_where_it_was_read() {
     let [Message::Frame(frame)] = messages.as_slice() else { panic!("{messages:?}") };
     assert_eq!(frame.data.as_ptr().addr() - place.addr(), 56);
     assert_eq!(held, whole.len());
+}
+
+#[test]
+fn a_blocking_reader_fills_the_space_and_its_errors_add_nothing() {
+    struct Flaky<'a>(&'a [u8], bool);
+    impl io::Read for Flaky<'_> {
+        fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
+            self.1 = !self.1;
+            if self.1 { Err(io::ErrorKind::WouldBlock.into()) } else { self.0.read(room) }
+        }
+    }
+    let sent = [Message::Frame(frame(1, 300_000)), Message::Ping { sent: 2 }, Message::Frame(frame(3, 300_000))];
+    let connection = encode(&sent);
+    let (mut reader, mut decoder, mut heard) = (Flaky(&connection, false), Decoder::new(Limits::default()), Vec::new());
+    loop {
+        match decoder.read_from(&mut reader) {
+            Ok(0) => break,
+            Ok(_) => {}
+            Err(error) => assert_eq!(error.kind(), io::ErrorKind::WouldBlock),
+        }
+        heard.extend(std::iter::from_fn(|| decoder.pull().unwrap()));
+    }
+    assert_eq!(heard, sent);
 }
 
 #[test]

@@ -52,8 +52,14 @@ fn viewer() -> Vec<Message> {
 /// What a hub answers a viewer.
 fn to_viewer() -> Vec<Message> {
     let mut frame = frame();
-    frame.times =
-        Times { captured: 5_008_000, encoded: 5_010_500, sent: 5_010_600, received: 5_012_000, forwarded: 5_012_050 };
+    frame.times = Times {
+        captured: 5_008_000,
+        encoded: 5_010_500,
+        sent: 5_010_600,
+        received: 5_012_000,
+        forwarded: 5_012_050,
+        ..Times::default()
+    };
     vec![
         Message::Hello { software: "framewire 0.1.0".into() },
         Message::Pong { pinged: 2_000_000, received: 5_011_000, sent: 5_011_010 },
@@ -136,6 +142,6 @@ fn jpeg() -> Config {
 
 /// A frame whose picture is a JPEG's first and last bytes: the wire does not look inside.
 fn frame() -> Frame {
-    let times = Times { captured: 1_008_500, encoded: 1_011_000, sent: 1_011_100, received: 0, forwarded: 0 };
+    let times = Times { captured: 1_008_500, encoded: 1_011_000, sent: 1_011_100, ..Times::default() };
     Frame { sequence: 7, keyframe: true, times, data: Bytes::from_static(&[0xff, 0xd8, 0xff, 0xd9]) }
 }

@@ -82,7 +82,12 @@ fn config() -> impl Strategy<Value = Config> {
 fn any_frame() -> impl Strategy<Value = Frame> {
     (any::<[u64; 6]>(), any::<bool>(), bytes(9_000)).prop_map(|(numbers, keyframe, data)| {
         let [sequence, captured, encoded, sent, received, forwarded] = numbers;
-        Frame { sequence, keyframe, times: Times { captured, encoded, sent, received, forwarded }, data }
+        Frame {
+            sequence,
+            keyframe,
+            times: Times { captured, encoded, sent, received, forwarded, ..Times::default() },
+            data,
+        }
     })
 }
 

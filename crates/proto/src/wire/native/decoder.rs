@@ -1,5 +1,7 @@
 //! Takes a connection's bytes apart into messages.
 
+use std::io;
+
 use bytes::{Buf, BytesMut};
 
 use super::{HEADER, Head, Message, NAME, PREAMBLE, VERSION, parse, recognise};
@@ -28,6 +30,8 @@ const SMALL: usize = 4 << 10;
 /// Room given on a peer's word for a message longer than it has ever sent. Beyond that it must send half of what it gets
 /// room for.
 const CREDIT: usize = 256 << 10;
+/// Room cleared at once for a reader that needs that: what stays in the processor's cache until it is read into.
+const CLEARED: usize = 64 << 10;
 
 impl Decoder {
     /// A decoder for one direction of a connection, from its first byte.
@@ -48,6 +52,21 @@ impl Decoder {
             self.buffer = buffer;
         }
         &mut self.buffer
+    }
+
+    /// Reads once from a blocking reader into the space; returns how many bytes came, 0 at the reader's end. This clears
+    /// the room first, at most 64 KiB at a time; a reader that takes memory of any content goes without by
+    /// [`Decoder::space`].
+    ///
+    /// # Errors
+    /// Those of the reader.
+    pub fn read_from(&mut self, reader: &mut impl io::Read) -> io::Result<usize> {
+        let space = self.space();
+        let held = space.len();
+        space.resize(space.capacity().min(held + CLEARED), 0);
+        let read = reader.read(&mut space[held..]);
+        space.truncate(held + read.as_ref().copied().unwrap_or(0));
+        read
     }
 
     /// Appends bytes that were read elsewhere.
