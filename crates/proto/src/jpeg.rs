@@ -116,8 +116,9 @@ impl Splitter {
                     Step::Next => false,
                 },
             };
+            // After every step, so that what is refused does not depend on how the bytes came.
+            self.check()?;
             if more {
-                self.check()?;
                 return Ok(None);
             }
         }
@@ -172,12 +173,14 @@ impl Splitter {
     /// Goes past one marker.
     fn step(&mut self, scan: bool) -> Step {
         let Some(rest) = self.buffer.get(self.seen..) else { return Step::More };
+        // Any number of FF may stand before a marker: looked at once, and counted towards the limit.
+        let fill = rest.iter().take_while(|byte| **byte == 0xFF).count();
+        if fill > 1 {
+            self.seen += fill - 1;
+            return Step::Next;
+        }
         match marker(rest) {
-            Marker::More => {
-                // Any number of FF may stand before a marker: looked at once, and counted towards the limit.
-                self.seen += rest.iter().take_while(|byte| **byte == 0xFF).count().saturating_sub(1);
-                return Step::More;
-            }
+            Marker::More => return Step::More,
             Marker::Alone { code: END, length } if scan => {
                 self.seen += length;
                 return Step::Done;

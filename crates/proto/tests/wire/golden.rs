@@ -128,6 +128,24 @@ fn captures_are_read_and_written_as_ever() {
     }
 }
 
+#[test]
+fn the_documentation_shows_the_captures() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = fs::read_to_string(root.join("../../PROTOCOL.md")).unwrap();
+    for name in ["viewer", "to-viewer"] {
+        let (_, section) = page.split_once(&format!("`{name}.bin`, what")).expect(name);
+        let block = section.split("```").nth(1).expect(name);
+        let shown: Vec<u8> = block.lines().flat_map(hex).collect();
+        assert_eq!(shown, fs::read(root.join(format!("testdata/native/{name}.bin"))).unwrap(), "{name}");
+    }
+}
+
+/// The bytes that a line begins with.
+fn hex(line: &str) -> impl Iterator<Item = u8> {
+    let bytes = line.split_whitespace().map_while(|word| u8::from_str_radix(word, 16).ok().filter(|_| word.len() == 2));
+    bytes.collect::<Vec<_>>().into_iter()
+}
+
 fn hint() -> String {
     format!("if the wire was meant to change, run this test again with {REGENERATE}=1 and mend PROTOCOL.md")
 }
