@@ -129,7 +129,7 @@ export class Tile {
   }
 
   #state() {
-    if (this.#still) return this.#hubGone ? "gone" : (this.#info.state ?? "live");
+    if (this.#still || !this.#watched) return this.#hubGone ? "gone" : (this.#info.state ?? "live");
     if (this.wire.connected) return this.#said;
     return this.#hubGone ? "gone" : "connecting";
   }

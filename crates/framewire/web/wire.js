@@ -106,6 +106,7 @@ export class Wire {
   }
 
   #ping() {
+    clearTimeout(this.#beat);
     if (now() - this.#heard > SILENCE) return this.#again();
     const message = begin(KIND.PING, 8);
     putTime(message, HEADER, now());
