@@ -74,13 +74,6 @@ pub struct Summary {
 }
 
 impl Split {
-    /// Takes what is known of one frame: its times so far and what its last receiver reports, all on one clock. Moments
-    /// that are not known leave their stages out.
-    pub fn take(&mut self, times: &Times, report: &Report) {
-        self.take_arrival(times);
-        self.take_viewer(times, report);
-    }
-
     /// Takes the stages up to the hub, known once a frame for all its viewers.
     pub fn take_arrival(&mut self, times: &Times) {
         self.record(Stage::Encode, times.captured, times.encoded);
@@ -88,14 +81,23 @@ impl Split {
         self.record(Stage::Uplink, times.sent, times.received);
     }
 
-    /// Takes the stages from the hub to one viewer, and the total.
-    pub fn take_viewer(&mut self, times: &Times, report: &Report) {
+    /// Takes the stages up to the hub as their publisher sees them: that is all of a frame's way that it knows.
+    pub fn take_upload(&mut self, times: &Times) {
+        self.take_arrival(times);
+        self.record(Stage::Total, times.captured, times.received);
+    }
+
+    /// Takes the stages from the hub to one viewer, known when the viewer has received the frame.
+    pub fn take_delivery(&mut self, times: &Times, report: &Report) {
         self.record(Stage::Hub, times.received, times.forwarded);
         self.record(Stage::Downlink, times.forwarded, report.received);
+    }
+
+    /// Takes the stages at the viewer and the total, known when the frame was shown.
+    pub fn take_showing(&mut self, times: &Times, report: &Report) {
         self.record(Stage::Decode, report.received, report.decoded);
         self.record(Stage::Show, report.decoded, report.shown);
-        let last = [report.shown, report.decoded, report.received].into_iter().find(|time| *time != 0);
-        self.record(Stage::Total, times.captured, last.unwrap_or(0));
+        self.record(Stage::Total, times.captured, report.shown);
     }
 
     /// The stages of which anything is known.
@@ -188,8 +190,12 @@ mod tests {
     #[test]
     fn the_split_follows_a_frame_from_birth_to_screen() {
         let mut split = Split::default();
-        let times = Times { captured: 1_000, encoded: 3_000, sent: 3_500, received: 4_000, forwarded: 4_200 };
-        split.take(&times, &Report { sequence: 1, received: 5_000, decoded: 7_000, shown: 9_000 });
+        let times =
+            Times { captured: 1_000, encoded: 3_000, sent: 3_500, received: 4_000, forwarded: 4_200, arrived: 0 };
+        let report = Report { sequence: 1, received: 5_000, decoded: 7_000, shown: 9_000 };
+        split.take_arrival(&times);
+        split.take_delivery(&times, &report);
+        split.take_showing(&times, &report);
         let known: Vec<_> = split.summaries().map(|(stage, summary)| (stage.name(), summary.max)).collect();
         let expected = [
             ("encode", 2.0),

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    mem,
+    fmt, mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Wake, Waker},
     thread::{self, Thread},
@@ -52,6 +52,10 @@ struct Inside {
     published: u64,
     missed: u64,
     subscribers: BTreeMap<u64, Place>,
+    /// Where reports of what was shown go, so that they reach the publisher's own sender.
+    upstream: Option<Upstream>,
+    /// The publisher's thread, which waits until somebody has room.
+    hungry: Option<Thread>,
     joined: u64,
     /// What became of the frames of viewers that have left.
     left: Counts,
@@ -164,6 +168,7 @@ impl Publisher {
         inside.heard = now;
         inside.fresh = now;
         inside.ended = false;
+        inside.upstream = None;
         inside.renumber = None;
         drop(inside);
         Some(Self { stream, id })
@@ -177,6 +182,13 @@ impl Publisher {
     /// How many watch, to be waited on for changes.
     pub fn viewers(&self) -> watch::Receiver<u32> {
         self.stream.viewers.subscribe()
+    }
+
+    /// Hands what viewers report of this publisher's frames, by its own numbers, to whoever sent them here.
+    pub fn on_report(&self, take: impl Fn(Report) + Send + Sync + 'static) {
+        if let Ok(mut inside) = self.lock() {
+            inside.upstream = Some(Upstream(Arc::new(take)));
+        }
     }
 
     /// The publisher is alive, though no frame came.
@@ -225,11 +237,28 @@ impl Publisher {
         Ok(())
     }
 
-    /// The source sleeps until somebody watches.
-    pub fn sleep(&self) {
+    /// Blocks this thread until some viewer has room for a frame, or the deadline; returns whether one has.
+    pub fn room_before(&self, deadline: Instant) -> bool {
+        loop {
+            let Ok(mut inside) = self.lock() else { return false };
+            if inside.subscribers.values().any(|place| place.mailbox.is_empty()) {
+                return true;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            inside.hungry = Some(thread::current());
+            drop(inside);
+            thread::park_timeout(left);
+        }
+    }
+
+    /// The source knows how its stream is: it sleeps, or what it feeds from has stalled.
+    pub fn enter(&self, state: State) {
         let mut wakers = Vec::new();
         if let Ok(mut inside) = self.lock() {
-            inside.enter(State::Idle, &mut wakers);
+            inside.enter(state, &mut wakers);
         }
         wakers.into_iter().for_each(Waker::wake);
     }
@@ -281,6 +310,7 @@ impl Subscriber {
         inside.joined += 1;
         let id = inside.joined;
         inside.subscribers.insert(id, place);
+        inside.hungry.take().iter().for_each(Thread::unpark);
         let viewers = inside.subscribers.len();
         drop(inside);
         stream.tell_viewers(viewers);
@@ -309,6 +339,7 @@ impl Subscriber {
         }
         if let Some((_, frame)) = place.mailbox.take() {
             place.under_way = true;
+            inside.hungry.take().iter().for_each(Thread::unpark);
             return Poll::Ready(Event::Frame(frame));
         }
         if mem::take(&mut place.ended) {
@@ -345,9 +376,25 @@ impl Subscriber {
         self.stream.lock().subscribers.get(&self.id).map(|place| place.mailbox.counts).unwrap_or_default()
     }
 
-    /// Adds what this viewer's receiver reports of a frame to the stream's latency, all on the hub's clock.
-    pub fn report(&self, times: &Times, report: &Report) {
-        self.stream.lock().split.take_viewer(times, report);
+    /// Adds what a hub further on reports of a frame that went from here to there: the stages up to its arrival.
+    pub fn report_arrival(&self, times: &Times) {
+        self.stream.lock().split.take_upload(times);
+    }
+
+    /// Adds what this viewer's receiver reports of a frame to the stream's latency, all on the hub's clock: when it was
+    /// `first` heard of, and when it was shown.
+    pub fn report(&self, times: &Times, report: &Report, first: bool) {
+        let mut inside = self.stream.lock();
+        if first {
+            inside.split.take_delivery(times, report);
+        }
+        if report.shown == 0 {
+            return;
+        }
+        inside.split.take_showing(times, report);
+        let (Some(upstream), Some(renumber)) = (inside.upstream.clone(), inside.renumber) else { return };
+        drop(inside);
+        upstream.0(Report { sequence: report.sequence.wrapping_sub(renumber), ..*report });
     }
 }
 
@@ -383,6 +430,8 @@ impl Stream {
             published: 0,
             missed: 0,
             subscribers: BTreeMap::new(),
+            upstream: None,
+            hungry: None,
             joined: 0,
             left: Counts::default(),
             meter: Meter::default(),
@@ -395,6 +444,11 @@ impl Stream {
     /// Whether the stream ever had a publisher.
     pub(super) fn known(&self) -> bool {
         self.lock().publishers > 0
+    }
+
+    /// Whether the publisher said that nothing more will come.
+    pub(super) fn ended(&self) -> bool {
+        self.lock().ended
     }
 
     pub(super) fn info(&self, now: Micros) -> Info {
@@ -494,6 +548,16 @@ impl Place {
         if mem::take(&mut self.under_way) {
             self.mailbox.counts.delivered += 1;
         }
+    }
+}
+
+/// Takes reports of frames by their publisher's numbers.
+#[derive(Clone)]
+struct Upstream(Arc<dyn Fn(Report) + Send + Sync>);
+
+impl fmt::Debug for Upstream {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("Upstream")
     }
 }
 
