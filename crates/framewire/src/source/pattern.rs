@@ -17,6 +17,7 @@ use crate::{clock, media::pool::Pool, stop::Stop};
 pub const KIND: Kind = Kind {
     usage: "pattern",
     summary: "a moving test scene with a clock",
+    live: true,
     matches: |source| source == "pattern",
     open: |Spec { options, .. }, stop| Ok(Box::new(Pattern::new(options, stop)?)),
 };

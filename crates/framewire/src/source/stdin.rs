@@ -21,6 +21,7 @@ use crate::{clock, media::planes::Converter, source::pace::Pace, stop::Stop};
 pub const KIND: Kind = Kind {
     usage: "-",
     summary: "standard input: YUV4MPEG2, or JPEGs one after another",
+    live: false,
     matches: |source| source == "-",
     open: |Spec { options, .. }, stop| Ok(Box::new(Stdin::new(std::io::stdin(), options, stop)?)),
 };
@@ -89,6 +90,7 @@ impl Source for Stdin {
                     frame.times.captured = clock::now();
                 }
             }
+            Item::State(_) => {}
         }
         Ok(Some(item))
     }
