@@ -17,14 +17,13 @@ pub(super) struct Label {
 }
 
 impl Label {
-    /// Draws lines of text, cut to what fits into `width` and `height`.
+    /// Draws lines of text, broken where they reach `width` and cut where they reach `height`.
     pub(super) fn new(text: &str, font: &Font, width: u32, height: u32) -> Self {
         let side = font.height() as u32;
         let (margin, step) = (side / 2, side + side / 4);
         let columns = width.saturating_sub(2 * margin) / side;
         let rows = height.saturating_sub(2 * margin) / step;
-        let lines: Vec<String> =
-            text.lines().take(rows as usize).map(|line| line.chars().take(columns as usize).collect()).collect();
+        let lines = broken(text, columns as usize, rows as usize);
         let longest = lines.iter().map(|line| font.width(line)).max().unwrap_or(0) as u32;
         if longest == 0 {
             return Self { width: 0, height: 0, light: Vec::new() };
@@ -39,6 +38,17 @@ impl Label {
         light.truncate(width as usize * height as usize);
         Self { width, height, light }
     }
+}
+
+/// The first rows of a text whose lines have at most this many letters.
+fn broken(text: &str, columns: usize, rows: usize) -> Vec<String> {
+    let mut lines = Vec::new();
+    for line in text.lines() {
+        let letters: Vec<char> = line.chars().collect();
+        lines.extend(letters.chunks(columns.max(1)).map(|part| part.iter().collect::<String>()));
+    }
+    lines.truncate(if columns == 0 { 0 } else { rows });
+    lines
 }
 
 #[cfg(test)]
@@ -58,10 +68,11 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_cut_and_no_text_is_no_plate() {
+    fn what_does_not_fit_is_broken_and_cut_and_no_text_is_no_plate() {
         let font = Font::new(8);
         let label = Label::new("a long line indeed\nand\nmany\nmore", &font, 60, 30);
         assert!(label.width <= 60 && label.height <= 30, "{label:?}");
+        assert_eq!(broken("abcdef\ng", 4, 9), ["abcd", "ef", "g"]);
         for (text, width) in [("", 500), ("x", 3), ("\n\n", 500)] {
             assert_eq!(Label::new(text, &font, width, 500), Label { width: 0, height: 0, light: vec![] });
         }

@@ -21,7 +21,6 @@ mod tile;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow};
-use framewire_proto::{Frame, wire::native::Report};
 use sdl2::{
     EventPump, VideoSubsystem,
     event::{Event, WindowEvent},
@@ -46,10 +45,8 @@ const FIRST: (u32, u32) = (640, 360);
 pub struct Tile {
     /// What it is called on the window.
     pub name: String,
-    /// Where its frames come from.
+    /// Where its frames come from; when each was received, decoded and shown is reported there.
     pub subscriber: hub::Subscriber,
-    /// Called once a frame has been shown, on this process's [`clock`], by the thread that runs the window.
-    pub on_shown: Box<dyn FnMut(&Frame, Report)>,
 }
 
 /// How a window behaves.

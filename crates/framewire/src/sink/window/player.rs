@@ -178,12 +178,13 @@ impl Work {
 
     fn decode(&mut self, frame: Frame) {
         let Some(config) = self.config.clone() else { return };
-        let received = clock::now();
+        let given = clock::now();
+        let received = if frame.times.arrived == 0 { given } else { frame.times.arrived };
         let result = self.decoder.decode(&config, &frame, Codec::I420);
         let mut inside = lock(&self.inside);
         let Inside { newest, condition, freeze } = &mut *inside;
         condition.ended = false;
-        condition.meter.count(received, frame.data.len());
+        condition.meter.count(given, frame.data.len());
         match result {
             Ok(None) => {}
             Ok(Some(picture)) => {

@@ -149,7 +149,8 @@ mod tests {
     fn stats(condition: Condition) -> Stats {
         let mut split = Split::default();
         let times = Times { captured: 1_000, encoded: 3_500, ..Times::default() };
-        split.take(&times, &Report { sequence: 0, received: 4_000, decoded: 6_000, shown: 9_000 });
+        split.take_arrival(&times);
+        split.take_showing(&times, &Report { sequence: 0, received: 4_000, decoded: 6_000, shown: 9_000 });
         Stats::new("door", condition, None, 7, split, 20_000)
     }
 

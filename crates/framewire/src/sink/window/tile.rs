@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Result;
-use framewire_proto::{Frame, Micros, wire::native::Report};
+use framewire_proto::{Micros, wire::native::Report};
 
 use super::{
     Stats, Tile,
@@ -13,7 +13,7 @@ use super::{
     screen::{Cell, Placed},
     snapshot, stats,
 };
-use crate::{clock, latency::Split, media::text::Font};
+use crate::{clock, hub::Reporter, latency::Split, media::text::Font};
 
 /// How long a note stays.
 const NOTE: Duration = Duration::from_secs(3);
@@ -145,7 +145,7 @@ impl View {
 /// One tile on the window.
 struct Shown {
     name: String,
-    on_shown: Box<dyn FnMut(&Frame, Report)>,
+    reporter: Reporter,
     player: Player,
     ready: Option<Ready>,
     /// The word for its state when its labels were written.
@@ -173,10 +173,11 @@ enum Place {
 
 impl Shown {
     fn new(tile: Tile, bell: &Bell) -> Result<Self> {
+        let reporter = tile.subscriber.reporter();
         let player = Player::start(&tile.name, tile.subscriber, bell.clone())?;
         Ok(Self {
             name: tile.name,
-            on_shown: tile.on_shown,
+            reporter,
             player,
             ready: None,
             told: "",
@@ -222,13 +223,11 @@ impl Shown {
     }
 
     fn place_labels(&mut self) {
-        let side = match (self.area.width, self.area.height) {
-            (..480, _) | (_, ..270) => 8,
-            (1900.., 1000..) => 24,
-            _ => 16,
-        };
-        if self.font.height() != side {
-            self.font = Font::new(side as u32);
+        // Large enough to be read, small enough that the overlay fits.
+        let (across, down) = (self.area.width, self.area.height);
+        let side = (across / 80).max(12.min(across / 34)).min(down / 18).clamp(8, 24);
+        if self.font.height() != side as i32 {
+            self.font = Font::new(side);
         }
         let (width, height) = (self.area.width.saturating_sub(2 * GAP), self.area.height.saturating_sub(2 * GAP));
         let place = |(place, text): &(Place, String)| {
@@ -267,7 +266,9 @@ impl Shown {
         let Some(Ready { frame, received, decoded, .. }) = &self.ready else { return };
         let report = Report { sequence: frame.sequence, received: *received, decoded: *decoded, shown: now };
         self.count += 1;
-        self.split.take(&frame.times, &report);
-        (self.on_shown)(frame, report);
+        self.split.take_arrival(&frame.times);
+        self.split.take_delivery(&frame.times, &report);
+        self.split.take_showing(&frame.times, &report);
+        self.reporter.report(&frame.times, &report, true);
     }
 }
