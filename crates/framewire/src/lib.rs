@@ -15,9 +15,13 @@
 //! What may import what: cli → {source, sink} → {hub, media, net} → framewire-proto. Sources never name sinks; the hub
 //! names neither.
 
+pub mod cli;
 pub mod clock;
 pub mod hub;
+pub mod latency;
 pub mod media;
+pub mod net;
+pub mod server;
 pub mod sink;
 pub mod source;
 pub mod stop;
