@@ -90,12 +90,18 @@ class Program:
             self.facts.update(told)
         return self.facts[name]
 
+    def _hear(self) -> None:
+        """Takes in what was told so far."""
+        while not self._told.empty():
+            self.facts.update(self._told.get() or {})
+
     def failed(self, why: str) -> Failed:
         lines = self.log.read_text(errors="replace").strip().splitlines()[-3:]
         return Failed(" | ".join([f"{self.role} {why}", *lines]))
 
     def processor(self) -> float:
         """Seconds of processor used so far by it, or by the program that it says does its work."""
+        self._hear()
         stat = Path(f"/proc/{self.facts.get('pid', self.process.pid)}/stat").read_text()
         user, system = stat.rpartition(")")[2].split()[11:13]
         return (int(user) + int(system)) / TICKS

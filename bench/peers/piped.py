@@ -9,7 +9,7 @@ from common import HOST, QUALITY, SIZES, main, micros, tell
 # Pipes of one megabyte, the most that a user may ask for: fewer switches between the programs.
 PIPE_BYTES = 1 << 20
 # FFmpeg's own scale: comes nearest to the bytes of libjpeg's quality 80.
-FFMPEG_SCALE = 4
+FFMPEG_SCALE = 3
 
 FFMPEG = ["ffmpeg", "-hide_banner", "-loglevel", "error"]
 # Nothing is probed or held back, and no frame is doubled or dropped to keep a rate.
@@ -19,7 +19,7 @@ GSTREAMER = ["gst-launch-1.0", "-q"]
 
 
 def ffmpeg_publish(args, camera):
-    target = ["-f", "nut", "-syncpoints", "none", "-flush_packets", "1", f"tcp://{HOST}:{args.port}?listen=1&tcp_nodelay=1"]
+    target = ["-f", "mpjpeg", "-flush_packets", "1", f"tcp://{HOST}:{args.port}?listen=1&tcp_nodelay=1"]
     if args.passed:
         avi = args.clips / f"{args.size}.avi"
         process = subprocess.Popen([*FFMPEG, "-re", "-stream_loop", "-1", "-i", avi, "-c", "copy", *target])
@@ -32,12 +32,13 @@ def ffmpeg_publish(args, camera):
 
 
 def ffmpeg_view(args, screen):
-    source = ["-f", "nut", "-i", f"tcp://{HOST}:{args.port}?tcp_nodelay=1"]
+    source = ["-f", "mpjpeg", "-i", f"tcp://{HOST}:{args.port}?tcp_nodelay=1"]
     tell(connecting=micros())
     if args.passed:
         count([*FFMPEG, *LOW_DELAY, *source, "-c", "copy", "-flush_packets", "1", "-f", "mjpeg", "pipe:1"], screen)
     else:
-        target = [*PASS_ALL, "-f", "rawvideo", "-pix_fmt", "bgr24", "-flush_packets", "1", "pipe:1"]
+        # Even the raw encoder would hold a frame back for each thread that it has.
+        target = [*PASS_ALL, "-threads", "1", "-f", "rawvideo", "-pix_fmt", "bgr24", "-flush_packets", "1", "pipe:1"]
         show([*FFMPEG, *LOW_DELAY, *source, *target], args, screen)
 
 
