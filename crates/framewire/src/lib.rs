@@ -17,7 +17,10 @@
 
 pub mod clock;
 pub mod hub;
+pub mod latency;
 pub mod media;
+pub mod net;
+pub mod server;
 pub mod sink;
 pub mod source;
 pub mod stop;

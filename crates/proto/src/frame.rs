@@ -97,6 +97,8 @@ pub struct Times {
     pub received: Micros,
     /// The hub began to write it to this viewer.
     pub forwarded: Micros,
+    /// This program had its last byte. Not sent on: a receiver tells it in its report.
+    pub arrived: Micros,
 }
 
 impl Times {
@@ -113,6 +115,7 @@ impl Times {
             sent: shift(self.sent),
             received: shift(self.received),
             forwarded: shift(self.forwarded),
+            arrived: shift(self.arrived),
         }
     }
 }

@@ -1,1 +1,424 @@
 //! A JPEG's header (ITU-T T.81, annex B), and where one JPEG ends in a row of them.
+
+use bytes::{Buf, Bytes, BytesMut};
+
+use crate::{Limits, WireError, error::Kind, limits};
+
+/// What every JPEG begins with: start of image, and the first byte of the next marker.
+pub const MAGIC: [u8; 3] = [0xFF, 0xD8, 0xFF];
+
+/// What is wrong with a JPEG's header.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// The first bytes are not a JPEG's.
+    #[error("this is no JPEG: it does not begin with FF D8 FF")]
+    NotJpeg,
+    /// The bytes end inside the header.
+    #[error("the JPEG ends after {0} bytes, inside its header")]
+    Short(usize),
+    /// Something that may not stand in a header.
+    #[error("the JPEG is broken at its byte {at}: {why}")]
+    Broken {
+        /// Counted from the JPEG's first byte.
+        at: usize,
+        /// What stands there.
+        why: &'static str,
+    },
+    /// A kind of JPEG that is not decoded here.
+    #[error("the JPEG is {0}, which is not supported: baseline or progressive with 8 bits and 1 or 3 components is")]
+    Unsupported(&'static str),
+    /// A size that is refused, see [`limits::check_size`].
+    #[error("{0}")]
+    Size(String),
+}
+
+/// Width and height of a JPEG from its header, which is checked as far as its frame header goes; what follows may still be
+/// broken. The size is one that [`limits::check_size`] allows.
+///
+/// # Errors
+/// It is no JPEG, a broken one, of a kind that is not decoded here, or too large.
+pub fn size(jpeg: &[u8]) -> Result<(u16, u16), Fault> {
+    let mut header = jpeg.strip_prefix(&MAGIC[..2]).filter(|rest| rest.first() == Some(&0xFF)).ok_or(Fault::NotJpeg)?;
+    loop {
+        let at = jpeg.len() - header.len();
+        match marker(header) {
+            Marker::More => return Err(Fault::Short(jpeg.len())),
+            Marker::None => return Err(Fault::Broken { at, why: "a marker is missing" }),
+            Marker::Alone { length, code } if code == START || code == END => {
+                return Err(Fault::Broken { at: at + length - 2, why: "the picture's size is missing" });
+            }
+            Marker::Alone { length, .. } => header = &header[length..],
+            Marker::Segment { code: SCAN, .. } => {
+                return Err(Fault::Broken { at, why: "a scan begins before the picture's size is given" });
+            }
+            Marker::Segment { code, body, length } if frame_header(code) => {
+                let body = header.get(body..length).ok_or(Fault::Short(jpeg.len()))?;
+                return frame_size(code, body, at);
+            }
+            Marker::Segment { length, .. } => header = header.get(length..).ok_or(Fault::Short(jpeg.len()))?,
+        }
+    }
+}
+
+/// Cuts a row of JPEGs into pictures: push bytes, then pull until there are no more pictures. What stands between pictures
+/// is skipped, and so is a picture that breaks off.
+///
+/// The markers are walked by their lengths, so a thumbnail inside a segment is not taken for a picture.
+#[derive(Debug)]
+pub struct Splitter {
+    limit: usize,
+    buffer: BytesMut,
+    /// Bytes of `buffer` that were looked at.
+    seen: usize,
+    state: State,
+    /// Bytes that left the buffer.
+    offset: u64,
+    skipped: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Between pictures.
+    Between,
+    /// At a marker; whether a scan was seen.
+    Marker { scan: bool },
+    /// In entropy-coded data.
+    Scan,
+}
+
+impl Splitter {
+    /// A splitter of pictures that are at most [`Limits::frame`] long.
+    pub fn new(limits: &Limits) -> Self {
+        let state = State::Between;
+        Self { limit: limits.frame, buffer: BytesMut::new(), seen: 0, state, offset: 0, skipped: 0 }
+    }
+
+    /// Appends bytes.
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.buffer.extend_from_slice(bytes);
+    }
+
+    /// The next whole JPEG, from its start to its end marker, or `None` when more bytes are needed for it.
+    ///
+    /// # Errors
+    /// A picture is over the limit. Nothing can be pulled after that.
+    pub fn pull(&mut self) -> Result<Option<Bytes>, WireError> {
+        loop {
+            let more = match self.state {
+                State::Between => self.find_start(),
+                State::Scan => self.find_marker(),
+                State::Marker { scan } => match self.step(scan) {
+                    Step::Done => {
+                        self.check()?;
+                        return Ok(Some(self.take()));
+                    }
+                    Step::More => true,
+                    Step::Next => false,
+                },
+            };
+            if more {
+                self.check()?;
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Bytes so far that belong to no whole picture: what stood between pictures, and pictures that broke off.
+    pub fn skipped(&self) -> u64 {
+        self.skipped
+    }
+
+    /// Bytes that wait for the rest of their picture.
+    pub fn pending(&self) -> usize {
+        self.buffer.len()
+    }
+
+    /// Skips to where a picture begins; whether more bytes are needed for that.
+    fn find_start(&mut self) -> bool {
+        let start = self.buffer.windows(MAGIC.len()).position(|window| window == MAGIC);
+        // The last bytes may be the beginning of a start.
+        let keep = (0..MAGIC.len()).rev().find(|&length| self.buffer.ends_with(&MAGIC[..length])).unwrap_or(0);
+        self.skip(start.unwrap_or(self.buffer.len() - keep));
+        if start.is_some() {
+            self.seen = 2;
+            self.state = State::Marker { scan: false };
+        }
+        start.is_none()
+    }
+
+    /// Goes on to the marker that ends entropy-coded data; whether more bytes are needed for that. There, FF stands only
+    /// before 00 (a data byte FF), a restart marker or FF (a fill byte).
+    fn find_marker(&mut self) -> bool {
+        // A segment's length may reach beyond what has come.
+        while let Some(rest) = self.buffer.get(self.seen..) {
+            let Some(place) = rest.iter().position(|byte| *byte == 0xFF) else {
+                self.seen = self.buffer.len();
+                return true;
+            };
+            self.seen += place;
+            match self.buffer.get(self.seen + 1) {
+                None => return true,
+                Some(0x00 | 0xD0..=0xD7) => self.seen += 2,
+                Some(0xFF) => self.seen += 1,
+                Some(_) => {
+                    self.state = State::Marker { scan: true };
+                    return false;
+                }
+            }
+        }
+        true
+    }
+
+    /// Goes past one marker.
+    fn step(&mut self, scan: bool) -> Step {
+        let Some(rest) = self.buffer.get(self.seen..) else { return Step::More };
+        match marker(rest) {
+            Marker::More => return Step::More,
+            Marker::Alone { code: END, length } if scan => {
+                self.seen += length;
+                return Step::Done;
+            }
+            Marker::Alone { code: START, length } => {
+                // The picture before broke off here; it may be the new one's first marker that shows it.
+                self.give_up(self.seen + length - 2);
+            }
+            Marker::None | Marker::Alone { code: END, .. } => self.give_up(self.seen + 1),
+            Marker::Alone { length, .. } => self.seen += length,
+            Marker::Segment { code, length, .. } => {
+                self.seen += length;
+                self.state = if code == SCAN { State::Scan } else { State::Marker { scan } };
+            }
+        }
+        Step::Next
+    }
+
+    fn give_up(&mut self, bytes: usize) {
+        self.skip(bytes);
+        self.seen = 0;
+        self.state = State::Between;
+    }
+
+    fn skip(&mut self, bytes: usize) {
+        self.buffer.advance(bytes);
+        self.offset += bytes as u64;
+        self.skipped += bytes as u64;
+    }
+
+    fn take(&mut self) -> Bytes {
+        let picture = self.buffer.split_to(self.seen).freeze();
+        self.offset += picture.len() as u64;
+        self.seen = 0;
+        self.state = State::Between;
+        picture
+    }
+
+    fn check(&self) -> Result<(), WireError> {
+        let (length, limit) = (self.seen as u64, self.limit as u64);
+        if length <= limit {
+            return Ok(());
+        }
+        Err(WireError { wire: "jpeg", offset: self.offset, kind: Kind::TooLong { what: "a JPEG", length, limit } })
+    }
+}
+
+enum Step {
+    Done,
+    More,
+    Next,
+}
+
+const START: u8 = 0xD8;
+const END: u8 = 0xD9;
+const SCAN: u8 = 0xDA;
+
+/// What stands where a marker should.
+enum Marker {
+    /// Not enough bytes to tell.
+    More,
+    /// No marker.
+    None,
+    /// A marker without a segment, and its bytes.
+    Alone { code: u8, length: usize },
+    /// A marker with a segment: where the segment's body begins and where it ends.
+    Segment { code: u8, body: usize, length: usize },
+}
+
+fn marker(bytes: &[u8]) -> Marker {
+    let Some(fill) = bytes.iter().position(|byte| *byte != 0xFF) else { return Marker::More };
+    let code = bytes[fill];
+    match code {
+        _ if fill == 0 => Marker::None,
+        0x00 => Marker::None,
+        0x01 | 0xD0..=0xD9 => Marker::Alone { code, length: fill + 1 },
+        _ => match bytes.get(fill + 1..fill + 3) {
+            None => Marker::More,
+            Some(length) => match usize::from(u16::from_be_bytes([length[0], length[1]])) {
+                0 | 1 => Marker::None,
+                length => Marker::Segment { code, body: fill + 3, length: fill + 1 + length },
+            },
+        },
+    }
+}
+
+/// Start of frame: C0 to CF, of which three have other meanings (T.81, table B.1).
+fn frame_header(code: u8) -> bool {
+    matches!(code, 0xC0..=0xCF) && !matches!(code, 0xC4 | 0xC8 | 0xCC)
+}
+
+/// T.81, section B.2.2.
+fn frame_size(code: u8, body: &[u8], at: usize) -> Result<(u16, u16), Fault> {
+    match code {
+        0xC0..=0xC2 => {}
+        0xC3 => return Err(Fault::Unsupported("lossless")),
+        0xC5..=0xC7 => return Err(Fault::Unsupported("hierarchical")),
+        _ => return Err(Fault::Unsupported("coded arithmetically")),
+    }
+    let wrong = Fault::Broken { at, why: "the frame header's length does not fit its components" };
+    let Some(&[precision, h1, h0, w1, w0, components]) = body.first_chunk() else { return Err(wrong) };
+    let (width, height) = (u16::from_be_bytes([w1, w0]), u16::from_be_bytes([h1, h0]));
+    if precision != 8 {
+        return Err(Fault::Unsupported("of more than 8 bits"));
+    }
+    if !matches!(components, 1 | 3) {
+        return Err(Fault::Unsupported("in CMYK or of another number of components"));
+    }
+    if body.len() != 6 + 3 * usize::from(components) {
+        return Err(wrong);
+    }
+    limits::check_size(width.into(), height.into()).map_err(Fault::Size)?;
+    Ok((width, height))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn segment(code: u8, body: &[u8]) -> Vec<u8> {
+        let length = u16::try_from(body.len() + 2).unwrap().to_be_bytes();
+        [&[0xFF, code], length.as_slice(), body].concat()
+    }
+
+    fn frame(code: u8, width: u16, height: u16) -> Vec<u8> {
+        let [h1, h0] = height.to_be_bytes();
+        let [w1, w0] = width.to_be_bytes();
+        segment(code, &[8, h1, h0, w1, w0, 3, 1, 0x22, 0, 2, 0x11, 1, 3, 0x11, 1])
+    }
+
+    /// A JPEG as far as its markers go: with a thumbnail, restarts, data bytes FF and two scans.
+    fn jpeg(width: u16, height: u16) -> Vec<u8> {
+        let thumbnail = [&[0xFF, 0xD8], frame(0xC0, 8, 8).as_slice(), &[0xFF, SCAN, 0, 2, 7, 0xFF, 0xD9]].concat();
+        [
+            &[0xFF, 0xD8][..],
+            &segment(0xE1, &thumbnail),
+            &[0xFF, 0xFF],
+            &frame(0xC2, width, height),
+            &segment(SCAN, &[1, 1, 0, 0, 63, 0]),
+            &[1, 2, 0xFF, 0x00, 3, 0xFF, 0xD0, 4, 0xFF, 0xFF, 0xD1, 5],
+            &segment(0xC4, &[0; 20]),
+            &segment(SCAN, &[1, 1, 0, 0, 63, 0]),
+            &[9, 9, 9, 0xFF, 0xD9],
+        ]
+        .concat()
+    }
+
+    fn split(splitter: &mut Splitter, bytes: &[u8]) -> Vec<Bytes> {
+        splitter.push(bytes);
+        std::iter::from_fn(|| splitter.pull().unwrap()).collect()
+    }
+
+    #[test]
+    fn the_size_is_the_pictures_and_not_the_thumbnails() {
+        assert_eq!(size(&jpeg(1280, 720)), Ok((1280, 720)));
+    }
+
+    #[test]
+    fn a_header_cut_anywhere_is_short() {
+        let whole = jpeg(1280, 720);
+        for cut in 3..whole.len() {
+            assert!(matches!(size(&whole[..cut]), Ok((1280, 720)) | Err(Fault::Short(_))), "{cut}");
+        }
+        assert_eq!(size(&whole[..2]), Err(Fault::NotJpeg));
+        assert_eq!(size(b"GIF89a"), Err(Fault::NotJpeg));
+    }
+
+    #[test]
+    fn what_is_not_decoded_here_is_named() {
+        for (code, name) in [(0xC3, "lossless"), (0xC6, "hierarchical"), (0xC9, "arithmetically")] {
+            let error = size(&[&MAGIC[..2], &frame(code, 8, 8)].concat()).unwrap_err().to_string();
+            assert!(error.contains(name), "{error}");
+        }
+        let bomb = size(&jpeg(9000, 9000)).unwrap_err();
+        assert!(matches!(&bomb, Fault::Size(why) if why.contains("9000x9000")), "{bomb}");
+        assert!(matches!(size(&jpeg(8, 0)), Err(Fault::Size(_))));
+        let lie = [&MAGIC[..2], &segment(0xC0, &[8, 0, 8, 0, 8, 3, 1])].concat();
+        assert!(matches!(size(&lie), Err(Fault::Broken { at: 2, .. })));
+        assert!(matches!(size(&[0xFF, 0xD8, 0xFF, 0xD9]), Err(Fault::Broken { at: 2, .. })));
+    }
+
+    #[test]
+    fn a_row_of_pictures_cut_at_every_byte_gives_the_same_pictures() {
+        let (first, second) = (jpeg(64, 48), jpeg(32, 24));
+        let row = [b"\r\n--x\xFF", &first[..], b"\xFF\xD8garbage", &second, b"tail\xFF\xD8"].concat();
+        for cut in 0..=row.len() {
+            let mut splitter = Splitter::new(&Limits::default());
+            let mut pictures = split(&mut splitter, &row[..cut]);
+            pictures.extend(split(&mut splitter, &row[cut..]));
+            assert_eq!(pictures, [&first, &second], "{cut}");
+            assert_eq!((splitter.skipped(), splitter.pending()), (6 + 9 + 4, 2));
+        }
+    }
+
+    #[test]
+    fn a_picture_that_breaks_off_is_skipped_and_the_next_one_found() {
+        let whole = jpeg(64, 48);
+        let scan = whole.len() - 4;
+        let row = [&whole[..scan], &whole, &MAGIC[..2], &[0xFF, 0xD9], &whole].concat();
+        let mut splitter = Splitter::new(&Limits::default());
+        assert_eq!(split(&mut splitter, &row), [&whole, &whole]);
+        assert_eq!(splitter.skipped(), scan as u64 + 4);
+    }
+
+    #[test]
+    fn a_picture_without_end_is_refused_before_it_grows() {
+        let mut splitter = Splitter::new(&Limits { frame: 1000, ..Limits::default() });
+        let whole = jpeg(64, 48);
+        splitter.push(&whole[..whole.len() - 4]);
+        let error = (0..100).find_map(|_| {
+            splitter.push(&[1; 100]);
+            splitter.pull().err()
+        });
+        assert!(matches!(error.unwrap().kind, Kind::TooLong { limit: 1000, .. }));
+        assert!(splitter.pending() <= 1100);
+    }
+
+    proptest! {
+        #[test]
+        fn random_bytes_never_panic_and_are_all_accounted_for(
+            chunks in prop::collection::vec(prop::collection::vec(
+                prop_oneof![Just(0xFF_u8), Just(0xD8), Just(0xD9), Just(0xDA), Just(0xC0), Just(0), any::<u8>()], 0..60), 0..20)
+        ) {
+            let mut splitter = Splitter::new(&Limits::default());
+            let (mut given, mut taken) = (0, 0);
+            for chunk in &chunks {
+                let _ = size(chunk);
+                given += chunk.len();
+                taken += split(&mut splitter, chunk).iter().map(Bytes::len).sum::<usize>();
+                prop_assert_eq!(given, taken + usize::try_from(splitter.skipped()).unwrap() + splitter.pending());
+            }
+        }
+
+        #[test]
+        fn flipped_bits_never_panic(place in 0..100_usize, bit in 0..8) {
+            let mut bytes = jpeg(640, 480);
+            let place = place % bytes.len();
+            bytes[place] ^= 1_u8 << bit;
+            let _ = size(&bytes);
+            let mut splitter = Splitter::new(&Limits::default());
+            split(&mut splitter, &bytes);
+            let after = split(&mut splitter, &[vec![0; 70_000], jpeg(64, 48)].concat());
+            prop_assert!(after.len() <= 2);
+        }
+    }
+}

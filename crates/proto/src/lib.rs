@@ -10,6 +10,7 @@
 //!   error   what was wrong, at which byte, on which wire
 //!   wire    the byte formats and the table that recognises them by their first bytes
 //!   clock   two monotonic clocks agree on their offset
+//!   link    what both ends do besides their frames: ping, answer, notice silence
 //!   flow    how much may be under way to a receiver
 //!   jpeg    a JPEG's header, and where one JPEG ends in a row of them
 //! ```
@@ -22,6 +23,7 @@ pub mod flow;
 pub mod frame;
 pub mod jpeg;
 pub mod limits;
+pub mod link;
 pub mod name;
 pub mod wire;
 

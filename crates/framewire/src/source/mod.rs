@@ -4,6 +4,7 @@
 //! there is one, its end has come, or its [`Stop`](crate::stop::Stop) is raised. A new kind of source is one file and its
 //! row in [`SOURCES`].
 
+pub mod push;
 pub mod spec;
 
 use anyhow::Result;

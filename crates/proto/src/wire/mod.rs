@@ -1,6 +1,8 @@
 //! The byte formats, and the table that recognises them by a connection's first bytes.
 
+pub mod multipart;
 pub mod native;
+pub mod y4m;
 
 /// A byte format on a connection.
 #[derive(Debug, Clone, Copy)]
@@ -27,8 +29,11 @@ pub enum Verdict {
 /// Every wire that a hub's port tells apart. A new one is a file and its row here.
 pub const WIRES: &[Wire] = &[
     Wire { name: native::NAME, summary: "framewire's own wire, see PROTOCOL.md", recognise: native::recognise },
-    Wire { name: "http", summary: "HTTP/1.1: the page, JSON, MJPEG, WebSocket", recognise: recognise_http },
+    Wire { name: HTTP, summary: "HTTP/1.1: the page, JSON, MJPEG, WebSocket", recognise: recognise_http },
 ];
+
+/// The word for the wire of browsers.
+pub const HTTP: &str = "http";
 
 /// The most bytes that any wire needs to be recognised.
 pub const PREFIX: usize = 16;

@@ -230,7 +230,7 @@ pub fn frame_head(frame: &Frame) -> [u8; HEADER + FRAME_FIELDS] {
     let mut head = [0; HEADER + FRAME_FIELDS];
     let mut out = head.as_mut_slice();
     header(&mut out, kind::FRAME, u8::from(frame.keyframe) * KEYFRAME, FRAME_FIELDS + frame.data.len());
-    let Times { captured, encoded, sent, received, forwarded } = frame.times;
+    let Times { captured, encoded, sent, received, forwarded, .. } = frame.times;
     for number in [frame.sequence, captured, encoded, sent, received, forwarded] {
         out.put_u64_le(number);
     }
@@ -387,7 +387,7 @@ fn parse(kind: u8, flags: u8, mut body: Bytes) -> Result<Message, Kind> {
         kind::CONFIG => Message::Config(as_config(body)?),
         kind::FRAME => {
             let [sequence, captured, encoded, sent, received, forwarded] = fields("a frame", &mut body)?;
-            let times = Times { captured, encoded, sent, received, forwarded };
+            let times = Times { captured, encoded, sent, received, forwarded, arrived: 0 };
             Message::Frame(Frame { sequence, keyframe: flags & KEYFRAME != 0, times, data: body })
         }
         kind::REPORT => {

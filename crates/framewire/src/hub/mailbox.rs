@@ -1,0 +1,242 @@
+//! What waits for one viewer, and the one place that decides which frame makes way for which.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use framewire_proto::{Config, Frame};
+use serde::Serialize;
+
+/// What a viewer wants when frames come faster than it takes them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Policy {
+    /// The newest picture: older ones make way.
+    Newest,
+    /// Every picture, within the bounds of a queue: what a recorder wants.
+    Every,
+}
+
+/// Why a frame did not reach a viewer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// A newer one came before it could be sent.
+    Superseded,
+    /// It needs one that was dropped before it, so that no decoder could use it.
+    Undecodable,
+    /// The queue of a viewer that wants every frame was full.
+    Full,
+    /// The viewer left while it was waiting or on its way.
+    Left,
+}
+
+impl Reason {
+    /// Every reason.
+    pub const ALL: [Self; 4] = [Self::Superseded, Self::Undecodable, Self::Full, Self::Left];
+
+    /// The word for it in JSON and metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Superseded => "superseded",
+            Self::Undecodable => "undecodable",
+            Self::Full => "full",
+            Self::Left => "left",
+        }
+    }
+}
+
+/// What became of a viewer's frames: `offered` is `delivered`, the drops, and what waits or is on its way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// Frames that were meant for the viewer since it came.
+    pub offered: u64,
+    /// Frames that were sent whole.
+    pub delivered: u64,
+    dropped: [u64; Reason::ALL.len()],
+}
+
+impl Counts {
+    /// Frames dropped for this reason.
+    pub fn dropped(&self, reason: Reason) -> u64 {
+        self.dropped[reason as usize]
+    }
+
+    /// Frames dropped for whatever reason.
+    pub fn all_dropped(&self) -> u64 {
+        self.dropped.iter().sum()
+    }
+
+    pub(super) fn drop_one(&mut self, reason: Reason) {
+        self.dropped[reason as usize] += 1;
+    }
+
+    pub(super) fn add(&mut self, other: &Self) {
+        self.offered += other.offered;
+        self.delivered += other.delivered;
+        for (sum, more) in self.dropped.iter_mut().zip(other.dropped) {
+            *sum += more;
+        }
+    }
+}
+
+/// The drops as a map from a reason's name to its count.
+impl Serialize for Counts {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(Reason::ALL.map(|reason| (reason.name(), self.dropped(reason))))
+    }
+}
+
+/// Frames that wait at most where each needs the one before: a quarter of a second of jitter at 30 frames a second.
+const DEPENDENT: usize = 8;
+/// Frames and bytes that wait at most for a viewer that wants every frame.
+const EVERY_FRAMES: usize = 256;
+const EVERY_BYTES: usize = 32 << 20;
+
+/// What waits for one viewer.
+#[derive(Debug)]
+pub(super) struct Mailbox {
+    policy: Policy,
+    waiting: VecDeque<(Arc<Config>, Frame)>,
+    /// A frame was dropped that the next ones need: nothing but a keyframe can be used.
+    broken: bool,
+    pub(super) counts: Counts,
+}
+
+impl Mailbox {
+    pub(super) fn new(policy: Policy) -> Self {
+        Self { policy, waiting: VecDeque::new(), broken: false, counts: Counts::default() }
+    }
+
+    /// Takes a frame meant for this viewer and drops what has to make way for it, or the frame itself.
+    pub(super) fn offer(&mut self, config: &Arc<Config>, frame: Frame) {
+        self.counts.offered += 1;
+        if self.broken && !frame.keyframe {
+            return self.counts.drop_one(Reason::Undecodable);
+        }
+        if !self.has_room(config, &frame) {
+            if self.policy == Policy::Every {
+                self.skipped(config);
+                return self.counts.drop_one(Reason::Full);
+            }
+            if !frame.keyframe {
+                // Those that wait can still be decoded, this one can't once one of them goes: it is the one to go.
+                self.broken = true;
+                return self.counts.drop_one(Reason::Superseded);
+            }
+            self.clear(Reason::Superseded);
+        }
+        self.broken = false;
+        self.waiting.push_back((config.clone(), frame));
+    }
+
+    /// Frames went by that were never offered here.
+    pub(super) fn skipped(&mut self, config: &Config) {
+        self.broken = !config.codec.independent();
+    }
+
+    pub(super) fn take(&mut self) -> Option<(Arc<Config>, Frame)> {
+        self.waiting.pop_front()
+    }
+
+    /// The configuration of the frame that comes next.
+    pub(super) fn next_config(&self) -> Option<&Arc<Config>> {
+        self.waiting.front().map(|(config, _)| config)
+    }
+
+    pub(super) fn clear(&mut self, reason: Reason) {
+        for _ in self.waiting.drain(..) {
+            self.counts.drop_one(reason);
+        }
+    }
+
+    fn has_room(&self, config: &Config, frame: &Frame) -> bool {
+        match self.policy {
+            Policy::Newest if config.codec.independent() => self.waiting.is_empty(),
+            Policy::Newest => self.waiting.len() < DEPENDENT,
+            Policy::Every => {
+                let bytes: usize = self.waiting.iter().map(|(_, frame)| frame.data.len()).sum();
+                self.waiting.len() < EVERY_FRAMES && bytes + frame.data.len() <= EVERY_BYTES
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use framewire_proto::{Codec, Times};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn config(codec: Codec) -> Arc<Config> {
+        Arc::new(Config { codec, width: 8, height: 8, millifps: 0, extra: Bytes::new() })
+    }
+
+    fn frame(sequence: u64, keyframe: bool) -> Frame {
+        Frame { sequence, keyframe, times: Times::default(), data: Bytes::from_static(b"x") }
+    }
+
+    #[test]
+    fn the_newest_picture_wins() {
+        let (mut mailbox, jpeg) = (Mailbox::new(Policy::Newest), config(Codec::Jpeg));
+        for sequence in 0..5 {
+            mailbox.offer(&jpeg, frame(sequence, true));
+        }
+        assert_eq!(mailbox.take().unwrap().1.sequence, 4);
+        assert!(mailbox.take().is_none());
+        assert_eq!(mailbox.counts.dropped(Reason::Superseded), 4);
+    }
+
+    #[test]
+    fn after_a_skip_decoding_resumes_at_a_keyframe() {
+        let (mut mailbox, h264) = (Mailbox::new(Policy::Newest), config(Codec::H264));
+        mailbox.offer(&h264, frame(0, true));
+        for sequence in 1..20 {
+            mailbox.offer(&h264, frame(sequence, false));
+        }
+        let waiting: Vec<u64> = std::iter::from_fn(|| mailbox.take()).map(|(_, frame)| frame.sequence).collect();
+        assert_eq!(waiting, (0..8).collect::<Vec<_>>());
+        mailbox.offer(&h264, frame(20, false));
+        assert!(mailbox.take().is_none());
+        mailbox.offer(&h264, frame(21, true));
+        mailbox.offer(&h264, frame(22, false));
+        assert_eq!(mailbox.take().unwrap().1.sequence, 21);
+        assert_eq!(mailbox.take().unwrap().1.sequence, 22);
+        assert_eq!(mailbox.counts.dropped(Reason::Undecodable), 12);
+    }
+
+    #[test]
+    fn a_recorder_gets_all_that_its_queue_holds() {
+        let (mut mailbox, jpeg) = (Mailbox::new(Policy::Every), config(Codec::Jpeg));
+        for sequence in 0..300 {
+            mailbox.offer(&jpeg, frame(sequence, true));
+        }
+        assert_eq!(mailbox.counts.dropped(Reason::Full), 44);
+        let waiting: Vec<u64> = std::iter::from_fn(|| mailbox.take()).map(|(_, frame)| frame.sequence).collect();
+        assert_eq!(waiting, (0..256).collect::<Vec<_>>());
+    }
+
+    proptest! {
+        /// Whatever comes and however it is taken: nothing is lost uncounted, order is kept, and no frame is taken
+        /// whose predecessor was not, unless it is a keyframe.
+        #[test]
+        fn every_frame_is_accounted_for(
+            steps in prop::collection::vec((any::<bool>(), 0..4usize), 0..200),
+            codec in prop::sample::select(vec![Codec::Jpeg, Codec::H264]),
+            policy in prop::sample::select(vec![Policy::Newest, Policy::Every]),
+        ) {
+            let (mut mailbox, config) = (Mailbox::new(policy), config(codec));
+            let (mut taken, mut last) = (0, None);
+            for (sequence, (keyframe, takes)) in steps.iter().enumerate() {
+                mailbox.offer(&config, frame(sequence as u64, *keyframe || codec.independent() || sequence == 0));
+                for _ in 0..*takes {
+                    let Some((_, frame)) = mailbox.take() else { break };
+                    taken += 1;
+                    prop_assert!(frame.keyframe || last == frame.sequence.checked_sub(1));
+                    prop_assert!(last.is_none_or(|last| last < frame.sequence));
+                    last = Some(frame.sequence);
+                }
+            }
+            mailbox.clear(Reason::Left);
+            prop_assert_eq!(mailbox.counts.offered, taken + mailbox.counts.all_dropped());
+        }
+    }
+}

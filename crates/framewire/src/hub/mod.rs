@@ -1,0 +1,140 @@
+//! Named streams between publishers and viewers: no I/O, no codec, no clock of its own.
+//!
+//! Each frame is held once in memory and shared by all viewers; each viewer has a [mailbox](mailbox) in which what it
+//! has not taken makes way for what is newer. Nothing here waits for a viewer.
+//!
+//! Locks: the hub's map, then a stream's state; never the other way round, and neither is held while bytes are sent.
+
+mod mailbox;
+mod stream;
+
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use framewire_proto::{Micros, Name};
+
+pub use mailbox::{Counts, Policy, Reason};
+use stream::Stream;
+pub use stream::{Event, Info, Publisher, Replaced, Subscriber, Unconfigured};
+
+/// How many streams a hub holds at most.
+pub const STREAMS: usize = 256;
+/// A stream without a publisher and without viewers is removed after this long.
+pub const FORGET_AFTER: Micros = 60_000_000;
+
+/// The streams of this process. Clones are the same hub.
+#[derive(Debug, Clone, Default)]
+pub struct Hub(Arc<Mutex<BTreeMap<Name, Arc<Stream>>>>);
+
+/// Why a stream could not be published or watched.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// The name has a live publisher.
+    #[error("the stream '{0}' has a live publisher already: choose another name, or end that one first")]
+    Taken(Name),
+    /// There is no such stream.
+    #[error("there is no stream '{name}'; {}", known(.streams))]
+    NoSuchStream {
+        /// The name asked for.
+        name: String,
+        /// The streams there are.
+        streams: Vec<Name>,
+    },
+    /// The hub is full.
+    #[error("the hub holds {STREAMS} streams already, its limit: end one first")]
+    TooMany,
+}
+
+impl Hub {
+    /// Begins to feed a stream, new or left by its publisher.
+    ///
+    /// # Errors
+    /// [`Refused::Taken`] by a publisher that was heard of lately, or [`Refused::TooMany`].
+    pub fn publish(&self, name: &Name, now: Micros) -> Result<Publisher, Refused> {
+        let stream = self.stream_or_new(name, now)?;
+        Publisher::new(stream, now).ok_or_else(|| Refused::Taken(name.clone()))
+    }
+
+    /// Begins to watch a stream; with `wait` also one that is not there yet.
+    ///
+    /// # Errors
+    /// [`Refused::NoSuchStream`], or [`Refused::TooMany`] for one to be waited for.
+    pub fn subscribe(&self, name: &Name, policy: Policy, wait: bool, now: Micros) -> Result<Subscriber, Refused> {
+        let stream = match self.find(name.as_str()) {
+            Ok(stream) => stream,
+            Err(_) if wait => self.stream_or_new(name, now)?,
+            Err(refused) => return Err(refused),
+        };
+        Ok(Subscriber::new(stream, policy, now))
+    }
+
+    /// Every stream that was ever fed, by name.
+    pub fn streams(&self, now: Micros) -> Vec<Info> {
+        let streams: Vec<_> = self.lock().values().cloned().collect();
+        streams.iter().map(|stream| stream.info(now)).filter(|info| info.known).collect()
+    }
+
+    /// One stream.
+    ///
+    /// # Errors
+    /// [`Refused::NoSuchStream`].
+    pub fn stream(&self, name: &str, now: Micros) -> Result<Info, Refused> {
+        Ok(self.find(name)?.info(now))
+    }
+
+    /// Notices streams whose frames stay away and forgets those that nobody feeds and nobody watches: to be called a few
+    /// times a second.
+    pub fn tick(&self, now: Micros) {
+        self.lock().retain(|_, stream| {
+            stream.tick(now);
+            !stream.forgotten(now)
+        });
+    }
+
+    fn find(&self, name: &str) -> Result<Arc<Stream>, Refused> {
+        let streams = self.lock();
+        streams.get(name).cloned().ok_or_else(|| Refused::NoSuchStream {
+            name: name.into(),
+            streams: streams.iter().filter(|(_, stream)| stream.known()).map(|(name, _)| name.clone()).collect(),
+        })
+    }
+
+    fn stream_or_new(&self, name: &Name, now: Micros) -> Result<Arc<Stream>, Refused> {
+        let mut streams = self.lock();
+        if let Some(stream) = streams.get(name) {
+            return Ok(stream.clone());
+        }
+        if streams.len() >= STREAMS {
+            return Err(Refused::TooMany);
+        }
+        let stream = Arc::new(Stream::new(name.clone(), now));
+        streams.insert(name.clone(), stream.clone());
+        Ok(stream)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Name, Arc<Stream>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The streams there are, for a person, within the bounds of an error's sentence.
+fn known(streams: &[Name]) -> String {
+    const NAMED: usize = 10;
+    if streams.is_empty() {
+        return "there is none at all yet".into();
+    }
+    let mut text = "there is ".to_owned();
+    for (place, name) in streams.iter().take(NAMED).enumerate() {
+        let _ = write!(text, "{}'{name}'", if place > 0 { ", " } else { "" });
+    }
+    if streams.len() > NAMED {
+        let _ = write!(text, " and {} more", streams.len() - NAMED);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,212 @@
+//! Scenarios of a hub, on a clock of their own.
+
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use framewire_proto::{Codec, Config, Frame, Times, wire::native::State};
+
+use super::*;
+
+const SECOND: Micros = 1_000_000;
+
+fn name(text: &str) -> Name {
+    text.parse().unwrap()
+}
+
+fn config() -> Config {
+    Config { codec: Codec::Jpeg, width: 640, height: 480, millifps: 30_000, extra: Bytes::new() }
+}
+
+fn frame(sequence: u64) -> Frame {
+    Frame { sequence, keyframe: true, times: Times::default(), data: Bytes::from(vec![7; 100]) }
+}
+
+/// All events that wait for this viewer.
+fn drain(viewer: &mut Subscriber) -> Vec<Event> {
+    let context = Context::from_waker(Waker::noop());
+    std::iter::from_fn(|| match viewer.poll(&context) {
+        Poll::Ready(event) => Some(event),
+        Poll::Pending => None,
+    })
+    .collect()
+}
+
+fn sequences(events: &[Event]) -> Vec<u64> {
+    events
+        .iter()
+        .filter_map(|event| if let Event::Frame(frame) = event { Some(frame.sequence) } else { None })
+        .collect()
+}
+
+fn states(events: &[Event]) -> Vec<State> {
+    events.iter().filter_map(|event| if let Event::State(state) = event { Some(*state) } else { None }).collect()
+}
+
+fn publish(hub: &Hub, now: Micros) -> Publisher {
+    let publisher = hub.publish(&name("door"), now).unwrap();
+    publisher.configure(config()).unwrap();
+    publisher
+}
+
+#[test]
+fn a_new_viewer_gets_a_picture_at_once() {
+    let hub = Hub::default();
+    let publisher = publish(&hub, SECOND);
+    for sequence in 0..3 {
+        publisher.publish(frame(sequence), SECOND).unwrap();
+    }
+    let mut viewer = hub.subscribe(&name("door"), Policy::Newest, false, SECOND).unwrap();
+    let events = drain(&mut viewer);
+    assert_eq!(states(&events), [State::Live]);
+    assert!(matches!(&events[1], Event::Config(given) if **given == config()));
+    assert_eq!(sequences(&events), [2]);
+}
+
+#[test]
+fn a_frame_is_held_once_for_all_viewers() {
+    let hub = Hub::default();
+    let publisher = publish(&hub, SECOND);
+    let mut viewers: Vec<_> =
+        (0..3).map(|_| hub.subscribe(&name("door"), Policy::Newest, false, SECOND).unwrap()).collect();
+    let given = frame(0);
+    let place = given.data.as_ptr();
+    publisher.publish(given, SECOND).unwrap();
+    for viewer in &mut viewers {
+        let events = drain(viewer);
+        let Some(Event::Frame(got)) = events.last() else { panic!("{events:?}") };
+        assert_eq!(got.data.as_ptr(), place);
+    }
+}
+
+#[test]
+fn every_viewer_accounts_for_every_frame() {
+    let hub = Hub::default();
+    let publisher = publish(&hub, SECOND);
+    let mut quick = hub.subscribe(&name("door"), Policy::Newest, false, SECOND).unwrap();
+    let mut slow = hub.subscribe(&name("door"), Policy::Newest, false, SECOND).unwrap();
+    for sequence in 0..10 {
+        publisher.publish(frame(sequence), SECOND).unwrap();
+        drain(&mut quick);
+    }
+    drain(&mut slow);
+    assert_eq!((quick.counts().delivered, quick.counts().all_dropped()), (10, 0));
+    assert_eq!((slow.counts().delivered, slow.counts().dropped(Reason::Superseded)), (1, 9));
+    publisher.publish(frame(10), SECOND).unwrap();
+    let context = Context::from_waker(Waker::noop());
+    assert!(matches!(slow.poll(&context), Poll::Ready(Event::Frame(_))));
+    drop((quick, slow));
+    let info = hub.stream("door", SECOND).unwrap();
+    assert_eq!((info.published, info.delivered), (11, 11));
+    assert_eq!((info.dropped.dropped(Reason::Superseded), info.dropped.dropped(Reason::Left)), (9, 2));
+    assert_eq!(info.dropped.offered, info.delivered + info.dropped.all_dropped());
+}
+
+#[test]
+fn a_second_live_publisher_is_refused_and_a_returning_one_taken() {
+    let hub = Hub::default();
+    let first = publish(&hub, SECOND);
+    first.publish(frame(0), SECOND).unwrap();
+    let refused = hub.publish(&name("door"), 2 * SECOND).unwrap_err();
+    assert!(refused.to_string().contains("'door' has a live publisher"), "{refused}");
+    let second = hub.publish(&name("door"), 5 * SECOND).unwrap();
+    assert!(first.publish(frame(1), 5 * SECOND).is_err());
+    drop(first);
+    second.configure(config()).unwrap();
+    second.publish(frame(0), 5 * SECOND).unwrap();
+    assert_eq!(hub.stream("door", 5 * SECOND).unwrap().state, "live");
+}
+
+#[test]
+fn viewers_see_one_rising_row_across_publishers_and_gaps_are_counted() {
+    let hub = Hub::default();
+    let publisher = publish(&hub, SECOND);
+    let mut viewer = hub.subscribe(&name("door"), Policy::Every, false, SECOND).unwrap();
+    for sequence in [0, 1, 4] {
+        publisher.publish(frame(sequence), SECOND).unwrap();
+    }
+    drop(publisher);
+    let publisher = publish(&hub, 2 * SECOND);
+    for sequence in [7000, 7001, 3] {
+        publisher.publish(frame(sequence), 2 * SECOND).unwrap();
+    }
+    assert_eq!(sequences(&drain(&mut viewer)), [0, 1, 4, 5, 6, 7]);
+    assert_eq!(hub.stream("door", SECOND).unwrap().missed, 2);
+}
+
+#[test]
+fn a_stream_stalls_lives_again_and_is_forgotten() {
+    let hub = Hub::default();
+    let publisher = publish(&hub, SECOND);
+    publisher.publish(frame(0), SECOND).unwrap();
+    let mut viewer = hub.subscribe(&name("door"), Policy::Newest, false, SECOND).unwrap();
+    assert_eq!(states(&drain(&mut viewer)), [State::Live]);
+    hub.tick(2 * SECOND);
+    assert_eq!(states(&drain(&mut viewer)), [State::Stalled]);
+    publisher.publish(frame(1), 2 * SECOND).unwrap();
+    assert_eq!(states(&drain(&mut viewer)), [State::Live]);
+    drop(publisher);
+    assert_eq!(states(&drain(&mut viewer)), [State::Stalled]);
+    hub.tick(200 * SECOND);
+    assert_eq!(hub.streams(200 * SECOND).len(), 1);
+    drop(viewer);
+    hub.tick(201 * SECOND);
+    hub.tick(201 * SECOND + FORGET_AFTER - 1);
+    assert_eq!(hub.streams(0).len(), 1);
+    hub.tick(201 * SECOND + FORGET_AFTER);
+    assert_eq!(hub.streams(0).len(), 0);
+}
+
+#[test]
+fn a_source_that_nobody_watches_is_idle_not_stalled() {
+    let hub = Hub::default();
+    let publisher = publish(&hub, SECOND);
+    let watched = publisher.viewers();
+    publisher.publish(frame(0), SECOND).unwrap();
+    hub.tick(3 * SECOND);
+    assert_eq!(hub.stream("door", 3 * SECOND).unwrap().state, "idle");
+    let viewer = hub.subscribe(&name("door"), Policy::Newest, false, 9 * SECOND).unwrap();
+    assert_eq!(*watched.borrow(), 1);
+    hub.tick(9 * SECOND + 1);
+    assert_eq!(hub.stream("door", 9 * SECOND).unwrap().state, "idle");
+    hub.tick(10 * SECOND + 1);
+    assert_eq!(hub.stream("door", 10 * SECOND).unwrap().state, "stalled");
+    drop(viewer);
+    assert_eq!(*watched.borrow(), 0);
+}
+
+#[test]
+fn an_unknown_stream_is_refused_with_those_there_are_or_waited_for() {
+    let hub = Hub::default();
+    let nothing = hub.subscribe(&name("yard"), Policy::Newest, false, SECOND).unwrap_err();
+    assert!(nothing.to_string().contains("none at all"), "{nothing}");
+    let publisher = publish(&hub, SECOND);
+    let refused = hub.subscribe(&name("yard"), Policy::Newest, false, SECOND).unwrap_err();
+    assert_eq!(refused.to_string(), "there is no stream 'yard'; there is 'door'");
+    let mut viewer = hub.subscribe(&name("yard"), Policy::Newest, true, SECOND).unwrap();
+    assert_eq!(hub.streams(SECOND).len(), 1, "one that is only waited for is not shown");
+    let yard = hub.publish(&name("yard"), SECOND).unwrap();
+    yard.configure(config()).unwrap();
+    yard.publish(frame(0), SECOND).unwrap();
+    assert_eq!(sequences(&drain(&mut viewer)), [0]);
+    drop(publisher);
+}
+
+#[test]
+fn the_number_of_streams_is_bounded() {
+    let hub = Hub::default();
+    let held: Vec<_> = (0..STREAMS).map(|number| hub.publish(&name(&format!("s{number}")), 1).unwrap()).collect();
+    assert_eq!(hub.publish(&name("one-more"), 1).unwrap_err(), Refused::TooMany);
+    assert_eq!(held.len(), hub.streams(1).len());
+}
+
+#[test]
+fn the_end_of_a_source_reaches_those_who_watch_after_its_last_frame() {
+    let hub = Hub::default();
+    let publisher = publish(&hub, SECOND);
+    let mut viewer = hub.subscribe(&name("door"), Policy::Every, false, SECOND).unwrap();
+    publisher.publish(frame(0), SECOND).unwrap();
+    publisher.finish();
+    let events = drain(&mut viewer);
+    assert_eq!(sequences(&events), [0]);
+    assert_eq!(events.last(), Some(&Event::Ended));
+}

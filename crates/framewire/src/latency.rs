@@ -1,0 +1,230 @@
+//! Where a frame's time goes: the split of its latency by stage, and how fast frames come.
+
+use std::collections::VecDeque;
+
+use framewire_proto::{Micros, Times, wire::native::Report};
+use serde::Serialize;
+
+/// Samples kept of each stage: the last 17 s at 30 frames a second.
+const SAMPLES: usize = 512;
+/// How far back a [`Meter`] looks.
+const HORIZON: Micros = 2_000_000;
+/// Frames that a [`Meter`] remembers at most.
+const REMEMBERED: usize = 4096;
+
+/// A part of a frame's way from birth to screen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stage {
+    /// From capture until it was encoded.
+    Encode,
+    /// Waiting at the publisher until it was begun to be written.
+    Send,
+    /// On the way to the hub.
+    Uplink,
+    /// In the hub until it was begun to be written to the viewer.
+    Hub,
+    /// On the way to the viewer.
+    Downlink,
+    /// Waiting for the decoder and being decoded.
+    Decode,
+    /// Waiting to be shown.
+    Show,
+    /// All of it: from capture to the last thing that is known.
+    Total,
+}
+
+impl Stage {
+    /// Every stage, in the order of a frame's way.
+    pub const ALL: [Self; 8] =
+        [Self::Encode, Self::Send, Self::Uplink, Self::Hub, Self::Downlink, Self::Decode, Self::Show, Self::Total];
+
+    /// The word for it in the overlay, JSON and metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Encode => "encode",
+            Self::Send => "send",
+            Self::Uplink => "uplink",
+            Self::Hub => "hub",
+            Self::Downlink => "downlink",
+            Self::Decode => "decode",
+            Self::Show => "show",
+            Self::Total => "total",
+        }
+    }
+}
+
+/// The recent durations of every stage.
+#[derive(Debug, Clone, Default)]
+pub struct Split {
+    stages: [VecDeque<u32>; Stage::ALL.len()],
+}
+
+/// One stage in milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
+pub struct Summary {
+    /// Half of the frames took at most this.
+    pub p50: f64,
+    /// 95 in 100 took at most this.
+    pub p95: f64,
+    /// 99 in 100 took at most this.
+    pub p99: f64,
+    /// The longest.
+    pub max: f64,
+}
+
+impl Split {
+    /// Takes the stages up to the hub, known once a frame for all its viewers.
+    pub fn take_arrival(&mut self, times: &Times) {
+        self.record(Stage::Encode, times.captured, times.encoded);
+        self.record(Stage::Send, times.encoded, times.sent);
+        self.record(Stage::Uplink, times.sent, times.received);
+    }
+
+    /// Takes the stages from the hub to one viewer, known when the viewer has received the frame.
+    pub fn take_delivery(&mut self, times: &Times, report: &Report) {
+        self.record(Stage::Hub, times.received, times.forwarded);
+        self.record(Stage::Downlink, times.forwarded, report.received);
+    }
+
+    /// Takes the stages at the viewer and the total, known when the frame was shown.
+    pub fn take_showing(&mut self, times: &Times, report: &Report) {
+        self.record(Stage::Decode, report.received, report.decoded);
+        self.record(Stage::Show, report.decoded, report.shown);
+        self.record(Stage::Total, times.captured, report.shown);
+    }
+
+    /// The stages of which anything is known.
+    pub fn summaries(&self) -> impl Iterator<Item = (Stage, Summary)> {
+        Stage::ALL.into_iter().filter_map(|stage| Some((stage, self.summary(stage)?)))
+    }
+
+    /// One stage, when anything is known of it.
+    pub fn summary(&self, stage: Stage) -> Option<Summary> {
+        let mut sorted: Vec<u32> = self.stages[stage as usize].iter().copied().collect();
+        sorted.sort_unstable();
+        let last = sorted.len().checked_sub(1)?;
+        let milliseconds = |share: usize| f64::from(sorted[(last * share).div_ceil(100)]) / 1000.0;
+        Some(Summary { p50: milliseconds(50), p95: milliseconds(95), p99: milliseconds(99), max: milliseconds(100) })
+    }
+
+    fn record(&mut self, stage: Stage, from: Micros, to: Micros) {
+        if from == 0 || to == 0 {
+            return;
+        }
+        let samples = &mut self.stages[stage as usize];
+        if samples.len() == SAMPLES {
+            samples.pop_front();
+        }
+        // Two clocks agree only to within half a round trip, so a short way may seem to end before it begins.
+        samples.push_back(u32::try_from(to.saturating_sub(from)).unwrap_or(u32::MAX));
+    }
+}
+
+/// The split as a map from a stage's name to its summary.
+impl Serialize for Split {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.summaries().map(|(stage, summary)| (stage.name(), summary)))
+    }
+}
+
+/// How many frames and bytes came lately.
+#[derive(Debug, Clone, Default)]
+pub struct Meter {
+    came: VecDeque<(Micros, usize)>,
+}
+
+impl Meter {
+    /// A frame of this many bytes came.
+    pub fn count(&mut self, now: Micros, bytes: usize) {
+        self.forget(now);
+        if self.came.len() == REMEMBERED {
+            self.came.pop_front();
+        }
+        self.came.push_back((now, bytes));
+    }
+
+    /// Frames a second.
+    pub fn fps(&self, now: Micros) -> f64 {
+        self.per_second(now, |_| 1.0)
+    }
+
+    /// Bits a second.
+    pub fn bitrate(&self, now: Micros) -> f64 {
+        self.per_second(now, |bytes| bytes as f64 * 8.0)
+    }
+
+    /// What came after the oldest remembered frame, over the time since then: exact from the second frame on.
+    fn per_second(&self, now: Micros, weight: impl Fn(usize) -> f64) -> f64 {
+        let mut recent = self.came.iter().filter(|(at, _)| at.saturating_add(HORIZON) > now);
+        let Some((first, _)) = recent.next() else { return 0.0 };
+        let (mut sum, mut last) = (0.0, *first);
+        for (at, bytes) in recent {
+            sum += weight(*bytes);
+            last = *at;
+        }
+        let interval = (last - first) as f64 / sum.max(1.0);
+        // A frame that is overdue makes the rate fall before it comes.
+        let seconds =
+            (last - first).max(now.saturating_sub(*first).saturating_sub((2.0 * interval) as u64)) as f64 / 1e6;
+        if seconds > 0.0 { sum / seconds } else { 0.0 }
+    }
+
+    fn forget(&mut self, now: Micros) {
+        while self.came.front().is_some_and(|(at, _)| at.saturating_add(HORIZON) <= now) {
+            self.came.pop_front();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_split_follows_a_frame_from_birth_to_screen() {
+        let mut split = Split::default();
+        let times =
+            Times { captured: 1_000, encoded: 3_000, sent: 3_500, received: 4_000, forwarded: 4_200, arrived: 0 };
+        let report = Report { sequence: 1, received: 5_000, decoded: 7_000, shown: 9_000 };
+        split.take_arrival(&times);
+        split.take_delivery(&times, &report);
+        split.take_showing(&times, &report);
+        let known: Vec<_> = split.summaries().map(|(stage, summary)| (stage.name(), summary.max)).collect();
+        let expected = [
+            ("encode", 2.0),
+            ("send", 0.5),
+            ("uplink", 0.5),
+            ("hub", 0.2),
+            ("downlink", 0.8),
+            ("decode", 2.0),
+            ("show", 2.0),
+            ("total", 8.0),
+        ];
+        assert_eq!(known, expected);
+    }
+
+    #[test]
+    fn percentiles_are_of_the_recent_frames_only() {
+        let mut split = Split::default();
+        for micros in (1..=10_000).map(|count| count * 1_000) {
+            split.record(Stage::Total, 1, 1 + micros);
+        }
+        let Summary { p50, p99, max, .. } = split.summary(Stage::Total).unwrap();
+        assert_eq!(max, 10_000.0);
+        assert!((9_740.0..=9_750.0).contains(&p50), "{p50}");
+        assert!(p99 < max);
+    }
+
+    #[test]
+    fn a_meter_tells_rate_and_bitrate_and_forgets() {
+        let mut meter = Meter::default();
+        for frame in 0..60 {
+            meter.count(1 + frame * 33_333, 1_000);
+        }
+        let now = 1 + 59 * 33_333;
+        assert!((meter.fps(now) - 30.0).abs() < 0.1, "{}", meter.fps(now));
+        assert!((meter.bitrate(now) - 240_000.0).abs() < 1_000.0);
+        assert_eq!(meter.fps(now + HORIZON), 0.0);
+    }
+}

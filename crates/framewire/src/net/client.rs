@@ -1,0 +1,249 @@
+//! Connecting to a hub: addresses, deadlines, backoff.
+
+use std::{
+    fmt,
+    io::{self, IoSlice, Read, Write},
+    net::{TcpStream, ToSocketAddrs},
+    str::FromStr,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use framewire_proto::{
+    Limits, Micros, Name,
+    wire::native::{self, Message},
+};
+use rustix::time::{ClockId, clock_gettime};
+
+use super::{channel, tune_blocking};
+use crate::clock;
+
+/// The port when none is given.
+pub const PORT: u16 = 7070;
+/// How long connecting to one address may take.
+const CONNECT: Duration = Duration::from_secs(5);
+/// How long a read waits before its thread looks around.
+const LOOK_AROUND: Duration = Duration::from_millis(100);
+
+/// A hub's address and a stream there, from `fw://host:port/name`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Address {
+    /// Host, or IP address, without brackets.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+    /// The stream, when one is named.
+    pub name: Option<Name>,
+}
+
+impl FromStr for Address {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let wanted = "write it like fw://127.0.0.1:7070/door";
+        let rest = text.strip_prefix("fw://").with_context(|| format!("'{text}' is no address of a hub: {wanted}"))?;
+        let (authority, name) = rest.split_once('/').unwrap_or((rest, ""));
+        let (host, port) = match authority.rsplit_once(':') {
+            Some((host, port)) if !host.contains(':') || host.ends_with(']') => {
+                let port = port.parse().ok().filter(|port| *port != 0);
+                (host, port.with_context(|| format!("'{text}': its port is no number from 1 to 65535: {wanted}"))?)
+            }
+            _ => (authority, PORT),
+        };
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        ensure!(!host.is_empty(), "'{text}' names no host: {wanted}");
+        let name = match name {
+            "" => None,
+            name => Some(name.parse().with_context(|| format!("'{text}'"))?),
+        };
+        Ok(Self { host: host.into(), port, name })
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let brackets = if self.host.contains(':') { ("[", "]") } else { ("", "") };
+        write!(out, "fw://{}{}{}:{}", brackets.0, self.host, brackets.1, self.port)?;
+        self.name.iter().try_for_each(|name| write!(out, "/{name}"))
+    }
+}
+
+/// A connection to a hub: one thread receives, any thread sends.
+#[derive(Debug)]
+pub struct Client {
+    stream: TcpStream,
+    /// Held for one message at a time.
+    writing: Mutex<()>,
+}
+
+/// Receives a [`Client`]'s messages.
+#[derive(Debug)]
+pub struct Receiver {
+    stream: TcpStream,
+    decoder: native::Decoder,
+}
+
+impl Client {
+    /// Connects and sends the preamble and these messages without waiting for the hub's.
+    ///
+    /// # Errors
+    /// Nobody listens there, or not in time.
+    pub fn connect(address: &Address, messages: &[Message]) -> Result<(Self, Receiver)> {
+        let stream = connect(address)?;
+        tune_blocking(&stream)?;
+        stream.set_read_timeout(Some(LOOK_AROUND))?;
+        let receiver =
+            Receiver { stream: stream.try_clone()?, decoder: native::Decoder::new(Limits::default()) };
+        (&stream).write_all(&channel::greeting(messages))?;
+        Ok((Self { stream, writing: Mutex::new(()) }, receiver))
+    }
+
+    /// Sends a message whole; a frame's picture goes from where it lies.
+    ///
+    /// # Errors
+    /// The connection broke, or the hub took nothing for 10 s.
+    pub fn send(&self, message: &Message) -> Result<()> {
+        match message {
+            Message::Frame(frame) => self.write(&native::frame_head(frame), &frame.data),
+            small => self.write(&small.to_bytes(), &[]),
+        }
+    }
+
+    /// Ends the connection in both directions, which wakes the thread that receives.
+    pub fn close(&self) {
+        // It may have ended already: that is as good.
+        let _ = self.stream.shutdown(std::net::Shutdown::Both);
+    }
+
+    fn write(&self, mut head: &[u8], mut body: &[u8]) -> Result<()> {
+        let _turn = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        while !head.is_empty() || !body.is_empty() {
+            let wrote = match (&self.stream).write_vectored(&[IoSlice::new(head), IoSlice::new(body)]) {
+                Ok(0) => bail!("the connection takes nothing more"),
+                Ok(wrote) => wrote,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) if is_timeout(&error) => bail!("the hub took nothing for 10 s"),
+                Err(error) => return Err(error).context("the connection broke"),
+            };
+            let of_head = wrote.min(head.len());
+            head = &head[of_head..];
+            body = &body[wrote - of_head..];
+        }
+        Ok(())
+    }
+}
+
+/// What [`Receiver::receive`] found.
+#[derive(Debug)]
+pub enum Received {
+    /// A message.
+    Message(Message),
+    /// Bytes that complete no message yet.
+    Bytes,
+    /// Nothing for 100 ms: time to look around.
+    Nothing,
+}
+
+impl Receiver {
+    /// Waits up to 100 ms for the next message.
+    ///
+    /// # Errors
+    /// The connection ended or broke, or what it says is not the native wire.
+    pub fn receive(&mut self) -> Result<Received> {
+        if let Some(message) = self.decoder.pull()? {
+            return Ok(Received::Message(message));
+        }
+        let space = self.decoder.space();
+        let (had, room) = (space.len(), space.capacity());
+        space.resize(room, 0);
+        let read = self.stream.read(&mut space[had..]);
+        space.truncate(had + read.as_ref().copied().unwrap_or(0));
+        match read {
+            Ok(0) => bail!("the hub closed the connection"),
+            Ok(_) => Ok(self.decoder.pull()?.map_or(Received::Bytes, Received::Message)),
+            Err(error) if is_timeout(&error) || error.kind() == io::ErrorKind::Interrupted => Ok(Received::Nothing),
+            Err(error) => Err(error).context("the connection broke"),
+        }
+    }
+}
+
+/// How long to wait before the next try: doubles from 0.2 s to 10 s, less a random half so that many don't come at once.
+#[derive(Debug, Clone, Default)]
+pub struct Backoff {
+    tries: u32,
+}
+
+impl Backoff {
+    /// The wait before the next try.
+    pub fn next_wait(&mut self) -> Duration {
+        let longest = (200_u64 << self.tries.min(6)).min(10_000);
+        self.tries += 1;
+        // Nothing depends on how random this is: the clock's last digits serve.
+        let noise = clock_gettime(ClockId::Monotonic).tv_nsec.unsigned_abs() / 1_000;
+        Duration::from_millis(longest / 2 + noise % (longest / 2 + 1))
+    }
+
+    /// It worked: the next failure begins anew.
+    pub fn reset(&mut self) {
+        self.tries = 0;
+    }
+}
+
+/// The first messages of every client.
+pub fn first_messages(wish: Message) -> [Message; 3] {
+    let sent: Micros = clock::now();
+    [channel::hello(), Message::Ping { sent }, wish]
+}
+
+fn connect(address: &Address) -> Result<TcpStream> {
+    let Address { host, port, .. } = address;
+    let found = (host.as_str(), *port).to_socket_addrs().with_context(|| format!("{address}: no such host"))?;
+    let mut last = None;
+    for socket in found {
+        match TcpStream::connect_timeout(&socket, CONNECT) {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = Some(error),
+        }
+    }
+    let error = last.with_context(|| format!("{address}: the host has no address"))?;
+    let hint = match error.kind() {
+        io::ErrorKind::ConnectionRefused => ": no hub listens there; start one with `framewire serve`",
+        _ if is_timeout(&error) => ": it does not answer; check the address and the network",
+        _ => "",
+    };
+    Err(error).with_context(|| format!("{address}: cannot connect{hint}"))
+}
+
+fn is_timeout(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_read_and_written() {
+        let full: Address = "fw://10.0.0.7:8000/door".parse().unwrap();
+        assert_eq!((full.host.as_str(), full.port, full.name.as_ref().map(Name::as_str)), ("10.0.0.7", 8000, Some("door")));
+        let short: Address = "fw://hub".parse().unwrap();
+        assert_eq!((short.port, short.name), (PORT, None));
+        let six: Address = "fw://[::1]:9/x".parse().unwrap();
+        assert_eq!((six.host.as_str(), six.to_string().as_str()), ("::1", "fw://[::1]:9/x"));
+        for (text, fault) in [("http://x", "no address"), ("fw://", "no host"), ("fw://h:0", "port"), ("fw://h/a/b", "'/'")] {
+            let message = format!("{:#}", text.parse::<Address>().unwrap_err());
+            assert!(message.contains(fault), "{text}: {message}");
+        }
+    }
+
+    #[test]
+    fn the_backoff_grows_to_ten_seconds_and_starts_anew() {
+        let mut backoff = Backoff::default();
+        let waits: Vec<_> = (0..10).map(|_| backoff.next_wait().as_millis()).collect();
+        assert!((100..=200).contains(&waits[0]), "{waits:?}");
+        assert!((5_000..=10_000).contains(&waits[9]), "{waits:?}");
+        backoff.reset();
+        assert!(backoff.next_wait().as_millis() <= 200);
+    }
+}

@@ -1,0 +1,85 @@
+//! A recognised connection as a byte stream.
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::{Buf, BytesMut};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+    time::{Sleep, sleep},
+};
+
+use super::NO_PROGRESS;
+
+/// A socket whose first bytes were read already, which gives up when the other end takes nothing for [`NO_PROGRESS`].
+pub struct Conn {
+    stream: TcpStream,
+    prefix: BytesMut,
+    /// Runs while a write waits for the other end.
+    patience: Option<Pin<Box<Sleep>>>,
+}
+
+impl Conn {
+    /// A connection that begins with these bytes.
+    pub fn new(stream: TcpStream, prefix: BytesMut) -> Self {
+        Self { stream, prefix, patience: None }
+    }
+
+    /// Passes on a write's outcome, or gives up on one that has waited for too long.
+    fn progress(&mut self, context: &mut Context<'_>, outcome: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if outcome.is_ready() {
+            self.patience = None;
+            return outcome;
+        }
+        let patience = self.patience.get_or_insert_with(|| Box::pin(sleep(NO_PROGRESS)));
+        ready!(patience.as_mut().poll(context));
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the other end took nothing for 10 s")))
+    }
+}
+
+impl AsyncRead for Conn {
+    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.prefix.is_empty() {
+            return Pin::new(&mut this.stream).poll_read(context, into);
+        }
+        let length = this.prefix.len().min(into.remaining());
+        into.put_slice(&this.prefix[..length]);
+        this.prefix.advance(length);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Conn {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let outcome = Pin::new(&mut this.stream).poll_write(context, bytes);
+        this.progress(context, outcome)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let outcome = Pin::new(&mut this.stream).poll_write_vectored(context, slices);
+        this.progress(context, outcome)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_shutdown(context)
+    }
+}

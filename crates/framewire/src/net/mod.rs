@@ -1,0 +1,41 @@
+//! Sockets: accept, recognise by the first bytes, keep deadlines and limits. What a connection says is not understood here.
+//!
+//! ```text
+//!   accept   the listener: how many, from whom, which wire
+//!   conn     a recognised connection as a byte stream, closed when its reader makes no progress
+//!   channel  a recognised connection as native messages
+//!   client   connecting to a hub: addresses, deadlines, backoff
+//! ```
+
+pub mod accept;
+pub mod channel;
+pub mod client;
+pub mod conn;
+
+use std::{io, net::TcpStream, os::fd::AsFd, time::Duration};
+
+/// The first bytes must come within this time.
+pub const FIRST_BYTES: Duration = Duration::from_secs(5);
+/// A whole request's head, or the whole greeting on the native wire, must come within this time.
+pub const HEAD: Duration = Duration::from_secs(10);
+/// A reader that takes nothing for this long is closed.
+pub const NO_PROGRESS: Duration = Duration::from_secs(10);
+
+/// Bytes that may wait unsent in the kernel before a socket no longer counts as writable: what waits there is age that
+/// nothing can take back.
+const UNSENT: u32 = 16 << 10;
+
+/// Sets what every connection of framewire wants: no waiting for fuller packets, few bytes waiting unsent.
+pub(crate) fn tune(socket: &impl AsFd) -> io::Result<()> {
+    let socket = socket2::SockRef::from(socket);
+    socket.set_tcp_nodelay(true)?;
+    #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
+    socket.set_tcp_notsent_lowat(UNSENT)?;
+    Ok(())
+}
+
+/// The same for a socket that is read and written by blocking threads, which give up after [`NO_PROGRESS`].
+pub(crate) fn tune_blocking(stream: &TcpStream) -> io::Result<()> {
+    tune(stream)?;
+    stream.set_write_timeout(Some(NO_PROGRESS))
+}

@@ -1,0 +1,109 @@
+//! The hub's one port: what [`net`](crate::net) recognises goes to the source or sink that speaks it.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::{Context, Result, bail};
+use framewire_proto::{
+    WireError,
+    link::Link,
+    wire::{
+        self,
+        native::{self, Message, code},
+    },
+};
+use tokio::{
+    net::TcpListener,
+    time::{interval, timeout},
+};
+use tracing::{debug, info};
+
+use crate::{
+    clock,
+    hub::Hub,
+    net::{
+        self,
+        accept::{self, Accepted},
+        channel::{self, Channel},
+    },
+    sink::{http, tcp},
+    source::push,
+};
+
+/// How often streams are looked after: a stalled one must be noticed within a second.
+const TICK: Duration = Duration::from_millis(100);
+
+/// What a hub's port does beyond the defaults.
+#[derive(Debug, Clone, Default)]
+pub struct Config {
+    /// Host names by which browsers may call this hub, besides IP addresses, `localhost` and this machine's name.
+    pub host_names: Vec<String>,
+}
+
+/// Serves this hub on this listener for as long as it is polled.
+pub async fn run(listener: TcpListener, hub: Hub, config: Config) {
+    let pages = Arc::new(http::Pages::new(hub.clone(), &config.host_names));
+    let serve = {
+        let hub = hub.clone();
+        move |accepted| connection(accepted, hub.clone(), pages.clone())
+    };
+    tokio::join!(accept::run(listener, serve), look_after(&hub));
+}
+
+async fn look_after(hub: &Hub) {
+    let mut tick = interval(TICK);
+    loop {
+        tick.tick().await;
+        hub.tick(clock::now());
+    }
+}
+
+async fn connection(accepted: Accepted, hub: Hub, pages: Arc<http::Pages>) {
+    let peer = accepted.peer;
+    let outcome = if accepted.wire.name == native::NAME {
+        native(Channel::new(accepted), &hub).await
+    } else {
+        debug_assert_eq!(accepted.wire.name, wire::HTTP);
+        pages.serve(accepted).await
+    };
+    match outcome {
+        Ok(()) => debug!("{peer}: left"),
+        Err(error) => info!("{peer}: closed: {error:#}"),
+    }
+}
+
+/// Hears what a client on the native wire wants, then lets it have that.
+async fn native(channel: Channel, hub: &Hub) -> Result<()> {
+    let mut link = Link::new(clock::now());
+    let mut answers = Vec::new();
+    let wish = timeout(net::HEAD, wish(&channel, &mut link, &mut answers)).await;
+    let outcome = match wish.context("it did not say in time what it wants").flatten() {
+        Ok(Message::Publish { name }) => push::run(&channel, hub, &name, link, answers).await,
+        Ok(wish @ Message::Subscribe { .. }) => tcp::run(&channel, hub, wish, link, answers).await,
+        Ok(_) => return Ok(()),
+        Err(error) => {
+            channel.greet(&[channel::hello()]).await?;
+            Err(error)
+        }
+    };
+    if let Err(error) = &outcome
+        && let Some(fault) = error.downcast_ref::<WireError>()
+    {
+        // It may have gone already; then nobody needs the reason.
+        let _ = channel.send(&Message::Error { code: code::PROTOCOL, text: fault.to_string() }).await;
+    }
+    outcome
+}
+
+/// The first message that says what the client wants. Pings before it are answered with the grant.
+async fn wish(channel: &Channel, link: &mut Link, answers: &mut Vec<Message>) -> Result<Message> {
+    const BEFORE: usize = 16;
+    for _ in 0..BEFORE {
+        let message = channel.receive(|| {}).await?;
+        answers.extend(link.take(&message, clock::now()));
+        match message {
+            Message::Publish { .. } | Message::Subscribe { .. } | Message::Bye { .. } => return Ok(message),
+            _ => {}
+        }
+    }
+    bail!("it said {BEFORE} things and not what it wants: Publish or Subscribe")
+}

@@ -1,0 +1,307 @@
+//! YUV4MPEG2, the raw video that programs pass to each other through pipes (yuv4mpeg(5) of mjpegtools).
+//!
+//! A line `YUV4MPEG2` with tags, then for each picture a line `FRAME` and its planes without padding.
+
+use bytes::{Buf, Bytes, BytesMut};
+
+use crate::{WireError, error::Kind, limits};
+
+/// The word for this format, in errors.
+pub const NAME: &str = "y4m";
+/// What a stream begins with.
+pub const MAGIC: &[u8] = b"YUV4MPEG2";
+/// Bytes of a header or frame line.
+pub const LINE: usize = 1 << 10;
+
+/// How the colour planes relate to that of Y.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Chroma {
+    /// There are none.
+    Mono,
+    /// Half the width and height, rounded up.
+    C420,
+    /// Half the width, rounded up.
+    C422,
+    /// The same size.
+    C444,
+}
+
+impl Chroma {
+    /// Width and height of a colour plane; 0 where there is none.
+    pub fn size(self, width: u32, height: u32) -> (u32, u32) {
+        match self {
+            Self::Mono => (0, 0),
+            Self::C420 => (width.div_ceil(2), height.div_ceil(2)),
+            Self::C422 => (width.div_ceil(2), height),
+            Self::C444 => (width, height),
+        }
+    }
+}
+
+/// What a stream's first line says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Header {
+    /// Width in pixels.
+    pub width: u32,
+    /// Height in pixels; both are allowed by [`limits::check_size`].
+    pub height: u32,
+    /// Frames per second in thousandths; 0 when it is not known.
+    pub millifps: u32,
+    /// The colour planes.
+    pub chroma: Chroma,
+    /// Values from 0 to 255; without this, Y is 16 to 235 and the others 16 to 240, as video usually is.
+    pub full_range: bool,
+}
+
+impl Header {
+    /// Bytes of one picture's planes.
+    pub fn frame_length(&self) -> usize {
+        let (width, height) = self.chroma.size(self.width, self.height);
+        self.width as usize * self.height as usize + 2 * width as usize * height as usize
+    }
+
+    /// The line for a stream of [`Codec::I420`](crate::Codec::I420) pictures: full range, colour sited as in JPEG. Of a rate
+    /// that is not known it says 30, because readers want one.
+    pub fn to_line(&self) -> String {
+        let Self { width, height, .. } = self;
+        let rate = if self.millifps == 0 { 30_000 } else { self.millifps };
+        let (rate, scale) = if rate % 1000 == 0 { (rate / 1000, 1) } else { (rate, 1000) };
+        format!("YUV4MPEG2 W{width} H{height} F{rate}:{scale} Ip A1:1 C420jpeg XCOLORRANGE=FULL\n")
+    }
+}
+
+/// The line before each picture.
+pub const FRAME_LINE: &str = "FRAME\n";
+
+/// What a stream holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Part {
+    /// The first part, once.
+    Header(Header),
+    /// One picture: the plane of Y, then those of U and V as [`Header::chroma`] says.
+    Frame(Bytes),
+}
+
+/// Reads a stream: push bytes, then pull until there are no more parts.
+#[derive(Debug, Default)]
+pub struct Reader {
+    buffer: BytesMut,
+    /// Bytes that left the buffer.
+    offset: u64,
+    header: Option<Header>,
+    /// The line before a picture was read, its planes are awaited.
+    in_frame: bool,
+}
+
+impl Reader {
+    /// Appends bytes.
+    pub fn push(&mut self, bytes: &[u8]) {
+        if let Some(header) = self.header.filter(|_| self.in_frame) {
+            // Room for the whole picture at once. A buffer whose pictures are no longer in use is used again.
+            self.buffer.reserve(header.frame_length().saturating_sub(self.buffer.len()).max(bytes.len()));
+        }
+        self.buffer.extend_from_slice(bytes);
+    }
+
+    /// The next part, or `None` when more bytes are needed for it.
+    ///
+    /// # Errors
+    /// This is no such stream, or one of pictures that are not read here. Nothing can be pulled after that.
+    pub fn pull(&mut self) -> Result<Option<Part>, WireError> {
+        let Some(header) = self.header else {
+            let Some(line) = self.line(MAGIC)? else { return Ok(None) };
+            let header = parse(&line).map_err(|why| self.invalid("the stream's header", why))?;
+            self.advance(line.len() + 1);
+            self.header = Some(header);
+            return Ok(Some(Part::Header(header)));
+        };
+        if !self.in_frame {
+            let Some(line) = self.line(b"FRAME")? else { return Ok(None) };
+            self.advance(line.len() + 1);
+            self.in_frame = true;
+        }
+        let length = header.frame_length();
+        if self.buffer.len() < length {
+            return Ok(None);
+        }
+        self.in_frame = false;
+        self.offset += length as u64;
+        Ok(Some(Part::Frame(self.buffer.split_to(length).freeze())))
+    }
+
+    /// Bytes that wait for the rest of their part.
+    pub fn pending(&self) -> usize {
+        self.buffer.len()
+    }
+
+    /// The line at the beginning of the buffer, without its end, which must begin with this word.
+    fn line(&self, word: &'static [u8]) -> Result<Option<Bytes>, WireError> {
+        let seen = &self.buffer[..self.buffer.len().min(LINE)];
+        let known = seen.len().min(word.len());
+        let end = seen.iter().position(|byte| *byte == b'\n');
+        let begins = seen[..known] == word[..known] && seen.get(word.len()).is_none_or(|next| b" \n".contains(next));
+        if !begins {
+            let (word, shown) = (word.escape_ascii(), seen[..known].escape_ascii());
+            return Err(self.invalid("a line", format!("it begins with '{shown}' and not with '{word}'")));
+        }
+        match end {
+            None if seen.len() == LINE => {
+                let (length, limit) = (self.buffer.len() as u64, LINE as u64);
+                Err(self.error(Kind::TooLong { what: "a line", length, limit }))
+            }
+            end => Ok(end.map(|end| Bytes::copy_from_slice(&seen[..end]))),
+        }
+    }
+
+    fn advance(&mut self, bytes: usize) {
+        self.buffer.advance(bytes);
+        self.offset += bytes as u64;
+    }
+
+    fn invalid(&self, what: &'static str, why: String) -> WireError {
+        self.error(Kind::Invalid { what, why })
+    }
+
+    fn error(&self, kind: Kind) -> WireError {
+        WireError { wire: NAME, offset: self.offset, kind }
+    }
+}
+
+fn parse(line: &[u8]) -> Result<Header, String> {
+    let line = std::str::from_utf8(line).map_err(|_| "it is not ASCII".to_string())?;
+    let mut header = Header { width: 0, height: 0, millifps: 0, chroma: Chroma::C420, full_range: false };
+    for tag in line.split_ascii_whitespace().skip(1) {
+        let (key, value) = tag.split_at_checked(1).ok_or_else(|| format!("'{tag}' is no tag"))?;
+        let number = || value.parse::<u32>().map_err(|_| format!("the tag '{tag}' holds no number"));
+        match key {
+            "W" => header.width = number()?,
+            "H" => header.height = number()?,
+            "F" => header.millifps = parse_rate(value).ok_or_else(|| format!("the tag '{tag}' holds no rate"))?,
+            "C" => header.chroma = parse_chroma(value)?,
+            "X" if value == "COLORRANGE=FULL" => header.full_range = true,
+            // Interlacing, the shape of pixels and what others have added do not change how planes are read.
+            _ => {}
+        }
+    }
+    limits::check_size(header.width, header.height)?;
+    Ok(header)
+}
+
+/// `25:1` as thousandths; 0:0 stands for a rate that is not known.
+fn parse_rate(value: &str) -> Option<u32> {
+    let (frames, seconds) = value.split_once(':')?;
+    match (frames.parse::<u32>().ok()?, seconds.parse::<u32>().ok()?) {
+        (0, _) | (_, 0) => Some(0),
+        (frames, seconds) => u32::try_from(u64::from(frames) * 1000 / u64::from(seconds)).ok(),
+    }
+}
+
+fn parse_chroma(value: &str) -> Result<Chroma, String> {
+    match value {
+        "420" | "420jpeg" | "420mpeg2" | "420paldv" => Ok(Chroma::C420),
+        "422" => Ok(Chroma::C422),
+        "444" => Ok(Chroma::C444),
+        "mono" => Ok(Chroma::Mono),
+        _ => Err(format!(
+            "colour '{value}' is not read here: C420, C422, C444 or Cmono of 8 bits are (with ffmpeg: -pix_fmt yuv420p)"
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn parts(reader: &mut Reader, bytes: &[u8]) -> Vec<Part> {
+        reader.push(bytes);
+        std::iter::from_fn(|| reader.pull().unwrap()).collect()
+    }
+
+    fn header(line: &str) -> Result<Header, String> {
+        let mut reader = Reader::default();
+        reader.push(line.as_bytes());
+        match reader.pull() {
+            Ok(Some(Part::Header(header))) => Ok(header),
+            Ok(other) => Err(format!("{other:?}")),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    #[test]
+    fn a_stream_cut_at_every_byte_gives_the_same_parts() {
+        let stream =
+            b"YUV4MPEG2 W3 H1 F30000:1001 Ip A1:1 C420mpeg2 XYSCSS=420MPEG2\nFRAME\n\x0AbcdefgFRAME Ip\nhijklmn";
+        let expected = Header { width: 3, height: 1, millifps: 29_970, chroma: Chroma::C420, full_range: false };
+        for cut in 0..=stream.len() {
+            let mut reader = Reader::default();
+            let mut all = parts(&mut reader, &stream[..cut]);
+            all.extend(parts(&mut reader, &stream[cut..]));
+            let frames = [&b"\x0Abcdefg"[..], b"hijklmn"].map(|frame| Part::Frame(Bytes::from_static(frame)));
+            assert_eq!(all[0], Part::Header(expected), "{cut}");
+            assert_eq!(all[1..], frames, "{cut}");
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read_as_it_was() {
+        for millifps in [30_000, 29_970, 12_500] {
+            let written = Header { width: 641, height: 3, millifps, chroma: Chroma::C420, full_range: true };
+            assert_eq!(header(&written.to_line()), Ok(written));
+        }
+    }
+
+    #[test]
+    fn colour_planes_have_their_sizes() {
+        for (tag, length) in [("mono", 15), ("420jpeg", 15 + 2 * 9), ("422", 15 + 2 * 9), ("444", 45)] {
+            let header = header(&format!("YUV4MPEG2 W3 H5 C{tag}\n")).unwrap();
+            let expected = if tag.starts_with("420") {
+                15 + 2 * 6
+            } else if tag == "422" {
+                15 + 2 * 10
+            } else {
+                length
+            };
+            assert_eq!(header.frame_length(), expected, "{tag}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_named() {
+        for (line, fault) in [
+            ("YUV4MPEG2 W9000 H9000 C420\n", "9000x9000"),
+            ("YUV4MPEG2 H2\n", "0x2"),
+            ("YUV4MPEG2 W2 H2 C420p10\n", "'420p10'"),
+            ("YUV4MPEG2 W2 H2 C444alpha\n", "'444alpha'"),
+            ("YUV4MPEG2 W-2 H2\n", "'W-2'"),
+            ("YUV4MPEG2 W2 H2 F5\n", "'F5'"),
+            ("YUV4MPEG2 W2 H2 \u{e9}\n", "'\u{e9}'"),
+            ("YUV4MPEG3 W2 H2\n", "YUV4MPEG3"),
+            ("YUV4MPEG25", "a line"),
+            (&["YUV4MPEG2 X", &"x".repeat(LINE)].concat(), "limit is 1024"),
+        ] {
+            let error = header(line).unwrap_err();
+            assert!(error.contains(fault), "{line:?}: {error}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn random_bytes_never_panic(head in any::<bool>(), bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            let mut reader = Reader::default();
+            if head {
+                reader.push(b"YUV4MPEG2 W2 H2\nFRAME\n123456");
+            }
+            for chunk in bytes.chunks(7) {
+                reader.push(chunk);
+                while let Ok(Some(_)) = reader.pull() {}
+            }
+        }
+
+        #[test]
+        fn random_tags_never_panic(tags in "[WHFICAX0-9:a-z =]{0,80}") {
+            let _ = header(&format!("YUV4MPEG2 {tags}\n"));
+        }
+    }
+}
