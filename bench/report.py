@@ -71,8 +71,9 @@ def brief(result: dict) -> str:
         return " ".join(f"{value:.1f}" for value in sorted(result["connect"])) + " ms"
     shares = " ".join(f"{role} {share:.3f}" for role, share in result["cpu"].items())
     unreadable = f", {result['unreadable']} unreadable" if result["unreadable"] else ""
-    p50, p99 = (percentile(result["latencies"], part) for part in (0.5, 0.99))
-    return f"{result['fps']:.1f} fps, {p50:.1f}/{p99:.1f} ms, {shares}{unreadable}"
+    taken = result["latencies"]
+    latency = f"{percentile(taken, 0.5):.1f}/{percentile(taken, 0.99):.1f} ms, " if taken else ""
+    return f"{result['fps']:.1f} fps, {latency}{shares}{unreadable}"
 
 
 def head(about: dict) -> str:

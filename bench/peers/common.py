@@ -116,9 +116,8 @@ def encode(frame: np.ndarray) -> np.ndarray:
     return cv2.imencode(".jpg", frame, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1]
 
 
-# The stamp: 80 squares over the top 16 rows, black for 0 and white for 1, most significant bit first: the frame's number
-# (32 bits), microseconds of CLOCK_MONOTONIC modulo 2^40 (40 bits), CRC-8 of those nine bytes (polynomial 0x07).
-STAMP_ROWS = 16
+# The stamp: a row of 80 squares over the top, black for 0 and white for 1, most significant bit first: the frame's number
+# (32 bits), microseconds of CLOCK_MONOTONIC modulo 2^40 (40 bits), CRC-8 of those nine bytes (polynomial 0x07, begun with 0xFF).
 STAMP_BITS = 80
 CLOCK_BITS = 40
 
@@ -127,21 +126,22 @@ def stamp(frame: np.ndarray, number: int, now: int) -> None:
     """Writes the stamp into the frame."""
     data = (number % 2**32).to_bytes(4, "big") + (now % 2**CLOCK_BITS).to_bytes(5, "big")
     bits = np.unpackbits(np.frombuffer(data + bytes([crc8(data)]), np.uint8)) * np.uint8(255)
-    frame[:STAMP_ROWS] = np.repeat(bits, frame.shape[1] // STAMP_BITS)[None, :, None]
+    square = frame.shape[1] // STAMP_BITS
+    frame[:square] = np.repeat(bits, square)[None, :, None]
 
 
 def read_stamp(image: np.ndarray) -> tuple[int, int] | None:
     """The number and the time of capture that a picture carries; `None` when its CRC is wrong."""
     square = image.shape[1] // STAMP_BITS
-    greens = image[STAMP_ROWS // 2, square // 2 :: square, 1]
-    data = np.packbits(greens[:STAMP_BITS] >= 128).tobytes()
+    greens = image[square // 2, square // 2 :: square, 1]
+    data = np.packbits(greens[:STAMP_BITS] > 128).tobytes()
     if crc8(data[:9]) != data[9]:
         return None
     return int.from_bytes(data[:4], "big"), int.from_bytes(data[4:9], "big")
 
 
 def crc8(data: bytes) -> int:
-    crc = 0
+    crc = 0xFF
     for byte in data:
         crc = CRC_TABLE[crc ^ byte]
     return crc

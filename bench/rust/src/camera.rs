@@ -10,7 +10,10 @@ use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use framewire::{
     clock,
-    media::stamp,
+    media::{
+        Picture, Pool, colour,
+        stamp::{self, Stamp},
+    },
     proto::{Codec, Config, Frame, Times},
     source::{Item, Source},
     stop::Stop,
@@ -89,8 +92,7 @@ impl Source for Camera {
         }
         let mut loan = borrow(&self.frames, self.sequence)?;
         let captured = clock::now();
-        let (width, height) = self.play.size;
-        stamp::write(&mut loan.pixels, self.play.codec, width, height, self.sequence as u32, captured);
+        stamp_pixels(&mut loan.pixels, &self.play, Stamp { number: self.sequence as u32, captured });
         let times = Times { captured, ..Times::default() };
         let frame = Frame { sequence: self.sequence, keyframe: true, times, data: Bytes::from_owner(loan) };
         self.sequence += 1;
@@ -100,6 +102,28 @@ impl Source for Camera {
     fn describe(&self) -> String {
         let (width, height) = self.play.size;
         format!("a clip of {width}x{height} as {}", self.play.codec.name())
+    }
+}
+
+/// The clip's BGR pixels as the program shall get them.
+fn in_codec(bgr: &[u8], play: &Play) -> Result<Vec<u8>> {
+    if play.codec == Codec::Bgr24 {
+        return Ok(bgr.to_vec());
+    }
+    let (width, height) = play.size;
+    let picture = Picture::new(Codec::Bgr24, width, height, Bytes::copy_from_slice(bgr))?;
+    Ok(colour::convert(&picture, play.codec, &Pool::default())?.into_data().into())
+}
+
+fn stamp_pixels(pixels: &mut [u8], play: &Play, stamp: Stamp) {
+    let width = play.size.0;
+    if play.codec == Codec::I420 {
+        return stamp::write(pixels, width, stamp);
+    }
+    let mut luma = vec![0; (stamp::height(width) * width) as usize];
+    stamp::write(&mut luma, width, stamp);
+    for (bgr, value) in pixels.chunks_exact_mut(3).zip(luma) {
+        bgr.fill(value);
     }
 }
 

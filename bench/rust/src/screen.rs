@@ -3,7 +3,10 @@
 use anyhow::Result;
 use framewire::{
     clock,
-    media::{jpeg, stamp},
+    media::{
+        jpeg,
+        stamp::{self, Stamp},
+    },
     proto::{Codec, Frame, Micros},
     source::{self, Item},
     stop::Stop,
@@ -17,7 +20,7 @@ pub(crate) fn view(hub: &str, passed: bool, stop: &Stop) -> Result<()> {
     let mut decoder = jpeg::Decoder::new();
     while let Some(item) = source.next()? {
         match item {
-            Item::Frame(frame) if passed => screen.note(Seen { number: 0, captured: 0, decoded: clock::now() }),
+            Item::Frame(frame) if passed => screen.note(Seen { stamp: Stamp { number: 0, captured: 0 }, decoded: clock::now() }),
             Item::Frame(frame) => screen.show(&mut decoder, &frame)?,
             Item::Config(_) => {}
         }
@@ -33,8 +36,7 @@ struct Screen {
 }
 
 struct Seen {
-    number: u32,
-    captured: Micros,
+    stamp: Stamp,
     decoded: Micros,
 }
 
@@ -42,8 +44,8 @@ impl Screen {
     fn show(&mut self, decoder: &mut jpeg::Decoder, frame: &Frame) -> Result<()> {
         let picture = decoder.decode(&frame.data, Codec::I420)?;
         let decoded = clock::now();
-        match stamp::read(&picture) {
-            Some(read) => self.note(Seen { number: read.number, captured: read.micros, decoded }),
+        match stamp::read(picture.data(), picture.width(), picture.width() as usize) {
+            Some(stamp) => self.note(Seen { stamp, decoded }),
             None => self.unreadable += 1,
         }
         Ok(())
@@ -57,9 +59,15 @@ impl Screen {
     }
 
     fn tell(&self) {
-        let frames: Vec<_> =
-            self.seen.iter().map(|seen| format!("[{}, {}, {}]", seen.number, seen.captured, seen.decoded)).collect();
+        let frames: Vec<_> = self.seen.iter().map(Seen::to_json).collect();
         tell(&format!("\"frames\": [{}], \"unreadable\": {}", frames.join(", "), self.unreadable));
+    }
+}
+
+impl Seen {
+    fn to_json(&self) -> String {
+        let Stamp { number, captured } = self.stamp;
+        format!("[{number}, {captured}, {}]", self.decoded)
     }
 }
 
