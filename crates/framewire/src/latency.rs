@@ -81,6 +81,12 @@ impl Split {
         self.record(Stage::Uplink, times.sent, times.received);
     }
 
+    /// Takes the stages up to the hub as their publisher sees them: that is all of a frame's way that it knows.
+    pub fn take_upload(&mut self, times: &Times) {
+        self.take_arrival(times);
+        self.record(Stage::Total, times.captured, times.received);
+    }
+
     /// Takes the stages from the hub to one viewer, known when the viewer has received the frame.
     pub fn take_delivery(&mut self, times: &Times, report: &Report) {
         self.record(Stage::Hub, times.received, times.forwarded);

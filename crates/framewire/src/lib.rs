@@ -15,6 +15,7 @@
 //! What may import what: cli → {source, sink} → {hub, media, net} → framewire-proto. Sources never name sinks; the hub
 //! names neither.
 
+pub mod cli;
 pub mod clock;
 pub mod hub;
 pub mod latency;

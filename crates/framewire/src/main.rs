@@ -1,3 +1,7 @@
 //! The `framewire` command.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    framewire::cli::main()
+}

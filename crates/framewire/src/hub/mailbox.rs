@@ -135,6 +135,10 @@ impl Mailbox {
         self.waiting.pop_front()
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
     /// The configuration of the frame that comes next.
     pub(super) fn next_config(&self) -> Option<&Arc<Config>> {
         self.waiting.front().map(|(config, _)| config)

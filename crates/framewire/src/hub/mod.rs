@@ -85,6 +85,11 @@ impl Hub {
         Ok(self.find(name)?.info(now))
     }
 
+    /// Whether a stream's publisher said that nothing more will come; also of one that is not there.
+    pub fn ended(&self, name: &Name) -> bool {
+        self.find(name.as_str()).map_or(true, |stream| stream.ended())
+    }
+
     /// Notices streams whose frames stay away and forgets those that nobody feeds and nobody watches: to be called a few
     /// times a second.
     pub fn tick(&self, now: Micros) {

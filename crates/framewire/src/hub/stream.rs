@@ -54,6 +54,8 @@ struct Inside {
     subscribers: BTreeMap<u64, Place>,
     /// Where reports of what was shown go, so that they reach the publisher's own sender.
     upstream: Option<Upstream>,
+    /// The publisher's thread, which waits until somebody has room.
+    hungry: Option<Thread>,
     joined: u64,
     /// What became of the frames of viewers that have left.
     left: Counts,
@@ -235,11 +237,28 @@ impl Publisher {
         Ok(())
     }
 
-    /// The source sleeps until somebody watches.
-    pub fn sleep(&self) {
+    /// Blocks this thread until some viewer has room for a frame, or the deadline; returns whether one has.
+    pub fn room_before(&self, deadline: Instant) -> bool {
+        loop {
+            let Ok(mut inside) = self.lock() else { return false };
+            if inside.subscribers.values().any(|place| place.mailbox.is_empty()) {
+                return true;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            inside.hungry = Some(thread::current());
+            drop(inside);
+            thread::park_timeout(left);
+        }
+    }
+
+    /// The source knows how its stream is: it sleeps, or what it feeds from has stalled.
+    pub fn enter(&self, state: State) {
         let mut wakers = Vec::new();
         if let Ok(mut inside) = self.lock() {
-            inside.enter(State::Idle, &mut wakers);
+            inside.enter(state, &mut wakers);
         }
         wakers.into_iter().for_each(Waker::wake);
     }
@@ -291,6 +310,7 @@ impl Subscriber {
         inside.joined += 1;
         let id = inside.joined;
         inside.subscribers.insert(id, place);
+        inside.hungry.take().iter().for_each(Thread::unpark);
         let viewers = inside.subscribers.len();
         drop(inside);
         stream.tell_viewers(viewers);
@@ -319,6 +339,7 @@ impl Subscriber {
         }
         if let Some((_, frame)) = place.mailbox.take() {
             place.under_way = true;
+            inside.hungry.take().iter().for_each(Thread::unpark);
             return Poll::Ready(Event::Frame(frame));
         }
         if mem::take(&mut place.ended) {
@@ -353,6 +374,11 @@ impl Subscriber {
     /// What became of this viewer's frames so far.
     pub fn counts(&self) -> Counts {
         self.stream.lock().subscribers.get(&self.id).map(|place| place.mailbox.counts).unwrap_or_default()
+    }
+
+    /// Adds what a hub further on reports of a frame that went from here to there: the stages up to its arrival.
+    pub fn report_arrival(&self, times: &Times) {
+        self.stream.lock().split.take_upload(times);
     }
 
     /// Adds what this viewer's receiver reports of a frame to the stream's latency, all on the hub's clock: when it was
@@ -405,6 +431,7 @@ impl Stream {
             missed: 0,
             subscribers: BTreeMap::new(),
             upstream: None,
+            hungry: None,
             joined: 0,
             left: Counts::default(),
             meter: Meter::default(),
@@ -417,6 +444,11 @@ impl Stream {
     /// Whether the stream ever had a publisher.
     pub(super) fn known(&self) -> bool {
         self.lock().publishers > 0
+    }
+
+    /// Whether the publisher said that nothing more will come.
+    pub(super) fn ended(&self) -> bool {
+        self.lock().ended
     }
 
     pub(super) fn info(&self, now: Micros) -> Info {

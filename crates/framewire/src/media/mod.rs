@@ -7,4 +7,8 @@
 //! [`Codec::I420`]: framewire_proto::Codec::I420
 //! [`Codec::Bgr24`]: framewire_proto::Codec::Bgr24
 
+pub mod canvas;
+pub mod planes;
 pub mod pool;
+pub mod stamp;
+pub mod text;

@@ -93,8 +93,7 @@ impl Client {
         let stream = connect(address)?;
         tune_blocking(&stream)?;
         stream.set_read_timeout(Some(LOOK_AROUND))?;
-        let receiver =
-            Receiver { stream: stream.try_clone()?, decoder: native::Decoder::new(Limits::default()) };
+        let receiver = Receiver { stream: stream.try_clone()?, decoder: native::Decoder::new(Limits::default()) };
         (&stream).write_all(&channel::greeting(messages))?;
         Ok((Self { stream, writing: Mutex::new(()) }, receiver))
     }
@@ -196,7 +195,8 @@ pub fn first_messages(wish: Message) -> [Message; 3] {
     [channel::hello(), Message::Ping { sent }, wish]
 }
 
-fn connect(address: &Address) -> Result<TcpStream> {
+/// Connects to the first of the host's addresses that answers.
+pub(crate) fn connect(address: &Address) -> Result<TcpStream> {
     let Address { host, port, .. } = address;
     let found = (host.as_str(), *port).to_socket_addrs().with_context(|| format!("{address}: no such host"))?;
     let mut last = None;
@@ -226,12 +226,17 @@ mod tests {
     #[test]
     fn addresses_are_read_and_written() {
         let full: Address = "fw://10.0.0.7:8000/door".parse().unwrap();
-        assert_eq!((full.host.as_str(), full.port, full.name.as_ref().map(Name::as_str)), ("10.0.0.7", 8000, Some("door")));
+        assert_eq!(
+            (full.host.as_str(), full.port, full.name.as_ref().map(Name::as_str)),
+            ("10.0.0.7", 8000, Some("door"))
+        );
         let short: Address = "fw://hub".parse().unwrap();
         assert_eq!((short.port, short.name), (PORT, None));
         let six: Address = "fw://[::1]:9/x".parse().unwrap();
         assert_eq!((six.host.as_str(), six.to_string().as_str()), ("::1", "fw://[::1]:9/x"));
-        for (text, fault) in [("http://x", "no address"), ("fw://", "no host"), ("fw://h:0", "port"), ("fw://h/a/b", "'/'")] {
+        for (text, fault) in
+            [("http://x", "no address"), ("fw://", "no host"), ("fw://h:0", "port"), ("fw://h/a/b", "'/'")]
+        {
             let message = format!("{:#}", text.parse::<Address>().unwrap_err());
             assert!(message.contains(fault), "{text}: {message}");
         }

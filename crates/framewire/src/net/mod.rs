@@ -39,3 +39,8 @@ pub(crate) fn tune_blocking(stream: &TcpStream) -> io::Result<()> {
     tune(stream)?;
     stream.set_write_timeout(Some(NO_PROGRESS))
 }
+
+/// This machine's name, in lower case.
+pub fn machine_name() -> String {
+    gethostname::gethostname().to_string_lossy().to_ascii_lowercase()
+}

@@ -1,6 +1,8 @@
 //! Where frames end.
 
+pub mod fw;
 pub mod http;
+pub mod metrics;
 mod talk;
 pub mod tcp;
 pub mod websocket;

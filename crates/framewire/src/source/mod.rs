@@ -4,11 +4,19 @@
 //! there is one, its end has come, or its [`Stop`](crate::stop::Stop) is raised. A new kind of source is one file and its
 //! row in [`SOURCES`].
 
+pub mod feed;
+pub mod fw;
+pub mod pace;
+pub mod pattern;
 pub mod push;
 pub mod spec;
+pub mod stdin;
 
-use anyhow::Result;
-use framewire_proto::{Config, Frame};
+use anyhow::{Context, Result};
+use framewire_proto::{
+    Config, Frame,
+    wire::native::{Report, State},
+};
 
 use crate::stop::Stop;
 pub use spec::{Options, Spec};
@@ -18,6 +26,8 @@ pub use spec::{Options, Spec};
 pub enum Item {
     /// How the frames that follow are coded: before the first frame and whenever that changes.
     Config(Config),
+    /// How the source is, when that changes for longer: it has lost what it feeds from, or has it again.
+    State(State),
     /// A frame, numbered by the source from 0 (a frame that it had to drop leaves a gap), with its time of capture.
     Frame(Frame),
 }
@@ -30,9 +40,17 @@ pub trait Source: Send {
     /// The source is broken for good: what, where and what to try. What is only one bad frame is counted and passed over.
     fn next(&mut self) -> Result<Option<Item>>;
 
+    /// Where reports of what became of its frames go, by its own numbers, when it wants them.
+    fn reports(&self) -> Option<Reports> {
+        None
+    }
+
     /// What was really given, for a person: `/dev/video0: 1280x720 mjpeg at 30 fps`.
     fn describe(&self) -> String;
 }
+
+/// Takes reports of what became of a source's frames.
+pub type Reports = Box<dyn Fn(Report) + Send + Sync>;
 
 /// A kind of source.
 pub struct Kind {
@@ -40,6 +58,8 @@ pub struct Kind {
     pub usage: &'static str,
     /// What it is, in a line.
     pub summary: &'static str,
+    /// Whether nothing is lost when it is closed while nobody watches and opened again: a camera, not a film.
+    pub live: bool,
     /// Whether this spec is of this kind; the first row that says so opens it.
     pub matches: fn(&str) -> bool,
     /// Opens it.
@@ -47,15 +67,27 @@ pub struct Kind {
 }
 
 /// Every kind of source, the most particular first.
-pub const SOURCES: &[Kind] = &[];
+pub const SOURCES: &[Kind] = &[fw::KIND, pattern::KIND, stdin::KIND];
 
 /// Opens a source.
 ///
 /// # Errors
 /// It is not there, cannot be read or holds no video: what, where and what to try.
 pub fn open(spec: &Spec, stop: &Stop) -> Result<Box<dyn Source>> {
-    match SOURCES.iter().find(|kind| (kind.matches)(&spec.source)) {
-        Some(kind) => (kind.open)(spec, stop),
-        None => anyhow::bail!("{}: no kind of source is called this; `framewire send --help` lists them", spec.source),
-    }
+    (kind(spec)?.open)(spec, stop)
+}
+
+/// The kind of source that this is.
+///
+/// # Errors
+/// There is none.
+pub fn kind(spec: &Spec) -> Result<&'static Kind> {
+    let kind = SOURCES.iter().find(|kind| (kind.matches)(&spec.source));
+    kind.with_context(|| format!("{}: no kind of source is called this; `framewire send --help` lists them", spec.source))
+}
+
+/// Every kind of source, for a command's help.
+pub fn help() -> String {
+    let rows = SOURCES.iter().map(|kind| format!("  {:22} {}", kind.usage, kind.summary));
+    rows.fold("Sources:".into(), |text, row| text + "\n" + &row)
 }

@@ -28,6 +28,10 @@ pub struct Options {
     pub codec: Codec,
     /// JPEG quality, 1 to 100.
     pub quality: Option<u8>,
+    /// Of a hub's stream: wait for it if it is not there.
+    pub wait: bool,
+    /// Of a hub's stream: every frame, queued within bounds, instead of the newest.
+    pub every: bool,
 }
 
 /// What frames are coded in on their way.
@@ -72,13 +76,20 @@ impl Options {
             "fps" => self.fps = Some(parse_fps(value)?),
             "format" => self.format = Some(value.into()),
             "loop" => self.looped = true,
+            "wait" => self.wait = true,
+            "every" => self.every = true,
             "codec" => self.codec = value.parse()?,
             "quality" => self.quality = Some(parse_quality(value)?),
             _ => bail!(
-                "'{key}' is no option of a source: size=WxH, fps=N, format=NAME, loop, codec=NAME, quality=1..100"
+                "'{key}' is no option of a source: size=WxH, fps=N, format=NAME, loop, codec=NAME, quality=1..100, wait, every"
             ),
         }
         Ok(())
+    }
+
+    /// Whether frames are given as fast as they are taken.
+    pub fn unpaced(&self) -> bool {
+        self.fps == Some(0.0)
     }
 
     /// These options, and where they are silent those of `other`.
@@ -91,6 +102,8 @@ impl Options {
             looped: self.looped || other.looped,
             codec: if self.codec == Codec::Auto { other.codec } else { self.codec },
             quality: self.quality.or(other.quality),
+            wait: self.wait || other.wait,
+            every: self.every || other.every,
         }
     }
 }

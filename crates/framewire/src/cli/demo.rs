@@ -1,0 +1,35 @@
+//! `framewire demo`: something to look at, with one command.
+
+use anyhow::Result;
+
+use super::serve;
+use crate::{source::camera, stop::Stop};
+
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// Address and port to listen on
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:7070")]
+    listen: String,
+}
+
+pub(super) fn run(args: &Args, stop: &Stop) -> Result<()> {
+    let mut sources = vec![("scene".parse()?, "pattern".parse()?)];
+    let cameras = camera::devices().unwrap_or_default();
+    if let Some(first) = cameras.first() {
+        sources.push(("camera".parse()?, first.path.parse()?));
+    }
+    let hub = serve::Args { listen: args.listen.clone(), sources, insecure: false, host_names: Vec::new() };
+    serve::serve(&hub, stop, |address| {
+        println!("framewire demo: open  http://{address}/  in a browser");
+        println!();
+        println!("  a window          framewire view fw://{address}/scene");
+        println!("  a recording       framewire record fw://{address}/scene scene.mkv --duration 10");
+        println!("  a film beside it  framewire send film.mp4 fw://{address}/film");
+        println!("  your screen       framewire send screen fw://{address}/screen");
+        println!("  one picture       curl -o scene.jpg http://{address}/streams/scene/snapshot.jpg");
+        println!("  in Python         cv2.VideoCapture(\"http://{address}/streams/scene/mjpeg\")");
+        println!();
+        let found = if cameras.is_empty() { "no camera was found" } else { "the first camera is the stream 'camera'" };
+        println!("({found}; Ctrl-C ends)");
+    })
+}

@@ -1,0 +1,113 @@
+//! The command line: flags to configurations, one file a command.
+//!
+//! Exit status: 0 done, 1 failed (one line that says what, where and what to try), 2 wrong usage.
+
+mod demo;
+mod devices;
+mod list;
+mod options;
+mod send;
+mod serve;
+mod stats;
+
+use std::{
+    io::{self, IsTerminal},
+    process::ExitCode,
+    thread,
+};
+
+use anyhow::{Context, Result};
+use clap::{ArgAction, Parser, Subcommand};
+use signal_hook::{
+    consts::{SIGINT, SIGTERM},
+    iterator::Signals,
+};
+use tracing_subscriber::EnvFilter;
+
+use crate::stop::Stop;
+
+/// Live video from any camera to any screen or program, over one TCP port.
+#[derive(Parser)]
+#[command(name = "framewire", version, propagate_version = true, max_term_width = 120)]
+struct Cli {
+    /// Say more; twice, say all
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    verbose: u8,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// A hub with a moving test scene and the first camera, if there is one
+    Demo(demo::Args),
+    /// The hub: takes streams from publishers and gives them to viewers, all on one port
+    Serve(serve::Args),
+    /// Capture, encode and publish to a hub
+    Send(send::Args),
+    /// The streams of a hub
+    List(list::Args),
+    /// The cameras of this machine with their formats, sizes and rates
+    Devices(devices::Args),
+}
+
+/// Runs the command that this process was started with.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let quiet = match &cli.command {
+        Command::Send(args) => args.common.quiet(),
+        _ => false,
+    };
+    log(cli.verbose, quiet);
+    match run(cli.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("framewire: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<()> {
+    let stop = stop_on_signals()?;
+    match command {
+        Command::Demo(args) => demo::run(&args, &stop),
+        Command::Serve(args) => serve::run(&args, &stop),
+        Command::Send(args) => send::run(&args, &stop),
+        Command::List(args) => list::run(&args),
+        Command::Devices(args) => devices::run(&args),
+    }
+}
+
+/// A flag that the first Ctrl-C or SIGTERM raises; a second ends the program at once.
+fn stop_on_signals() -> Result<Stop> {
+    let stop = Stop::default();
+    let mut signals = Signals::new([SIGINT, SIGTERM]).context("cannot listen for Ctrl-C")?;
+    let raise = stop.clone();
+    thread::spawn(move || {
+        for signal in signals.forever() {
+            if raise.stopped() {
+                std::process::exit(128 + signal);
+            }
+            raise.stop();
+        }
+    });
+    Ok(stop)
+}
+
+/// What happens goes to stderr, in words; `quiet` leaves it to figures for programs.
+fn log(verbose: u8, quiet: bool) {
+    let level = match verbose {
+        0 if quiet => "framewire=warn",
+        0 => "framewire=info",
+        1 => "framewire=debug,info",
+        _ => "trace",
+    };
+    let filter = EnvFilter::try_from_env("FRAMEWIRE_LOG").unwrap_or_else(|_| EnvFilter::new(level));
+    let lines = tracing_subscriber::fmt().with_writer(io::stderr).with_ansi(io::stderr().is_terminal()).with_target(false);
+    if verbose > 0 {
+        lines.with_env_filter(filter).init();
+    } else {
+        lines.without_time().with_env_filter(filter).init();
+    }
+}

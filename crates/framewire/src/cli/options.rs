@@ -1,0 +1,82 @@
+//! Flags that several commands share.
+
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use clap::{Args, ValueEnum};
+
+use crate::{
+    media::encode,
+    source::spec::{self, Codec, Options},
+};
+
+/// How to capture, code and report.
+#[derive(Args, Clone)]
+pub(super) struct Common {
+    /// What frames are coded in: auto (a camera's own JPEGs as they are, else JPEG), jpeg, copy
+    #[arg(long, value_name = "CODEC", default_value = "auto", value_parser = |text: &str| text.parse::<Codec>())]
+    codec: Codec,
+    /// JPEG quality, 1 to 100 [default: 80]
+    #[arg(long, value_name = "1..100", value_parser = spec::parse_quality)]
+    quality: Option<u8>,
+    /// Picture size: asked of a camera or screen, scaled to elsewhere
+    #[arg(long, value_name = "WxH", value_parser = spec::parse_size)]
+    size: Option<(u32, u32)>,
+    /// Frames per second; 0 is as fast as they are taken [default: the source's own]
+    #[arg(long, value_name = "N", value_parser = spec::parse_fps)]
+    fps: Option<f64>,
+    /// Begin a file again at its end
+    #[arg(long = "loop")]
+    looped: bool,
+    /// Wait for a hub or a stream that is not there
+    #[arg(long)]
+    pub(super) wait: bool,
+    /// End after this many seconds
+    #[arg(long, value_name = "S", value_parser = parse_seconds)]
+    pub(super) duration: Option<Duration>,
+    /// Once a second on stderr: frame rate, drops by reason, bitrate and the latency split
+    #[arg(long, value_name = "FORMAT")]
+    pub(super) stats: Option<Stats>,
+}
+
+/// How figures are written.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Stats {
+    /// A line for people.
+    Text,
+    /// A JSON object.
+    Json,
+}
+
+impl Common {
+    /// Whether stderr is for figures, not for words.
+    pub(super) fn quiet(&self) -> bool {
+        self.stats == Some(Stats::Json)
+    }
+
+    /// These flags as a source's options.
+    pub(super) fn options(&self) -> Options {
+        Options {
+            size: self.size,
+            fps: self.fps,
+            format: None,
+            looped: self.looped,
+            codec: self.codec,
+            quality: self.quality,
+            wait: self.wait,
+            every: false,
+        }
+    }
+}
+
+/// How frames of a source with these options are coded.
+pub(super) fn encoding(options: &Options) -> encode::Config {
+    todo!()
+}
+
+fn parse_seconds(text: &str) -> Result<Duration> {
+    match text.parse::<f64>() {
+        Ok(seconds) if seconds > 0.0 && seconds <= 1e9 => Ok(Duration::from_secs_f64(seconds)),
+        _ => bail!("'{text}' is no time: seconds over 0"),
+    }
+}

@@ -1,0 +1,126 @@
+//! `framewire serve`: the hub.
+
+use std::{
+    net::{SocketAddr, ToSocketAddrs},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use framewire_proto::{Micros, Name};
+use tokio::{net::TcpListener, runtime, time::sleep};
+use tracing::{error, warn};
+
+use super::options;
+use crate::{
+    clock,
+    hub::Hub,
+    net::accept,
+    server,
+    source::{Spec, feed::Feed, kind},
+    stop::Stop,
+};
+
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// Address and port to listen on
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:7070")]
+    pub(super) listen: String,
+    /// A source to run in the hub, opened when somebody watches: NAME=SOURCE, may be given again
+    #[arg(long = "source", value_name = "NAME=SOURCE", value_parser = parse_source)]
+    pub(super) sources: Vec<(Name, Spec)>,
+    /// Listen beyond this machine though anybody who reaches the port may watch and publish
+    #[arg(long)]
+    pub(super) insecure: bool,
+    /// A name by which browsers may call this hub, besides IP addresses, localhost and this machine's name
+    #[arg(long = "host-name", value_name = "NAME")]
+    pub(super) host_names: Vec<String>,
+}
+
+pub(super) fn run(args: &Args, stop: &Stop) -> Result<()> {
+    serve(args, stop, |address| {
+        println!("framewire: the hub listens on {address}");
+        println!("  page     http://{address}/");
+        println!("  publish  framewire send camera fw://{address}/NAME");
+        println!("  watch    framewire view fw://{address}/NAME");
+    })
+}
+
+/// Runs a hub until `stop` is raised; `ready` hears where it listens.
+pub(super) fn serve(args: &Args, stop: &Stop, ready: impl FnOnce(SocketAddr)) -> Result<()> {
+    check_address(&args.listen, args.insecure)?;
+    allow_many_connections();
+    let runtime = runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the hub's threads")?;
+    let outcome = runtime.block_on(async {
+        let listener = accept::bind(&args.listen).await?;
+        let address = listener.local_addr()?;
+        let hub = Hub::default();
+        for (name, spec) in &args.sources {
+            run_source(&hub, name, spec, stop)?;
+        }
+        ready(address);
+        until_stopped(listener, hub, &args.host_names, stop).await;
+        anyhow::Ok(())
+    });
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    outcome
+}
+
+async fn until_stopped(listener: TcpListener, hub: Hub, host_names: &[String], stop: &Stop) {
+    let config = server::Config { host_names: host_names.to_vec() };
+    tokio::select! {
+        () = server::run(listener, hub, config) => {}
+        () = async {
+            while !stop.stopped() {
+                sleep(Duration::from_millis(50)).await;
+            }
+        } => {}
+    }
+}
+
+/// Lets a source feed a stream of the hub while somebody watches it.
+fn run_source(hub: &Hub, name: &Name, spec: &Spec, stop: &Stop) -> Result<()> {
+    kind(spec)?;
+    let now: Micros = clock::now();
+    let feed = Feed {
+        spec: spec.clone(),
+        publisher: hub.publish(name, now)?,
+        encode: Some(options::encoding(&spec.options)),
+        on_demand: true,
+    };
+    let (name, stop) = (name.clone(), stop.clone());
+    tokio::spawn(async move {
+        if let Err(fault) = feed.run(None, stop).await {
+            error!("'{name}': {fault:#}");
+        }
+    });
+    Ok(())
+}
+
+/// Refuses to listen beyond this machine unless told to.
+fn check_address(listen: &str, insecure: bool) -> Result<()> {
+    let mut addresses = listen
+        .to_socket_addrs()
+        .with_context(|| format!("'{listen}' is no address to listen on: write it like 127.0.0.1:7070"))?;
+    let Some(open) = addresses.find(|address| !address.ip().is_loopback()) else { return Ok(()) };
+    if insecure {
+        warn!("anybody who reaches {open} can watch and publish");
+        return Ok(());
+    }
+    bail!("{open} is reached from other machines, and anybody there could watch and publish: add --insecure if that is wanted")
+}
+
+/// Raises the limit of open files to what the system allows: each viewer needs one.
+fn allow_many_connections() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        warn!("the limit of open files stays at {:?}: {error}", limit.current);
+    }
+}
+
+fn parse_source(text: &str) -> Result<(Name, Spec)> {
+    let wanted = "write it like door=/dev/video0#size=1280x720";
+    let (name, source) = text.split_once('=').with_context(|| format!("'{text}' names no source: {wanted}"))?;
+    ensure!(!source.is_empty(), "'{text}' names no source: {wanted}");
+    Ok((name.parse()?, source.parse()?))
+}

@@ -1,0 +1,199 @@
+//! Drawing into a picture of plain I420.
+
+use framewire_proto::Codec;
+
+/// A colour as full-range BT.601 has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Colour {
+    y: u8,
+    u: u8,
+    v: u8,
+}
+
+impl Colour {
+    /// From red, green and blue in one number, `0xRRGGBB` (JFIF 1.02's equations).
+    pub const fn rgb(rgb: u32) -> Self {
+        let (red, green, blue) = ((rgb >> 16) as i32 & 255, (rgb >> 8) as i32 & 255, rgb as i32 & 255);
+        Self {
+            y: ((29_900 * red + 58_700 * green + 11_400 * blue + 50_000) / 100_000) as u8,
+            // The greatest value would be 255.5.
+            u: ((50_000 * blue - 16_874 * red - 33_126 * green + 12_849_999) / 100_000) as u8,
+            v: ((50_000 * red - 41_869 * green - 8_131 * blue + 12_849_999) / 100_000) as u8,
+        }
+    }
+
+    /// A grey.
+    pub const fn grey(y: u8) -> Self {
+        Self { y, u: 128, v: 128 }
+    }
+}
+
+/// A rectangle in pixels; what lies outside of the picture is not drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rect {
+    /// Its left edge.
+    pub x: i32,
+    /// Its upper edge.
+    pub y: i32,
+    /// Its width.
+    pub width: i32,
+    /// Its height.
+    pub height: i32,
+}
+
+/// A picture of plain I420 to draw into.
+pub struct Canvas<'a> {
+    luma: &'a mut [u8],
+    colours: [&'a mut [u8]; 2],
+    width: usize,
+    height: usize,
+}
+
+impl<'a> Canvas<'a> {
+    /// A canvas over a picture of this size.
+    ///
+    /// # Panics
+    /// The picture is not as long as [`Codec::raw_length`] says.
+    pub fn new(picture: &'a mut [u8], width: u32, height: u32) -> Self {
+        assert_eq!(Some(picture.len()), Codec::I420.raw_length(width, height), "a picture of {width}x{height}");
+        let (width, height) = (width as usize, height as usize);
+        let (luma, rest) = picture.split_at_mut(width * height);
+        let (u, v) = rest.split_at_mut(rest.len() / 2);
+        Self { luma, colours: [u, v], width, height }
+    }
+
+    /// The plane of Y, rows without padding.
+    pub fn luma(&mut self) -> &mut [u8] {
+        self.luma
+    }
+
+    /// Width in pixels.
+    pub fn width(&self) -> u32 {
+        self.width as u32
+    }
+
+    /// Height in pixels.
+    pub fn height(&self) -> u32 {
+        self.height as u32
+    }
+
+    /// Fills a rectangle.
+    pub fn fill(&mut self, rect: Rect, colour: Colour) {
+        let (columns, rows) = self.clip(rect);
+        for row in rows.clone() {
+            self.luma[row * self.width..][columns.clone()].fill(colour.y);
+        }
+        let stride = self.width.div_ceil(2);
+        for (plane, value) in self.colours.iter_mut().zip([colour.u, colour.v]) {
+            for row in halves(&rows) {
+                plane[row * stride..][halves(&columns)].fill(value);
+            }
+        }
+    }
+
+    /// Darkens a rectangle towards black by `alpha` of 256, so that what is written over it can be read.
+    pub fn shade(&mut self, rect: Rect, alpha: u16) {
+        let (columns, rows) = self.clip(rect);
+        let keep = 256 - alpha.min(256);
+        for row in rows.clone() {
+            for value in &mut self.luma[row * self.width..][columns.clone()] {
+                *value = ((u16::from(*value) * keep) >> 8) as u8;
+            }
+        }
+        let stride = self.width.div_ceil(2);
+        for plane in &mut self.colours {
+            for row in halves(&rows) {
+                for value in &mut plane[row * stride..][halves(&columns)] {
+                    *value = mix(*value, 128, 256 - keep);
+                }
+            }
+        }
+    }
+
+    /// Draws a colour through a mask of opacities (0 to 255, rows without padding) of this rectangle's size.
+    pub fn blend(&mut self, rect: Rect, mask: &[u8], colour: Colour) {
+        let (columns, rows) = self.clip(rect);
+        if columns.is_empty() || rows.is_empty() {
+            return;
+        }
+        let pitch = rect.width.max(0) as usize;
+        let at = |column: usize, row: usize| {
+            usize::try_from(row as i32 - rect.y).unwrap_or(0) * pitch
+                + usize::try_from(column as i32 - rect.x).unwrap_or(0)
+        };
+        for row in rows.clone() {
+            let mask = &mask[at(columns.start, row)..][..columns.len()];
+            for (value, alpha) in self.luma[row * self.width..][columns.clone()].iter_mut().zip(mask) {
+                *value = mix(*value, colour.y, u16::from(*alpha) + u16::from(*alpha >> 7));
+            }
+        }
+        let stride = self.width.div_ceil(2);
+        // A colour's pixel stands for four: its opacity is their mean.
+        for row in halves(&rows) {
+            for column in halves(&columns) {
+                let alpha = |column: usize, row: usize| {
+                    let inside = columns.contains(&column) && rows.contains(&row);
+                    if inside { u16::from(mask[at(column, row)]) } else { 0 }
+                };
+                let (x, y) = (2 * column, 2 * row);
+                let sum = alpha(x, y) + alpha(x + 1, y) + alpha(x, y + 1) + alpha(x + 1, y + 1);
+                if sum > 0 {
+                    for (plane, value) in self.colours.iter_mut().zip([colour.u, colour.v]) {
+                        let place = &mut plane[row * stride + column];
+                        *place = mix(*place, value, (sum + 2) / 4 + (sum >> 9));
+                    }
+                }
+            }
+        }
+    }
+
+    /// The columns and rows of a rectangle that lie in the picture.
+    fn clip(&self, rect: Rect) -> (std::ops::Range<usize>, std::ops::Range<usize>) {
+        let range = |from: i32, length: i32, limit: usize| {
+            let clamp = |place: i64| place.clamp(0, limit as i64) as usize;
+            clamp(from.into())..clamp(i64::from(from) + i64::from(length.max(0)))
+        };
+        (range(rect.x, rect.width, self.width), range(rect.y, rect.height, self.height))
+    }
+}
+
+/// The range of a colour plane that a range of the plane of Y touches.
+fn halves(range: &std::ops::Range<usize>) -> std::ops::Range<usize> {
+    if range.is_empty() { 0..0 } else { range.start / 2..range.end.div_ceil(2) }
+}
+
+/// From one value to another by `alpha` of 256.
+fn mix(from: u8, to: u8, alpha: u16) -> u8 {
+    let (from, to, alpha) = (u32::from(from), u32::from(to), u32::from(alpha));
+    ((from * (256 - alpha) + to * alpha) >> 8) as u8
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn primary_colours_are_those_of_jfif() {
+        assert_eq!(Colour::rgb(0x00_00_00), Colour::grey(0));
+        assert_eq!(Colour::rgb(0xFF_FF_FF), Colour::grey(255));
+        assert_eq!(Colour::rgb(0xFF_00_00), Colour { y: 76, u: 85, v: 255 });
+        assert_eq!(Colour::rgb(0x00_00_FF), Colour { y: 29, u: 255, v: 107 });
+    }
+
+    #[test]
+    fn what_lies_outside_is_not_drawn() {
+        let mut picture = vec![7; 3 * 3 + 2 * 4];
+        let mut canvas = Canvas::new(&mut picture, 3, 3);
+        let red = Colour::rgb(0xFF_00_00);
+        for (x, y) in [(-4, 0), (3, 0), (0, i32::MIN), (i32::MAX, 1)] {
+            let rect = Rect { x, y, width: 4, height: 3 };
+            canvas.fill(rect, red);
+            canvas.blend(rect, &[255; 12], red);
+            canvas.shade(rect, 256);
+        }
+        assert!(picture.iter().all(|value| *value == 7));
+        Canvas::new(&mut picture, 3, 3).blend(Rect { x: -1, y: 2, width: 3, height: 5 }, &[255; 15], red);
+        assert_eq!(picture[..9], [7, 7, 7, 7, 7, 7, red.y, red.y, 7]);
+        assert_eq!(picture[9..13].iter().filter(|value| **value != 7).count(), 1);
+    }
+}

@@ -1,0 +1,295 @@
+//! Publishing to a hub: the newest frame, coded when the link is ready for it, and nothing while nobody watches.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    thread::{self, Thread},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+use framewire_proto::{
+    Config, Frame, Micros, Name, Times,
+    flow::Window,
+    link::Link,
+    wire::native::{Message, Report},
+};
+use tracing::{debug, info, warn};
+
+use crate::{
+    clock,
+    hub::{Event, Hub, Policy, Subscriber},
+    latency::Meter,
+    media::encode,
+    net::{
+        self,
+        client::{Address, Backoff, Client, Received, Receiver, first_messages},
+    },
+    stop::Stop,
+};
+
+/// How long a thread sleeps at most before it looks around.
+const LOOK_AROUND: Duration = Duration::from_millis(100);
+/// How long the last frame's report is waited for.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// A stream of this process to be published to a hub.
+pub struct Publish {
+    /// The hub of this process.
+    pub hub: Hub,
+    /// The stream there.
+    pub local: Name,
+    /// The other hub, and the stream's name there.
+    pub address: Address,
+    /// How frames are coded.
+    pub encode: encode::Config,
+    /// Try again even if the first try fails.
+    pub wait: bool,
+    /// How much was sent lately.
+    pub sent: Arc<Mutex<Meter>>,
+}
+
+impl Publish {
+    /// Publishes until the stream ends or `stop` is raised; comes back by itself when the hub goes.
+    ///
+    /// # Errors
+    /// The first try fails, unless told to wait; or frames cannot be coded.
+    pub fn run(&self, stop: &Stop) -> Result<()> {
+        let name = self.address.name.clone().unwrap_or_else(|| Name::from_lossy(&net::machine_name()));
+        let mut backoff = Backoff::default();
+        let mut patient = self.wait;
+        while !stop.stopped() {
+            let error = match Session::begin(&self.address, &name, stop) {
+                Ok(mut session) => {
+                    info!("{}: publishing '{name}'", self.address);
+                    backoff.reset();
+                    patient = true;
+                    match session.feed(self, stop) {
+                        Ok(()) => return Ok(()),
+                        Err(error) => error.context(self.address.to_string()),
+                    }
+                }
+                Err(error) if !patient => return Err(error),
+                Err(error) => error,
+            };
+            let wait = backoff.next_wait();
+            warn!("{error:#}; trying again in {:.1} s", wait.as_secs_f64());
+            stop.wait(wait);
+        }
+        Ok(())
+    }
+}
+
+/// One connection to the hub.
+struct Session {
+    client: Arc<Client>,
+    shared: Arc<Shared>,
+    encoder: Option<encode::Encoder>,
+    raw: Option<Arc<Config>>,
+    told: Option<Config>,
+}
+
+/// What the thread that receives tells the one that sends.
+struct Shared {
+    inside: Mutex<Inside>,
+    sender: Thread,
+}
+
+#[derive(Default)]
+struct Inside {
+    accepted: bool,
+    viewers: u32,
+    window: Window,
+    /// Times of frames under way, on this process's clock.
+    under_way: Vec<(u64, Times)>,
+    arrived: Vec<Times>,
+    broken: Option<anyhow::Error>,
+}
+
+impl Session {
+    /// Connects and waits until the hub grants the name.
+    fn begin(address: &Address, name: &Name, stop: &Stop) -> Result<Self> {
+        let wish = Message::Publish { name: name.clone() };
+        let (client, receiver) = Client::connect(address, &first_messages(wish))?;
+        let client = Arc::new(client);
+        let shared = Arc::new(Shared { inside: Mutex::default(), sender: thread::current() });
+        let session =
+            Self { client: client.clone(), shared: shared.clone(), encoder: None, raw: None, told: None };
+        thread::spawn(move || {
+            let broken = listen(&client, receiver, &shared);
+            shared.lock().broken = broken.err();
+            shared.sender.unpark();
+        });
+        let deadline = Instant::now() + net::HEAD;
+        while !session.shared.lock().accepted {
+            if let Some(error) = session.shared.lock().broken.take() {
+                return Err(error).with_context(|| address.to_string());
+            }
+            if stop.stopped() || Instant::now() > deadline {
+                bail!("{address}: the hub does not answer on the native wire");
+            }
+            thread::park_timeout(LOOK_AROUND);
+        }
+        Ok(session)
+    }
+
+    /// Sends frames until the stream ends or `stop` is raised.
+    fn feed(&mut self, publish: &Publish, stop: &Stop) -> Result<()> {
+        let mut viewer = None;
+        let mut begun = false;
+        while !stop.stopped() {
+            let (watched, open) = self.look(&viewer)?;
+            if begun && !watched {
+                // One picture is there for those who come; the source may sleep.
+                viewer = None;
+                if publish.hub.ended(&publish.local) {
+                    break;
+                }
+                thread::park_timeout(LOOK_AROUND);
+                continue;
+            }
+            let from = match &mut viewer {
+                Some(viewer) => viewer,
+                None => viewer.insert(subscribe(publish)?),
+            };
+            if !open {
+                thread::park_timeout(LOOK_AROUND);
+                continue;
+            }
+            match from.next_before(Instant::now() + LOOK_AROUND) {
+                Some(Event::Config(config)) => self.raw = Some(config),
+                Some(Event::Frame(frame)) => {
+                    self.send(&frame, publish)?;
+                    begun = true;
+                }
+                Some(Event::Ended) => break,
+                Some(Event::State(_)) | None => {}
+            }
+        }
+        self.farewell(stop)
+    }
+
+    /// Whether anybody watches and the link is ready for a frame; passes on what has arrived.
+    fn look(&self, viewer: &Option<Subscriber>) -> Result<(bool, bool)> {
+        let mut inside = self.shared.lock();
+        if let Some(error) = inside.broken.take() {
+            return Err(error);
+        }
+        let arrived = std::mem::take(&mut inside.arrived);
+        let answer = (inside.viewers > 0, inside.window.open(clock::now()));
+        drop(inside);
+        if let Some(viewer) = viewer {
+            arrived.iter().for_each(|times| viewer.report_arrival(times));
+        }
+        Ok(answer)
+    }
+
+    fn send(&mut self, frame: &Frame, publish: &Publish) -> Result<()> {
+        let Some(raw) = self.raw.clone() else { return Ok(()) };
+        let encoder = match &mut self.encoder {
+            Some(encoder) => encoder,
+            None => self.encoder.insert(encode::Encoder::new(publish.encode.clone())?),
+        };
+        let (config, mut frame) = encoder.encode(&raw, frame)?;
+        if self.told.as_ref() != Some(&config) {
+            self.client.send(&Message::Config(config.clone()))?;
+            self.told = Some(config);
+        }
+        let now = clock::now();
+        frame.times.sent = now;
+        self.shared.lock().begin(frame.sequence, frame.times, now);
+        publish.sent.lock().unwrap_or_else(PoisonError::into_inner).count(now, frame.data.len());
+        self.client.send(&Message::Frame(frame))
+    }
+
+    /// Says goodbye once the last frame has arrived.
+    fn farewell(&self, stop: &Stop) -> Result<()> {
+        let deadline = Instant::now() + FAREWELL;
+        while !stop.stopped() && Instant::now() < deadline {
+            let inside = self.shared.lock();
+            if inside.under_way.is_empty() || inside.broken.is_some() {
+                break;
+            }
+            drop(inside);
+            thread::park_timeout(LOOK_AROUND);
+        }
+        self.client.send(&Message::Bye { text: String::new() })
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // Also ends the thread that receives.
+        self.client.close();
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Inside> {
+        self.inside.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inside {
+    fn begin(&mut self, sequence: u64, times: Times, now: Micros) {
+        /// More than the window allows, for hubs that do not report.
+        const KEPT: usize = 16;
+        self.window.sent(sequence, now);
+        if self.under_way.len() == KEPT {
+            self.under_way.remove(0);
+        }
+        self.under_way.push((sequence, times));
+    }
+
+    /// The hub has this frame, and had it at this moment of our clock.
+    fn arrived(&mut self, sequence: u64, received: Micros) {
+        self.window.reported(sequence);
+        if let Some(place) = self.under_way.iter().position(|(sent, _)| *sent == sequence) {
+            let (_, times) = self.under_way.drain(..=place).next_back().unwrap_or_default();
+            self.arrived.push(Times { received, ..times });
+        }
+    }
+}
+
+/// Takes the hub's messages until the connection ends.
+fn listen(client: &Client, mut receiver: Receiver, shared: &Shared) -> Result<()> {
+    let mut link = Link::new(clock::now());
+    loop {
+        let received = receiver.receive()?;
+        let now = clock::now();
+        if let Some(ping) = link.poll(now) {
+            client.send(&ping)?;
+        }
+        let message = match received {
+            Received::Message(message) => message,
+            Received::Bytes => {
+                link.heard(now);
+                continue;
+            }
+            Received::Nothing if link.silent(now) => bail!("the hub has said nothing for 10 s"),
+            Received::Nothing => continue,
+        };
+        if let Some(answer) = link.take(&message, now) {
+            client.send(&answer)?;
+        }
+        let mut inside = shared.lock();
+        match message {
+            Message::Accepted { .. } => inside.accepted = true,
+            Message::Demand { viewers } => {
+                debug!("{viewers} watch");
+                inside.viewers = viewers;
+            }
+            Message::Report(Report { sequence, received, .. }) => {
+                inside.arrived(sequence, link.moment_to_ours(received));
+            }
+            Message::Error { text, .. } => bail!("{text}"),
+            Message::Bye { text } => bail!("the hub ends: {text}"),
+            _ => continue,
+        }
+        drop(inside);
+        shared.sender.unpark();
+    }
+}
+
+fn subscribe(publish: &Publish) -> Result<Subscriber> {
+    Ok(publish.hub.subscribe(&publish.local, Policy::Newest, true, clock::now())?)
+}

@@ -1,0 +1,297 @@
+//! Browsers and programs that speak HTTP: the page, JSON, MJPEG, snapshots, metrics.
+//!
+//! GET changes nothing here, and nothing but GET is answered. A web page of another origin can neither call this hub by a
+//! name that its own DNS points here (the Host must be one of ours) nor read an answer (no CORS, CORP).
+
+use std::{
+    convert::Infallible,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::Result;
+use axum::{
+    Json, Router,
+    body::{Body, Bytes},
+    extract::{Extension, Path, Request, State, ws::WebSocketUpgrade},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use framewire_proto::{Codec, Config, Frame, Micros, Name, wire::multipart};
+use futures_util::stream;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use tokio::time::timeout;
+
+use super::{metrics, websocket};
+use crate::{
+    clock,
+    hub::{Event, Hub, Info, Policy, Refused, Subscriber},
+    net::{self, accept::Accepted, conn::Conn},
+};
+
+/// A request's head and what waits to be written are held to this many bytes.
+const BUFFER: usize = 32 << 10;
+/// How long a snapshot waits for a picture: a sleeping camera has to be opened first.
+const SNAPSHOT: Duration = Duration::from_secs(10);
+/// A snapshot's picture is at most this old.
+const FRESH: Micros = 1_000_000;
+
+const CONTENT_SECURITY_POLICY: &str = "default-src 'self'; img-src 'self' blob: data:; connect-src 'self' ws: wss:; \
+    style-src 'self'; script-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
+
+/// The page's files: path, type, content.
+const FILES: &[(&str, &str, &[u8])] = &[
+    ("/", "text/html; charset=utf-8", include_bytes!("../../web/index.html")),
+    ("/app.js", "text/javascript; charset=utf-8", include_bytes!("../../web/app.js")),
+    ("/wire.js", "text/javascript; charset=utf-8", include_bytes!("../../web/wire.js")),
+    ("/style.css", "text/css; charset=utf-8", include_bytes!("../../web/style.css")),
+    ("/favicon.svg", "image/svg+xml", include_bytes!("../../web/favicon.svg")),
+];
+
+/// Everything that a hub answers over HTTP.
+pub struct Pages {
+    router: Router,
+}
+
+impl Pages {
+    /// The pages of this hub, for browsers that call it by an IP address, `localhost`, this machine's name or one of
+    /// these names.
+    pub fn new(hub: Hub, host_names: &[String]) -> Self {
+        let mut hosts = vec!["localhost".to_owned(), net::machine_name()];
+        hosts.extend(host_names.iter().map(|name| name.to_ascii_lowercase()));
+        let mut router = Router::new()
+            .route("/streams", get(streams))
+            .route("/streams/{name}", get(one_stream))
+            .route("/streams/{name}/mjpeg", get(mjpeg))
+            .route("/streams/{name}/snapshot.jpg", get(snapshot))
+            .route("/streams/{name}/ws", get(socket))
+            .route("/metrics", get(metrics))
+            .route("/healthz", get(|| async { "ok\n" }))
+            .with_state(hub);
+        for (path, kind, content) in FILES {
+            router = router.route(path, get(move || async move { ([(header::CONTENT_TYPE, *kind)], *content) }));
+        }
+        let router = router
+            .fallback(|uri: Uri| async move { plain(StatusCode::NOT_FOUND, &format!("there is nothing at {uri}")) })
+            .layer(middleware::from_fn_with_state(Arc::new(hosts), guard));
+        Self { router }
+    }
+
+    /// Answers one connection's requests until it ends.
+    ///
+    /// # Errors
+    /// The connection broke, spoke no HTTP, or was too slow.
+    pub async fn serve(&self, accepted: Accepted) -> Result<()> {
+        let router = self.router.clone().layer(Extension(accepted.peer));
+        let conn = TokioIo::new(Conn::new(accepted.stream, accepted.prefix));
+        hyper::server::conn::http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(net::HEAD)
+            .max_buf_size(BUFFER)
+            .serve_connection(conn, TowerToHyperService::new(router))
+            .with_upgrades()
+            .await?;
+        Ok(())
+    }
+}
+
+/// Refuses requests by a foreign name, and tells browsers to keep answers from other origins.
+async fn guard(State(hosts): State<Arc<Vec<String>>>, request: Request, next: Next) -> Response {
+    const HEADERS: [(HeaderName, &str); 6] = [
+        (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+        (header::CACHE_CONTROL, "no-store"),
+    ];
+    let host = text(request.headers(), &header::HOST).or_else(|| Some(request.uri().authority()?.as_str()));
+    let mut response = match host {
+        Some(host) if is_ours(host, &hosts) => next.run(request).await,
+        Some(host) => {
+            let name = host_of(host);
+            plain(
+                StatusCode::FORBIDDEN,
+                &format!(
+                    "this hub does not answer to the name '{name}': start it with --host-name {name}, or call it by its IP address"
+                ),
+            )
+        }
+        None => plain(StatusCode::BAD_REQUEST, "the request names no Host"),
+    };
+    for (name, value) in HEADERS {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+/// Whether a Host header names this hub.
+fn is_ours(host: &str, hosts: &[String]) -> bool {
+    let name = host_of(host);
+    name.parse::<IpAddr>().is_ok() || hosts.iter().any(|ours| ours.eq_ignore_ascii_case(name))
+}
+
+/// A Host header without its port and without an IPv6 address's brackets.
+fn host_of(host: &str) -> &str {
+    if let Some(rest) = host.strip_prefix('[') {
+        return rest.split(']').next().unwrap_or_default();
+    }
+    host.split(':').next().unwrap_or_default()
+}
+
+async fn streams(State(hub): State<Hub>) -> Json<Vec<Info>> {
+    Json(hub.streams(clock::now()))
+}
+
+async fn one_stream(State(hub): State<Hub>, Path(name): Path<String>) -> Result<Json<Info>, Refused> {
+    hub.stream(&name, clock::now()).map(Json)
+}
+
+async fn metrics(State(hub): State<Hub>) -> Response {
+    let text = metrics::prometheus(&hub.streams(clock::now()));
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
+}
+
+/// The stream as JPEGs one after another, as an `<img>` and `cv2.VideoCapture` take them.
+async fn mjpeg(State(hub): State<Hub>, Path(name): Path<String>) -> Result<Response, Refused> {
+    let viewer = subscribe(&hub, &name)?;
+    let parts = stream::unfold((viewer, Jpegs::default(), Part::Opening), |(mut viewer, mut jpegs, part)| async move {
+        let (bytes, next) = match part {
+            Part::Opening => (Bytes::from_static(multipart::OPENING), Part::Head),
+            Part::Head => {
+                let frame = jpegs.next(&mut viewer).await;
+                let head = multipart::part_head(frame.data.len(), wall(frame.times.captured), frame.sequence);
+                (Bytes::from(head), Part::Picture(frame.data))
+            }
+            Part::Picture(data) => (data, Part::Closing),
+            Part::Closing => (Bytes::from_static(multipart::CLOSING), Part::Head),
+        };
+        Some((Ok::<_, Infallible>(bytes), (viewer, jpegs, next)))
+    });
+    let headers = [(header::CONTENT_TYPE, multipart::CONTENT_TYPE)];
+    Ok((headers, Body::from_stream(parts)).into_response())
+}
+
+/// What of a multipart response comes next.
+enum Part {
+    Opening,
+    Head,
+    Picture(Bytes),
+    Closing,
+}
+
+/// One picture of now.
+async fn snapshot(State(hub): State<Hub>, Path(name): Path<String>) -> Result<Response, Refused> {
+    let mut viewer = subscribe(&hub, &name)?;
+    let since = clock::now();
+    let fresh = timeout(SNAPSHOT, async {
+        let mut jpegs = Jpegs::default();
+        loop {
+            let frame = jpegs.next(&mut viewer).await;
+            // Without an agreed clock a frame counts as captured when it came here.
+            let born =
+                [frame.times.captured, frame.times.received].into_iter().find(|time| *time != 0).unwrap_or(since);
+            if born.saturating_add(FRESH) > clock::now() {
+                return frame;
+            }
+        }
+    });
+    if let Ok(frame) = fresh.await {
+        return Ok(([(header::CONTENT_TYPE, "image/jpeg")], frame.data).into_response());
+    }
+    let info = hub.stream(&name, clock::now())?;
+    let age = info.age_ms.map_or("it has none yet".into(), |age| format!("its last one is {:.0} s old", age / 1e3));
+    let sentence = format!("'{name}' is {}: no fresh picture, {age}", info.state);
+    Ok(plain(StatusCode::SERVICE_UNAVAILABLE, &sentence))
+}
+
+/// The stream on the native wire over a WebSocket.
+async fn socket(
+    State(hub): State<Hub>,
+    Extension(peer): Extension<SocketAddr>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+    upgrade: WebSocketUpgrade,
+) -> Result<Response, Response> {
+    // Browsers let any page open a WebSocket to anywhere, and say in Origin which page it is.
+    let origin = text(&headers, &header::ORIGIN).map(|origin| origin.split_once("://").map_or("", |(_, host)| host));
+    if origin.is_some() && origin != text(&headers, &header::HOST) {
+        return Err(plain(StatusCode::FORBIDDEN, "a page of another origin may not watch this hub"));
+    }
+    let viewer = subscribe(&hub, &name).map_err(IntoResponse::into_response)?;
+    let upgrade = upgrade.max_message_size(websocket::MESSAGE).max_frame_size(websocket::MESSAGE);
+    Ok(upgrade.on_upgrade(move |socket| websocket::run(socket, viewer, peer)))
+}
+
+fn subscribe(hub: &Hub, name: &str) -> Result<Subscriber, Refused> {
+    hub.stream(name, clock::now())?;
+    hub.subscribe(&Name::from_lossy(name), Policy::Newest, false, clock::now())
+}
+
+/// A viewer's frames as JPEGs.
+#[derive(Default)]
+struct Jpegs {
+    config: Option<Arc<Config>>,
+}
+
+impl Jpegs {
+    async fn next(&mut self, viewer: &mut Subscriber) -> Frame {
+        loop {
+            match viewer.next().await {
+                Event::Config(config) => self.config = Some(config),
+                Event::Frame(frame) if self.config.as_ref().is_some_and(|config| config.codec == Codec::Jpeg) => {
+                    return frame;
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+/// A moment of this process's clock in µs since 1970 (UTC).
+fn wall(moment: Micros) -> Micros {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as Micros);
+    let ago = if moment == 0 { 0 } else { clock::now().saturating_sub(moment) };
+    now.saturating_sub(ago)
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
+fn plain(status: StatusCode, sentence: &str) -> Response {
+    (status, [(header::CONTENT_TYPE, "text/plain; charset=utf-8")], format!("{sentence}\n")).into_response()
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        let status = match self {
+            Self::NoSuchStream { .. } => StatusCode::NOT_FOUND,
+            Self::Taken(_) => StatusCode::CONFLICT,
+            Self::TooMany => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        plain(status, &self.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hub_answers_to_addresses_and_its_own_names_only() {
+        let hosts = ["localhost".to_owned(), "gate.example".to_owned()];
+        for ours in ["127.0.0.1:7070", "127.0.0.1", "[::1]:7070", "localhost:1", "LOCALHOST", "gate.example:80"] {
+            assert!(is_ours(ours, &hosts), "{ours}");
+        }
+        for foreign in ["evil.example", "evil.example:7070", "127.0.0.1.evil.example", "", "[", "localhost.evil"] {
+            assert!(!is_ours(foreign, &hosts), "{foreign}");
+        }
+    }
+}

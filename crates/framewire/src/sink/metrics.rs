@@ -1,0 +1,129 @@
+//! A hub's figures in the text format of Prometheus (version 0.0.4).
+
+use std::fmt::Write as _;
+
+use crate::hub::{Info, Reason};
+
+/// One figure of every stream.
+struct Family {
+    name: &'static str,
+    kind: &'static str,
+    help: &'static str,
+    /// The labels besides the stream's name, and the value.
+    samples: fn(&Info) -> Vec<(String, f64)>,
+}
+
+const FAMILIES: &[Family] = &[
+    Family {
+        name: "framewire_stream_state",
+        kind: "gauge",
+        help: "1 for the state that the stream is in.",
+        samples: |info| {
+            ["live", "stalled", "idle"]
+                .map(|state| (format!("state=\"{state}\""), f64::from(u8::from(info.state == state))))
+                .into()
+        },
+    },
+    Family {
+        name: "framewire_viewers",
+        kind: "gauge",
+        help: "How many watch the stream.",
+        samples: |info| one(info.viewers as f64),
+    },
+    Family {
+        name: "framewire_frames_per_second",
+        kind: "gauge",
+        help: "Frames a second that come from the publisher.",
+        samples: |info| one(info.fps),
+    },
+    Family {
+        name: "framewire_bits_per_second",
+        kind: "gauge",
+        help: "Bits a second that come from the publisher.",
+        samples: |info| one(info.bitrate),
+    },
+    Family {
+        name: "framewire_frames_published_total",
+        kind: "counter",
+        help: "Frames that came from publishers.",
+        samples: |info| one(info.published as f64),
+    },
+    Family {
+        name: "framewire_frames_missed_total",
+        kind: "counter",
+        help: "Frames that publishers numbered but that never came.",
+        samples: |info| one(info.missed as f64),
+    },
+    Family {
+        name: "framewire_frames_delivered_total",
+        kind: "counter",
+        help: "Frames that viewers got, over all viewers.",
+        samples: |info| one(info.delivered as f64),
+    },
+    Family {
+        name: "framewire_frames_dropped_total",
+        kind: "counter",
+        help: "Frames that viewers did not get, over all viewers, by reason.",
+        samples: |info| {
+            let count = |reason: Reason| info.dropped.dropped(reason) as f64;
+            Reason::ALL.map(|reason| (format!("reason=\"{}\"", reason.name()), count(reason))).into()
+        },
+    },
+    Family {
+        name: "framewire_frame_age_seconds",
+        kind: "gauge",
+        help: "Since the newest frame was captured.",
+        samples: |info| info.age_ms.map_or(Vec::new(), |age| one(age / 1e3)),
+    },
+    Family {
+        name: "framewire_latency_seconds",
+        kind: "gauge",
+        help: "The recent frames' latency by stage; quantile 1 is the maximum.",
+        samples: |info| {
+            let quantiles = info.latency_ms.summaries().flat_map(|(stage, summary)| {
+                [("0.5", summary.p50), ("0.95", summary.p95), ("0.99", summary.p99), ("1", summary.max)]
+                    .map(|(quantile, ms)| (format!("stage=\"{}\",quantile=\"{quantile}\"", stage.name()), ms / 1e3))
+            });
+            quantiles.collect()
+        },
+    },
+];
+
+/// These streams' figures. Names of streams need no escaping: see [`framewire_proto::Name`].
+pub fn prometheus(streams: &[Info]) -> String {
+    let mut out = String::new();
+    for Family { name, kind, help, samples } in FAMILIES {
+        let _ = write!(out, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
+        for info in streams {
+            for (labels, value) in samples(info) {
+                let comma = if labels.is_empty() { "" } else { "," };
+                let _ = writeln!(out, "{name}{{stream=\"{}\"{comma}{labels}}} {value}", info.name);
+            }
+        }
+    }
+    out
+}
+
+fn one(value: f64) -> Vec<(String, f64)> {
+    vec![(String::new(), value)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hub::Hub;
+
+    #[test]
+    fn figures_follow_the_text_format() {
+        let hub = Hub::default();
+        let _publisher = hub.publish(&"front-door".parse().unwrap(), 1).unwrap();
+        let text = prometheus(&hub.streams(1));
+        assert!(text.contains("framewire_viewers{stream=\"front-door\"} 0\n"), "{text}");
+        assert!(text.contains("framewire_stream_state{stream=\"front-door\",state=\"stalled\"} 1\n"), "{text}");
+        assert!(text.contains("framewire_frames_dropped_total{stream=\"front-door\",reason=\"superseded\"} 0\n"));
+        for line in text.lines().filter(|line| !line.starts_with('#')) {
+            let (_, value) = line.rsplit_once(' ').unwrap();
+            assert!(value.parse::<f64>().is_ok(), "{line}");
+        }
+    }
+}

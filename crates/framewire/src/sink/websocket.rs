@@ -1,0 +1,67 @@
+//! A viewer on the native wire over a WebSocket (RFC 6455): each binary message is one message of the wire.
+
+use std::{future::poll_fn, net::SocketAddr, time::Duration};
+
+use anyhow::{Context, Result, bail};
+use axum::extract::ws::{Message as Carrier, WebSocket};
+use framewire_proto::{
+    Limits,
+    link::Link,
+    wire::native::{self, Message, PREAMBLE},
+};
+use futures_util::{SinkExt, StreamExt};
+use tokio::time::{sleep, timeout};
+use tracing::info;
+
+use super::talk::Talk;
+use crate::{clock, hub::Subscriber, net::NO_PROGRESS};
+
+/// Bytes of one message from a browser: it sends reports and pings only.
+pub(super) const MESSAGE: usize = 4 << 10;
+
+/// Serves one viewer until it leaves.
+pub(super) async fn run(socket: WebSocket, viewer: Subscriber, peer: SocketAddr) {
+    let name = viewer.name().clone();
+    info!("{peer}: watches '{name}' in a browser");
+    match converse(socket, viewer).await {
+        Ok(()) => info!("{peer}: left '{name}'"),
+        Err(error) => info!("{peer}: closed: {error:#}"),
+    }
+}
+
+async fn converse(socket: WebSocket, viewer: Subscriber) -> Result<()> {
+    let mut talk = Talk::new(viewer, Link::new(clock::now()));
+    let (mut out, mut incoming) = socket.split();
+    let mut decoder = native::Decoder::new(Limits::default());
+    // The upgrade said already which wire this is; the decoder wants to see it.
+    decoder.push(&PREAMBLE);
+    loop {
+        let now = clock::now();
+        if talk.silent(now) {
+            bail!("the viewer has said nothing for 10 s");
+        }
+        let wait = Duration::from_micros(talk.deadline().saturating_sub(now));
+        tokio::select! {
+            biased;
+            carrier = incoming.next() => match carrier {
+                Some(Ok(Carrier::Binary(bytes))) => {
+                    decoder.push(&bytes);
+                    while let Some(message) = decoder.pull()? {
+                        if !talk.take(message, clock::now())? {
+                            return Ok(());
+                        }
+                    }
+                }
+                Some(Ok(Carrier::Close(_))) | None => return Ok(()),
+                Some(Ok(Carrier::Text(_))) => bail!("text on a wire of bytes"),
+                Some(Ok(Carrier::Ping(_) | Carrier::Pong(_))) => talk.heard(clock::now()),
+                Some(Err(error)) => return Err(error).context("the connection broke"),
+            },
+            message = poll_fn(|context| talk.poll(context, clock::now())) => {
+                let sent = timeout(NO_PROGRESS, out.send(Carrier::Binary(message.to_bytes()))).await;
+                sent.context("the viewer took nothing for 10 s")?.context("the connection broke")?;
+            }
+            () = sleep(wait) => {}
+        }
+    }
+}

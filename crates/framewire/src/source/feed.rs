@@ -1,0 +1,166 @@
+//! Feeds a stream from a source: opens it when it is wanted, closes it when nobody watches, opens it again when it fails.
+
+use std::{
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result};
+use framewire_proto::wire::native::State;
+use tokio::{sync::oneshot, time};
+use tracing::{info, warn};
+
+use super::{Item, Source, Spec, open};
+use crate::{clock, hub::Publisher, media::encode, net::client::Backoff, stop::Stop};
+
+/// A source is closed this long after its last viewer has gone: long enough for a page to be reloaded.
+const LINGER: Duration = Duration::from_secs(10);
+/// How long a thread sleeps at most before it looks around.
+const LOOK_AROUND: Duration = Duration::from_millis(100);
+
+/// A source and the stream it feeds.
+pub struct Feed {
+    /// What to open.
+    pub spec: Spec,
+    /// What to feed.
+    pub publisher: Publisher,
+    /// How to code frames before they are published; `None` publishes them as they come.
+    pub encode: Option<encode::Config>,
+    /// Opened only while somebody watches, opened again when it fails, begun anew when it ends.
+    pub on_demand: bool,
+}
+
+impl Feed {
+    /// Runs until the source ends or `stop` is raised; one that is opened on demand only ends with `stop`. `opened` is a
+    /// source that is open already.
+    ///
+    /// # Errors
+    /// The source cannot be opened or breaks, unless it is opened on demand: then that is logged and tried again.
+    pub async fn run(self, mut opened: Option<Box<dyn Source>>, stop: Stop) -> Result<()> {
+        let Self { spec, publisher, encode, on_demand } = self;
+        let publisher = Arc::new(publisher);
+        let mut viewers = publisher.viewers();
+        let mut backoff = Backoff::default();
+        while !stop.stopped() {
+            if on_demand && opened.is_none() {
+                publisher.enter(State::Idle);
+                viewers.wait_for(|count| *count > 0).await.context("the stream is gone")?;
+            }
+            let closing = Stop::default();
+            let pump = Pump { spec: spec.clone(), publisher: publisher.clone(), encode: encode.clone() };
+            let outcome = pump.start(opened.take(), closing.clone());
+            let outcome = if on_demand {
+                tokio::select! {
+                    outcome = outcome => outcome,
+                    () = deserted(&mut viewers) => {
+                        info!("'{}': closed, since nobody watches", publisher.name());
+                        closing.stop();
+                        continue;
+                    }
+                }
+            } else {
+                outcome.await
+            };
+            match outcome.context("the source's thread is gone")? {
+                Ok(()) if on_demand => backoff.reset(),
+                Ok(()) => break,
+                Err(error) if on_demand => {
+                    let wait = backoff.next_wait();
+                    warn!("'{}': {error:#}; trying again in {:.1} s", publisher.name(), wait.as_secs_f64());
+                    publisher.enter(State::Stalled);
+                    time::sleep(wait).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        if let Some(publisher) = Arc::into_inner(publisher) {
+            publisher.finish();
+        }
+        Ok(())
+    }
+}
+
+/// Waits until nobody has watched for [`LINGER`].
+async fn deserted(viewers: &mut tokio::sync::watch::Receiver<u32>) {
+    loop {
+        // The sender lives in the stream, which the feed's publisher holds.
+        let _ = viewers.wait_for(|count| *count == 0).await;
+        if time::timeout(LINGER, viewers.wait_for(|count| *count > 0)).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// A source that is read by a thread of its own.
+struct Pump {
+    spec: Spec,
+    publisher: Arc<Publisher>,
+    encode: Option<encode::Config>,
+}
+
+impl Pump {
+    fn start(self, opened: Option<Box<dyn Source>>, stop: Stop) -> oneshot::Receiver<Result<()>> {
+        let (tell, outcome) = oneshot::channel();
+        thread::spawn(move || {
+            let outcome = self.pump(opened, &stop);
+            drop(self);
+            // Nobody listens once the source was told to close.
+            let _ = tell.send(outcome);
+        });
+        outcome
+    }
+
+    fn pump(&self, opened: Option<Box<dyn Source>>, stop: &Stop) -> Result<()> {
+        let mut source = match opened {
+            Some(source) => source,
+            None => open(&self.spec, stop)?,
+        };
+        info!("'{}': {}", self.publisher.name(), source.describe());
+        if let Some(reports) = source.reports() {
+            self.publisher.on_report(reports);
+        }
+        let mut encoder = self.encode.clone().map(encode::Encoder::new).transpose()?;
+        let mut config = None;
+        while let Some(item) = source.next()? {
+            if stop.stopped() {
+                break;
+            }
+            match item {
+                Item::State(state) => self.publisher.enter(state),
+                Item::Config(new) => {
+                    if encoder.is_none() {
+                        self.publisher.configure(new.clone())?;
+                    }
+                    config = Some(new);
+                }
+                Item::Frame(frame) => {
+                    let Some(config) = &config else { continue };
+                    if self.spec.options.unpaced() && !self.wait_for_room(stop) {
+                        break;
+                    }
+                    let frame = match &mut encoder {
+                        None => frame,
+                        Some(encoder) => {
+                            let (config, frame) = encoder.encode(config, &frame)?;
+                            self.publisher.configure(config)?;
+                            frame
+                        }
+                    };
+                    self.publisher.publish(frame, clock::now())?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until somebody takes frames; `false` when `stop` came first.
+    fn wait_for_room(&self, stop: &Stop) -> bool {
+        while !stop.stopped() {
+            if self.publisher.room_before(Instant::now() + LOOK_AROUND) {
+                return true;
+            }
+        }
+        false
+    }
+}

@@ -1,0 +1,362 @@
+//! Standard input: YUV4MPEG2, or JPEGs one after another, told apart by the first bytes.
+
+use std::{
+    io::Read,
+    sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail};
+use bytes::Bytes;
+use framewire_proto::{
+    Codec, Config, Frame, Limits, Times, jpeg,
+    wire::y4m::{self, Header, Part},
+};
+
+use super::{Item, Kind, Options, Source, Spec};
+use crate::{clock, media::planes::Converter, source::pace::Pace, stop::Stop};
+
+/// Standard input's row in the table of sources.
+pub const KIND: Kind = Kind {
+    usage: "-",
+    summary: "standard input: YUV4MPEG2, or JPEGs one after another",
+    live: false,
+    matches: |source| source == "-",
+    open: |Spec { options, .. }, stop| Ok(Box::new(Stdin::new(std::io::stdin(), options, stop)?)),
+};
+
+/// Items that wait between the thread that reads and the one that takes: one under way while the next is read. The writer
+/// at the pipe's other end waits for the rest.
+const QUEUE: usize = 2;
+/// How long the stop may go unnoticed.
+const PATIENCE: Duration = Duration::from_millis(50);
+/// Bytes read at once: as many as a pipe holds.
+const CHUNK: usize = 64 << 10;
+const ADVICE: &str =
+    "pipe YUV4MPEG2 or JPEGs into it, as `ffmpeg -i FILE -f yuv4mpegpipe -pix_fmt yuv420p -` writes them";
+
+/// Video read from standard input, or from anything else that can be read.
+pub struct Stdin {
+    items: Receiver<Result<Item>>,
+    stop: Stop,
+    pace: Option<Pace>,
+    given: String,
+}
+
+impl Stdin {
+    /// Begins to read, on a thread of its own: nothing can interrupt a read of a pipe, so the thread is left behind when the
+    /// source is closed, and ends with the next bytes.
+    ///
+    /// # Errors
+    /// The system refuses a thread.
+    pub fn new(input: impl Read + Send + 'static, options: &Options, stop: &Stop) -> Result<Self> {
+        let (sender, items) = sync_channel(QUEUE);
+        let read = move || {
+            if let Err(error) = Feed::new(&sender).run(input) {
+                // When nobody takes items any more, nobody wants the error either.
+                let _ = sender.send(Err(error));
+            }
+        };
+        thread::Builder::new().name("stdin".into()).spawn(read).context("standard input: no thread to read it")?;
+        let pace = options.fps.and_then(Pace::new);
+        Ok(Self { items, stop: stop.clone(), pace, given: "stdin".into() })
+    }
+}
+
+impl Source for Stdin {
+    fn next(&mut self) -> Result<Option<Item>> {
+        let mut item = loop {
+            if self.stop.stopped() {
+                return Ok(None);
+            }
+            match self.items.recv_timeout(PATIENCE) {
+                Ok(item) => break item?,
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return Ok(None),
+            }
+        };
+        match &mut item {
+            Item::Config(config) => {
+                let format = if config.codec == Codec::Jpeg { "JPEGs" } else { "YUV4MPEG2" };
+                self.given = format!("stdin: {}x{} {format}", config.width, config.height);
+            }
+            Item::Frame(frame) => {
+                if let Some(pace) = &mut self.pace {
+                    if pace.wait(&self.stop) {
+                        return Ok(None);
+                    }
+                    // A picture that was held back is born when its time has come.
+                    frame.times.captured = clock::now();
+                }
+            }
+        }
+        Ok(Some(item))
+    }
+
+    fn describe(&self) -> String {
+        self.given.clone()
+    }
+}
+
+/// The thread that reads: bytes to items.
+struct Feed<'a> {
+    items: &'a SyncSender<Result<Item>>,
+    /// The next frame's number.
+    sequence: u64,
+    config: Option<Config>,
+    bytes: u64,
+}
+
+/// Nobody takes items any more.
+struct Closed;
+
+impl<'a> Feed<'a> {
+    fn new(items: &'a SyncSender<Result<Item>>) -> Self {
+        Self { items, sequence: 0, config: None, bytes: 0 }
+    }
+
+    fn run(&mut self, mut input: impl Read) -> Result<()> {
+        let mut first = Vec::new();
+        let mut chunk = vec![0; CHUNK];
+        loop {
+            let count = self.read(&mut input, &mut chunk)?;
+            first.extend_from_slice(&chunk[..count]);
+            if first.starts_with(&jpeg::MAGIC) {
+                return self.jpegs(&first, input, chunk);
+            }
+            if first.starts_with(y4m::MAGIC) {
+                return self.y4m(&first, input, chunk);
+            }
+            if count == 0 && first.is_empty() {
+                bail!("standard input is empty: {ADVICE}");
+            }
+            if count == 0 || !(jpeg::MAGIC.starts_with(&first) || y4m::MAGIC.starts_with(&first)) {
+                let shown = first[..first.len().min(16)].escape_ascii();
+                bail!("standard input begins with '{shown}', which is neither YUV4MPEG2 nor a JPEG: {ADVICE}");
+            }
+        }
+    }
+
+    fn jpegs(&mut self, first: &[u8], mut input: impl Read, mut chunk: Vec<u8>) -> Result<()> {
+        let mut splitter = jpeg::Splitter::new(&Limits::default());
+        let mut broken = 0_u64;
+        splitter.push(first);
+        loop {
+            while let Some(picture) = splitter.pull().context("standard input")? {
+                match jpeg::size(&picture) {
+                    Ok((width, height)) => {
+                        let config = Config { codec: Codec::Jpeg, width, height, millifps: 0, extra: Bytes::new() };
+                        let Ok(()) = self.give(config, picture) else { return Ok(()) };
+                    }
+                    Err(fault) => {
+                        if broken == 0 {
+                            tracing::warn!("standard input: picture {} is passed over: {fault}", self.sequence);
+                        }
+                        broken += 1;
+                        self.sequence += 1;
+                    }
+                }
+            }
+            let count = self.read(&mut input, &mut chunk)?;
+            if count == 0 {
+                let lost = splitter.skipped() + splitter.pending() as u64;
+                if broken > 0 || lost > 0 {
+                    tracing::warn!(
+                        "standard input: {broken} broken pictures and {lost} bytes between pictures were lost"
+                    );
+                }
+                return self.end();
+            }
+            splitter.push(&chunk[..count]);
+        }
+    }
+
+    fn y4m(&mut self, first: &[u8], mut input: impl Read, mut chunk: Vec<u8>) -> Result<()> {
+        let mut reader = y4m::Reader::default();
+        let mut stream = None;
+        reader.push(first);
+        loop {
+            while let Some(part) = reader.pull().context("standard input")? {
+                match (part, &stream) {
+                    (Part::Header(header), _) => stream = Some((i420(&header)?, Converter::new(header))),
+                    (Part::Frame(planes), Some((config, converter))) => {
+                        let Ok(()) = self.give(config.clone(), converter.convert(planes)) else { return Ok(()) };
+                    }
+                    (Part::Frame(_), None) => unreachable!("the reader gives the header first"),
+                }
+            }
+            let count = self.read(&mut input, &mut chunk)?;
+            if count == 0 {
+                if reader.pending() > 0 {
+                    tracing::warn!("standard input: the last picture breaks off after {} bytes", reader.pending());
+                }
+                return self.end();
+            }
+            reader.push(&chunk[..count]);
+        }
+    }
+
+    fn give(&mut self, config: Config, data: Bytes) -> Result<(), Closed> {
+        let captured = clock::now();
+        if self.config.as_ref() != Some(&config) {
+            self.config = Some(config.clone());
+            self.items.send(Ok(Item::Config(config))).map_err(|_| Closed)?;
+        }
+        let times = Times { captured, ..Times::default() };
+        let frame = Frame { sequence: self.sequence, keyframe: true, times, data };
+        self.sequence += 1;
+        self.items.send(Ok(Item::Frame(frame))).map_err(|_| Closed)
+    }
+
+    fn read(&mut self, input: &mut impl Read, chunk: &mut [u8]) -> Result<usize> {
+        loop {
+            match input.read(chunk) {
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error).context("standard input cannot be read"),
+                Ok(count) => {
+                    self.bytes += count as u64;
+                    return Ok(count);
+                }
+            }
+        }
+    }
+
+    fn end(&self) -> Result<()> {
+        if self.config.is_none() {
+            bail!("standard input ended after {} bytes, before its first whole picture: {ADVICE}", self.bytes);
+        }
+        Ok(())
+    }
+}
+
+fn i420(header: &Header) -> Result<Config> {
+    let side = |pixels: u32| u16::try_from(pixels).context("standard input: the picture is too large");
+    let (width, height) = (side(header.width)?, side(header.height)?);
+    Ok(Config { codec: Codec::I420, width, height, millifps: header.millifps, extra: Bytes::new() })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{io, time::Instant};
+
+    use super::*;
+
+    fn source(input: impl Read + Send + 'static, fps: Option<f64>) -> Stdin {
+        Stdin::new(input, &Options { fps, ..Options::default() }, &Stop::default()).unwrap()
+    }
+
+    fn items(input: impl Read + Send + 'static) -> Vec<Item> {
+        let mut source = source(input, None);
+        std::iter::from_fn(|| source.next().unwrap()).collect()
+    }
+
+    fn error(input: &'static [u8]) -> String {
+        let mut source = source(input, None);
+        loop {
+            match source.next() {
+                Ok(item) => assert!(item.is_some(), "it ended without an error"),
+                Err(error) => return format!("{error:#}"),
+            }
+        }
+    }
+
+    fn jpeg(width: usize, height: usize) -> Vec<u8> {
+        let pixels = vec![100; width * height * 3];
+        let image = turbojpeg::Image {
+            pixels: pixels.as_slice(),
+            width,
+            pitch: width * 3,
+            height,
+            format: turbojpeg::PixelFormat::BGR,
+        };
+        turbojpeg::compress(image, 80, turbojpeg::Subsamp::Sub2x2).unwrap().to_vec()
+    }
+
+    /// Gives a few bytes at a time, as a slow writer does.
+    struct Dribble(Vec<u8>, usize);
+
+    impl Read for Dribble {
+        fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+            let count = 3.min(out.len()).min(self.0.len() - self.1);
+            out[..count].copy_from_slice(&self.0[self.1..][..count]);
+            self.1 += count;
+            Ok(count)
+        }
+    }
+
+    /// A writer that says nothing and does not go away.
+    struct Silent(Receiver<()>);
+
+    impl Read for Silent {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            let _ = self.0.recv();
+            Ok(0)
+        }
+    }
+
+    #[test]
+    fn raw_video_comes_as_full_range_i420() {
+        let stream = b"YUV4MPEG2 W2 H2 F25:1 C420jpeg\nFRAME\n\x10\xeb\x10\xeb\x80\x80FRAME\n\x10\x10\x10\x10\x80\xf0";
+        let items = items(Dribble(stream.to_vec(), 0));
+        let [Item::Config(config), Item::Frame(first), Item::Frame(second)] = &items[..] else { panic!("{items:?}") };
+        assert_eq!((config.codec, config.width, config.height, config.millifps), (Codec::I420, 2, 2, 25_000));
+        assert_eq!(first.data, [0, 255, 0, 255, 128, 128].as_slice());
+        assert_eq!(second.data, [0, 0, 0, 0, 128, 255].as_slice());
+        assert_eq!((first.sequence, second.sequence), (0, 1));
+        assert!(first.keyframe && 0 < first.times.captured && first.times.captured <= second.times.captured);
+    }
+
+    #[test]
+    fn a_jpeg_of_another_size_brings_another_configuration_and_a_broken_one_a_gap() {
+        let (small, large) = (jpeg(16, 16), jpeg(32, 16));
+        let mut lossless = small.clone();
+        let frame_header = lossless.windows(2).position(|marker| marker == [0xFF, 0xC0]).unwrap();
+        lossless[frame_header + 1] = 0xC3;
+        let items = items(Dribble([&small[..], &small, &lossless, &large].concat(), 0));
+        let shape = |item: &Item| match item {
+            Item::Config(config) => (u64::from(config.width), usize::from(config.height)),
+            Item::Frame(frame) => (frame.sequence, frame.data.len()),
+        };
+        let shapes: Vec<_> = items.iter().map(shape).collect();
+        assert_eq!(shapes, [(16, 16), (0, small.len()), (1, small.len()), (32, 16), (3, large.len())]);
+    }
+
+    #[test]
+    fn what_is_no_video_is_named() {
+        assert!(error(b"").contains("is empty"));
+        assert!(error(b"\x89PNG\r\n\x1a\nxxxxxxxxxx").contains(r"begins with '\x89PNG\r\n\x1a\n"));
+        assert!(error(b"YUV4").contains("begins with 'YUV4'"));
+        assert!(error(b"YUV4MPEG2 W2 H2\nFRAME\n123").contains("before its first whole picture"));
+        assert!(error(b"YUV4MPEG2 W2 H2 C420p12\n").contains("'420p12'"));
+        assert!(error(b"\xff\xd8\xff\xd9").contains("before its first whole picture"));
+    }
+
+    #[test]
+    fn a_stop_ends_it_while_the_writer_is_silent() {
+        let (_held, silence) = sync_channel(0);
+        let stop = Stop::default();
+        let mut source = Stdin::new(Silent(silence), &Options::default(), &stop).unwrap();
+        let (asked, ended) = thread::scope(|scope| {
+            let reader = scope.spawn(move || (source.next().unwrap().is_none(), Instant::now()));
+            stop.wait(Duration::from_millis(20));
+            let asked = Instant::now();
+            stop.stop();
+            let (none, ended) = reader.join().unwrap();
+            assert!(none);
+            (asked, ended)
+        });
+        assert!(ended - asked < Duration::from_millis(100), "{:?}", ended - asked);
+    }
+
+    #[test]
+    fn a_rate_that_is_asked_for_paces() {
+        let small = jpeg(16, 16);
+        let mut source = source(Dribble(small.repeat(6), 0), Some(100.0));
+        let begun = Instant::now();
+        let frames =
+            std::iter::from_fn(|| source.next().unwrap()).filter(|item| matches!(item, Item::Frame(_))).count();
+        assert_eq!(frames, 6);
+        assert!(begun.elapsed() >= Duration::from_millis(50), "{:?}", begun.elapsed());
+    }
+}
