@@ -100,11 +100,13 @@ class Program:
         return Failed(" | ".join([f"{self.role} {why}", *lines]))
 
     def processor(self) -> float:
-        """Seconds of processor used so far by it, or by the program that it says does its work."""
+        """Seconds of processor used so far by it, or by the processes that it says do its work."""
         self._hear()
-        stat = Path(f"/proc/{self.facts.get('pid', self.process.pid)}/stat").read_text()
-        user, system = stat.rpartition(")")[2].split()[11:13]
-        return (int(user) + int(system)) / TICKS
+        ticks = 0
+        for number in self.facts.get("pids", [self.process.pid]):
+            stat = Path(f"/proc/{number}/stat").read_text()
+            ticks += sum(int(word) for word in stat.rpartition(")")[2].split()[11:13])
+        return ticks / TICKS
 
     def terminate(self) -> None:
         if self.process.poll() is None:

@@ -224,7 +224,7 @@ def titled(title: str, head: list[str], rows: list[list[str]]) -> str:
 
 def about(args, python: Path, release: Path) -> dict:
     """When, where and with what."""
-    packages = ["imagezmq", "vidgear", "pyzmq", "opencv-python-headless", "simplejpeg", "numpy"]
+    packages = ["imagezmq", "vidgear", "camera-stream", "pyzmq", "opencv-python", "simplejpeg", "numpy"]
     ask = f"from importlib.metadata import version as v\nfor name in {packages}: print(name, v(name))"
     versions = dict(line.split() for line in said([python, "-c", ask]).splitlines())
     versions = {

@@ -23,7 +23,7 @@ def ffmpeg_publish(args, camera):
     if args.passed:
         avi = args.clips / f"{args.size}.avi"
         process = subprocess.Popen([*FFMPEG, "-re", "-stream_loop", "-1", "-i", avi, "-c", "copy", *target])
-        tell(pid=process.pid)
+        tell(pids=[process.pid])
         process.wait()
         return
     raw = ["-f", "rawvideo", "-pix_fmt", "bgr24", "-video_size", f"{camera.width}x{camera.height}", "-framerate", "30"]
@@ -60,7 +60,7 @@ def gstreamer_view(args, screen):
 def feed(command, camera) -> None:
     process = subprocess.Popen(command, stdin=subprocess.PIPE, bufsize=0)
     fcntl.fcntl(process.stdin, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
-    tell(pid=process.pid)
+    tell(pids=[process.pid])
     for frame in camera.frames():
         rest = memoryview(frame).cast("B")
         while rest:
@@ -71,7 +71,7 @@ def show(command, args, screen) -> None:
     width, height = SIZES[args.size]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, bufsize=0)
     fcntl.fcntl(process.stdout, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
-    tell(pid=process.pid)
+    tell(pids=[process.pid])
     image = np.empty((height, width, 3), np.uint8)
     while True:
         rest = memoryview(image).cast("B")
@@ -86,7 +86,7 @@ def show(command, args, screen) -> None:
 def count(command, screen) -> None:
     """Throws JPEGs away, counting their end markers: entropy-coded data never holds one."""
     process = subprocess.Popen(command, stdout=subprocess.PIPE, bufsize=0)
-    tell(pid=process.pid)
+    tell(pids=[process.pid])
     while data := process.stdout.read(PIPE_BYTES):
         for _ in range(data.count(b"\xff\xd9")):
             screen.jpeg(data)
