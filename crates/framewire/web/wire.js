@@ -1,1 +1,317 @@
+// The native wire over a WebSocket, as a viewer speaks it: each binary message is one message of PROTOCOL.md, header and
+// body, without the preamble; the path names the stream. Numbers are little-endian. Times are microseconds on the clock
+// of whoever wrote them, and zero stands for "not known".
 
+const HEADER = 8;
+const KIND = { CONFIG: 5, FRAME: 6, REPORT: 7, PING: 8, PONG: 9, STATE: 11, ERROR: 12, BYE: 13 };
+const CODECS = { 1: "jpeg", 2: "h264", 3: "i420", 4: "bgr24" };
+const STATES = { 1: "live", 2: "stalled", 3: "idle" };
+
+/** The parts of a frame's way from birth to screen, in their order. */
+export const STAGES = ["encode", "send", "uplink", "hub", "downlink", "decode", "show"];
+
+/** Now, on this page's clock, in microseconds; never zero. */
+export const now = () => performance.now() * 1000 + 1;
+
+/** A connection that stays silent this long, in microseconds, is taken for dead: its pings were not answered. */
+const SILENCE = 5_000_000;
+/** The longest wait between two attempts to connect, in milliseconds. */
+const LONGEST_WAIT = 10_000;
+
+/**
+ * Watches one stream from `open()` until `close()`, through whatever happens to the connection in between.
+ *
+ * `on.state(word)` tells how the stream is: "connecting", "live", "stalled", "idle". `on.config(config)` comes before
+ * the frames it is about, `on.frame(frame)` for each frame, `on.error(text)` when the hub says what is wrong.
+ */
+export class Wire {
+  #url;
+  #on;
+  #socket = null;
+  #wanted = false;
+  #attempts = 0;
+  #retry = 0;
+  #beat = 0;
+  #heard = 0;
+
+  constructor(url, on) {
+    this.#url = url;
+    this.#on = on;
+    this.clock = new Offset();
+  }
+
+  open() {
+    if (this.#wanted) return;
+    this.#wanted = true;
+    this.#attempts = 0;
+    this.#connect();
+  }
+
+  close() {
+    this.#wanted = false;
+    this.#hangUp();
+  }
+
+  /** Ends a wait for the next attempt: the hub was heard of by another way. */
+  hurry() {
+    if (!this.#wanted || this.#socket) return;
+    this.#attempts = 0;
+    this.#connect();
+  }
+
+  /** Whether the hub is connected and was heard of lately. */
+  get connected() {
+    return this.#socket?.readyState === WebSocket.OPEN;
+  }
+
+  /** Tells the hub how far a frame came; it sends the next ones by that. */
+  report(frame) {
+    const message = begin(KIND.REPORT, 32);
+    message.setBigUint64(HEADER, frame.sequence, true);
+    [frame.arrived, frame.decoded, frame.shown].forEach((time, place) => putTime(message, 16 + 8 * place, time));
+    this.#send(message);
+  }
+
+  #connect() {
+    this.#hangUp();
+    this.#on.state("connecting");
+    const socket = new WebSocket(this.#url);
+    socket.binaryType = "arraybuffer";
+    this.#socket = socket;
+    this.#heard = now();
+    this.clock = new Offset();
+    socket.onopen = () => this.#ping();
+    socket.onmessage = ({ data }) => this.#take(data);
+    socket.onclose = () => this.#again();
+    // Until pings go, this is the deadline of the connection itself.
+    this.#beat = setTimeout(() => this.#again(), SILENCE / 1000);
+  }
+
+  #hangUp() {
+    clearTimeout(this.#retry);
+    clearTimeout(this.#beat);
+    const socket = this.#socket;
+    this.#socket = null;
+    if (!socket) return;
+    // A dead connection may take minutes to say that it closed: nobody listens to it any more.
+    socket.onopen = socket.onmessage = socket.onclose = null;
+    socket.close();
+  }
+
+  #again() {
+    this.#hangUp();
+    this.#on.state("connecting");
+    this.#retry = setTimeout(() => this.#connect(), backoff(this.#attempts));
+    this.#attempts += 1;
+  }
+
+  #ping() {
+    clearTimeout(this.#beat);
+    if (now() - this.#heard > SILENCE) return this.#again();
+    const message = begin(KIND.PING, 8);
+    putTime(message, HEADER, now());
+    this.#send(message);
+    this.#beat = setTimeout(() => this.#ping(), this.clock.pingEvery());
+  }
+
+  #send(message) {
+    if (this.connected) this.#socket.send(message.buffer);
+  }
+
+  #take(data) {
+    const arrived = now();
+    this.#heard = arrived;
+    try {
+      this.#handle(new DataView(data), arrived);
+    } catch (fault) {
+      this.#on.error(`The hub sent bytes that this page does not understand (${fault.message}); reload the page.`);
+      this.#again();
+    }
+  }
+
+  /** One message. A body that is too short throws by itself; a kind that is not known is passed over. */
+  #handle(message, arrived) {
+    const length = message.getUint32(4, true);
+    if (length !== message.byteLength - HEADER) throw new RangeError(`a length of ${length}`);
+    switch (message.getUint8(0)) {
+      case KIND.STATE:
+        return this.#on.state(STATES[message.getUint8(HEADER)] ?? "live");
+      case KIND.CONFIG:
+        return this.#on.config(readConfig(message));
+      case KIND.FRAME: {
+        this.#attempts = 0;
+        const frame = readFrame(message, arrived);
+        this.report(frame);
+        return this.#on.frame(frame);
+      }
+      case KIND.PING:
+        return this.#pong(takeTime(message, HEADER), arrived);
+      case KIND.PONG: {
+        const [pinged, received, sent] = [0, 8, 16].map((place) => takeTime(message, HEADER + place));
+        return this.clock.push(pinged, received, sent, arrived);
+      }
+      case KIND.ERROR:
+        return this.#on.error(text(message, HEADER + 4));
+    }
+  }
+
+  #pong(pinged, received) {
+    const message = begin(KIND.PONG, 24);
+    putTime(message, HEADER, pinged);
+    putTime(message, HEADER + 8, received);
+    putTime(message, HEADER + 16, now());
+    this.#send(message);
+  }
+}
+
+/** Milliseconds to wait before the next attempt: doubling, with chance in it so that pages do not come back all at once. */
+export function backoff(attempts) {
+  return Math.min(LONGEST_WAIT, 500 * 2 ** attempts) * (0.5 + Math.random() / 2);
+}
+
+/**
+ * How much more the hub's clock shows than this page's. The error of a sample is at most half its round trip, so of the
+ * recent ones the one with the shortest round trip is believed.
+ */
+class Offset {
+  static #WINDOW = 10_000_000;
+  static #SAMPLES = 16;
+  static #ENOUGH = 5;
+  #samples = [];
+  #taken = 0;
+
+  push(sent, received, answered, at) {
+    const roundTrip = at - sent - (answered - received);
+    if (at < sent || answered < received || roundTrip < 0) return;
+    const offset = (received + answered - sent - at) / 2;
+    const fresh = this.#samples.filter((sample) => sample.at + Offset.#WINDOW > at);
+    this.#samples = [...fresh.slice(1 - Offset.#SAMPLES), { at, roundTrip, offset }];
+    this.#taken += 1;
+  }
+
+  /** In microseconds; undefined before the first answer. */
+  get theirsMinusOurs() {
+    return this.#best()?.offset;
+  }
+
+  /** The shortest recent round trip in microseconds; undefined before the first answer. */
+  get roundTrip() {
+    return this.#best()?.roundTrip;
+  }
+
+  /** Milliseconds until the next ping: often at first. */
+  pingEvery() {
+    return this.#taken < Offset.#ENOUGH ? 100 : 1000;
+  }
+
+  #best() {
+    return this.#samples.reduce((best, next) => (best && best.roundTrip <= next.roundTrip ? best : next), undefined);
+  }
+}
+
+/** The frames shown in the last ten seconds: how many a second, and where their time went. */
+export class History {
+  static #KEPT = 10_000_000;
+  static #RATE = 2_000_000;
+  #frames = [];
+
+  /** Takes a frame that was shown; `offset` is the hub's clock minus ours. */
+  take(frame, offset) {
+    this.#forget(frame.shown);
+    this.#frames.push({ at: frame.shown, split: split(frame, offset) });
+  }
+
+  /** Frames a second, shown here. */
+  fps() {
+    const since = now() - History.#RATE;
+    const recent = this.#frames.filter(({ at }) => at > since);
+    if (recent.length < 2) return 0;
+    return ((recent.length - 1) * 1e6) / (recent.at(-1).at - recent[0].at);
+  }
+
+  /** `{stage: {p50, p95, max}}` in milliseconds, of the stages of which anything is known, `total` among them. */
+  summary() {
+    this.#forget(now());
+    const stages = {};
+    for (const stage of [...STAGES, "total"]) {
+      const known = this.#frames.map(({ split }) => split[stage]).filter((time) => time !== undefined);
+      if (known.length === 0) continue;
+      known.sort((one, other) => one - other);
+      const share = (part) => known[Math.ceil((known.length - 1) * part)] / 1000;
+      stages[stage] = { p50: share(0.5), p95: share(0.95), max: share(1) };
+    }
+    return stages;
+  }
+
+  clear() {
+    this.#frames = [];
+  }
+
+  #forget(at) {
+    const old = this.#frames.findIndex((frame) => frame.at > at - History.#KEPT);
+    this.#frames.splice(0, old < 0 ? this.#frames.length : old);
+  }
+}
+
+/** How long a frame took at each stage, in microseconds; a stage of which an end is not known is left out. */
+function split(frame, offset) {
+  const { captured, encoded, sent, received, forwarded } = frame.times;
+  const theirs = (time) => (time && offset !== undefined ? time + offset : 0);
+  const ways = {
+    encode: [captured, encoded],
+    send: [encoded, sent],
+    uplink: [sent, received],
+    hub: [received, forwarded],
+    downlink: [forwarded, theirs(frame.arrived)],
+    decode: [frame.arrived, frame.decoded],
+    show: [frame.decoded, frame.shown],
+    total: [captured, theirs(frame.shown)],
+  };
+  // Two clocks agree only to within half a round trip, so a short way may seem to end before it begins.
+  const known = Object.entries(ways).filter(([, [from, to]]) => from && to);
+  return Object.fromEntries(known.map(([stage, [from, to]]) => [stage, Math.max(0, to - from)]));
+}
+
+function readConfig(message) {
+  return {
+    codec: CODECS[message.getUint8(HEADER)] ?? "unknown",
+    width: message.getUint16(HEADER + 4, true),
+    height: message.getUint16(HEADER + 6, true),
+    extra: new Uint8Array(message.buffer, HEADER + 12),
+  };
+}
+
+function readFrame(message, arrived) {
+  const time = (place) => takeTime(message, HEADER + 8 * place);
+  return {
+    keyframe: (message.getUint8(1) & 1) !== 0,
+    // Kept whole, for the hub knows a report by it.
+    sequence: message.getBigUint64(HEADER, true),
+    times: { captured: time(1), encoded: time(2), sent: time(3), received: time(4), forwarded: time(5) },
+    data: new Uint8Array(message.buffer, HEADER + 48),
+    arrived,
+    decoded: 0,
+    shown: 0,
+  };
+}
+
+function begin(kind, length) {
+  const message = new DataView(new ArrayBuffer(HEADER + length));
+  message.setUint8(0, kind);
+  message.setUint32(4, length, true);
+  return message;
+}
+
+/** A time as a plain number, which is exact for 285 years of microseconds. */
+function takeTime(message, place) {
+  return message.getUint32(place, true) + message.getUint32(place + 4, true) * 2 ** 32;
+}
+
+function putTime(message, place, time) {
+  message.setUint32(place, time % 2 ** 32, true);
+  message.setUint32(place + 4, time / 2 ** 32, true);
+}
+
+function text(message, place) {
+  return new TextDecoder().decode(new Uint8Array(message.buffer, place));
+}

@@ -116,8 +116,9 @@ impl Splitter {
                     Step::Next => false,
                 },
             };
+            // After every step, so that what is refused does not depend on how the bytes came.
+            self.check()?;
             if more {
-                self.check()?;
                 return Ok(None);
             }
         }
@@ -172,6 +173,12 @@ impl Splitter {
     /// Goes past one marker.
     fn step(&mut self, scan: bool) -> Step {
         let Some(rest) = self.buffer.get(self.seen..) else { return Step::More };
+        // Any number of FF may stand before a marker: looked at once, and counted towards the limit.
+        let fill = rest.iter().take_while(|byte| **byte == 0xFF).count();
+        if fill > 1 {
+            self.seen += fill - 1;
+            return Step::Next;
+        }
         match marker(rest) {
             Marker::More => return Step::More,
             Marker::Alone { code: END, length } if scan => {
@@ -387,6 +394,18 @@ mod tests {
         splitter.push(&whole[..whole.len() - 4]);
         let error = (0..100).find_map(|_| {
             splitter.push(&[1; 100]);
+            splitter.pull().err()
+        });
+        assert!(matches!(error.unwrap().kind, Kind::TooLong { limit: 1000, .. }));
+        assert!(splitter.pending() <= 1100);
+    }
+
+    #[test]
+    fn fill_bytes_without_end_are_refused_before_they_grow() {
+        let mut splitter = Splitter::new(&Limits { frame: 1000, ..Limits::default() });
+        splitter.push(&MAGIC);
+        let error = (0..100).find_map(|_| {
+            splitter.push(&[0xFF; 100]);
             splitter.pull().err()
         });
         assert!(matches!(error.unwrap().kind, Kind::TooLong { limit: 1000, .. }));

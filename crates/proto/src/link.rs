@@ -83,8 +83,8 @@ mod tests {
         let (mut here, mut there) = (Link::new(100), Link::new(100 + AHEAD));
         let ping = here.poll(100).unwrap();
         assert_eq!(here.poll(101), None);
-        let pong = there.take(&ping, 600 + AHEAD).unwrap();
-        assert_eq!(here.take(&pong, 1_100), None);
+        let answer = there.take(&ping, 600 + AHEAD).unwrap();
+        assert_eq!(here.take(&answer, 1_100), None);
         assert_eq!(here.round_trip(), Some(1_000));
         assert_eq!(here.moment_to_ours(700 + AHEAD), 700);
         assert_eq!(there.moment_to_ours(700), 0, "the other end has not asked yet");

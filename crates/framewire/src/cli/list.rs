@@ -52,7 +52,9 @@ pub(super) fn run(args: &Args) -> Result<()> {
     for Stream { name, state, codec, width, height, fps, bitrate, viewers } in streams {
         let codec = codec.unwrap_or_else(|| "-".into());
         let bitrate = bitrate / 1e6;
-        println!("{name:24} {state:8} {codec:6} {width:>5}x{height:<5} {fps:6.1} fps {bitrate:8.2} Mbit/s {viewers:4} viewers");
+        println!(
+            "{name:24} {state:8} {codec:6} {width:>5}x{height:<5} {fps:6.1} fps {bitrate:8.2} Mbit/s {viewers:4} viewers"
+        );
     }
     Ok(())
 }

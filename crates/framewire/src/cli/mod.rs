@@ -3,7 +3,6 @@
 //! Exit status: 0 done, 1 failed (one line that says what, where and what to try), 2 wrong usage.
 
 mod demo;
-mod devices;
 mod list;
 mod options;
 mod send;
@@ -14,6 +13,7 @@ use std::{
     io::{self, IsTerminal},
     process::ExitCode,
     thread,
+    time::Duration,
 };
 
 use anyhow::{Context, Result};
@@ -22,6 +22,7 @@ use signal_hook::{
     consts::{SIGINT, SIGTERM},
     iterator::Signals,
 };
+use tokio::runtime;
 use tracing_subscriber::EnvFilter;
 
 use crate::stop::Stop;
@@ -47,8 +48,6 @@ enum Command {
     Send(send::Args),
     /// The streams of a hub
     List(list::Args),
-    /// The cameras of this machine with their formats, sizes and rates
-    Devices(devices::Args),
 }
 
 /// Runs the command that this process was started with.
@@ -75,7 +74,6 @@ fn run(command: Command) -> Result<()> {
         Command::Serve(args) => serve::run(&args, &stop),
         Command::Send(args) => send::run(&args, &stop),
         Command::List(args) => list::run(&args),
-        Command::Devices(args) => devices::run(&args),
     }
 }
 
@@ -95,6 +93,33 @@ fn stop_on_signals() -> Result<Stop> {
     Ok(stop)
 }
 
+/// Runs a source's feed on a thread of its own, so that this one is free for a sink; raises `stop` when the feed fails.
+fn in_background(
+    feed: impl Future<Output = Result<()>> + Send + 'static,
+    stop: &Stop,
+) -> Result<thread::JoinHandle<Result<()>>> {
+    let runtime = runtime::Builder::new_current_thread().enable_time().build().context("cannot start a thread")?;
+    let stop = stop.clone();
+    Ok(thread::spawn(move || {
+        let outcome = runtime.block_on(feed);
+        if outcome.is_err() {
+            stop.stop();
+        }
+        outcome
+    }))
+}
+
+/// Raises `stop` when this time is over.
+fn stop_after(duration: Option<Duration>, stop: &Stop) {
+    let Some(duration) = duration else { return };
+    let stop = stop.clone();
+    thread::spawn(move || {
+        if !stop.wait(duration) {
+            stop.stop();
+        }
+    });
+}
+
 /// What happens goes to stderr, in words; `quiet` leaves it to figures for programs.
 fn log(verbose: u8, quiet: bool) {
     let level = match verbose {
@@ -104,7 +129,8 @@ fn log(verbose: u8, quiet: bool) {
         _ => "trace",
     };
     let filter = EnvFilter::try_from_env("FRAMEWIRE_LOG").unwrap_or_else(|_| EnvFilter::new(level));
-    let lines = tracing_subscriber::fmt().with_writer(io::stderr).with_ansi(io::stderr().is_terminal()).with_target(false);
+    let lines =
+        tracing_subscriber::fmt().with_writer(io::stderr).with_ansi(io::stderr().is_terminal()).with_target(false);
     if verbose > 0 {
         lines.with_env_filter(filter).init();
     } else {

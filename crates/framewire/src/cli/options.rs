@@ -10,6 +10,9 @@ use crate::{
     source::spec::{self, Codec, Options},
 };
 
+/// JPEG quality when none is asked for.
+const QUALITY: u8 = 80;
+
 /// How to capture, code and report.
 #[derive(Args, Clone)]
 pub(super) struct Common {
@@ -71,7 +74,7 @@ impl Common {
 
 /// How frames of a source with these options are coded.
 pub(super) fn encoding(options: &Options) -> encode::Config {
-    todo!()
+    encode::Config { quality: options.quality.unwrap_or(QUALITY) }
 }
 
 fn parse_seconds(text: &str) -> Result<Duration> {

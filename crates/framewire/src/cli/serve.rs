@@ -49,7 +49,8 @@ pub(super) fn run(args: &Args, stop: &Stop) -> Result<()> {
 pub(super) fn serve(args: &Args, stop: &Stop, ready: impl FnOnce(SocketAddr)) -> Result<()> {
     check_address(&args.listen, args.insecure)?;
     allow_many_connections();
-    let runtime = runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the hub's threads")?;
+    let runtime =
+        runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the hub's threads")?;
     let outcome = runtime.block_on(async {
         let listener = accept::bind(&args.listen).await?;
         let address = listener.local_addr()?;
@@ -106,7 +107,9 @@ fn check_address(listen: &str, insecure: bool) -> Result<()> {
         warn!("anybody who reaches {open} can watch and publish");
         return Ok(());
     }
-    bail!("{open} is reached from other machines, and anybody there could watch and publish: add --insecure if that is wanted")
+    bail!(
+        "{open} is reached from other machines, and anybody there could watch and publish: add --insecure if that is wanted"
+    )
 }
 
 /// Raises the limit of open files to what the system allows: each viewer needs one.

@@ -112,8 +112,7 @@ impl Session {
         let (client, receiver) = Client::connect(address, &first_messages(wish))?;
         let client = Arc::new(client);
         let shared = Arc::new(Shared { inside: Mutex::default(), sender: thread::current() });
-        let session =
-            Self { client: client.clone(), shared: shared.clone(), encoder: None, raw: None, told: None };
+        let session = Self { client: client.clone(), shared: shared.clone(), encoder: None, raw: None, told: None };
         thread::spawn(move || {
             let broken = listen(&client, receiver, &shared);
             shared.lock().broken = broken.err();

@@ -49,6 +49,11 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'self'; img-src 'self' blob: 
 const FILES: &[(&str, &str, &[u8])] = &[
     ("/", "text/html; charset=utf-8", include_bytes!("../../web/index.html")),
     ("/app.js", "text/javascript; charset=utf-8", include_bytes!("../../web/app.js")),
+    ("/details.js", "text/javascript; charset=utf-8", include_bytes!("../../web/details.js")),
+    ("/format.js", "text/javascript; charset=utf-8", include_bytes!("../../web/format.js")),
+    ("/hub.js", "text/javascript; charset=utf-8", include_bytes!("../../web/hub.js")),
+    ("/picture.js", "text/javascript; charset=utf-8", include_bytes!("../../web/picture.js")),
+    ("/tile.js", "text/javascript; charset=utf-8", include_bytes!("../../web/tile.js")),
     ("/wire.js", "text/javascript; charset=utf-8", include_bytes!("../../web/wire.js")),
     ("/style.css", "text/css; charset=utf-8", include_bytes!("../../web/style.css")),
     ("/favicon.svg", "image/svg+xml", include_bytes!("../../web/favicon.svg")),

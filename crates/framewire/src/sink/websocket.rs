@@ -7,7 +7,7 @@ use axum::extract::ws::{Message as Carrier, WebSocket};
 use framewire_proto::{
     Limits,
     link::Link,
-    wire::native::{self, Message, PREAMBLE},
+    wire::native::{self, PREAMBLE},
 };
 use futures_util::{SinkExt, StreamExt};
 use tokio::time::{sleep, timeout};

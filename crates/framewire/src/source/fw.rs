@@ -62,7 +62,9 @@ impl Fw {
     /// Without [`Config::wait`]: nobody listens there, or there is no such stream.
     pub fn open(address: Address, config: Config, stop: &Stop) -> Result<Self> {
         if address.name.is_none() {
-            bail!("{address} names no stream: write it like {address}/door; `framewire list {address}` shows what is there");
+            bail!(
+                "{address} names no stream: write it like {address}/door; `framewire list {address}` shows what is there"
+            );
         }
         let mut fw = Self {
             address,

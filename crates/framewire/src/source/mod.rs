@@ -83,7 +83,9 @@ pub fn open(spec: &Spec, stop: &Stop) -> Result<Box<dyn Source>> {
 /// There is none.
 pub fn kind(spec: &Spec) -> Result<&'static Kind> {
     let kind = SOURCES.iter().find(|kind| (kind.matches)(&spec.source));
-    kind.with_context(|| format!("{}: no kind of source is called this; `framewire send --help` lists them", spec.source))
+    kind.with_context(|| {
+        format!("{}: no kind of source is called this; `framewire send --help` lists them", spec.source)
+    })
 }
 
 /// Every kind of source, for a command's help.

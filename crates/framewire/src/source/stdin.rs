@@ -90,6 +90,7 @@ impl Source for Stdin {
                     frame.times.captured = clock::now();
                 }
             }
+            Item::State(_) => {}
         }
         Ok(Some(item))
     }

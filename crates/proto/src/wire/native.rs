@@ -3,8 +3,14 @@
 //! Both ends begin with [`PREAMBLE`], then send messages: a header of eight bytes (kind, flags, two zero bytes, the body's
 //! length) and the body. Numbers are little-endian. A message of an unknown kind is skipped, and so are bytes behind the
 //! last field of a known one, so both can grow.
+//!
+//! [`Message`] is what the two ends say, [`Decoder`] takes a connection apart into it.
+
+mod decoder;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
+
+pub use decoder::Decoder;
 
 use super::Verdict;
 use crate::{Codec, Config, Frame, Limits, Micros, Name, Times, WireError, error::Kind};
@@ -146,6 +152,10 @@ impl State {
             Self::Idle => "idle",
         }
     }
+
+    fn from_number(number: u8) -> Option<Self> {
+        [Self::Live, Self::Stalled, Self::Idle].into_iter().find(|state| *state as u8 == number)
+    }
 }
 
 /// The kinds of messages, by their number on the wire.
@@ -165,24 +175,33 @@ mod kind {
     pub(super) const BYE: u8 = 13;
 }
 
+/// Bytes of a configuration's fields before what its codec needs.
+const CONFIG_FIELDS: usize = 12;
+/// Bytes of an error's code before its sentence.
+const ERROR_FIELDS: usize = 4;
+/// Bytes that every message but a frame or a text fits in.
+const SMALL: usize = 128;
+
 const KEYFRAME: u8 = 1;
 const WAIT: u8 = 1;
 const EVERY: u8 = 2;
 
 impl Message {
-    /// Appends the message to `out`. A frame's picture is copied; to send one without that see [`frame_head`].
+    /// Appends the message to `out`. A frame's picture is copied; to send one without that see [`frame_head`]. A text over
+    /// [`Limits::default`] is cut, so that the peer gets most of a sentence instead of refusing it; frames and
+    /// configurations over the peer's limits are for their makers to avoid.
     pub fn encode(&self, out: &mut impl BufMut) {
         match self {
-            Self::Hello { software } => text(out, kind::HELLO, software),
+            Self::Hello { software } => text(out, kind::HELLO, cut(software)),
             Self::Publish { name } => text(out, kind::PUBLISH, name.as_str()),
             Self::Subscribe { name, wait, every } => {
-                let flags = u8::from(*wait) * WAIT | u8::from(*every) * EVERY;
+                let flags = (u8::from(*wait) * WAIT) | (u8::from(*every) * EVERY);
                 header(out, kind::SUBSCRIBE, flags, name.as_str().len());
                 out.put_slice(name.as_str().as_bytes());
             }
             Self::Accepted { name } => text(out, kind::ACCEPTED, name.as_str()),
             Self::Config(config) => {
-                header(out, kind::CONFIG, 0, 12 + config.extra.len());
+                header(out, kind::CONFIG, 0, CONFIG_FIELDS + config.extra.len());
                 out.put_u8(config.codec as u8);
                 out.put_slice(&[0; 3]);
                 out.put_u16_le(config.width);
@@ -208,20 +227,30 @@ impl Message {
                 out.put_slice(&[*state as u8, 0, 0, 0]);
             }
             Self::Error { code, text } => {
-                header(out, kind::ERROR, 0, 4 + text.len());
+                let text = cut(text);
+                header(out, kind::ERROR, 0, ERROR_FIELDS + text.len());
                 out.put_u16_le(*code);
                 out.put_u16_le(0);
                 out.put_slice(text.as_bytes());
             }
-            Self::Bye { text: why } => text(out, kind::BYE, why),
+            Self::Bye { text: why } => text(out, kind::BYE, cut(why)),
         }
     }
 
-    /// The message as bytes of its own.
+    /// The message as bytes of its own, see [`Message::encode`].
     pub fn to_bytes(&self) -> Bytes {
-        let mut out = BytesMut::new();
+        let mut out = BytesMut::with_capacity(SMALL);
         self.encode(&mut out);
         out.freeze()
+    }
+
+    /// The message that these bytes are, no more and no less, as a WebSocket carries it; `None` when it is one to skip.
+    /// A frame's picture is shared with `whole`, not copied.
+    ///
+    /// # Errors
+    /// The bytes do not follow the wire or a limit is broken. The error counts from the message's first byte.
+    pub fn from_bytes(whole: Bytes, limits: &Limits) -> Result<Option<Self>, WireError> {
+        parse_whole(whole, limits).map_err(|kind| WireError { wire: NAME, offset: 0, kind })
     }
 }
 
@@ -237,157 +266,78 @@ pub fn frame_head(frame: &Frame) -> [u8; HEADER + FRAME_FIELDS] {
     head
 }
 
-/// Turns a connection's bytes into messages: fill [`Decoder::space`] (or [`Decoder::push`]), then [`Decoder::pull`]
-/// until there are none.
-#[derive(Debug)]
-pub struct Decoder {
-    limits: Limits,
-    buffer: BytesMut,
-    /// Bytes of the connection that were pulled.
-    offset: u64,
-    /// The preamble was seen.
-    begun: bool,
-    /// Bytes that the next message will likely have: as many as the last frame, and some.
-    expected: usize,
-    /// Bytes of a message of unknown kind that are still to be thrown away.
-    skip: usize,
+/// A message's header, read.
+#[derive(Debug, Clone, Copy)]
+struct Head {
+    kind: u8,
+    flags: u8,
+    length: usize,
 }
 
-/// Room to read into when nothing is known of what comes.
-const SMALL: usize = 4 << 10;
-
-impl Decoder {
-    /// A decoder for one direction of a connection, from its first byte.
-    pub fn new(limits: Limits) -> Self {
-        Self { limits, buffer: BytesMut::new(), offset: 0, begun: false, expected: SMALL, skip: 0 }
+impl Head {
+    /// The header that `bytes` begin with; `None` while it is not whole.
+    fn read(bytes: &[u8]) -> Option<Self> {
+        let [kind, flags, _, _, length @ ..] = *bytes.first_chunk::<HEADER>()?;
+        Some(Self { kind, flags, length: u32::from_le_bytes(length) as usize })
     }
 
-    /// Where to append what was read, with room for the rest of the message that has begun, so that a frame's bytes are
-    /// written once and never moved.
-    pub fn space(&mut self) -> &mut BytesMut {
-        let wanted = self.announced().unwrap_or(self.expected).max(SMALL);
-        self.buffer.reserve(wanted.saturating_sub(self.buffer.len()).max(1));
-        &mut self.buffer
+    /// Bytes of header and body; one that passed [`Head::check`] cannot overflow.
+    fn whole(self) -> usize {
+        HEADER + self.length
     }
 
-    /// Appends bytes that were read elsewhere.
-    pub fn push(&mut self, bytes: &[u8]) {
-        self.space();
-        self.buffer.extend_from_slice(bytes);
-    }
-
-    /// The next message, or `None` when more bytes are needed for it.
-    ///
-    /// # Errors
-    /// The bytes do not follow the wire or a limit is broken. Nothing can be pulled after that: close the connection.
-    pub fn pull(&mut self) -> Result<Option<Message>, WireError> {
-        if !self.begun && !self.pull_preamble()? {
-            return Ok(None);
+    /// Whether this kind is known, once its length is found within bounds.
+    fn check(self, limits: &Limits) -> Result<bool, Kind> {
+        let known = self.limit(limits);
+        let (what, limit) = known.unwrap_or(("a message of unknown kind", limits.unknown));
+        if self.length > limit.min(usize::MAX - HEADER) {
+            return Err(Kind::TooLong { what, length: self.length as u64, limit: limit as u64 });
         }
-        loop {
-            let gone = self.skip.min(self.buffer.len());
-            self.advance(gone);
-            self.skip -= gone;
-            if self.skip > 0 || self.buffer.len() < HEADER {
-                return Ok(None);
-            }
-            let (kind, flags, length) = self.head();
-            let Some(limit) = self.limit(kind) else {
-                self.check("a message of unknown kind", length, self.limits.unknown)?;
-                self.skip = HEADER + length;
-                continue;
-            };
-            self.check(limit.0, length, limit.1)?;
-            if self.buffer.len() < HEADER + length {
-                return Ok(None);
-            }
-            let message = self.buffer.split_to(HEADER + length).freeze().slice(HEADER..);
-            if kind == kind::FRAME {
-                self.expected = (HEADER + length).saturating_add(length / 4).saturating_add(SMALL);
-            }
-            let message = parse(kind, flags, message).map_err(|kind| self.error(kind))?;
-            self.offset += (HEADER + length) as u64;
-            return Ok(Some(message));
-        }
+        Ok(known.is_some())
     }
 
-    fn pull_preamble(&mut self) -> Result<bool, WireError> {
-        match recognise(&self.buffer) {
-            Verdict::No => return Err(self.error(Kind::NotThisWire)),
-            Verdict::Yes if self.buffer.len() >= PREAMBLE.len() => {}
-            _ => return Ok(false),
-        }
-        let theirs = self.buffer[6];
-        if theirs != VERSION {
-            return Err(self.error(Kind::Version { theirs, ours: VERSION }));
-        }
-        if self.buffer[7] != PREAMBLE[7] {
-            return Err(self.error(Kind::NotThisWire));
-        }
-        self.advance(PREAMBLE.len());
-        self.begun = true;
-        Ok(true)
-    }
-
-    /// The bytes of the message whose header has come, when its length is within bounds.
-    fn announced(&self) -> Option<usize> {
-        if !self.begun || self.skip > 0 || self.buffer.len() < HEADER {
-            return None;
-        }
-        let (kind, _, length) = self.head();
-        let (_, limit) = self.limit(kind)?;
-        (length <= limit).then_some(HEADER + length)
-    }
-
-    fn head(&self) -> (u8, u8, usize) {
-        let length = u32::from_le_bytes([self.buffer[4], self.buffer[5], self.buffer[6], self.buffer[7]]);
-        (self.buffer[0], self.buffer[1], length as usize)
-    }
-
-    /// What a kind is called and how long its body may be.
-    fn limit(&self, kind: u8) -> Option<(&'static str, usize)> {
-        let Limits { frame, text, extra, .. } = self.limits;
-        Some(match kind {
-            kind::FRAME => ("a frame", FRAME_FIELDS + frame),
-            kind::CONFIG => ("a configuration", 12 + extra),
-            kind::HELLO | kind::BYE => ("a text", text),
-            kind::ERROR => ("an error", 4 + text),
-            kind::PUBLISH | kind::SUBSCRIBE | kind::ACCEPTED => ("a stream's name", text),
-            kind::REPORT | kind::PING | kind::PONG | kind::DEMAND | kind::STATE => ("a control message", text),
+    /// What a known kind is called and how long its body may be.
+    fn limit(self, limits: &Limits) -> Option<(&'static str, usize)> {
+        Some(match self.kind {
+            kind::FRAME => ("a frame", limits.frame.saturating_add(FRAME_FIELDS)),
+            kind::CONFIG => ("a configuration", limits.extra.saturating_add(CONFIG_FIELDS)),
+            kind::HELLO | kind::BYE => ("a text", limits.text),
+            kind::ERROR => ("an error", limits.text.saturating_add(ERROR_FIELDS)),
+            kind::PUBLISH | kind::SUBSCRIBE | kind::ACCEPTED => ("a stream's name", limits.text),
+            kind::REPORT | kind::PING | kind::PONG | kind::DEMAND | kind::STATE => ("a control message", limits.text),
             _ => return None,
         })
     }
-
-    fn check(&self, what: &'static str, length: usize, limit: usize) -> Result<(), WireError> {
-        if length <= limit {
-            return Ok(());
-        }
-        Err(self.error(Kind::TooLong { what, length: length as u64, limit: limit as u64 }))
-    }
-
-    fn advance(&mut self, bytes: usize) {
-        self.buffer.advance(bytes);
-        self.offset += bytes as u64;
-    }
-
-    fn error(&self, kind: Kind) -> WireError {
-        WireError { wire: NAME, offset: self.offset, kind }
-    }
 }
 
-/// One message's body, whole.
-fn parse(kind: u8, flags: u8, mut body: Bytes) -> Result<Message, Kind> {
-    Ok(match kind {
+fn parse_whole(mut whole: Bytes, limits: &Limits) -> Result<Option<Message>, Kind> {
+    let head = Head::read(&whole).ok_or(Kind::TooShort { message: "a message", length: whole.len() })?;
+    let known = head.check(limits)?;
+    if whole.len() != head.whole() {
+        let why = format!("it announces {} bytes and has {}", head.whole(), whole.len());
+        return Err(invalid("a message", why));
+    }
+    if !known {
+        return Ok(None);
+    }
+    whole.advance(HEADER);
+    parse(head, whole)
+}
+
+/// One message of a known kind, its body whole; `None` when it says what only a newer program knows and can be skipped.
+fn parse(head: Head, mut body: Bytes) -> Result<Option<Message>, Kind> {
+    let Head { kind, flags, .. } = head;
+    Ok(Some(match kind {
         kind::HELLO => Message::Hello { software: as_text("a program's name", &body)? },
         kind::PUBLISH => Message::Publish { name: as_name(&body)? },
         kind::SUBSCRIBE => {
             Message::Subscribe { name: as_name(&body)?, wait: flags & WAIT != 0, every: flags & EVERY != 0 }
         }
         kind::ACCEPTED => Message::Accepted { name: as_name(&body)? },
-        kind::CONFIG => Message::Config(as_config(body)?),
+        kind::CONFIG => Message::Config(as_config(&body)?),
         kind::FRAME => {
             let [sequence, captured, encoded, sent, received, forwarded] = fields("a frame", &mut body)?;
-            let times = Times { captured, encoded, sent, received, forwarded, arrived: 0 };
+            let times = Times { captured, encoded, sent, received, forwarded, ..Times::default() };
             Message::Frame(Frame { sequence, keyframe: flags & KEYFRAME != 0, times, data: body })
         }
         kind::REPORT => {
@@ -404,40 +354,48 @@ fn parse(kind: u8, flags: u8, mut body: Bytes) -> Result<Message, Kind> {
         }
         kind::DEMAND => Message::Demand { viewers: need("a demand", &body, 4)?.get_u32_le() },
         kind::STATE => {
-            let number = need("a state", &body, 1)?.get_u8();
-            let known = [State::Live, State::Stalled, State::Idle].into_iter().find(|state| *state as u8 == number);
-            Message::State(known.ok_or_else(|| invalid("a state", format!("number {number} is not known")))?)
+            let number = need("a state", &body, 4)?.get_u8();
+            match State::from_number(number) {
+                Some(state) => Message::State(state),
+                None => return Ok(None),
+            }
         }
         kind::ERROR => {
-            let mut fields = need("an error", &body, 4)?;
+            let mut fields = need("an error", &body, ERROR_FIELDS)?;
             let code = fields.get_u16_le();
-            Message::Error { code, text: as_text("an error's sentence", &body[4..])? }
+            Message::Error { code, text: as_text("an error's sentence", &body[ERROR_FIELDS..])? }
         }
         kind::BYE => Message::Bye { text: as_text("a bye", &body)? },
-        _ => unreachable!("pull() passes on only kinds that limit() knows"),
-    })
+        _ => return Ok(None),
+    }))
 }
 
-fn as_config(mut body: Bytes) -> Result<Config, Kind> {
-    let mut fields = need("a configuration", &body, 12)?;
+fn as_config(body: &[u8]) -> Result<Config, Kind> {
+    let mut fields = need("a configuration", body, CONFIG_FIELDS)?;
     let number = fields.get_u8();
     let codec = Codec::from_number(number)
         .ok_or_else(|| invalid("a configuration", format!("codec {number} is not known; update this program")))?;
     fields.advance(3);
     let (width, height, millifps) = (fields.get_u16_le(), fields.get_u16_le(), fields.get_u32_le());
     crate::limits::check_size(width.into(), height.into()).map_err(|why| invalid("a configuration", why))?;
-    let extra = body.split_off(12);
+    // A copy: a slice would keep the memory of whatever was read along with it for as long as the stream lives.
+    let extra = Bytes::copy_from_slice(&body[CONFIG_FIELDS..]);
     Ok(Config { codec, width, height, millifps, extra })
 }
 
 fn as_name(body: &[u8]) -> Result<Name, Kind> {
-    let name = as_text("a stream's name", body)?;
-    name.parse().map_err(|why: crate::name::BadName| invalid("a stream's name", why.to_string()))
+    let name = utf8("a stream's name", body)?;
+    name.parse().map_err(|why: crate::name::BadName| invalid("a request", why.to_string()))
 }
 
+/// A text for a person. It ends in logs and on terminals, so control characters become spaces.
 fn as_text(what: &'static str, body: &[u8]) -> Result<String, Kind> {
-    let text = std::str::from_utf8(body).map_err(|_| invalid(what, "it is not UTF-8".into()))?;
-    Ok(text.into())
+    let text = utf8(what, body)?;
+    Ok(text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect())
+}
+
+fn utf8<'a>(what: &'static str, body: &'a [u8]) -> Result<&'a str, Kind> {
+    std::str::from_utf8(body).map_err(|_| invalid(what, "it is not UTF-8".into()))
 }
 
 /// The first `N` numbers of a body, which are taken off it.
@@ -461,6 +419,16 @@ fn header(out: &mut impl BufMut, kind: u8, flags: u8, length: usize) {
     out.put_slice(&[kind, flags, 0, 0]);
     // Frames are bounded by `Limits` where they are made; a longer one could not be announced at all.
     out.put_u32_le(u32::try_from(length).expect("a message under 4 GiB"));
+}
+
+/// As much of a text as every peer takes.
+fn cut(text: &str) -> &str {
+    let limit = Limits::default().text;
+    if text.len() <= limit {
+        return text;
+    }
+    let end = (0..=limit).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+    &text[..end]
 }
 
 fn text(out: &mut impl BufMut, kind: u8, text: &str) {

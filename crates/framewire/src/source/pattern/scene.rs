@@ -258,7 +258,7 @@ mod look {
             for n in 0..300 {
                 scene.draw(
                     &mut out,
-                    Moment { number: n, captured: 12_345_678, wall: Duration::from_micros(1_700_000_123_637_000) },
+                    Moment { number: n, captured: 12_345_678, wall: Duration::from_millis(1700000123637) },
                 );
             }
             println!("{w}x{h}: {:?} a frame", begun.elapsed() / 300);

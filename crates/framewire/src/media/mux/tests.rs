@@ -1,0 +1,262 @@
+//! The files are judged by FFmpeg's own programs.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+use framewire_proto::Times;
+
+use super::*;
+
+/// A directory of its own for a test, removed with it.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new() -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let name = format!("framewire-mux-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+        let path = std::env::temp_dir().join(name);
+        fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A file system of 2 MiB, unmounted with this value; `None` where that is not allowed.
+struct SmallDisk(Scratch);
+
+impl SmallDisk {
+    fn mount() -> Option<Self> {
+        let scratch = Scratch::new();
+        let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=2m", "none"]).arg(&scratch.0).output();
+        mount.is_ok_and(|mount| mount.status.success()).then_some(Self(scratch))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(&self.0.0).status();
+    }
+}
+
+fn config(codec: Codec, millifps: u32) -> Config {
+    Config { codec, width: 320, height: 240, millifps, extra: Bytes::new() }
+}
+
+fn frame(number: u64, captured: Micros, keyframe: bool, data: Vec<u8>) -> Frame {
+    let times = Times { captured, ..Times::default() };
+    Frame { sequence: number, keyframe, times, data: data.into() }
+}
+
+/// A picture whose noise does not compress, so that sizes are predictable.
+fn jpeg(number: u64, subsamp: turbojpeg::Subsamp) -> Vec<u8> {
+    let mut noise = number.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let pixels: Vec<u8> = (0..320 * 240 * 3)
+        .map(|_| {
+            noise = noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (noise >> 56) as u8
+        })
+        .collect();
+    let image = turbojpeg::Image {
+        pixels: pixels.as_slice(),
+        width: 320,
+        pitch: 960,
+        height: 240,
+        format: turbojpeg::PixelFormat::BGR,
+    };
+    turbojpeg::compress(image, 80, subsamp).unwrap().to_vec()
+}
+
+/// Access units as x264 makes them, parameter sets in band, each with whether it is a keyframe. An access unit
+/// delimiter begins each.
+fn h264(count: u32) -> Vec<(Vec<u8>, bool)> {
+    let source = format!("testsrc2=size=320x240:rate=30:duration={}", f64::from(count) / 30.0);
+    let coded = Command::new("ffmpeg")
+        .args(["-v", "error", "-f", "lavfi", "-i", &source, "-c:v", "libx264", "-preset", "superfast"])
+        .args(["-tune", "zerolatency", "-pix_fmt", "yuv420p", "-g", "20", "-x264-params", "aud=1"])
+        .args(["-bsf:v", "dump_extra", "-f", "h264", "-"])
+        .output()
+        .unwrap();
+    assert!(coded.status.success(), "{}", String::from_utf8_lossy(&coded.stderr));
+    let bytes = coded.stdout;
+    let delimiter = [0, 0, 0, 1, 9];
+    let starts: Vec<_> = (0..bytes.len() - 5).filter(|at| bytes[*at..].starts_with(&delimiter)).collect();
+    let ends = starts.iter().skip(1).copied().chain([bytes.len()]);
+    let unit = |(start, end): (&usize, usize)| {
+        let unit = bytes[*start..end].to_vec();
+        let key = unit.windows(4).any(|head| head[..3] == [0, 0, 1] && head[3] & 0x1F == 5);
+        (unit, key)
+    };
+    starts.iter().zip(ends).map(unit).collect()
+}
+
+/// One field of the file's first stream, or of the file.
+fn probe(path: &Path, entries: &str) -> String {
+    let mut probe = Command::new("ffprobe");
+    probe.args(["-v", "error", "-count_packets", "-show_entries", entries, "-of", "csv=p=0"]).arg(path);
+    let output = probe.output().unwrap();
+    assert!(output.status.success(), "{}: {}", path.display(), String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().trim().trim_end_matches(',').to_string()
+}
+
+fn packets(path: &Path) -> u64 {
+    probe(path, "stream=nb_read_packets").parse().unwrap()
+}
+
+/// Frames that decode without complaint.
+fn decoded(path: &Path) -> u64 {
+    let mut probe = Command::new("ffprobe");
+    probe.args(["-v", "error", "-count_frames", "-show_entries", "stream=nb_read_frames", "-of", "csv=p=0"]);
+    let output = probe.arg(path).output().unwrap();
+    String::from_utf8(output.stdout).unwrap().trim().trim_end_matches(',').parse().unwrap()
+}
+
+fn seconds(path: &Path) -> f64 {
+    probe(path, "format=duration").parse().unwrap()
+}
+
+#[test]
+fn jpegs_play_at_the_times_they_were_captured() {
+    let scratch = Scratch::new();
+    for extension in ["mkv", "mp4", "avi"] {
+        let path = scratch.0.join(format!("a:b.{extension}"));
+        let mut muxer = Muxer::create(&path, &config(Codec::Jpeg, 30_000)).unwrap();
+        // A second at 30 a second, a pause of a second, another second.
+        let captured = (0..30_u64).chain(60..90).map(|slot| 5_000_000 + slot * 33_333);
+        for (number, captured) in (0..).zip(captured) {
+            muxer.write(&frame(number, captured, true, jpeg(number, turbojpeg::Subsamp::Sub2x2))).unwrap();
+        }
+        assert_eq!(muxer.finish().unwrap(), 60);
+        let expected = [60, if extension == "avi" { 90 } else { 60 }];
+        assert!(expected.contains(&packets(&path)), "{extension}: {}", packets(&path));
+        assert_eq!(decoded(&path), 60, "{extension}");
+        assert!((seconds(&path) - 3.0).abs() < 0.05, "{extension}: {}", seconds(&path));
+        assert_eq!(probe(&path, "stream=codec_name,width,height,pix_fmt"), "mjpeg,320,240,yuvj420p", "{extension}");
+    }
+}
+
+#[test]
+fn h264_begins_with_its_first_keyframe_and_is_not_coded_again() {
+    let scratch = Scratch::new();
+    let units = h264(90);
+    assert_eq!(units.len(), 90);
+    for extension in ["mkv", "mp4", "avi"] {
+        let path = scratch.0.join(format!("film.{extension}"));
+        let mut muxer = Muxer::create(&path, &config(Codec::H264, 30_000)).unwrap();
+        for (number, (unit, key)) in (0..).zip(&units).skip(5) {
+            muxer.write(&frame(number, 1 + number * 33_333, *key, unit.clone())).unwrap();
+        }
+        assert_eq!(muxer.finish().unwrap(), 70);
+        assert_eq!((packets(&path), decoded(&path)), (70, 70), "{extension}");
+        assert!((seconds(&path) - 70.0 / 30.0).abs() < 0.05, "{extension}: {}", seconds(&path));
+        assert_eq!(probe(&path, "stream=codec_name,width,height"), "h264,320,240", "{extension}");
+    }
+}
+
+#[test]
+fn what_was_written_plays_without_an_end() {
+    let scratch = Scratch::new();
+    let units = h264(150);
+    for extension in ["mkv", "mp4", "avi"] {
+        for codec in [Codec::Jpeg, Codec::H264] {
+            let path = scratch.0.join(format!("cut.{extension}"));
+            let mut muxer = Muxer::create(&path, &config(codec, 30_000)).unwrap();
+            for (number, (unit, key)) in (0..).zip(&units) {
+                let picture = match codec {
+                    Codec::H264 => frame(number, 1 + number * 33_333, *key, unit.clone()),
+                    _ => frame(number, 1 + number * 33_333, true, jpeg(number, turbojpeg::Subsamp::Sub2x2)),
+                };
+                muxer.write(&picture).unwrap();
+            }
+            // What a killed recorder leaves behind is what the file holds now.
+            let killed = scratch.0.join(format!("killed.{extension}"));
+            fs::copy(&path, &killed).unwrap();
+            let count = decoded(&killed);
+            assert!((115..=150).contains(&count), "{extension} {}: {count} of 150", codec.name());
+        }
+    }
+}
+
+#[test]
+fn a_full_disk_is_named_and_what_was_written_plays() {
+    for extension in ["mkv", "mp4", "avi"] {
+        let Some(disk) = SmallDisk::mount() else {
+            eprintln!("skipped: only root may mount a small file system here");
+            return;
+        };
+        let path = disk.0.0.join(format!("full.{extension}"));
+        let mut muxer = Muxer::create(&path, &config(Codec::Jpeg, 30_000)).unwrap();
+        let mut frames =
+            (0..).map(|number| frame(number, 1 + number * 33_333, true, jpeg(number, turbojpeg::Subsamp::Sub2x2)));
+        let error = frames.by_ref().take(500).find_map(|frame| muxer.write(&frame).err()).unwrap().to_string();
+        let written = muxer.written();
+        drop(muxer);
+        let playing = decoded(&path);
+        assert!(error.contains("the disk is full") && error.contains(&path.display().to_string()), "{error}");
+        assert!(error.contains(&format!("after {written} frames")), "{error}");
+        // A second may be held back; the frame that the disk cut off may still show.
+        assert!(
+            playing <= written + 1 && playing + 31 >= written && playing > 10,
+            "{extension}: {playing} of {written}"
+        );
+    }
+}
+
+#[test]
+fn every_kind_of_jpeg_keeps_its_colours_layout() {
+    use turbojpeg::Subsamp;
+    let scratch = Scratch::new();
+    for (subsamp, name) in [
+        (Subsamp::None, "yuvj444p"),
+        (Subsamp::Sub2x1, "yuvj422p"),
+        (Subsamp::Sub1x2, "yuvj440p"),
+        (Subsamp::Gray, "gray"),
+    ] {
+        let path = scratch.0.join("colours.mkv");
+        let mut muxer = Muxer::create(&path, &config(Codec::Jpeg, 0)).unwrap();
+        muxer.write(&frame(0, 1, true, jpeg(0, subsamp))).unwrap();
+        muxer.finish().unwrap();
+        assert_eq!(probe(&path, "stream=pix_fmt"), name);
+    }
+}
+
+#[test]
+fn times_rise_whatever_the_publisher_says() {
+    let base = TimeBase { seconds: 1, ticks: 1000 };
+    let mut timeline = Timeline::new(50_000);
+    let places: Vec<_> = [700_000, 700_100, 720_000, 10_000, 30_000, 0, 0, u64::MAX, 5]
+        .map(|captured| {
+            let at = timeline.place(captured, base);
+            timeline.last = Some(at);
+            at
+        })
+        .into();
+    assert_eq!(places[..7], [0, 1, 20, 40, 60, 80, 100]);
+    assert!(places.is_sorted_by(|one, two| one < two), "{places:?}");
+}
+
+#[test]
+fn what_cannot_be_recorded_is_named() {
+    let scratch = Scratch::new();
+    let create = |name: &str, codec| {
+        let made = Muxer::create(&scratch.0.join(name), &config(codec, 0));
+        format!("{:#}", made.err().expect("it is refused"))
+    };
+    assert!(create("film.webm", Codec::Jpeg).contains(".mkv, .mp4 or .avi"));
+    assert!(create("film", Codec::Jpeg).contains(".mkv, .mp4 or .avi"));
+    assert!(create("film.mkv", Codec::I420).contains("i420"));
+    assert!(create("missing/film.mkv", Codec::Jpeg).contains("No such file"));
+    let path = scratch.0.join("bad.mkv");
+    let mut muxer = Muxer::create(&path, &config(Codec::H264, 0)).unwrap();
+    let error = muxer.write(&frame(0, 1, true, vec![0, 0, 1, 0x65, 1, 2, 3])).unwrap_err();
+    assert!(format!("{error:#}").contains("parameter sets"), "{error:#}");
+    assert_eq!(muxer.finish().unwrap(), 0);
+    assert!(!path.exists());
+}

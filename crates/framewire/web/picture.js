@@ -1,0 +1,206 @@
+// From a frame's bytes to pixels on a canvas. Nothing queues here: whatever is newer replaces what waits.
+
+import { now } from "./wire.js";
+
+/**
+ * A decoder for what a configuration announces, or null when this browser cannot decode it: WebCodecs, which H.264
+ * needs, exist only on https and on localhost.
+ *
+ * It has `push(frame)`, which calls `screen.offer(image, frame)` when the picture is there, and `close()`. `giveUp()` is
+ * called when decoding turns out not to work.
+ */
+export function decoder(config, screen, giveUp) {
+  if (config.codec === "jpeg") return new Jpeg(screen);
+  if (config.codec === "h264" && "VideoDecoder" in window) return new H264(config, screen, giveUp);
+  return null;
+}
+
+/** A canvas that shows the newest picture whenever the display is refreshed, and tells of each one that it showed. */
+export class Screen {
+  #canvas;
+  #context;
+  #shown;
+  #next = null;
+  #refresh = 0;
+
+  constructor(canvas, shown) {
+    this.#canvas = canvas;
+    this.#context = canvas.getContext("2d", { alpha: false });
+    this.#shown = shown;
+    /** Pictures that were replaced by a newer one before they were shown. */
+    this.skipped = 0;
+  }
+
+  offer(image, frame) {
+    if (this.#next) {
+      this.#next.image.close();
+      this.skipped += 1;
+    }
+    this.#next = { image, frame };
+    this.#refresh ||= requestAnimationFrame(() => this.#draw());
+  }
+
+  clear() {
+    cancelAnimationFrame(this.#refresh);
+    this.#refresh = 0;
+    this.#next?.image.close();
+    this.#next = null;
+  }
+
+  #draw() {
+    const { image, frame } = this.#next;
+    this.#next = null;
+    this.#refresh = 0;
+    // An ImageBitmap and a VideoFrame call their size differently.
+    const width = image.displayWidth ?? image.width;
+    const height = image.displayHeight ?? image.height;
+    if (this.#canvas.width !== width || this.#canvas.height !== height) {
+      this.#canvas.width = width;
+      this.#canvas.height = height;
+    }
+    this.#context.drawImage(image, 0, 0, width, height);
+    image.close();
+    frame.shown = now();
+    this.#shown(frame);
+  }
+}
+
+class Jpeg {
+  #screen;
+  #waiting = null;
+  #busy = false;
+  #closed = false;
+
+  constructor(screen) {
+    this.#screen = screen;
+  }
+
+  push(frame) {
+    if (this.#waiting) this.#screen.skipped += 1;
+    this.#waiting = frame;
+    if (!this.#busy) this.#work();
+  }
+
+  close() {
+    this.#closed = true;
+    this.#waiting = null;
+  }
+
+  async #work() {
+    this.#busy = true;
+    while (this.#waiting) {
+      const frame = this.#waiting;
+      this.#waiting = null;
+      try {
+        const image = await createImageBitmap(new Blob([frame.data], { type: "image/jpeg" }));
+        if (this.#closed) return image.close();
+        frame.decoded = now();
+        this.#screen.offer(image, frame);
+      } catch {
+        // A damaged picture is passed over; the next one stands for itself.
+        this.#screen.skipped += 1;
+      }
+    }
+    this.#busy = false;
+  }
+}
+
+class H264 {
+  /** Frames in the decoder beyond which it is behind, and skips to the next keyframe. */
+  static #BEHIND = 8;
+  /** Failures in a row, without a picture in between, after which it is given up. */
+  static #FAILURES = 3;
+  #config;
+  #screen;
+  #giveUp;
+  #decoder = null;
+  #codec = "";
+  #pushed = 0;
+  #inside = new Map();
+  #failures = 0;
+
+  constructor(config, screen, giveUp) {
+    this.#config = config;
+    this.#screen = screen;
+    this.#giveUp = giveUp;
+  }
+
+  push(frame) {
+    if (this.#decoder?.decodeQueueSize > H264.#BEHIND) this.close();
+    if (frame.keyframe && !this.#begin(frame)) return this.#fail();
+    if (!this.#decoder) {
+      this.#screen.skipped += 1;
+      return;
+    }
+    const timestamp = this.#pushed++;
+    this.#inside.set(timestamp, frame);
+    const type = frame.keyframe ? "key" : "delta";
+    try {
+      this.#decoder.decode(new EncodedVideoChunk({ type, timestamp, data: this.#whole(frame) }));
+    } catch (fault) {
+      this.#fail(fault);
+    }
+  }
+
+  close() {
+    if (this.#decoder && this.#decoder.state !== "closed") this.#decoder.close();
+    this.#decoder = null;
+    this.#inside.clear();
+  }
+
+  /** Makes the decoder ready for a keyframe: a new one when there is none or when the stream's profile changed. */
+  #begin(frame) {
+    const codec = codecString(frame.data) ?? codecString(this.#config.extra);
+    if (!codec) return false;
+    if (this.#decoder?.state === "configured" && codec === this.#codec) return true;
+    this.close();
+    this.#codec = codec;
+    const made = new VideoDecoder({
+      output: (image) => this.#output(image),
+      error: (fault) => this.#decoder === made && this.#fail(fault),
+    });
+    this.#decoder = made;
+    made.configure({ codec, optimizeForLatency: true });
+    return true;
+  }
+
+  /** The keyframe with the parameter sets that it needs, when those are told apart from it. */
+  #whole(frame) {
+    const { extra } = this.#config;
+    if (!frame.keyframe || extra.length === 0 || codecString(frame.data)) return frame.data;
+    const whole = new Uint8Array(extra.length + frame.data.length);
+    whole.set(extra);
+    whole.set(frame.data, extra.length);
+    return whole;
+  }
+
+  #output(image) {
+    const frame = this.#inside.get(image.timestamp);
+    this.#inside.delete(image.timestamp);
+    if (!frame) return image.close();
+    this.#failures = 0;
+    frame.decoded = now();
+    this.#screen.offer(image, frame);
+  }
+
+  /** Begins anew at the next keyframe, unless it is hopeless. */
+  #fail(fault) {
+    this.close();
+    this.#failures += 1;
+    if (fault?.name === "NotSupportedError" || this.#failures >= H264.#FAILURES) this.#giveUp();
+  }
+}
+
+/** What WebCodecs call a stream's profile and level, such as "avc1.64001f", from the parameter set among these bytes. */
+function codecString(bytes) {
+  for (let at = 0; at + 6 < bytes.length; at++) {
+    if (bytes[at] || bytes[at + 1] || bytes[at + 2] !== 1) continue;
+    const kind = bytes[at + 3] & 31;
+    if (kind === 7) {
+      return "avc1." + [4, 5, 6].map((place) => bytes[at + place].toString(16).padStart(2, "0")).join("");
+    }
+    // Parameter sets stand before the picture, which need not be searched.
+    if (kind === 1 || kind === 5) return null;
+  }
+  return null;
+}

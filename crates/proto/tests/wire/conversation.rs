@@ -1,0 +1,100 @@
+//! Two ends on a simulated link: scenarios.
+
+use framewire_proto::{
+    Micros,
+    flow::{IN_FLIGHT, Window},
+    wire::native::{Message, Report},
+};
+
+use crate::util::{Link, Pair, frame};
+
+const CLIENT: usize = 0;
+const HUB: usize = 1;
+const FAST: u64 = 1_000_000_000;
+
+#[test]
+fn two_ends_greet_each_other_and_agree_on_their_clocks() {
+    let links = [Link::new(&[20_000], FAST), Link::new(&[20_000], FAST)];
+    let mut pair = Pair::new([7_000_000, 90_000_000_000], links);
+    pair.pass(50_000);
+    for end in [CLIENT, HUB] {
+        let heard = &pair.ends[end].heard;
+        assert!(matches!(heard.as_slice(), [(_, Message::Hello { .. })]), "{heard:?}");
+    }
+    let truth = pair.time(HUB).cast_signed() - pair.time(CLIENT).cast_signed();
+    assert!(pair.ends[CLIENT].offset.theirs_minus_ours().unwrap().abs_diff(truth) <= 200);
+    assert!(pair.ends[HUB].offset.theirs_minus_ours().unwrap().abs_diff(-truth) <= 200);
+    assert!(pair.ends[HUB].offset.round_trip().unwrap().abs_diff(40_000) <= 400);
+}
+
+#[test]
+fn clocks_agree_over_a_link_that_is_seldom_quiet() {
+    // Both directions are quiet together within the samples that are kept, else half of what remains is the error.
+    let there = Link::new(&[80_000, 5_000, 130_000, 61_000, 90_000], FAST);
+    let back = Link::new(&[2_000, 300_000, 2_000, 70_000, 9_000, 44_000, 5_000], FAST);
+    let mut pair = Pair::new([500_000_000, 1], [there, back]);
+    pair.pass(9_000_000);
+    let truth = pair.time(HUB).cast_signed() - pair.time(CLIENT).cast_signed();
+    for (end, truth) in [(CLIENT, truth), (HUB, -truth)] {
+        let offset = &pair.ends[end].offset;
+        let wrong = offset.theirs_minus_ours().unwrap().abs_diff(truth);
+        let most = offset.round_trip().unwrap() / 2;
+        assert!(wrong <= most + 200, "{wrong} µs wrong, at most {most} allowed");
+        assert!(most < 30_000, "of round trips up to 430 ms a short one is believed, not one of {}", 2 * most);
+    }
+}
+
+/// Sends 60 KB frames at 30 a second for 10 s over a link of 2 Mbit/s, the newest alone waiting at the sender; returns how
+/// old each was when it arrived whole.
+fn film_over_a_slow_link(reports: bool) -> Vec<Micros> {
+    let links = [Link::new(&[10_000], FAST), Link::new(&[10_000], 250_000)];
+    let mut pair = Pair::new([1, 1], links);
+    let (mut window, mut waiting) = (Window::default(), None);
+    let (mut heard_by_client, mut heard_by_hub) = (0, 0);
+    let mut ages = Vec::new();
+    for millisecond in 0..10_000_u64 {
+        if millisecond % 33 == 0 {
+            let mut newest = frame(millisecond / 33, 60_000);
+            newest.times.captured = pair.time(HUB);
+            waiting = Some(newest);
+        }
+        if let Some(frame) = waiting.take_if(|_| window.open(pair.now)) {
+            window.sent(frame.sequence, pair.now);
+            pair.ends[HUB].say(&Message::Frame(frame));
+        }
+        pair.pass(1_000);
+        let client = &mut pair.ends[CLIENT];
+        for (received, message) in client.heard.split_off(heard_by_client) {
+            let Message::Frame(frame) = message else { continue };
+            ages.push(received - frame.times.captured);
+            if reports {
+                client.say(&Message::Report(Report { sequence: frame.sequence, received, ..Report::default() }));
+            }
+        }
+        heard_by_client = client.heard.len();
+        for (_, message) in &pair.ends[HUB].heard[heard_by_hub..] {
+            if let Message::Report(report) = message {
+                window.reported(report.sequence);
+            }
+        }
+        heard_by_hub = pair.ends[HUB].heard.len();
+    }
+    ages
+}
+
+#[test]
+fn a_receiver_that_reports_gets_fewer_frames_and_none_that_is_old() {
+    let ages = film_over_a_slow_link(true);
+    // A frame takes 240 ms on this link, so the second under way is at most two of these old.
+    let bound = IN_FLIGHT as u64 * 240_000 + 60_000;
+    let settled = &ages[ages.len() / 2..];
+    assert!(settled.iter().all(|age| *age <= bound), "{settled:?}");
+    assert!(ages.len() >= 38, "the link is kept busy: {} frames", ages.len());
+}
+
+#[test]
+fn a_receiver_that_never_reports_is_not_held_back() {
+    let ages = film_over_a_slow_link(false);
+    assert!(ages.len() >= 38, "{} frames", ages.len());
+    assert!(*ages.last().unwrap() > 5_000_000, "this link queues without bound, as the kernel would not");
+}

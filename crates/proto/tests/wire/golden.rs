@@ -1,0 +1,165 @@
+//! Committed bytes that PROTOCOL.md explains: what was once sent is read for ever.
+
+use std::{env, fs, path::Path};
+
+use bytes::Bytes;
+use framewire_proto::{
+    Codec, Config, Frame, Name, Times,
+    wire::native::{Message, Report, State, code},
+};
+
+use crate::util::{decode, encode};
+
+/// Write the captures anew when the wire is meant to change.
+const REGENERATE: &str = "FRAMEWIRE_WRITE_GOLDEN";
+
+/// What a publisher sends.
+fn publisher() -> Vec<Message> {
+    vec![
+        Message::Hello { software: "framewire 0.1.0".into() },
+        Message::Ping { sent: 1_000_000 },
+        Message::Publish { name: name() },
+        Message::Pong { pinged: 5_000_000, received: 1_000_400, sent: 1_000_410 },
+        Message::Config(jpeg()),
+        Message::Frame(frame()),
+        Message::Bye { text: "the file has ended".into() },
+    ]
+}
+
+/// What a hub answers a publisher.
+fn to_publisher() -> Vec<Message> {
+    vec![
+        Message::Hello { software: "framewire 0.1.0".into() },
+        Message::Pong { pinged: 1_000_000, received: 4_999_900, sent: 4_999_910 },
+        Message::Accepted { name: name() },
+        Message::Ping { sent: 5_000_000 },
+        Message::Demand { viewers: 1 },
+        Message::Report(Report { sequence: 7, received: 5_012_000, ..Report::default() }),
+    ]
+}
+
+/// What a viewer sends.
+fn viewer() -> Vec<Message> {
+    vec![
+        Message::Hello { software: "viewer.py".into() },
+        Message::Ping { sent: 2_000_000 },
+        Message::Subscribe { name: name(), wait: true, every: false },
+        Message::Report(Report { sequence: 7, received: 2_000_500, ..Report::default() }),
+        Message::Report(Report { sequence: 7, received: 2_000_500, decoded: 2_002_000, shown: 2_010_000 }),
+    ]
+}
+
+/// What a hub answers a viewer.
+fn to_viewer() -> Vec<Message> {
+    let mut frame = frame();
+    frame.times = Times {
+        captured: 5_008_000,
+        encoded: 5_010_500,
+        sent: 5_010_600,
+        received: 5_012_000,
+        forwarded: 5_012_050,
+        ..Times::default()
+    };
+    vec![
+        Message::Hello { software: "framewire 0.1.0".into() },
+        Message::Pong { pinged: 2_000_000, received: 5_011_000, sent: 5_011_010 },
+        Message::Accepted { name: name() },
+        Message::Ping { sent: 5_011_020 },
+        Message::State(State::Live),
+        Message::Config(jpeg()),
+        Message::Frame(frame),
+    ]
+}
+
+/// What a hub says to who asks for a stream that is not there.
+fn refused() -> Vec<Message> {
+    vec![
+        Message::Hello { software: "framewire 0.1.0".into() },
+        Message::Error { code: code::NO_SUCH_STREAM, text: "no stream is called 'dor'; there is: door".into() },
+    ]
+}
+
+/// A configuration of each codec, the longest fields, and what else is rare.
+fn rare() -> Vec<Message> {
+    let mut messages: Vec<Message> = Codec::ALL
+        .into_iter()
+        .map(|codec| {
+            let extra = Bytes::from_static(if codec == Codec::H264 { &[0, 0, 0, 1, 0x67] } else { &[] });
+            Message::Config(Config { codec, width: 1920, height: 1080, millifps: 29_970, extra })
+        })
+        .collect();
+    messages.extend([
+        Message::Subscribe { name: Name::from_lossy("straße@hof:2"), wait: false, every: true },
+        Message::Frame(Frame { sequence: u64::MAX, keyframe: false, times: Times::default(), data: Bytes::new() }),
+        Message::State(State::Stalled),
+        Message::State(State::Idle),
+        Message::Demand { viewers: 0 },
+        Message::Bye { text: String::new() },
+    ]);
+    messages
+}
+
+/// Every kind of message once or more.
+pub(crate) fn conversation() -> Vec<Message> {
+    [publisher(), to_publisher(), viewer(), to_viewer(), refused(), rare()].concat()
+}
+
+#[test]
+fn captures_are_read_and_written_as_ever() {
+    let captures = [
+        ("publisher", publisher()),
+        ("to-publisher", to_publisher()),
+        ("viewer", viewer()),
+        ("to-viewer", to_viewer()),
+        ("refused", refused()),
+        ("rare", rare()),
+    ];
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/native");
+    for (name, messages) in captures {
+        let path = folder.join(name).with_extension("bin");
+        let bytes = encode(&messages);
+        if env::var_os(REGENERATE).is_some() {
+            fs::create_dir_all(&folder).unwrap();
+            fs::write(&path, &bytes).unwrap();
+        }
+        let golden = fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}; {}", path.display(), hint()));
+        assert_eq!(decode(&golden, 13).as_ref(), Ok(&messages), "{name}: {}", hint());
+        assert_eq!(golden, bytes, "{name}: {}", hint());
+    }
+}
+
+#[test]
+fn the_documentation_shows_the_captures() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = fs::read_to_string(root.join("../../PROTOCOL.md")).unwrap();
+    for name in ["viewer", "to-viewer"] {
+        let (_, section) = page.split_once(&format!("`{name}.bin`, what")).expect(name);
+        let block = section.split("```").nth(1).expect(name);
+        let shown: Vec<u8> = block.lines().flat_map(hex).collect();
+        assert_eq!(shown, fs::read(root.join(format!("testdata/native/{name}.bin"))).unwrap(), "{name}");
+    }
+}
+
+/// The bytes that a line begins with.
+fn hex(line: &str) -> impl Iterator<Item = u8> {
+    let bytes = line.split_whitespace().map_while(|word| u8::from_str_radix(word, 16).ok().filter(|_| word.len() == 2));
+    bytes.collect::<Vec<_>>().into_iter()
+}
+
+fn hint() -> String {
+    format!("if the wire was meant to change, run this test again with {REGENERATE}=1 and mend PROTOCOL.md")
+}
+
+fn name() -> Name {
+    Name::from_lossy("door")
+}
+
+fn jpeg() -> Config {
+    Config { codec: Codec::Jpeg, width: 1280, height: 720, millifps: 30_000, extra: Bytes::new() }
+}
+
+/// A frame whose picture is a JPEG's first and last bytes: the wire does not look inside.
+fn frame() -> Frame {
+    let times = Times { captured: 1_008_500, encoded: 1_011_000, sent: 1_011_100, ..Times::default() };
+    Frame { sequence: 7, keyframe: true, times, data: Bytes::from_static(&[0xff, 0xd8, 0xff, 0xd9]) }
+}

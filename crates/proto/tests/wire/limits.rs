@@ -1,0 +1,162 @@
+//! Every limit: taken at it, refused one above it, by what is announced and before it comes.
+
+use bytes::Bytes;
+use framewire_proto::{
+    Codec, Config, Limits, WireError,
+    error::Kind,
+    wire::native::{Message, PREAMBLE, code},
+};
+
+use crate::util::{decode, encode, frame, raw};
+
+/// What is said of a header that announces so many bytes and of which nothing more comes.
+fn announce(kind: u8, length: usize) -> Result<Vec<Message>, WireError> {
+    let mut bytes = raw(kind, 0, b"");
+    let place = bytes.len() - 4;
+    bytes[place..].copy_from_slice(&u32::try_from(length).unwrap().to_le_bytes());
+    decode(&bytes, 1)
+}
+
+#[test]
+fn every_kind_is_taken_at_its_limit_and_refused_above_it() {
+    let Limits { frame, text, extra, unknown } = Limits::default();
+    let limits = [
+        (1, text),
+        (2, text),
+        (3, text),
+        (4, text),
+        (5, 12 + extra),
+        (6, 48 + frame),
+        (7, text),
+        (8, text),
+        (9, text),
+        (10, text),
+        (11, text),
+        (12, 4 + text),
+        (13, text),
+        (14, unknown),
+        (0, unknown),
+        (255, unknown),
+    ];
+    for (kind, limit) in limits {
+        assert_eq!(announce(kind, limit), Ok(vec![]), "kind {kind} at its limit");
+        let error = announce(kind, limit + 1).unwrap_err();
+        assert_eq!(error.offset, 8, "kind {kind}");
+        let Kind::TooLong { length, limit: said, .. } = error.kind else { panic!("kind {kind}: {error}") };
+        assert_eq!((length, said), (limit as u64 + 1, limit as u64), "kind {kind}");
+    }
+}
+
+#[test]
+fn a_length_of_4_gib_is_refused_where_it_stands() {
+    let mut bytes = encode(&[Message::Ping { sent: 7 }]);
+    bytes.extend([6, 0, 0, 0, 0xff, 0xff, 0xff, 0xff]);
+    let error = decode(&bytes, 5).unwrap_err();
+    assert_eq!(error.offset, 24);
+    let text = "native: a frame of 4294967295 bytes was announced, the limit is 8388656 (at byte 24 of the connection)";
+    assert_eq!(error.to_string(), text);
+}
+
+#[test]
+fn the_longest_messages_arrive_whole() {
+    let Limits { frame: longest, text, extra, .. } = Limits::default();
+    let extra = Bytes::from(vec![1; extra]);
+    let messages = [
+        Message::Config(Config { codec: Codec::H264, width: 8192, height: 4880, millifps: u32::MAX, extra }),
+        Message::Frame(frame(1, longest)),
+        Message::Hello { software: "x".repeat(text) },
+        Message::Error { code: u16::MAX, text: "ß".repeat(text / 2) },
+        Message::Accepted { name: "n".repeat(64).parse().unwrap() },
+    ];
+    assert_eq!(decode(&encode(&messages), 100_000), Ok(messages.to_vec()));
+}
+
+#[test]
+fn a_text_too_long_is_cut_between_letters_before_it_is_sent() {
+    let text = format!("x{}", "€".repeat(1_000));
+    let cut = format!("x{}", "€".repeat(341));
+    assert_eq!(cut.len(), 1_024);
+    let sent = [
+        Message::Hello { software: text.clone() },
+        Message::Error { code: code::PROTOCOL, text: text.clone() },
+        Message::Bye { text },
+    ];
+    let heard = [
+        Message::Hello { software: cut.clone() },
+        Message::Error { code: code::PROTOCOL, text: cut.clone() },
+        Message::Bye { text: cut },
+    ];
+    assert_eq!(decode(&encode(&sent), 999), Ok(heard.to_vec()));
+}
+
+#[test]
+fn a_version_from_the_future_is_refused_in_words() {
+    let mut bytes = PREAMBLE;
+    bytes[6] = 9;
+    let error = decode(&bytes, 1).unwrap_err();
+    assert_eq!(error.kind, Kind::Version { theirs: 9, ours: 1 });
+    assert!(error.to_string().contains("update the older"), "{error}");
+}
+
+#[test]
+fn a_preamble_of_another_wire_or_with_its_line_end_changed_is_refused() {
+    for bytes in [*b"GET / HT", *b"\x89PNG\r\n\x1a\n", *b"\x89FWIRE\x01\r"] {
+        assert_eq!(decode(&bytes, 1).unwrap_err().kind, Kind::NotThisWire, "{bytes:?}");
+    }
+}
+
+#[test]
+fn fields_that_may_not_be_are_refused_by_name() {
+    let config = |codec: u8, width: u16, height: u16| {
+        let mut body = vec![codec, 0, 0, 0];
+        body.extend(width.to_le_bytes());
+        body.extend(height.to_le_bytes());
+        body.extend([0; 4]);
+        raw(5, 0, &body)
+    };
+    let cases = [
+        (raw(1, 0, b"\xff"), "UTF-8"),
+        (raw(2, 0, b""), "a stream's name is empty"),
+        (raw(2, 0, b"a/b"), "'/' may not stand"),
+        (raw(3, 0, b"a\x1b[2J"), "'\\u{1b}' may not stand"),
+        (raw(3, 0, &[b'x'; 65]), "65 bytes is over the limit of 64"),
+        (raw(4, 0, b"\xc3"), "UTF-8"),
+        (config(9, 640, 480), "codec 9 is not known"),
+        (config(1, 0, 480), "0x480 has no pixels"),
+        (config(1, 8193, 1), "8193x1 is over the limit"),
+        (config(1, 8192, 8192), "40 million"),
+        (raw(12, 0, b"\x01\0\0\0\xff"), "UTF-8"),
+    ];
+    for (bytes, fault) in cases {
+        let error = decode(&bytes, 4).unwrap_err();
+        assert!(error.to_string().contains(fault), "{error}");
+        assert_eq!(error.offset, 8);
+    }
+}
+
+#[test]
+fn a_body_one_byte_short_of_its_fields_is_refused() {
+    for (kind, fields) in [(5, 12), (6, 48), (7, 32), (8, 8), (9, 24), (10, 4), (11, 4), (12, 4)] {
+        let error = decode(&raw(kind, 0, &vec![1; fields - 1]), 4).unwrap_err();
+        let short = matches!(error.kind, Kind::TooShort { length, .. } if length == fields - 1);
+        assert!(short, "kind {kind}: {error}");
+        if kind != 5 {
+            assert_eq!(decode(&raw(kind, 0, &vec![1; fields]), 4).unwrap().len(), 1, "kind {kind}");
+        }
+    }
+}
+
+#[test]
+fn one_message_by_itself_is_exactly_its_bytes() {
+    let whole = Message::Ping { sent: 1 }.to_bytes();
+    let limits = Limits::default();
+    for cut in 0..whole.len() {
+        assert!(Message::from_bytes(whole.slice(..cut), &limits).is_err(), "cut at {cut}");
+    }
+    let mut longer = whole.to_vec();
+    longer.push(0);
+    let error = Message::from_bytes(longer.into(), &limits).unwrap_err().to_string();
+    assert!(error.contains("announces 16 bytes and has 17"), "{error}");
+    let unknown = Bytes::from_static(&[200, 0, 0, 0, 1, 0, 0, 0, 42]);
+    assert_eq!(Message::from_bytes(unknown, &limits), Ok(None));
+}

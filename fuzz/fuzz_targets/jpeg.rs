@@ -1,0 +1,48 @@
+//! A row of JPEGs of any bytes in chunks of any size: no panic, the same pictures as in one piece, every byte accounted
+//! for, no more memory than a picture may have; and a size that is read is one that may be decoded.
+#![no_main]
+
+use bytes::Bytes;
+use framewire_proto::{
+    Limits,
+    jpeg::{self, Splitter},
+    limits::check_size,
+};
+use libfuzzer_sys::fuzz_target;
+
+const LIMIT: usize = 1 << 10;
+
+fuzz_target!(|row: &[u8]| {
+    if let Ok((width, height)) = jpeg::size(row) {
+        check_size(width.into(), height.into()).expect("a size within the limits");
+    }
+    let chunk = row.last().map_or(1, |last| usize::from(*last) + 1);
+    let (in_chunks, refused) = split(row, chunk);
+    let (whole, refused_whole) = split(row, usize::MAX);
+    assert_eq!(refused, refused_whole);
+    assert_eq!(in_chunks, whole);
+});
+
+/// The pictures, and whether one was refused.
+fn split(row: &[u8], chunk: usize) -> (Vec<Bytes>, bool) {
+    let mut splitter = Splitter::new(&Limits { frame: LIMIT, ..Limits::default() });
+    let (mut given, mut taken, mut pictures) = (0, 0, Vec::new());
+    for bytes in row.chunks(chunk) {
+        splitter.push(bytes);
+        given += bytes.len();
+        loop {
+            match splitter.pull() {
+                Ok(Some(picture)) => {
+                    assert!(picture.len() <= LIMIT && picture.starts_with(&jpeg::MAGIC));
+                    taken += picture.len();
+                    pictures.push(picture);
+                }
+                Ok(None) => break,
+                Err(_) => return (pictures, true),
+            }
+        }
+        assert_eq!(given as u64, taken as u64 + splitter.skipped() + splitter.pending() as u64);
+        assert!(splitter.pending() <= LIMIT + 4);
+    }
+    (pictures, false)
+}
