@@ -72,12 +72,7 @@ impl Common {
 /// How frames of a source with these options are coded. A camera or screen was asked for the size already; scaling to what
 /// it has costs nothing.
 pub(super) fn encoding(options: &Options) -> encode::Config {
-    let Options { quality, size, codec, .. } = *options;
-    match codec {
-        Codec::Auto => encode::Config { quality, size, copy: false },
-        Codec::Jpeg => encode::Config { quality: Some(quality.unwrap_or(encode::QUALITY)), size, copy: false },
-        Codec::Copy => encode::Config { copy: true, ..encode::Config::default() },
-    }
+    encode::Config { quality: options.quality, size: options.size, copy: options.codec == Codec::Copy }
 }
 
 fn parse_seconds(text: &str) -> Result<Duration> {
