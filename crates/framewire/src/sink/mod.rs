@@ -3,6 +3,7 @@
 pub mod fw;
 pub mod http;
 pub mod metrics;
+pub mod raw;
 mod talk;
 pub mod tcp;
 pub mod websocket;

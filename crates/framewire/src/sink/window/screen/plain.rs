@@ -107,7 +107,7 @@ impl Canvas<'_> {
 
     fn picture(&mut self, picture: &Picture, area: Area) -> Result<()> {
         if (picture.width(), picture.height()) != (area.width, area.height) {
-            let scaled = self.scaler.scale(picture, area.width, area.height)?;
+            let scaled = self.scaler.scale(picture, (area.width, area.height), framewire_proto::Codec::I420)?;
             return self.convert(&scaled, area);
         }
         self.convert(picture, area)
