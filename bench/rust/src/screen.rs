@@ -20,9 +20,9 @@ pub(crate) fn view(hub: &str, passed: bool, stop: &Stop) -> Result<()> {
     let mut decoder = jpeg::Decoder::new();
     while let Some(item) = source.next()? {
         match item {
-            Item::Frame(frame) if passed => screen.note(Seen { stamp: Stamp { number: 0, captured: 0 }, decoded: clock::now() }),
+            Item::Frame(_) if passed => screen.received(),
             Item::Frame(frame) => screen.show(&mut decoder, &frame)?,
-            Item::Config(_) => {}
+            Item::Config(_) | Item::State(_) => {}
         }
     }
     screen.tell();
@@ -49,6 +49,11 @@ impl Screen {
             None => self.unreadable += 1,
         }
         Ok(())
+    }
+
+    /// A frame that is not looked at.
+    fn received(&mut self) {
+        self.note(Seen { stamp: Stamp { number: 0, captured: 0 }, decoded: clock::now() });
     }
 
     fn note(&mut self, seen: Seen) {
