@@ -18,7 +18,7 @@ use framewire_proto::{Micros, Name};
 
 pub use mailbox::{Counts, Policy, Reason};
 use stream::Stream;
-pub use stream::{Event, Info, Publisher, Replaced, Subscriber, Unconfigured};
+pub use stream::{Event, Info, Publisher, Replaced, Reporter, Subscriber, Unconfigured};
 
 /// How many streams a hub holds at most.
 pub const STREAMS: usize = 256;

@@ -148,6 +148,10 @@ pub struct Publisher {
     id: u64,
 }
 
+/// Says what became of a viewer's frames.
+#[derive(Debug, Clone)]
+pub struct Reporter(Arc<Stream>);
+
 /// One who watches a stream. Dropped, it has left.
 #[derive(Debug)]
 pub struct Subscriber {
@@ -384,17 +388,19 @@ impl Subscriber {
     /// Adds what this viewer's receiver reports of a frame to the stream's latency, all on the hub's clock: when it was
     /// `first` heard of, and when it was shown.
     pub fn report(&self, times: &Times, report: &Report, first: bool) {
-        let mut inside = self.stream.lock();
-        if first {
-            inside.split.take_delivery(times, report);
-        }
-        if report.shown == 0 {
-            return;
-        }
-        inside.split.take_showing(times, report);
-        let (Some(upstream), Some(renumber)) = (inside.upstream.clone(), inside.renumber) else { return };
-        drop(inside);
-        upstream.0(Report { sequence: report.sequence.wrapping_sub(renumber), ..*report });
+        self.stream.report(times, report, first);
+    }
+
+    /// Reports from another thread than the one that takes the frames.
+    pub fn reporter(&self) -> Reporter {
+        Reporter(self.stream.clone())
+    }
+}
+
+impl Reporter {
+    /// As [`Subscriber::report`].
+    pub fn report(&self, times: &Times, report: &Report, first: bool) {
+        self.0.report(times, report, first);
     }
 }
 
@@ -493,6 +499,20 @@ impl Stream {
 
     pub(super) fn forgotten(&self, now: Micros) -> bool {
         self.lock().deserted_since.is_some_and(|since| since.saturating_add(FORGET_AFTER) <= now)
+    }
+
+    fn report(&self, times: &Times, report: &Report, first: bool) {
+        let mut inside = self.lock();
+        if first {
+            inside.split.take_delivery(times, report);
+        }
+        if report.shown == 0 {
+            return;
+        }
+        inside.split.take_showing(times, report);
+        let (Some(upstream), Some(renumber)) = (inside.upstream.clone(), inside.renumber) else { return };
+        drop(inside);
+        upstream.0(Report { sequence: report.sequence.wrapping_sub(renumber), ..*report });
     }
 
     fn tell_viewers(&self, viewers: usize) {

@@ -12,6 +12,7 @@
 
 pub mod canvas;
 pub mod colour;
+pub mod encode;
 pub mod jpeg;
 pub mod mux;
 pub mod planes;

@@ -6,3 +6,4 @@ pub mod metrics;
 mod talk;
 pub mod tcp;
 pub mod websocket;
+pub mod window;

@@ -1,5 +1,6 @@
 //! The test scene: drawn here, so it needs no camera, and made so that lag, tearing and bad quality show.
 
+mod digits;
 mod scene;
 
 use std::time::{SystemTime, UNIX_EPOCH};

@@ -1,0 +1,215 @@
+//! A thread for each tile: takes coded frames, decodes them, and keeps the newest picture for the window.
+
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result};
+use framewire_proto::{Codec, Config, Frame, Micros, wire::native::State};
+use sdl2::event::EventSender;
+
+use crate::{
+    clock, hub,
+    latency::Meter,
+    media::{Picture, decode::Decoder},
+    stop::Stop,
+};
+
+/// How long a thread waits for a frame before it looks whether it shall end.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// A picture and where it comes from.
+#[derive(Debug)]
+pub(super) struct Ready {
+    pub(super) picture: Picture,
+    pub(super) config: Arc<Config>,
+    pub(super) frame: Frame,
+    pub(super) received: Micros,
+    pub(super) decoded: Micros,
+}
+
+/// How a tile's stream is.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Condition {
+    /// As its hub says.
+    pub(super) state: Option<State>,
+    /// The publisher said that nothing more will come.
+    pub(super) ended: bool,
+    pub(super) config: Option<Arc<Config>>,
+    pub(super) meter: Meter,
+    /// What became of the frames before they came here.
+    pub(super) counts: hub::Counts,
+    /// Decoded, but a newer one came before it could be shown.
+    pub(super) before_show: u64,
+    /// Decoded while the window was frozen.
+    pub(super) frozen: u64,
+    /// Frames that could not be decoded.
+    pub(super) bad: u64,
+    /// Why the last frame could not be decoded; `None` once one could.
+    pub(super) fault: Option<String>,
+}
+
+/// Tells the window that there is news; pushes no second event while one is on its way.
+#[derive(Clone)]
+pub(super) struct Bell(Arc<Inner>);
+
+struct Inner {
+    rung: AtomicBool,
+    sender: EventSender,
+}
+
+/// The event that a [`Bell`] pushes.
+#[derive(Debug)]
+pub(super) struct News;
+
+/// The thread of one tile. Dropped, it ends.
+pub(super) struct Player {
+    inside: Arc<Mutex<Inside>>,
+    stop: Stop,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Default)]
+struct Inside {
+    newest: Option<Ready>,
+    condition: Condition,
+    freeze: bool,
+}
+
+impl Bell {
+    /// For a thread that may push [`News`], which has been registered.
+    pub(super) fn new(sender: EventSender) -> Self {
+        Self(Arc::new(Inner { rung: AtomicBool::new(false), sender }))
+    }
+
+    /// The window is about to look at what is new.
+    pub(super) fn answered(&self) {
+        self.0.rung.store(false, Ordering::SeqCst);
+    }
+
+    fn ring(&self) {
+        // A full queue of events wakes the window just as well.
+        if !self.0.rung.swap(true, Ordering::SeqCst) {
+            let _ = self.0.sender.push_custom_event(News);
+        }
+    }
+}
+
+impl Player {
+    /// Starts to decode what the subscriber gets.
+    ///
+    /// # Errors
+    /// The system gives no thread.
+    pub(super) fn start(name: &str, subscriber: hub::Subscriber, bell: Bell) -> Result<Self> {
+        let (inside, stop) = (Arc::new(Mutex::new(Inside::default())), Stop::default());
+        let mut work = Work { inside: inside.clone(), bell, subscriber, decoder: Decoder::new(), config: None };
+        let ended = stop.clone();
+        let thread = thread::Builder::new()
+            .name(format!("decode {name}"))
+            .spawn(move || {
+                while !ended.stopped() {
+                    work.step();
+                }
+            })
+            .with_context(|| format!("{name}: cannot start a thread to decode it"))?;
+        Ok(Self { inside, stop, thread: Some(thread) })
+    }
+
+    /// The newest picture that was not taken yet.
+    pub(super) fn take(&self) -> Option<Ready> {
+        lock(&self.inside).newest.take()
+    }
+
+    /// How the stream is.
+    pub(super) fn condition(&self) -> Condition {
+        lock(&self.inside).condition.clone()
+    }
+
+    /// The hub's word for how the stream is and whether it has ended: what changes its sign on the window.
+    pub(super) fn standing(&self) -> (Option<State>, bool) {
+        let inside = lock(&self.inside);
+        (inside.condition.state, inside.condition.ended && inside.newest.is_none())
+    }
+
+    /// From now on pictures wait for the window on purpose, or no longer.
+    pub(super) fn freeze(&self, freeze: bool) {
+        lock(&self.inside).freeze = freeze;
+    }
+}
+
+impl Drop for Player {
+    fn drop(&mut self) {
+        self.stop.stop();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// What the thread holds.
+struct Work {
+    inside: Arc<Mutex<Inside>>,
+    bell: Bell,
+    subscriber: hub::Subscriber,
+    decoder: Decoder,
+    config: Option<Arc<Config>>,
+}
+
+impl Work {
+    fn step(&mut self) {
+        let Some(event) = self.subscriber.next_before(Instant::now() + PATIENCE) else { return self.count() };
+        match event {
+            hub::Event::State(state) => lock(&self.inside).condition.state = Some(state),
+            hub::Event::Config(config) => {
+                lock(&self.inside).condition.config = Some(config.clone());
+                self.config = Some(config);
+            }
+            hub::Event::Frame(frame) => self.decode(frame),
+            hub::Event::Ended => lock(&self.inside).condition.ended = true,
+        }
+        self.count();
+        self.bell.ring();
+    }
+
+    fn decode(&mut self, frame: Frame) {
+        let Some(config) = self.config.clone() else { return };
+        let given = clock::now();
+        let received = if frame.times.arrived == 0 { given } else { frame.times.arrived };
+        let result = self.decoder.decode(&config, &frame, Codec::I420);
+        let mut inside = lock(&self.inside);
+        let Inside { newest, condition, freeze } = &mut *inside;
+        condition.ended = false;
+        condition.meter.count(given, frame.data.len());
+        match result {
+            Ok(None) => {}
+            Ok(Some(picture)) => {
+                condition.fault = None;
+                if newest.replace(Ready { picture, config, frame, received, decoded: clock::now() }).is_some() {
+                    *(if *freeze { &mut condition.frozen } else { &mut condition.before_show }) += 1;
+                }
+            }
+            Err(error) => {
+                let fault = format!("{error:#}");
+                if condition.fault.is_none() {
+                    tracing::warn!(stream = %self.subscriber.name(), frame = frame.sequence, "not shown: {fault}");
+                }
+                condition.bad += 1;
+                condition.fault = Some(fault);
+            }
+        }
+    }
+
+    fn count(&self) {
+        let counts = self.subscriber.counts();
+        lock(&self.inside).condition.counts = counts;
+    }
+}
+
+fn lock(inside: &Mutex<Inside>) -> MutexGuard<'_, Inside> {
+    inside.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,124 @@
+//! Painting by the graphics processor: pictures go up as they are, it converts, scales and blends.
+
+use anyhow::{Context as _, Result, anyhow};
+use sdl2::{
+    EventPump,
+    pixels::{Color, PixelFormatEnum},
+    rect::Rect,
+    render::{BlendMode, ScaleMode, Texture, TextureCreator, WindowCanvas},
+    video::{Window, WindowContext},
+};
+
+use super::{Area, Cell, Label, Placed, Screen, planes};
+use crate::media::Picture;
+
+/// A window painted by the graphics processor.
+pub(in super::super) struct Gpu<'a> {
+    canvas: WindowCanvas,
+    textures: &'a TextureCreator<WindowContext>,
+    cells: Vec<Kept<'a>>,
+}
+
+/// What the graphics processor keeps of a cell.
+#[derive(Default)]
+struct Kept<'a> {
+    picture: Option<Texture<'a>>,
+    labels: Vec<(Label, Texture<'a>)>,
+}
+
+impl<'a> Gpu<'a> {
+    pub(in super::super) fn new(canvas: WindowCanvas, textures: &'a TextureCreator<WindowContext>) -> Self {
+        // SAFETY: it sets a number in SDL that is read when a texture is painted, by this thread.
+        unsafe { sdl2::sys::SDL_SetYUVConversionMode(sdl2::sys::SDL_YUV_CONVERSION_MODE::SDL_YUV_CONVERSION_JPEG) };
+        Self { canvas, textures, cells: Vec::new() }
+    }
+}
+
+impl Screen for Gpu<'_> {
+    fn window(&mut self) -> &mut Window {
+        self.canvas.window_mut()
+    }
+
+    fn size(&self, _: &EventPump) -> Result<(u32, u32)> {
+        self.canvas.output_size().map_err(|error| anyhow!(error))
+    }
+
+    fn paint(&mut self, _: &EventPump, cells: &[Cell]) -> Result<()> {
+        let Self { canvas, textures, cells: kept } = self;
+        kept.resize_with(cells.len(), Kept::default);
+        canvas.set_draw_color(Color::BLACK);
+        canvas.clear();
+        for (cell, kept) in cells.iter().zip(kept) {
+            if let Err(error) = kept.update(textures, cell).and_then(|()| kept.draw(canvas, cell)) {
+                tracing::warn!("a picture could not be painted: {error:#}");
+            }
+        }
+        canvas.present();
+        Ok(())
+    }
+}
+
+impl<'a> Kept<'a> {
+    fn update(&mut self, textures: &'a TextureCreator<WindowContext>, cell: &Cell) -> Result<()> {
+        if let Some(picture) = cell.picture
+            && (cell.fresh || self.picture.is_none())
+        {
+            upload(&mut self.picture, textures, picture)?;
+        }
+        let same = self.labels.iter().map(|(label, _)| label).eq(cell.labels.iter().map(|placed| &placed.label));
+        if !same {
+            self.labels.clear();
+            for Placed { label, .. } in cell.labels {
+                self.labels.push((label.clone(), plate(textures, label)?));
+            }
+        }
+        Ok(())
+    }
+
+    fn draw(&mut self, canvas: &mut WindowCanvas, cell: &Cell) -> Result<()> {
+        if let (Some(picture), Some(texture)) = (cell.picture, &mut self.picture) {
+            let light = if cell.dimmed { 128 } else { 255 };
+            texture.set_color_mod(light, light, light);
+            let area = cell.area.letterbox(picture.width(), picture.height());
+            canvas.copy(texture, None, rect(area)).map_err(|error| anyhow!(error))?;
+        }
+        for ((_, texture), placed) in self.labels.iter().zip(cell.labels) {
+            canvas.copy(texture, None, rect(placed.area)).map_err(|error| anyhow!(error))?;
+        }
+        Ok(())
+    }
+}
+
+/// Brings a picture into its texture, made anew where the size is another.
+fn upload<'a>(
+    kept: &mut Option<Texture<'a>>,
+    textures: &'a TextureCreator<WindowContext>,
+    picture: &Picture,
+) -> Result<()> {
+    let [(luma, stride), (u, u_stride), (v, v_stride)] = planes(picture).context("it is shorter than its size")?;
+    let fits =
+        |texture: &Texture| (texture.query().width, texture.query().height) == (picture.width(), picture.height());
+    if !kept.as_ref().is_some_and(fits) {
+        let mut texture =
+            textures.create_texture_streaming(PixelFormatEnum::IYUV, picture.width(), picture.height())?;
+        texture.set_scale_mode(ScaleMode::Linear);
+        *kept = Some(texture);
+    }
+    if let Some(texture) = kept {
+        texture.update_yuv(None, luma, stride, u, u_stride, v, v_stride)?;
+    }
+    Ok(())
+}
+
+/// A label's texture: white letters on a dark, half-transparent plate.
+fn plate<'a>(textures: &'a TextureCreator<WindowContext>, label: &Label) -> Result<Texture<'a>> {
+    let mut texture = textures.create_texture_static(PixelFormatEnum::RGBA32, label.width, label.height)?;
+    let pixels: Vec<u8> = label.light.iter().flat_map(|light| [*light, *light, *light, (*light).max(192)]).collect();
+    texture.update(None, &pixels, 4 * label.width as usize)?;
+    texture.set_blend_mode(BlendMode::Blend);
+    Ok(texture)
+}
+
+fn rect(area: Area) -> Rect {
+    Rect::new(area.x as i32, area.y as i32, area.width, area.height)
+}

@@ -1,0 +1,66 @@
+//! How pictures and labels reach the window: by the graphics processor where there is one, else by the processor.
+
+mod gpu;
+mod plain;
+
+use std::path::Path;
+
+use anyhow::Result;
+use sdl2::{EventPump, VideoSubsystem, video::Window};
+
+use super::{label::Label, layout::Area};
+use crate::media::Picture;
+pub(super) use gpu::Gpu;
+pub(super) use plain::Plain;
+
+/// A label in its place on the window.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Placed {
+    pub(super) label: Label,
+    pub(super) area: Area,
+}
+
+/// What is to be seen in one cell of the window.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Cell<'a> {
+    pub(super) area: Area,
+    /// I420.
+    pub(super) picture: Option<&'a Picture>,
+    pub(super) dimmed: bool,
+    pub(super) labels: &'a [Placed],
+    /// The picture is another one than last time.
+    pub(super) fresh: bool,
+    /// Anything about the cell is other than last time.
+    pub(super) changed: bool,
+}
+
+/// A window that can be painted.
+pub(super) trait Screen {
+    /// The window.
+    fn window(&mut self) -> &mut Window;
+
+    /// Pixels that can be painted now.
+    fn size(&self, pump: &EventPump) -> Result<(u32, u32)>;
+
+    /// Paints the cells that changed and shows them before it returns.
+    fn paint(&mut self, pump: &EventPump, cells: &[Cell]) -> Result<()>;
+}
+
+/// Whether drawing can be left to a graphics processor. Without one OpenGL is there too, emulated by the processor at
+/// twenty times the cost of painting without it.
+pub(super) fn has_gpu(video: &VideoSubsystem) -> bool {
+    match sdl2::hint::get("SDL_RENDER_DRIVER") {
+        Some(driver) if !driver.is_empty() => driver != "software",
+        _ if !cfg!(target_os = "linux") => video.current_video_driver() != "dummy",
+        _ => ["/dev/dri/renderD128", "/dev/nvidia0", "/dev/mali0"].iter().any(|node| Path::new(node).exists()),
+    }
+}
+
+/// The three planes of an I420 picture, each with its bytes a row.
+fn planes(picture: &Picture) -> Option<[(&[u8], usize); 3]> {
+    let (width, height) = (picture.width() as usize, picture.height() as usize);
+    let (half_width, half_height) = (width.div_ceil(2), height.div_ceil(2));
+    let (luma, chroma) = picture.data().split_at_checked(width * height)?;
+    let (u, v) = chroma.split_at_checked(half_width * half_height)?;
+    (v.len() >= half_width * half_height).then_some([(luma, width), (u, half_width), (v, half_width)])
+}

@@ -1,0 +1,187 @@
+//! What is known of a tile, for its overlay and for `--stats`.
+
+use std::fmt::Write as _;
+
+use framewire_proto::{Micros, wire::native::State};
+use serde::Serialize;
+
+use super::player::{Condition, Ready};
+use crate::{
+    hub::Reason,
+    latency::{Split, Stage},
+};
+
+/// One tile as it is now.
+#[derive(Debug, Clone, Serialize)]
+pub struct Stats {
+    /// Its name.
+    pub name: String,
+    /// `waiting` before the first picture, then `live`, `stalled`, `idle` or `ended`.
+    pub state: &'static str,
+    /// What its frames are coded in; `None` before the first.
+    pub codec: Option<&'static str>,
+    /// Width of the picture in pixels, 0 before the first.
+    pub width: u32,
+    /// Height of the picture in pixels, 0 before the first.
+    pub height: u32,
+    /// Frames a second that came.
+    pub fps: f64,
+    /// Bits a second that came.
+    pub bitrate: f64,
+    /// Milliseconds since the picture on the window was captured; `None` before the first or without an agreed clock.
+    pub age_ms: Option<f64>,
+    /// Pictures that were shown.
+    pub shown: u64,
+    /// Frames that were not shown, by reason.
+    pub dropped: Drops,
+    /// The latency split in milliseconds.
+    pub latency_ms: Split,
+    /// Why the last frame could not be decoded, if it could not.
+    pub fault: Option<String>,
+}
+
+/// How many frames were not shown for each reason: those of a hub's mailbox, then `bad` (could not be decoded),
+/// `before_show` (a newer one was decoded before it could be shown) and `frozen` (the window stood still).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Drops(pub Vec<(&'static str, u64)>);
+
+impl Stats {
+    pub(super) fn new(
+        name: &str,
+        condition: Condition,
+        picture: Option<&Ready>,
+        shown: u64,
+        split: Split,
+        now: Micros,
+    ) -> Self {
+        let captured = picture.map_or(0, |ready| ready.frame.times.captured);
+        let known = [("bad", condition.bad), ("before_show", condition.before_show), ("frozen", condition.frozen)];
+        let hub = Reason::ALL.map(|reason| (reason.name(), condition.counts.dropped(reason)));
+        Self {
+            name: name.into(),
+            state: word(picture.is_some(), condition.state, condition.ended),
+            codec: condition.config.as_ref().map(|config| config.codec.name()),
+            width: picture.map_or(0, |ready| ready.picture.width()),
+            height: picture.map_or(0, |ready| ready.picture.height()),
+            fps: condition.meter.fps(now),
+            bitrate: condition.meter.bitrate(now),
+            age_ms: (captured != 0).then(|| now.saturating_sub(captured) as f64 / 1000.0),
+            shown,
+            dropped: Drops(hub.into_iter().chain(known).collect()),
+            latency_ms: split,
+            fault: condition.fault,
+        }
+    }
+
+    /// The overlay's lines.
+    pub(super) fn overlay(&self) -> String {
+        let mut text = format!("{}  {}\n", self.name, self.state);
+        if let Some(codec) = self.codec {
+            let rate = self.bitrate / 1e6;
+            let _ = writeln!(text, "{}x{} {codec}  {:.1} fps  {rate:.1} Mbit/s", self.width, self.height, self.fps);
+        }
+        match self.age_ms {
+            Some(age) => _ = writeln!(text, "age of the picture {}", duration(age)),
+            None => text.push_str("age of the picture not known\n"),
+        }
+        text.push_str("not shown: ");
+        let drops: Vec<_> = self.dropped.0.iter().filter(|(_, count)| *count > 0).collect();
+        if drops.is_empty() {
+            text.push_str("none");
+        }
+        for (place, (reason, count)) in drops.into_iter().enumerate() {
+            let _ = write!(text, "{}{count} {}", if place > 0 { ", " } else { "" }, reason.replace('_', " "));
+        }
+        text.push_str("\nlatency, ms    p50    p95\n");
+        for (stage, summary) in self.latency_ms.summaries() {
+            let mark = if stage == Stage::Total { "= " } else { "  " };
+            let _ = writeln!(text, "{mark}{:9} {:7.1}{:7.1}", stage.name(), summary.p50, summary.p95);
+        }
+        text
+    }
+
+    /// What stands over the picture in plain words, when there is something to say.
+    pub(super) fn sign(&self, since: Option<f64>) -> Option<String> {
+        let name = &self.name;
+        let fault = self.fault.as_ref().map(|fault| format!("frames come but cannot be shown:\n{fault}"));
+        match self.state {
+            "waiting" => Some(fault.unwrap_or_else(|| format!("waiting for {name}"))),
+            "stalled" => Some(match since {
+                Some(since) => format!("stalled: no new picture for {:.0} s", (since / 1000.0).floor()),
+                None => "stalled: no new picture".into(),
+            }),
+            "idle" => Some("the source sleeps".into()),
+            "ended" => Some("ended".into()),
+            _ => fault,
+        }
+    }
+}
+
+impl Serialize for Drops {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().copied())
+    }
+}
+
+/// The word for how a tile is.
+pub(super) fn word(picture: bool, state: Option<State>, ended: bool) -> &'static str {
+    match state {
+        _ if ended => "ended",
+        _ if !picture => "waiting",
+        Some(state) => state.name(),
+        None => "live",
+    }
+}
+
+fn duration(milliseconds: f64) -> String {
+    if milliseconds < 10_000.0 { format!("{milliseconds:.0} ms") } else { format!("{:.0} s", milliseconds / 1000.0) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+    use framewire_proto::{Codec, Config, Times, wire::native::Report};
+
+    use super::*;
+
+    fn stats(condition: Condition) -> Stats {
+        let mut split = Split::default();
+        let times = Times { captured: 1_000, encoded: 3_500, ..Times::default() };
+        split.take_arrival(&times);
+        split.take_showing(&times, &Report { sequence: 0, received: 4_000, decoded: 6_000, shown: 9_000 });
+        Stats::new("door", condition, None, 7, split, 20_000)
+    }
+
+    #[test]
+    fn the_overlay_tells_drops_and_latency_in_words() {
+        let config = Config { codec: Codec::Jpeg, width: 64, height: 48, millifps: 0, extra: Bytes::new() };
+        let condition = Condition { config: Some(Arc::new(config)), before_show: 3, bad: 2, ..Condition::default() };
+        let text = stats(condition).overlay();
+        assert!(text.contains("not shown: 2 bad, 3 before show\n"), "{text}");
+        assert!(text.contains("  encode        2.5    2.5\n"), "{text}");
+        assert!(text.contains("= total         8.0    8.0\n"), "{text}");
+        assert!(stats(Condition::default()).overlay().contains("not shown: none\n"));
+    }
+
+    #[test]
+    fn signs_say_what_is_wrong() {
+        assert_eq!(stats(Condition::default()).sign(None).as_deref(), Some("waiting for door"));
+        let fault = Condition { fault: Some("cut short".into()), ..Condition::default() };
+        assert!(stats(fault).sign(None).unwrap().contains("cut short"));
+        let mut stalled = stats(Condition::default());
+        stalled.state = word(true, Some(State::Stalled), false);
+        assert_eq!(stalled.sign(Some(3_900.0)).as_deref(), Some("stalled: no new picture for 3 s"));
+        stalled.state = word(true, Some(State::Live), false);
+        assert_eq!(stalled.sign(None), None);
+    }
+
+    #[test]
+    fn stats_are_json_with_drops_by_reason() {
+        let json = serde_json::to_value(stats(Condition { bad: 4, ..Condition::default() })).unwrap();
+        assert_eq!(json["dropped"]["bad"], 4);
+        assert_eq!(json["dropped"]["superseded"], 0);
+        assert_eq!(json["latency_ms"]["total"]["p50"], 8.0);
+    }
+}
