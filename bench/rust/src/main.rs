@@ -6,6 +6,7 @@ mod screen;
 
 use std::{
     path::PathBuf,
+    process::ExitCode,
     sync::Arc,
     thread::{self, JoinHandle},
 };
@@ -24,8 +25,6 @@ use framewire::{
 use tokio::runtime;
 
 use camera::{Camera, Play};
-
-const QUALITY: u8 = 80;
 
 #[derive(Parser)]
 struct Arguments {
@@ -65,10 +64,20 @@ struct Job {
     port: Option<u16>,
 }
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
+    match run(&Arguments::parse().role) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("framewire-bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(role: &Role) -> Result<()> {
     let stop = stop_on_signals()?;
-    match Arguments::parse().role {
-        Role::Publish(job) => publish(&job, &stop),
+    match role {
+        Role::Publish(job) => publish(job, &stop),
         Role::View(job) => screen::view(&job.hub, job.passed, &stop),
     }
 }
@@ -94,7 +103,7 @@ fn publish(job: &Job, stop: &Stop) -> Result<()> {
         hub,
         local,
         address: job.hub.parse()?,
-        encode: encode::Config { quality: QUALITY },
+        encode: encode::Config::default(),
         wait: true,
         sent: Arc::default(),
     };
