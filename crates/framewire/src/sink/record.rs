@@ -166,16 +166,19 @@ fn checked(coding: &Coding, frame: &Frame) -> Result<Coding> {
 }
 
 enum Output {
-    Files(Files),
+    Files(Box<Files>),
     Reader(Box<Plain>),
 }
 
 impl Output {
     fn new(target: Target) -> Self {
         match target {
-            Target::File(path) => {
-                Self::Files(Files { path, encoder: jpeg::Encoder::new(QUALITY), open: None, begun: Vec::new() })
-            }
+            Target::File(path) => Self::Files(Box::new(Files {
+                path,
+                encoder: jpeg::Encoder::new(QUALITY),
+                open: None,
+                begun: Vec::new(),
+            })),
             Target::Reader { out, format, size } => Self::Reader(Box::new(Plain {
                 raw: Raw::new(out, format, size),
                 convert: Convert {

@@ -116,7 +116,9 @@ impl View {
         let cells: Vec<Cell> = self.tiles.iter().map(Shown::cell).collect();
         paint(&cells)?;
         let now = clock::now();
-        self.tiles.iter_mut().for_each(|tile| tile.painted(now));
+        for tile in &mut self.tiles {
+            tile.painted(now);
+        }
         Ok(())
     }
 
@@ -127,7 +129,9 @@ impl View {
 
     pub(super) fn toggle_freeze(&mut self) {
         self.mode.frozen = !self.mode.frozen;
-        self.tiles.iter().for_each(|tile| tile.player.freeze(self.mode.frozen));
+        for tile in &self.tiles {
+            tile.player.freeze(self.mode.frozen);
+        }
         self.relabel(clock::now());
     }
 
