@@ -321,6 +321,7 @@ mod tests {
         let items = items(Dribble([&small[..], &small, &lossless, &large].concat(), 0));
         let shape = |item: &Item| match item {
             Item::Config(config) => (u64::from(config.width), usize::from(config.height)),
+            Item::State(state) => panic!("{state:?}"),
             Item::Frame(frame) => (frame.sequence, frame.data.len()),
             Item::State(state) => panic!("{state:?}"),
         };
