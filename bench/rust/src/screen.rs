@@ -4,10 +4,10 @@ use anyhow::Result;
 use framewire::{
     clock,
     media::{
-        jpeg,
+        Picture, decode,
         stamp::{self, Stamp},
     },
-    proto::{Codec, Frame, Micros},
+    proto::{Codec, Micros},
     source::{self, Item},
     stop::Stop,
 };
@@ -17,12 +17,19 @@ pub(crate) fn view(hub: &str, passed: bool, stop: &Stop) -> Result<()> {
     tell(&format!("\"connecting\": {}", clock::now()));
     let mut source = source::open(&hub.parse()?, stop)?;
     let mut screen = Screen::default();
-    let mut decoder = jpeg::Decoder::new();
+    let mut decoder = decode::Decoder::new();
+    let mut config = None;
     while let Some(item) = source.next()? {
         match item {
-            Item::Frame(frame) if passed => screen.note(Seen { stamp: Stamp { number: 0, captured: 0 }, decoded: clock::now() }),
-            Item::Frame(frame) => screen.show(&mut decoder, &frame)?,
-            Item::Config(_) => {}
+            Item::Frame(_) if passed => screen.received(),
+            Item::Frame(frame) => {
+                let Some(config) = &config else { continue };
+                if let Some(picture) = decoder.decode(config, &frame, Codec::I420)? {
+                    screen.show(&picture);
+                }
+            }
+            Item::Config(new) => config = Some(new),
+            Item::State(_) => {}
         }
     }
     screen.tell();
@@ -41,14 +48,18 @@ struct Seen {
 }
 
 impl Screen {
-    fn show(&mut self, decoder: &mut jpeg::Decoder, frame: &Frame) -> Result<()> {
-        let picture = decoder.decode(&frame.data, Codec::I420)?;
+    /// A picture is decoded.
+    fn show(&mut self, picture: &Picture) {
         let decoded = clock::now();
         match stamp::read(picture.data(), picture.width(), picture.width() as usize) {
             Some(stamp) => self.note(Seen { stamp, decoded }),
             None => self.unreadable += 1,
         }
-        Ok(())
+    }
+
+    /// A frame that is not looked at.
+    fn received(&mut self) {
+        self.note(Seen { stamp: Stamp { number: 0, captured: 0 }, decoded: clock::now() });
     }
 
     fn note(&mut self, seen: Seen) {

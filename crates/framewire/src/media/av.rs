@@ -10,6 +10,9 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use ffmpeg_the_third::ffi;
 
+/// What FFmpeg says when it must be given something first.
+const AGAIN: c_int = ffi::AVERROR(rustix::io::Errno::AGAIN.raw_os_error());
+
 /// Makes FFmpeg silent, once, unless somebody debugs: its lines would stand between ours.
 pub(super) fn quiet() {
     static ONCE: Once = Once::new();
@@ -218,7 +221,7 @@ impl Decoder {
     pub(super) fn receive(&mut self) -> Result<Decoded<'_>> {
         // SAFETY: both are live; the frame is emptied first.
         match unsafe { ffi::avcodec_receive_frame(self.context, self.frame.as_ptr()) } {
-            code if code == ffi::AVERROR(ffi::EAGAIN) => Ok(Decoded::More),
+            AGAIN => Ok(Decoded::More),
             ffi::AVERROR_EOF => Ok(Decoded::End),
             code => {
                 check(code, "a frame is broken")?;

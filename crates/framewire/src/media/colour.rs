@@ -195,3 +195,51 @@ fn high(value: i16, factor: i16) -> i16 {
 fn sample(value: i16) -> u8 {
     (value.wrapping_add(17) >> 5).clamp(0, 255) as u8
 }
+
+#[cfg(test)]
+mod tests {
+    use framewire_proto::Codec;
+
+    use super::*;
+
+    /// Y, U and V of a colour, in this matrix and range.
+    fn coded([r, g, b]: [f64; 3], Matrix { red, blue }: Matrix, full_range: bool) -> [u8; 3] {
+        let y = red * r + (1.0 - red - blue) * g + blue * b;
+        let (u, v) = ((b - y) / (2.0 * (1.0 - blue)), (r - y) / (2.0 * (1.0 - red)));
+        let (black, luma, chroma) = if full_range { (0.0, 255.0, 255.0) } else { (16.0, 219.0, 224.0) };
+        [black + y * luma, 128.0 + u * chroma, 128.0 + v * chroma].map(|value: f64| value.round() as u8)
+    }
+
+    #[test]
+    fn every_matrix_and_range_becomes_full_range_bt601() {
+        let levels = [0.0, 0.25, 0.5, 0.8, 1.0];
+        for (matrix, full) in [(BT601, true), (BT601, false), (BT709, true), (BT709, false), (BT2020, false)] {
+            for colour in 0..125 {
+                let colour = [levels[colour % 5], levels[colour / 5 % 5], levels[colour / 25]];
+                let [y, u, v] = coded(colour, matrix, full);
+                // 35x3, so that odd sizes, strides and the vectors' remainders take part.
+                let (y, u, v) = ([y; 120], [u; 40], [v; 40]);
+                let plane = |data, stride| Plane { data, stride };
+                let mut out = vec![0; Codec::I420.raw_length(35, 3).unwrap()];
+                let planes = [plane(&y[..], 40), plane(&u[..], 20), plane(&v[..], 20)];
+                Transform::new(matrix, full).apply(planes, &mut out, 35, 3);
+                let expected = coded(colour, BT601, true);
+                for (plane, expected) in planes_mut(&mut out, 35, 3).into_iter().zip(expected) {
+                    let off = plane.iter().map(|value| value.abs_diff(expected)).max().unwrap();
+                    assert!(off <= 2, "{colour:?} in {matrix:?}, full range {full}: {off} off");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn colours_survive_bgr() {
+        let pool = Pool::default();
+        for colour in [[0, 0, 0], [255, 255, 255], [0, 0, 255], [0, 255, 0], [255, 0, 0], [40, 120, 200]] {
+            let bgr = Picture::new(Codec::Bgr24, 6, 4, colour.repeat(24).into()).unwrap();
+            let back = convert(&convert(&bgr, Codec::I420, &pool).unwrap(), Codec::Bgr24, &pool).unwrap();
+            let off = bgr.data().iter().zip(back.data()).map(|(a, b)| a.abs_diff(*b)).max().unwrap();
+            assert!(off <= 3, "{colour:?}: {off} off");
+        }
+    }
+}

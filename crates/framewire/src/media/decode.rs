@@ -87,3 +87,59 @@ impl H264 {
         Ok(picture)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use bytes::Bytes;
+    use framewire_proto::Times;
+
+    use super::*;
+
+    /// H.264 access units of a red picture, made by FFmpeg, parted at their access unit delimiters.
+    fn h264(frames: u32) -> Vec<Bytes> {
+        let source = format!("color=red:size=128x96:rate=25,trim=end_frame={frames},format=yuv420p");
+        let output = Command::new("ffmpeg")
+            .args(["-v", "error", "-f", "lavfi", "-i", &source, "-c:v", "libx264", "-tune", "zerolatency"])
+            .args(["-bsf:v", "h264_metadata=aud=insert", "-f", "h264", "-"])
+            .output()
+            .expect("the command ffmpeg");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let delimiter = [0, 0, 0, 1, 9];
+        let starts = output.stdout.windows(5).enumerate().filter(|(_, bytes)| *bytes == delimiter);
+        let mut starts: Vec<usize> = starts.map(|(place, _)| place).collect();
+        starts.push(output.stdout.len());
+        starts.windows(2).map(|unit| Bytes::copy_from_slice(&output.stdout[unit[0]..unit[1]])).collect()
+    }
+
+    fn frame(sequence: u64, data: &Bytes) -> Frame {
+        Frame { sequence, keyframe: sequence == 0, times: Times::default(), data: data.clone() }
+    }
+
+    const CONFIG: Config = Config { codec: Codec::H264, width: 128, height: 96, millifps: 0, extra: Bytes::new() };
+
+    #[test]
+    fn each_h264_frame_gives_its_picture_at_once() {
+        let units = h264(5);
+        assert_eq!(units.len(), 5);
+        let mut decoder = Decoder::new();
+        assert_eq!(decoder.decode(&CONFIG, &frame(3, &units[3]), Codec::Bgr24).unwrap(), None);
+        for (number, unit) in units.iter().enumerate() {
+            let picture = decoder.decode(&CONFIG, &frame(number as u64, unit), Codec::Bgr24).unwrap().unwrap();
+            assert_eq!((picture.width(), picture.height()), (128, 96));
+            let off = picture.data().chunks_exact(3).map(|bgr| bgr[0].max(bgr[1]).max(255 - bgr[2])).max().unwrap();
+            assert!(off <= 3, "{off} off");
+        }
+    }
+
+    #[test]
+    fn random_bytes_are_an_error_and_the_next_keyframe_is_fine() {
+        let units = h264(1);
+        let mut decoder = Decoder::new();
+        let noise: Vec<u8> = (0..5000_u32).map(|number| (number.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+        assert!(decoder.decode(&CONFIG, &frame(0, &noise.into()), Codec::I420).is_err());
+        assert!(decoder.decode(&CONFIG, &frame(0, &Bytes::new()), Codec::I420).is_err());
+        assert!(decoder.decode(&CONFIG, &frame(0, &units[0]), Codec::I420).unwrap().is_some());
+    }
+}

@@ -87,3 +87,58 @@ impl Encoder {
         self.scaler.scale(&picture, size, Codec::I420).map(Some)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use framewire_proto::{Config as Given, Times};
+
+    use super::*;
+    use crate::media::decode::Decoder;
+
+    fn grey(width: u16, height: u16) -> (Given, Frame) {
+        let length = Codec::I420.raw_length(width.into(), height.into()).unwrap();
+        let config = Given { codec: Codec::I420, width, height, millifps: 30_000, extra: Bytes::new() };
+        let times = Times { captured: 1, ..Times::default() };
+        (config, Frame { sequence: 7, keyframe: true, times, data: vec![100; length].into() })
+    }
+
+    fn encoder(config: Config) -> Encoder {
+        Encoder::new(config).unwrap()
+    }
+
+    #[test]
+    fn raw_becomes_jpeg_and_jpeg_stays_as_it_is() {
+        let (raw, frame) = grey(64, 48);
+        let mut encode = encoder(Config::default());
+        let (config, jpeg) = encode.encode(&raw, &frame).unwrap();
+        assert_eq!((config.codec, config.width, config.height, config.millifps), (Codec::Jpeg, 64, 48, 30_000));
+        assert_eq!((jpeg.sequence, jpeg.times.captured), (7, 1));
+        assert!(jpeg.times.encoded > 1);
+        let (again, same) = encode.encode(&config, &jpeg).unwrap();
+        assert_eq!(again, config);
+        assert_eq!(same.data.as_ptr(), jpeg.data.as_ptr());
+        let picture = Decoder::new().decode(&config, &jpeg, Codec::I420).unwrap().unwrap();
+        assert!(picture.data().iter().all(|value| value.abs_diff(100) <= 1));
+    }
+
+    #[test]
+    fn a_size_or_quality_codes_a_jpeg_again() {
+        let (config, jpeg) = encoder(Config::default()).encode(&grey(64, 48).0, &grey(64, 48).1).unwrap();
+        let (small, scaled) =
+            encoder(Config { size: Some((32, 24)), ..Config::default() }).encode(&config, &jpeg).unwrap();
+        assert_eq!(framewire_proto::jpeg::size(&scaled.data), Ok((32, 24)));
+        assert_eq!((small.width, small.height), (32, 24));
+        let (_, worse) = encoder(Config { quality: Some(10), ..Config::default() }).encode(&config, &jpeg).unwrap();
+        assert_ne!(worse.data, jpeg.data);
+        let copy = Config { quality: Some(10), size: Some((32, 24)), copy: true };
+        assert_eq!(encoder(copy).encode(&config, &jpeg).unwrap().1.data, jpeg.data);
+    }
+
+    #[test]
+    fn a_frame_that_lies_about_its_size_is_an_error() {
+        let (mut config, frame) = grey(64, 48);
+        config.width = 65;
+        let error = format!("{:#}", encoder(Config::default()).encode(&config, &frame).unwrap_err());
+        assert!(error.contains("frame 7") && error.contains("65x48"), "{error}");
+    }
+}

@@ -203,7 +203,16 @@ impl Software {
         // SAFETY: the context is null or ours, and is freed or used again by this.
         self.context = unsafe {
             ffi::sws_getCachedContext(
-                self.context, from.size.0, from.size.1, from.format, size.0, size.1, to, ffi::SWS_BILINEAR, none, none,
+                self.context,
+                from.size.0,
+                from.size.1,
+                from.format,
+                size.0,
+                size.1,
+                to,
+                ffi::SWS_BILINEAR,
+                none,
+                none,
                 ptr::null(),
             )
         };
@@ -217,9 +226,8 @@ impl Software {
         let strides = [stride as c_int, stride as c_int / 2, stride as c_int / 2, 0];
         let (data, pitch) = (from.data.as_ptr(), from.stride.as_ptr());
         // SAFETY: the context was made for these sizes and formats; the source's planes are as its maker promises.
-        let code = unsafe {
-            ffi::sws_scale(self.context, data, pitch, 0, from.size.1, planes.as_ptr(), strides.as_ptr())
-        };
+        let code =
+            unsafe { ffi::sws_scale(self.context, data, pitch, 0, from.size.1, planes.as_ptr(), strides.as_ptr()) };
         av::check(code, "a picture cannot be scaled")?;
         let (luma, rest) = self.out.split_at(luma);
         let plane = |data, stride| Plane { data, stride };
@@ -231,5 +239,38 @@ impl Drop for Software {
     fn drop(&mut self) {
         // SAFETY: the context is ours, or null.
         unsafe { ffi::sws_freeContext(self.context) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_picture_keeps_its_colours_and_edges_at_any_size() {
+        let mut data = vec![0; Codec::I420.raw_length(65, 49).unwrap()];
+        let [y, u, v] = crate::media::planes_mut(&mut data, 65, 49);
+        for row in y.chunks_exact_mut(65) {
+            row[..32].fill(200);
+            row[32..].fill(50);
+        }
+        u.fill(90);
+        v.fill(170);
+        let picture = Picture::new(Codec::I420, 65, 49, data.into()).unwrap();
+        let mut scaler = Scaler::new();
+        for size in [(1, 1), (2, 2), (33, 17), (64, 64), (127, 253), (1280, 720), (65, 49)] {
+            let scaled = scaler.scale(&picture, size, Codec::I420).unwrap();
+            assert_eq!((scaled.width(), scaled.height()), size);
+            let [y, u, v] = scaled.planes();
+            if size.0 > 8 {
+                let row = &y[..size.0 as usize];
+                assert!(row[size.0 as usize / 4].abs_diff(200) <= 1 && row[size.0 as usize * 3 / 4].abs_diff(50) <= 1);
+            }
+            assert!(u.iter().all(|value| value.abs_diff(90) <= 1) && v.iter().all(|value| value.abs_diff(170) <= 1));
+            let bgr = scaler.scale(&picture, size, Codec::Bgr24).unwrap();
+            assert_eq!(bgr.data().len(), 3 * (size.0 * size.1) as usize);
+        }
+        assert!(scaler.scale(&picture, (9000, 1), Codec::I420).is_err());
+        assert!(scaler.scale(&picture, (8, 8), Codec::Jpeg).is_err());
     }
 }

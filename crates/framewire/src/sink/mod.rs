@@ -3,6 +3,8 @@
 pub mod fw;
 pub mod http;
 pub mod metrics;
+pub mod raw;
+pub mod record;
 mod talk;
 pub mod tcp;
 pub mod websocket;

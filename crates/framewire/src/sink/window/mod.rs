@@ -49,6 +49,9 @@ pub struct Tile {
     pub subscriber: hub::Subscriber,
 }
 
+/// Takes what is known of each tile.
+pub type Watcher = Box<dyn FnMut(&[Stats])>;
+
 /// How a window behaves.
 #[derive(Default)]
 pub struct Config {
@@ -57,7 +60,7 @@ pub struct Config {
     /// The window closes by itself when every stream has ended.
     pub close_at_end: bool,
     /// Called once a second with what is known of each tile.
-    pub on_second: Option<Box<dyn FnMut(&[Stats])>>,
+    pub on_second: Option<Watcher>,
 }
 
 /// Shows the tiles in a window until it is closed, `q` or ESC is pressed or the stop is raised. To be called by the
