@@ -2,6 +2,7 @@
 
 pub mod fw;
 pub mod http;
+mod jpegs;
 pub mod metrics;
 pub mod raw;
 pub mod record;
