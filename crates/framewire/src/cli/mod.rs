@@ -27,7 +27,7 @@ use signal_hook::{
 use tokio::runtime;
 use tracing_subscriber::EnvFilter;
 
-use crate::stop::Stop;
+use crate::{clock, hub::Hub, stop::Stop};
 
 /// Live video from any camera to any screen or program, over one TCP port.
 #[derive(Parser)]
@@ -101,6 +101,19 @@ fn stop_on_signals() -> Result<Stop> {
         }
     });
     Ok(stop)
+}
+
+/// A hub for this process's own streams, which notices those whose frames stay away.
+fn local_hub(stop: &Stop) -> Hub {
+    const TICK: Duration = Duration::from_millis(100);
+    let hub = Hub::default();
+    let (ticked, stop) = (hub.clone(), stop.clone());
+    thread::spawn(move || {
+        while !stop.wait(TICK) {
+            ticked.tick(clock::now());
+        }
+    });
+    hub
 }
 
 /// Runs a source's feed on a thread of its own, so that this one is free for a sink; raises `stop` when the feed fails.

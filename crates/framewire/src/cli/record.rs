@@ -11,7 +11,7 @@ use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 
 use super::{options::Common, stats, view};
 use crate::{
-    hub::{Hub, Policy},
+    hub::Policy,
     sink::{
         raw::Format,
         record::{self, Summary, Target},
@@ -38,7 +38,7 @@ pub(super) fn run(args: &Args, stop: &Stop) -> Result<()> {
     let target = target(args)?;
     let mut spec = args.common.apply(&args.from);
     spec.options.every = true;
-    let hub = Hub::default();
+    let hub = super::local_hub(stop);
     let (_, subscriber, feed) = view::watch(&hub, &spec, Policy::Every, stop)?;
     stats::print(args.common.stats, &hub, None, stop);
     let bar = progress_bar(args.common.stats.is_some());

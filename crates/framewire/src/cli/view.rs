@@ -28,7 +28,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, stop: &Stop) -> Result<()> {
-    let hub = Hub::default();
+    let hub = super::local_hub(stop);
     let (mut tiles, mut feeds) = (Vec::new(), Vec::new());
     for from in &args.from {
         let (name, subscriber, feed) = watch(&hub, &args.common.apply(from), Policy::Newest, stop)?;
