@@ -118,7 +118,7 @@ impl Recorder {
                 self.summary.bytes += frame.data.len() as u64;
                 let written = clock::now();
                 let report = Report { sequence: frame.sequence, received, decoded: written, shown: written };
-                subscriber.report(&frame.times, &report, true);
+                subscriber.reporter().report(&frame.times, &report, true);
             }
             Outcome::NotYet => {}
             Outcome::Bad(error) => {
