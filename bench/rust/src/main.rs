@@ -109,12 +109,16 @@ fn publish(job: &Job, stop: &Stop) -> Result<()> {
     };
     let outcome = publish.run(stop);
     stop.stop();
-    outcome.and(feeding.join().ok().context("the clip's thread panicked").flatten())
+    outcome.and(self::outcome(feeding))
 }
 
 fn in_background(feed: impl Future<Output = Result<()>> + Send + 'static) -> Result<JoinHandle<Result<()>>> {
     let runtime = runtime::Builder::new_current_thread().enable_time().build()?;
     Ok(thread::spawn(move || runtime.block_on(feed)))
+}
+
+fn outcome(feeding: JoinHandle<Result<()>>) -> Result<()> {
+    feeding.join().ok().context("the source's thread panicked").flatten()
 }
 
 /// SIGTERM and Ctrl-C end the program in order.
