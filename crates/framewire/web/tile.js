@@ -129,7 +129,10 @@ export class Tile {
   }
 
   #state() {
-    if (this.#still || !this.#watched) return this.#hubGone ? "gone" : (this.#info.state ?? "live");
+    if (this.#still || !this.#watched) {
+      const state = this.#hubGone ? "gone" : (this.#info.state ?? "live");
+      return state === "live" && this.#still && !this.#still.shows ? "connecting" : state;
+    }
     if (this.wire.connected) return this.#said;
     return this.#hubGone ? "gone" : "connecting";
   }
@@ -137,6 +140,7 @@ export class Tile {
   #words(state) {
     switch (state) {
       case "connecting":
+        if (this.#still) return ["Waiting…", `This browser cannot decode ${this.#undecodable} here; the hub has sent no JPEG yet.`];
         return ["Connecting…", this.#fault];
       case "gone":
         return ["No connection", "The hub does not answer."];
@@ -257,6 +261,11 @@ class Still {
     // Of a moving picture this comes once or at each part, depending on the browser.
     this.#image.onload = () => !this.#moves && this.#later(1000);
     this.#load();
+  }
+
+  /** Whether a picture has come. */
+  get shows() {
+    return this.#image.naturalWidth > 0;
   }
 
   stop() {

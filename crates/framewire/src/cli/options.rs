@@ -10,9 +10,6 @@ use crate::{
     source::spec::{self, Codec, Options},
 };
 
-/// JPEG quality when none is asked for.
-const QUALITY: u8 = 80;
-
 /// How to capture, code and report.
 #[derive(Args, Clone)]
 pub(super) struct Common {
@@ -72,9 +69,10 @@ impl Common {
     }
 }
 
-/// How frames of a source with these options are coded.
+/// How frames of a source with these options are coded. A camera or screen was asked for the size already; scaling to what
+/// it has costs nothing.
 pub(super) fn encoding(options: &Options) -> encode::Config {
-    encode::Config { quality: options.quality.unwrap_or(QUALITY) }
+    encode::Config { quality: options.quality, size: options.size, copy: options.codec == Codec::Copy }
 }
 
 fn parse_seconds(text: &str) -> Result<Duration> {

@@ -128,15 +128,17 @@ impl<'a> Canvas<'a> {
             }
         }
         let stride = self.width.div_ceil(2);
-        // A colour's pixel stands for four: its opacity is their mean.
+        let line = |row: usize| {
+            if rows.contains(&row) { &mask[at(columns.start, row)..][..columns.len()] } else { &[] }
+        };
+        // A colour's pixel stands for four: its opacity is their mean. At the edges some of the four lie outside.
+        let odd = columns.start % 2;
         for row in halves(&rows) {
-            for column in halves(&columns) {
-                let alpha = |column: usize, row: usize| {
-                    let inside = columns.contains(&column) && rows.contains(&row);
-                    if inside { u16::from(mask[at(column, row)]) } else { 0 }
-                };
-                let (x, y) = (2 * column, 2 * row);
-                let sum = alpha(x, y) + alpha(x + 1, y) + alpha(x, y + 1) + alpha(x + 1, y + 1);
+            let lines = [line(2 * row), line(2 * row + 1)];
+            for (place, column) in halves(&columns).enumerate() {
+                let pair = (2 * place).saturating_sub(odd)..2 * place + 2 - odd;
+                let alphas = lines.iter().filter_map(|line| line.get(pair.clone()).or(line.get(pair.start..)));
+                let sum: u16 = alphas.flatten().map(|alpha| u16::from(*alpha)).sum();
                 if sum > 0 {
                     for (plane, value) in self.colours.iter_mut().zip([colour.u, colour.v]) {
                         let place = &mut plane[row * stride + column];

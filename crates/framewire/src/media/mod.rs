@@ -6,17 +6,23 @@
 //! ```text
 //!   encode  a frame becomes what is sent: raw to JPEG, JPEG as it is or at another size and quality
 //!   decode  a frame becomes a picture: JPEG, H.264, raw
-//!   jpeg    libjpeg-turbo          colour  I420 to BGR and back
+//!   jpeg    libjpeg-turbo
+//!   scale   a picture in another size; FFmpeg's frames as pictures
+//!   colour  between I420 and BGR, and from video's matrices and ranges to ours
+//!   planes  YUV4MPEG2's planes as pictures
+//!   canvas  drawing into pictures, with text and stamp
 //!   pool    memory, used again
 //! ```
 
+mod av;
 pub mod canvas;
 pub mod colour;
+pub mod decode;
 pub mod encode;
 pub mod jpeg;
-pub mod mux;
 pub mod planes;
 pub mod pool;
+pub mod scale;
 pub mod stamp;
 pub mod text;
 

@@ -1,5 +1,6 @@
 //! The test scene: drawn here, so it needs no camera, and made so that lag, tearing and bad quality show.
 
+mod digits;
 mod scene;
 
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -108,7 +109,7 @@ mod tests {
     fn frames(source: &mut Pattern, count: usize) -> Vec<Frame> {
         let frames = std::iter::from_fn(|| source.next().unwrap()).filter_map(|item| match item {
             Item::Frame(frame) => Some(frame),
-            Item::Config(_) => None,
+            _ => None,
         });
         frames.take(count).collect()
     }

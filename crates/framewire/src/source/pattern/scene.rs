@@ -7,6 +7,7 @@ use std::{f32::consts::PI, time::Duration};
 
 use framewire_proto::{Codec, Micros};
 
+use super::digits::Digits;
 use crate::media::{
     canvas::{Canvas, Colour, Rect},
     stamp::{self, Stamp},
@@ -25,8 +26,8 @@ const BRAND: Colour = Colour::rgb(0x5C_CF_E6);
 const MOVING: Colour = Colour::rgb(0xFF_B4_54);
 
 /// Where the sheet's parts are.
-const CLOCK: f32 = 88.0;
-const COUNTER: f32 = 178.0;
+const CLOCK: (f32, f32) = (78.0, 88.0);
+const COUNTER: (f32, f32) = (184.0, 36.0);
 const PANELS: [f32; 3] = [MARGIN, 452.0, 856.0];
 const PANEL: (f32, f32, f32) = (240.0, 376.0, 220.0);
 const RULER: f32 = 514.0;
@@ -48,8 +49,9 @@ pub(super) struct Moment {
 pub(super) struct Scene {
     sheet: Sheet,
     still: Vec<u8>,
-    clock: Font,
-    counter: Font,
+    clock: Digits,
+    counter: Digits,
+    small: Font,
     ball: Vec<u8>,
 }
 
@@ -67,7 +69,8 @@ impl Scene {
         sheet.lane(&mut canvas);
         let side = sheet.length(BALL);
         let ball = rounded(side, side, side as f32 / 2.0);
-        Self { sheet, still, clock: sheet.font(72.0), counter: sheet.font(32.0), ball }
+        let (clock, counter) = (Digits::new(sheet.length(CLOCK.1)), Digits::new(sheet.length(COUNTER.1)));
+        Self { sheet, still, clock, counter, small: sheet.font(16.0), ball }
     }
 
     /// Bytes of a picture.
@@ -83,12 +86,21 @@ impl Scene {
         let (seconds, millis) = (moment.wall.as_secs(), moment.wall.subsec_millis());
         let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
         let time = format!("{hour:02}:{minute:02}:{second:02}.{millis:03}");
-        self.sheet.centred(&mut canvas, &self.clock, CLOCK, &time, BRIGHT);
-        let number = format!("frame {:07}", moment.number);
-        self.sheet.centred(&mut canvas, &self.counter, COUNTER, &number, MOVING);
+        self.numbers(&mut canvas, &time, &format!("{:07}", moment.number));
         self.sweep(&mut canvas, moment.wall.subsec_micros() as f32 / 1e6);
         let Moment { number, captured, .. } = moment;
         stamp::write(canvas.luma(), width, Stamp { number: number as u32, captured: captured % stamp::WRAP });
+    }
+
+    fn numbers(&self, canvas: &mut Canvas<'_>, time: &str, number: &str) {
+        let place = self.sheet.rect(0.0, CLOCK.0, SHEET.0, 1.0);
+        let left = |width: i32| place.x + (place.width - width) / 2;
+        self.clock.draw(canvas, left(self.clock.width(time)), place.y, time, BRIGHT);
+        let (word, top) = ("frame ", self.sheet.rect(0.0, COUNTER.0, 1.0, COUNTER.1));
+        let word_width = self.small.width(word);
+        let x = left(word_width + self.counter.width(number));
+        self.small.draw(canvas, x, top.y + top.height - self.small.height(), word, DIM);
+        self.counter.draw(canvas, x + word_width, top.y, number, MOVING);
     }
 
     /// The bar and its ball, this share of the way across. They cross once a second, so where they stand is the time.
@@ -147,7 +159,7 @@ impl Sheet {
         let (small, text) = (self.font(16.0), format!("{}x{} {rate} UTC", self.width, self.height));
         let down = self.length(4.0);
         small.draw(canvas, place.x + place.width - small.width(&text), place.y + down, &text, DIM);
-        self.centred(canvas, &small, FOOT, "one crossing a second: the bar's lag is the picture's age", DIM);
+        self.centred(canvas, &small, FOOT, "side by side with the source, the ruler shows the delay in ms", DIM);
         let captions = ["colour", "fine rings", "hair lines"];
         for (left, caption) in PANELS.into_iter().zip(captions) {
             let place = self.rect(left, PANEL.0 + PANEL.2 + 10.0, PANEL.1, 1.0);
@@ -244,25 +256,4 @@ fn rounded(width: i32, height: i32, radius: f32) -> Vec<u8> {
         ((radius - distance + 0.5).clamp(0.0, 1.0) * 255.0) as u8
     };
     places.map(opacity).collect()
-}
-
-#[cfg(test)]
-mod look {
-    use super::*;
-    #[test]
-    fn dump() {
-        for (w, h) in [(1280, 720), (640, 480), (1920, 1080)] {
-            let scene = Scene::new(w, h, "30 fps");
-            let mut out = vec![0; scene.length()];
-            let begun = std::time::Instant::now();
-            for n in 0..300 {
-                scene.draw(
-                    &mut out,
-                    Moment { number: n, captured: 12_345_678, wall: Duration::from_millis(1700000123637) },
-                );
-            }
-            println!("{w}x{h}: {:?} a frame", begun.elapsed() / 300);
-            std::fs::write(format!("/tmp/w/scene-{w}x{h}.yuv"), &out).unwrap();
-        }
-    }
 }

@@ -1,0 +1,34 @@
+# The one entry to everything: run, test, measure.
+
+.PHONY: help demo build test test-camera check bench fuzz
+.DEFAULT_GOAL := help
+
+help: ## what there is to make
+	@sed -n 's/^\([a-z-]*\):.* ## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+demo: build ## live video in your browser: installs what is missing, builds, runs
+	target/release/framewire demo
+
+build:
+	scripts/setup
+	cargo build --release
+
+test: ## every test but those that need a camera
+	scripts/setup test
+	$(MAKE) --no-print-directory check
+	cargo test --release --workspace
+
+test-camera: build ## cameras, in a virtual machine that has some
+	scripts/setup test camera
+	tests/camera/run
+
+check: ## formatting, and every warning as an error
+	cargo fmt --all --check
+	cargo clippy --release --workspace --all-targets -- --deny warnings
+
+bench: build ## framewire beside its peers, with tables
+	scripts/setup bench
+	bench/run
+
+fuzz: ## random and broken input for every parser
+	fuzz/run

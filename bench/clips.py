@@ -1,0 +1,97 @@
+"""Makes the clips that every program sends: photographs panned, with as much noise as brings a JPEG to the size wanted.
+
+    clips.py FOLDER FILM        writes FOLDER/{480,720,1080}.bgr, 720.jpegs/ and 720.avi, unless they are there
+"""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parent / "peers"))
+from common import SIZES, encode
+
+FRAMES = 60
+STILLS = 4
+# Bytes of a JPEG of quality 80.
+WANTED = {"480": 54_000, "720": 127_000, "1080": 234_000}
+# Pixels that the view moves from frame to frame, to the right and down.
+PAN = (6, 2)
+PASSED = "720"
+
+
+def make(folder: Path, film: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for size in SIZES:
+        target = folder / f"{size}.bgr"
+        if not target.exists():
+            clip = noisy(panned(stills(film), *SIZES[size]), WANTED[size])
+            clip.tofile(partial := target.with_suffix(".partial"))
+            partial.rename(target)
+            print(f"{target}: {len(clip)} frames, {mean_size(clip) / 1000:.0f} KB as JPEG")
+    ready_jpegs(folder)
+
+
+def stills(film: Path) -> list[np.ndarray]:
+    """Pictures of a film, evenly spaced, black ones at its ends left out."""
+    video = cv2.VideoCapture(str(film))
+    frames = []
+    while (read := video.read())[0]:
+        frames.append(read[1])
+    if not frames:
+        sys.exit(f"{film}: holds no pictures that OpenCV can read; `scripts/setup bench` fetches it")
+    return [frames[len(frames) * (2 * turn + 1) // (2 * STILLS)] for turn in range(STILLS)]
+
+
+def panned(pictures: list[np.ndarray], width: int, height: int) -> np.ndarray:
+    clip = np.empty((FRAMES, height, width, 3), np.uint8)
+    each = FRAMES // len(pictures)
+    for number in range(FRAMES):
+        right, down = (step * (number % each) for step in PAN)
+        wide, high = width + PAN[0] * each, height + PAN[1] * each
+        scale = max(wide / pictures[0].shape[1], high / pictures[0].shape[0])
+        picture = cv2.resize(pictures[number // each], None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
+        clip[number] = picture[down : down + height, right : right + width]
+    return clip
+
+
+def noisy(clip: np.ndarray, wanted: int) -> np.ndarray:
+    """The clip with the noise that brings it to the wanted bytes, found by halving."""
+    least, most = 0.0, 40.0
+    for _ in range(12):
+        middle = (least + most) / 2
+        few = with_noise(clip[:: FRAMES // 6], middle)
+        least, most = (middle, most) if mean_size(few) < wanted else (least, middle)
+    return with_noise(clip, least)
+
+
+def with_noise(clip: np.ndarray, sigma: float) -> np.ndarray:
+    noise = np.random.default_rng(7)
+    out = np.empty_like(clip)
+    for number, frame in enumerate(clip):
+        grain = noise.normal(0, sigma, frame.shape[:2] + (1,)).astype(np.float32)
+        out[number] = np.clip(frame + grain, 0, 255)
+    return out
+
+
+def mean_size(clip: np.ndarray) -> float:
+    return float(np.mean([len(encode(frame)) for frame in clip]))
+
+
+def ready_jpegs(folder: Path) -> None:
+    """A camera's own JPEGs: one a file for the peers, and as an AVI."""
+    jpegs, film = folder / f"{PASSED}.jpegs", folder / f"{PASSED}.avi"
+    if film.exists():
+        return
+    width, height = SIZES[PASSED]
+    jpegs.mkdir(exist_ok=True)
+    for number, frame in enumerate(np.fromfile(folder / f"{PASSED}.bgr", np.uint8).reshape(-1, height, width, 3)):
+        (jpegs / f"{number:03}.jpg").write_bytes(encode(frame).tobytes())
+    command = ["ffmpeg", "-v", "error", "-y", "-framerate", "30", "-i", jpegs / "%03d.jpg", "-c", "copy", film]
+    subprocess.run(command, check=True)
+
+
+if __name__ == "__main__":
+    make(Path(sys.argv[1]), Path(sys.argv[2]))

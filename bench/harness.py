@@ -1,0 +1,241 @@
+"""Starts a publisher, a viewer and, where there is one, the hub between them; measures them; ends them and nothing else."""
+
+import json
+import os
+import queue
+import signal
+import socket
+import statistics
+import subprocess
+import threading
+import time
+import urllib.request
+from dataclasses import dataclass, field
+from pathlib import Path
+
+CLOCK_WRAP = 1 << 40
+TICKS = os.sysconf("SC_CLK_TCK")
+HOST = "127.0.0.1"
+# Seconds to wait for a port to listen, for a stream in the hub's list, for a first picture, and for a program to end.
+TO_LISTEN, TO_PUBLISH, TO_PICTURE, TO_END = 10, 10, 20, 5
+# Seconds after the first picture that are not measured.
+WARM_UP = 1.0
+
+
+class Failed(Exception):
+    """A program did not do its part; says which and how its log ends."""
+
+
+@dataclass
+class Job:
+    """One pair of programs to run."""
+
+    size: str = "720"
+    # 0: as fast as it goes.
+    fps: float = 30.0
+    # Ready JPEGs are passed on; nothing is encoded or decoded.
+    passed: bool = False
+    clips: Path = Path()
+    logs: Path = Path()
+    port: int = 0
+
+    def flags(self) -> list[str]:
+        flags = ["--port", str(self.port), "--size", self.size, "--clips", str(self.clips), "--fps", str(self.fps)]
+        return flags + ["--passed"] * self.passed
+
+
+@dataclass
+class Peer:
+    """A program to measure: how to start each of its ends, and which of them listens."""
+
+    name: str
+    title: str
+    # A role ("hub", "publish", "view") and a job to a command line; `None` where there is no such role.
+    command: callable
+    listens: str
+    # Whether it can pass ready JPEGs on.
+    passes: bool = True
+    # A variant of framewire, which is no peer of itself.
+    ours: bool = False
+
+    def order(self) -> list[str]:
+        """The end that listens comes first, the one that connects to it last."""
+        return {"hub": ["hub", "publish", "view"], "publish": ["publish", "view"], "view": ["view", "publish"]}[self.listens]
+
+
+class Program:
+    """A process of ours, what it has told, and its processor time."""
+
+    def __init__(self, role: str, command: list, log: Path):
+        self.role, self.log = role, log
+        self.facts: dict = {}
+        self._told: queue.Queue = queue.Queue()
+        with log.open("ab") as stderr:
+            # A session of its own, so that the programs which it starts can be ended with it.
+            self.process = subprocess.Popen(
+                [str(word) for word in command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr,
+                text=True, start_new_session=True,
+            )
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def fact(self, name: str, seconds: float):
+        """What it tells under this name, waited for."""
+        deadline = time.monotonic() + seconds
+        while name not in self.facts:
+            try:
+                told = self._told.get(timeout=max(0.0, deadline - time.monotonic()))
+            except queue.Empty:
+                raise self.failed(f"did not tell '{name}' within {seconds} s") from None
+            if told is None:
+                raise self.failed(f"ended before it told '{name}'")
+            self.facts.update(told)
+        return self.facts[name]
+
+    def _hear(self) -> None:
+        """Takes in what was told so far."""
+        while not self._told.empty():
+            self.facts.update(self._told.get() or {})
+
+    def failed(self, why: str) -> Failed:
+        lines = self.log.read_text(errors="replace").strip().splitlines()[-3:]
+        return Failed(" | ".join([f"{self.role} {why}", *lines]))
+
+    def processor(self) -> float:
+        """Seconds of processor used so far by it, or by the processes that it says do its work."""
+        self._hear()
+        ticks = 0
+        for number in self.facts.get("pids", [self.process.pid]):
+            stat = Path(f"/proc/{number}/stat").read_text()
+            ticks += sum(int(word) for word in stat.rpartition(")")[2].split()[11:13])
+        return ticks / TICKS
+
+    def terminate(self) -> None:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+
+    def end(self) -> None:
+        """Ends it and whatever it started: its session is ours alone."""
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            try:
+                os.killpg(self.process.pid, number)
+                self.process.wait(TO_END if number == signal.SIGTERM else None)
+            except subprocess.TimeoutExpired:
+                continue
+            except ProcessLookupError:
+                break
+        self.process.wait()
+
+    def _listen(self) -> None:
+        for line in self.process.stdout:
+            if line.startswith("{"):
+                self._told.put(json.loads(line))
+        self._told.put(None)
+
+
+@dataclass
+class Running:
+    """The programs of one peer, started in their order, ended on leaving."""
+
+    peer: Peer
+    job: Job
+    programs: dict[str, Program] = field(default_factory=dict)
+
+    def __enter__(self):
+        self.job.port = free_port()
+        try:
+            for role in self.peer.order():
+                log = self.job.logs / f"{self.peer.name}-{role}.log"
+                program = Program(role, self.peer.command(role, self.job), log)
+                self.programs[role] = program
+                if role == self.peer.listens:
+                    wait_listening(self.job.port, program)
+                elif role == "publish" and self.peer.listens == "hub":
+                    wait_published(self.job.port, program)
+            self.first = self.programs["view"].fact("first", TO_PICTURE)
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        for role in reversed(self.peer.order()):
+            if role in self.programs:
+                self.programs[role].end()
+
+    def last(self) -> Program:
+        """The end that connected last."""
+        return self.programs[self.peer.order()[-1]]
+
+
+def measure(peer: Peer, job: Job, seconds: float) -> dict:
+    """Runs a pair and measures it for this long: rate, latencies in ms, processor seconds per second of each process."""
+    with Running(peer, job) as running:
+        time.sleep(WARM_UP)
+        before, begin = processor(running), time.monotonic()
+        time.sleep(seconds)
+        after, end = processor(running), time.monotonic()
+        viewer = running.programs["view"]
+        viewer.terminate()
+        frames = viewer.fact("frames", TO_END)
+    shown = [frame for frame in frames if begin * 1e6 <= frame[2] < end * 1e6]
+    if len(shown) < 2:
+        raise Failed(f"{len(shown)} pictures in {seconds} s")
+    return {
+        "fps": len(shown) / (end - begin),
+        # What is passed on carries no stamp.
+        "latencies": [((decoded - captured) % CLOCK_WRAP) / 1000 for _, captured, decoded in shown if not job.passed],
+        "cpu": {role: (after[role] - before[role]) / (end - begin) for role in after},
+        "unreadable": viewer.facts["unreadable"],
+    }
+
+
+def connect(peer: Peer, job: Job) -> float:
+    """Milliseconds from just before the last program connects until a picture is decoded."""
+    with Running(peer, job) as running:
+        return (running.first - running.last().fact("connecting", TO_END)) / 1000
+
+
+def processor(running: Running) -> dict[str, float]:
+    for program in running.programs.values():
+        if program.process.poll() is not None:
+            raise program.failed("ended early")
+    return {role: program.processor() for role, program in running.programs.items()}
+
+
+def wait_published(port: int, publisher: Program) -> None:
+    """Waits until the hub lists a stream."""
+    deadline = time.monotonic() + TO_PUBLISH
+    while time.monotonic() < deadline:
+        if publisher.process.poll() is not None:
+            raise publisher.failed("ended before it published")
+        with urllib.request.urlopen(f"http://{HOST}:{port}/streams", timeout=TO_PUBLISH) as answer:
+            if json.load(answer):
+                return
+        time.sleep(0.05)
+    raise publisher.failed(f"published nothing within {TO_PUBLISH} s")
+
+
+def percentile(values: list[float], part: float) -> float:
+    if len(values) < 2:
+        return values[0]
+    return statistics.quantiles(values, n=1000, method="inclusive")[min(998, round(part * 1000) - 1)]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return probe.getsockname()[1]
+
+
+def wait_listening(port: int, program: Program) -> None:
+    """Waits until the kernel says that the port listens; connecting to find out would be taken for a peer."""
+    deadline = time.monotonic() + TO_LISTEN
+    while time.monotonic() < deadline:
+        if program.process.poll() is not None:
+            raise program.failed("ended before it listened")
+        for line in Path("/proc/net/tcp").read_text().splitlines()[1:] + Path("/proc/net/tcp6").read_text().splitlines()[1:]:
+            local, state = line.split()[1], line.split()[3]
+            if state == "0A" and int(local.rpartition(":")[2], 16) == port:
+                return
+        time.sleep(0.01)
+    raise program.failed(f"does not listen on port {port} after {TO_LISTEN} s")

@@ -1,0 +1,60 @@
+"""camera-stream, which like framewire keeps only the newest frame: its own server with a clip for a camera, its own client."""
+
+import os
+
+import camera_stream.drivers.opencv as drivers
+from camera_stream import StreamClient
+from camera_stream.config import ServiceConfig
+from camera_stream.drivers.base import CapturedFrameSet, CapturedStream
+from camera_stream.supervisor import Supervisor, install_signal_handlers
+from common import HOST, QUALITY, Camera, arguments, main, micros, tell
+
+NAME = "camera"
+# The most that it takes for a rate; nothing paces by it.
+MOST_FPS = 240
+
+
+class ClipCamera:
+    """Stands where its camera driver does. Its server starts a process for the camera, which imports this file anew."""
+
+    def __init__(self, _config):
+        self.frames = Camera(arguments(["camera-stream"])).frames()
+
+    def open(self):
+        # The work is done by the server's process and this one.
+        tell(pids=[os.getppid(), os.getpid()])
+
+    def read(self):
+        return CapturedFrameSet({"color": CapturedStream(next(self.frames), "bgr8")})
+
+    def close(self):
+        pass
+
+
+drivers.OpenCVCamera = ClipCamera
+
+
+def endpoint(args) -> str:
+    return f"tcp://{HOST}:{args.port}"
+
+
+def publish(args, camera):
+    camera.clip = None  # the other process loads it
+    profile = {"width": camera.width, "height": camera.height, "fps": round(args.fps) or MOST_FPS}
+    device = {"name": NAME, "driver": "opencv", "device": {"path": "clip"}, "profile": profile}
+    device["encoding"] = {"codec": "jpeg", "jpeg_quality": QUALITY}
+    config = ServiceConfig.model_validate({"endpoints": {"stream_pub": endpoint(args)}, "cameras": [device]})
+    supervisor = Supervisor(config)
+    install_signal_handlers(supervisor)
+    supervisor.run()
+
+
+def view(args, screen):
+    tell(connecting=micros())
+    stream = StreamClient(endpoint(args)).subscribe(f"{NAME}/color", warm_up=False)
+    while True:
+        screen.picture(stream.read().image)
+
+
+if __name__ == "__main__":
+    main({"camera-stream": (publish, view)})

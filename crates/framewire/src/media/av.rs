@@ -1,0 +1,245 @@
+//! FFmpeg's frames, packets and decoders as owned things; what the rest of this module shares of FFmpeg.
+#![allow(unsafe_code)]
+
+use std::{
+    ffi::{CStr, c_int},
+    ptr,
+    sync::Once,
+};
+
+use anyhow::{Context, Result, ensure};
+use ffmpeg_the_third::ffi;
+
+/// What FFmpeg says when it must be given something first.
+const AGAIN: c_int = ffi::AVERROR(rustix::io::Errno::AGAIN.raw_os_error());
+
+/// Makes FFmpeg silent, once, unless somebody debugs: its lines would stand between ours.
+pub(super) fn quiet() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let level = if tracing::enabled!(tracing::Level::DEBUG) { ffi::AV_LOG_WARNING } else { ffi::AV_LOG_QUIET };
+        // SAFETY: sets a number; libavdevice only fills its tables.
+        unsafe {
+            ffi::av_log_set_level(level);
+            ffi::avdevice_register_all();
+        }
+    });
+}
+
+/// What FFmpeg calls this error.
+pub(super) fn message(code: c_int) -> String {
+    let mut text = [0; 128];
+    // SAFETY: writes a string of at most this length, always ended by a zero.
+    unsafe {
+        ffi::av_strerror(code, text.as_mut_ptr(), text.len());
+        CStr::from_ptr(text.as_ptr()).to_string_lossy().into_owned()
+    }
+}
+
+/// A negative code as an error.
+pub(super) fn check(code: c_int, what: &str) -> Result<c_int> {
+    ensure!(code >= 0, "{what}: {}", message(code));
+    Ok(code)
+}
+
+/// A frame that decoders fill.
+pub(super) struct Frame(*mut ffi::AVFrame);
+
+// SAFETY: the buffers of a frame are counted atomically and bound to no thread.
+unsafe impl Send for Frame {}
+
+impl Frame {
+    pub(super) fn new() -> Self {
+        // SAFETY: takes nothing; null only without memory.
+        let frame = unsafe { ffi::av_frame_alloc() };
+        assert!(!frame.is_null(), "no memory for a frame");
+        Self(frame)
+    }
+
+    pub(super) fn as_ptr(&self) -> *mut ffi::AVFrame {
+        self.0
+    }
+
+    /// The fields of the frame.
+    pub(super) fn fields(&self) -> &ffi::AVFrame {
+        // SAFETY: the frame is ours and live.
+        unsafe { &*self.0 }
+    }
+}
+
+impl Drop for Frame {
+    fn drop(&mut self) {
+        // SAFETY: the frame is ours and live.
+        unsafe { ffi::av_frame_free(&raw mut self.0) }
+    }
+}
+
+/// A packet that demultiplexers fill.
+pub(super) struct Packet(*mut ffi::AVPacket);
+
+// SAFETY: the buffers of a packet are counted atomically and bound to no thread.
+unsafe impl Send for Packet {}
+
+impl Packet {
+    pub(super) fn new() -> Self {
+        // SAFETY: takes nothing; null only without memory.
+        let packet = unsafe { ffi::av_packet_alloc() };
+        assert!(!packet.is_null(), "no memory for a packet");
+        Self(packet)
+    }
+
+    pub(super) fn as_ptr(&self) -> *mut ffi::AVPacket {
+        self.0
+    }
+
+    /// The fields of the packet.
+    pub(super) fn fields(&self) -> &ffi::AVPacket {
+        // SAFETY: the packet is ours and live.
+        unsafe { &*self.0 }
+    }
+
+    /// The bytes it holds.
+    pub(super) fn data(&self) -> &[u8] {
+        let fields = self.fields();
+        if fields.data.is_null() || fields.size <= 0 {
+            return &[];
+        }
+        // SAFETY: a packet's data is that long, and is not changed while it is borrowed.
+        unsafe { std::slice::from_raw_parts(fields.data, fields.size as usize) }
+    }
+
+    /// Takes a copy of these bytes, padded as decoders need it.
+    pub(super) fn fill(&mut self, data: &[u8]) -> Result<()> {
+        self.clear();
+        let length = c_int::try_from(data.len()).context("a packet is too long")?;
+        // SAFETY: the packet is empty; on success it owns `length` bytes, which we fill.
+        unsafe {
+            check(ffi::av_new_packet(self.0, length), "no memory for a packet")?;
+            ptr::copy_nonoverlapping(data.as_ptr(), (*self.0).data, data.len());
+        }
+        Ok(())
+    }
+
+    pub(super) fn clear(&mut self) {
+        // SAFETY: the packet is ours and live.
+        unsafe { ffi::av_packet_unref(self.0) }
+    }
+}
+
+impl Drop for Packet {
+    fn drop(&mut self) {
+        // SAFETY: the packet is ours and live.
+        unsafe { ffi::av_packet_free(&raw mut self.0) }
+    }
+}
+
+/// An open decoder.
+pub(super) struct Decoder {
+    context: *mut ffi::AVCodecContext,
+    frame: Frame,
+}
+
+// SAFETY: a decoder is bound to no thread; it is used by whoever holds it, one at a time.
+unsafe impl Send for Decoder {}
+
+/// What a decoder has to say after it was given something.
+pub(super) enum Decoded<'a> {
+    Frame(&'a Frame),
+    /// It wants the next packet.
+    More,
+    /// All that it held back has been given.
+    End,
+}
+
+/// How a decoder uses threads.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Threads {
+    /// One: each frame comes out as soon as it went in.
+    LowDelay,
+    /// A few frames at once, which come out that much later.
+    Frames,
+}
+
+impl Decoder {
+    /// Opens FFmpeg's decoder of this codec. `parameters` are those of a stream, or null.
+    ///
+    /// # Errors
+    /// FFmpeg was built without it, or refuses the parameters.
+    pub(super) fn open(
+        codec: ffi::AVCodecID,
+        parameters: *const ffi::AVCodecParameters,
+        threads: Threads,
+    ) -> Result<Self> {
+        quiet();
+        // SAFETY: looks into a constant table; the name is a constant string.
+        let (decoder, name) = unsafe {
+            (ffi::avcodec_find_decoder(codec), CStr::from_ptr(ffi::avcodec_get_name(codec)).to_string_lossy())
+        };
+        ensure!(!decoder.is_null(), "this FFmpeg has no decoder for {name}");
+        // SAFETY: the decoder is a constant; null only without memory.
+        let context = unsafe { ffi::avcodec_alloc_context3(decoder) };
+        assert!(!context.is_null(), "no memory for a decoder");
+        let this = Self { context, frame: Frame::new() };
+        // SAFETY: the context is ours and not yet open; parameters are live or null, as the caller promises.
+        unsafe {
+            if !parameters.is_null() {
+                check(ffi::avcodec_parameters_to_context(context, parameters), "the video's parameters are refused")?;
+            }
+            (*context).max_pixels = framewire_proto::limits::PIXELS as i64;
+            if threads == Threads::LowDelay {
+                (*context).flags |= ffi::AV_CODEC_FLAG_LOW_DELAY as c_int;
+                (*context).thread_count = 1;
+            } else {
+                (*context).thread_count = 0;
+                (*context).thread_type = ffi::FF_THREAD_FRAME as c_int | ffi::FF_THREAD_SLICE as c_int;
+            }
+            let code = ffi::avcodec_open2(context, decoder, ptr::null_mut());
+            check(code, &format!("the decoder for {name} cannot be opened"))?;
+        }
+        Ok(this)
+    }
+
+    /// Gives the decoder a packet; `None` says that no more will come. What it makes of it is to be received until it wants
+    /// more.
+    ///
+    /// # Errors
+    /// The packet is broken.
+    pub(super) fn send(&mut self, packet: Option<&Packet>) -> Result<()> {
+        let packet = packet.map_or(ptr::null_mut(), Packet::as_ptr);
+        // SAFETY: both are live, or the packet is null, which ends the stream.
+        let code = unsafe { ffi::avcodec_send_packet(self.context, packet) };
+        if code == ffi::AVERROR_EOF && packet.is_null() {
+            return Ok(());
+        }
+        check(code, "a frame is broken").map(drop)
+    }
+
+    /// The next frame of what was sent.
+    ///
+    /// # Errors
+    /// What was sent is broken.
+    pub(super) fn receive(&mut self) -> Result<Decoded<'_>> {
+        // SAFETY: both are live; the frame is emptied first.
+        match unsafe { ffi::avcodec_receive_frame(self.context, self.frame.as_ptr()) } {
+            AGAIN => Ok(Decoded::More),
+            ffi::AVERROR_EOF => Ok(Decoded::End),
+            code => {
+                check(code, "a frame is broken")?;
+                Ok(Decoded::Frame(&self.frame))
+            }
+        }
+    }
+
+    /// Forgets all earlier frames.
+    pub(super) fn flush(&mut self) {
+        // SAFETY: the context is open.
+        unsafe { ffi::avcodec_flush_buffers(self.context) }
+    }
+}
+
+impl Drop for Decoder {
+    fn drop(&mut self) {
+        // SAFETY: the context is ours and live.
+        unsafe { ffi::avcodec_free_context(&raw mut self.context) }
+    }
+}

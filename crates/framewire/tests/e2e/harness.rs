@@ -1,0 +1,344 @@
+//! Programs started and ended, hubs, clients, and waiting with a deadline.
+
+use std::{
+    ffi::OsStr,
+    fs,
+    io::{BufRead, BufReader, Read, Write},
+    net::{SocketAddr, TcpStream},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Output, Stdio},
+    sync::mpsc::{self, Receiver},
+    thread,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use framewire::{
+    clock,
+    net::client::{Address, Client, Received, Receiver as Incoming, first_messages},
+};
+use framewire_proto::{Codec, Config, Frame, Name, Times, wire::native::Message};
+
+/// How long anything may take before a test gives up on it.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A program that is ended when the test is over.
+pub(crate) struct Running {
+    child: Child,
+    lines: Receiver<String>,
+    seen: Vec<String>,
+    what: String,
+}
+
+/// The program under test.
+pub(crate) fn framewire<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_framewire"));
+    command.args(arguments);
+    command
+}
+
+/// Runs a command to its end and returns what it said.
+pub(crate) fn run(mut command: Command) -> Output {
+    let what = format!("{command:?}");
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect(&what);
+    let outputs = [read_all(child.stdout.take()), read_all(child.stderr.take())];
+    let status = wait(&mut child, &what);
+    let [stdout, stderr] = outputs.map(|thread| thread.join().expect("a reading thread"));
+    Output { status, stdout, stderr }
+}
+
+fn read_all(stream: Option<impl Read + Send + 'static>) -> thread::JoinHandle<Vec<u8>> {
+    let mut stream = stream.expect("a piped stream");
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        stream.read_to_end(&mut bytes).map(|_| bytes).unwrap_or_default()
+    })
+}
+
+fn wait(child: &mut Child, what: &str) -> ExitStatus {
+    let deadline = Instant::now() + 3 * PATIENCE;
+    loop {
+        if let Some(status) = child.try_wait().expect(what) {
+            return status;
+        }
+        if Instant::now() > deadline {
+            let _ = child.kill();
+            panic!("{what}: did not end in {:?}", 3 * PATIENCE);
+        }
+        thread::park_timeout(Duration::from_millis(10));
+    }
+}
+
+/// One line of error and exit status 1: what every failure is.
+pub(crate) fn fails(command: Command) -> String {
+    let what = format!("{command:?}");
+    let output = run(command);
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{what}: {text}");
+    let errors: Vec<&str> = text.lines().filter(|line| line.starts_with("framewire: ")).collect();
+    assert_eq!(errors.len(), 1, "{what}: one line that says what, where and what to try, not: {text}");
+    errors[0].to_owned()
+}
+
+impl Running {
+    /// Starts a program and listens to both of its outputs.
+    pub(crate) fn start(mut command: Command) -> Self {
+        let what = format!("{command:?}");
+        let mut child =
+            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect(&what);
+        let (tell, lines) = mpsc::channel();
+        listen(child.stdout.take().expect("a piped stdout"), tell.clone());
+        listen(child.stderr.take().expect("a piped stderr"), tell);
+        Self { child, lines, seen: Vec::new(), what }
+    }
+
+    /// Waits for a line that holds this text.
+    pub(crate) fn wait_for(&mut self, text: &str) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(line) => {
+                    self.seen.push(line.clone());
+                    if line.contains(text) {
+                        return line;
+                    }
+                }
+                Err(_) => panic!("{}: did not say '{text}', but:\n{}", self.what, self.seen.join("\n")),
+            }
+        }
+    }
+
+    /// Sends a signal, by its name.
+    pub(crate) fn signal(&self, name: &str) {
+        let status = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status();
+        assert!(status.expect("kill").success());
+    }
+
+    /// Waits until it ends by itself.
+    pub(crate) fn ended(mut self) -> (ExitStatus, String) {
+        let status = wait(&mut self.child, &self.what.clone());
+        let mut said = std::mem::take(&mut self.seen);
+        said.extend(self.lines.iter());
+        (status, said.join("\n"))
+    }
+
+    /// Its process number.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn listen(stream: impl Read + Send + 'static, tell: mpsc::Sender<String>) {
+    thread::spawn(move || {
+        for line in BufReader::new(stream).lines().map_while(Result::ok) {
+            if tell.send(line).is_err() {
+                break;
+            }
+        }
+    });
+}
+
+/// A hub on a port of its own.
+pub(crate) struct Hub {
+    pub(crate) running: Running,
+    pub(crate) address: SocketAddr,
+}
+
+impl Hub {
+    /// A hub with these flags.
+    pub(crate) fn start(flags: &[&str]) -> Self {
+        Self::at("127.0.0.1:0", flags)
+    }
+
+    /// A hub at this address.
+    pub(crate) fn at(listen: &str, flags: &[&str]) -> Self {
+        let mut running = Running::start(framewire([&["serve", "--listen", listen], flags].concat()));
+        let line = running.wait_for("the hub listens on");
+        let address = line.rsplit(' ').next().and_then(|text| text.parse().ok()).expect(&line);
+        Self { running, address }
+    }
+
+    /// A stream's address on the native wire.
+    pub(crate) fn fw(&self, name: &str) -> String {
+        format!("fw://{}/{name}", self.address)
+    }
+
+    /// A URL of the hub.
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// The answer to a GET: status and body.
+    pub(crate) fn get(&self, path: &str) -> (u16, Vec<u8>) {
+        let head = format!("GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.address);
+        let (status, _, body) = self.http(&head);
+        (status, body)
+    }
+
+    /// The answer to these bytes: status, head and body (whose transfer coding is the client's affair: ask so that there is
+    /// none).
+    pub(crate) fn http(&self, request: &str) -> (u16, String, Vec<u8>) {
+        let mut stream = self.connect();
+        stream.write_all(request.as_bytes()).expect("a request is taken");
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).expect("an answer");
+        let end = answer.windows(4).position(|four| four == b"\r\n\r\n").expect("a head");
+        let head = String::from_utf8_lossy(&answer[..end]).into_owned();
+        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect(&head);
+        (status, head, answer[end + 4..].to_vec())
+    }
+
+    /// A plain connection with deadlines.
+    pub(crate) fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.address).expect("the hub accepts");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a deadline");
+        stream.set_write_timeout(Some(PATIENCE)).expect("a deadline");
+        stream
+    }
+
+    /// What the hub says of a stream.
+    pub(crate) fn stream(&self, name: &str) -> Option<serde_json::Value> {
+        let (status, body) = self.get(&format!("/streams/{name}"));
+        (status == 200).then(|| serde_json::from_slice(&body).expect("JSON"))
+    }
+
+    /// Waits until the hub says this of a stream.
+    pub(crate) fn wait_until(
+        &self,
+        name: &str,
+        what: &str,
+        holds: impl Fn(&serde_json::Value) -> bool,
+    ) -> serde_json::Value {
+        let mut last = None;
+        eventually(&format!("'{name}' {what}"), || {
+            last = self.stream(name);
+            last.clone().filter(&holds)
+        })
+    }
+}
+
+/// Waits until there is something.
+pub(crate) fn eventually<T>(what: &str, mut find: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = find() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "never came about: {what}");
+        thread::park_timeout(Duration::from_millis(20));
+    }
+}
+
+/// A client on the native wire.
+pub(crate) struct Peer {
+    pub(crate) client: Client,
+    pub(crate) incoming: Incoming,
+}
+
+impl Peer {
+    /// Publishes a stream of the hub, and was accepted.
+    pub(crate) fn publish(hub: &Hub, name: &str) -> Self {
+        let mut peer = Self::ask(hub, Message::Publish { name: name.parse().expect("a name") });
+        // The hub's ping comes before this, and is answered on the way: the clocks are compared.
+        peer.wait_for("a Demand", |message| matches!(message, Message::Demand { .. }));
+        peer
+    }
+
+    /// Watches a stream of the hub, and was accepted.
+    pub(crate) fn watch(hub: &Hub, name: &str) -> Self {
+        let name: Name = name.parse().expect("a name");
+        let mut peer = Self::ask(hub, Message::Subscribe { name, wait: false, every: false });
+        peer.wait_for("an Accepted", |message| matches!(message, Message::Accepted { .. }));
+        peer
+    }
+
+    /// Connects and says what it wants.
+    pub(crate) fn ask(hub: &Hub, wish: Message) -> Self {
+        let address: Address = format!("fw://{}", hub.address).parse().expect("an address");
+        let (client, incoming) = Client::connect(&address, &first_messages(wish)).expect("the hub accepts");
+        Self { client, incoming }
+    }
+
+    /// Waits for a message.
+    pub(crate) fn wait_for(&mut self, what: &str, is_it: impl Fn(&Message) -> bool) -> Message {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match self.incoming.receive() {
+                Ok(Received::Message(message)) if is_it(&message) => return message,
+                Ok(Received::Message(Message::Ping { sent })) => {
+                    let now = clock::now();
+                    let _ = self.client.send(&Message::Pong { pinged: sent, received: now, sent: now });
+                }
+                Ok(_) => {}
+                Err(error) => panic!("{what} did not come: {error:#}"),
+            }
+            assert!(Instant::now() < deadline, "{what} did not come");
+        }
+    }
+
+    /// Waits for a frame.
+    pub(crate) fn frame(&mut self) -> Frame {
+        match self.wait_for("a frame", |message| matches!(message, Message::Frame(_))) {
+            Message::Frame(frame) => frame,
+            other => unreachable!("{other:?}"),
+        }
+    }
+
+    /// Sends a JPEG's configuration and the JPEG.
+    pub(crate) fn send_jpeg(&self, sequence: u64, jpeg: &Bytes) {
+        let config = Config { codec: Codec::Jpeg, width: 64, height: 48, millifps: 30_000, extra: Bytes::new() };
+        let now = clock::now();
+        let times = Times { captured: now, encoded: now, sent: now, ..Times::default() };
+        let frame = Frame { sequence, keyframe: true, times, data: jpeg.clone() };
+        self.client.send(&Message::Config(config)).expect("the hub takes it");
+        self.client.send(&Message::Frame(frame)).expect("the hub takes it");
+    }
+}
+
+/// A small JPEG of one grey.
+pub(crate) fn jpeg(grey: u8) -> Bytes {
+    let image = turbojpeg::Image {
+        pixels: vec![grey; 64 * 48],
+        width: 64,
+        height: 48,
+        pitch: 64,
+        format: turbojpeg::PixelFormat::GRAY,
+    };
+    let jpeg = turbojpeg::compress(image.as_deref(), 90, turbojpeg::Subsamp::Gray).expect("a JPEG");
+    Bytes::from(jpeg.to_vec())
+}
+
+/// A folder that is removed with the test.
+pub(crate) struct Scratch(PathBuf);
+
+impl Scratch {
+    /// An empty folder for the test of this name.
+    pub(crate) fn new(test: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("framewire-{test}-{}", std::process::id()));
+        fs::create_dir_all(&path).expect("a temporary folder");
+        Self(path)
+    }
+
+    /// A file in it.
+    pub(crate) fn file(&self, name: &str) -> String {
+        self.0.join(name).to_str().expect("a UTF-8 path").into()
+    }
+
+    /// The folder.
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}

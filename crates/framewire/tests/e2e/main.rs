@@ -1,0 +1,9 @@
+//! framewire as its users run it: the real program, real clients at the other end, real files.
+//!
+//! What these tests need besides the program (ffmpeg, curl, a Python with OpenCV, Chromium, Xvfb, a film) is installed by
+//! `scripts/setup test`; a test whose tool is missing fails and names it.
+
+mod bad_input;
+mod harness;
+mod http;
+mod hub;
