@@ -20,6 +20,7 @@ pub mod colour;
 pub mod decode;
 pub mod encode;
 pub mod jpeg;
+pub mod mux;
 pub mod planes;
 pub mod pool;
 pub mod scale;
