@@ -31,8 +31,7 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args, stop: &Stop) -> Result<()> {
     let address = args.to.parse()?;
-    let mut spec = args.source.clone();
-    spec.options = spec.options.or(&args.common.options());
+    let spec = args.common.apply(&args.source);
     let encode = options::encoding(&spec.options);
     let opened = source::open(&spec, stop)?;
     let on_demand = source::kind(&spec)?.live;

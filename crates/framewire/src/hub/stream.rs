@@ -311,8 +311,11 @@ impl Subscriber {
         let mut mailbox = Mailbox::new(policy);
         let stored = inside.start.as_ref().map(|start| start.sequence);
         if let (Some(config), Some(start)) = (&inside.config, &inside.start) {
-            mailbox.offer(config, start.clone());
-            if start.sequence.wrapping_add(1) != inside.next_sequence {
+            // Who wants every picture wants those from now on, not one that may be an hour old.
+            if policy == Policy::Newest {
+                mailbox.offer(config, start.clone());
+            }
+            if policy == Policy::Every || start.sequence.wrapping_add(1) != inside.next_sequence {
                 mailbox.skipped(config);
             }
         }

@@ -321,8 +321,8 @@ mod tests {
         let items = items(Dribble([&small[..], &small, &lossless, &large].concat(), 0));
         let shape = |item: &Item| match item {
             Item::Config(config) => (u64::from(config.width), usize::from(config.height)),
-            Item::Frame(frame) => (frame.sequence, frame.data.len()),
             Item::State(state) => panic!("{state:?}"),
+            Item::Frame(frame) => (frame.sequence, frame.data.len()),
         };
         let shapes: Vec<_> = items.iter().map(shape).collect();
         assert_eq!(shapes, [(16, 16), (0, small.len()), (1, small.len()), (32, 16), (3, large.len())]);
