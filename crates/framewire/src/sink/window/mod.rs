@@ -63,7 +63,7 @@ pub struct Config {
     pub on_second: Option<Watcher>,
 }
 
-/// Shows the tiles in a window until it is closed, `q` or ESC is pressed or the stop is raised. To be called by the
+/// Shows the tiles in a window of this title until it is closed, `q` or ESC is pressed or the stop is raised. To be called by the
 /// main thread. Returns what became of each tile's frames.
 ///
 /// # Errors
@@ -85,9 +85,8 @@ pub fn run(title: &str, tiles: Vec<Tile>, mut config: Config, stop: &Stop) -> Re
     let mut pump = sdl.event_pump().map_err(no_display)?;
     let bell = Bell::new(events.event_sender());
     let mut view = View::new(tiles, config.overlay, &bell)?;
-    let title = format!("{title} \u{2014} framewire");
     if screen::has_gpu(&video)
-        && let Ok(canvas) = window(&video, &title)?.into_canvas().accelerated().build()
+        && let Ok(canvas) = window(&video, title)?.into_canvas().accelerated().build()
     {
         let textures = canvas.texture_creator();
         let mut screen = Gpu::new(canvas, &textures);
@@ -95,7 +94,7 @@ pub fn run(title: &str, tiles: Vec<Tile>, mut config: Config, stop: &Stop) -> Re
     } else {
         // Straight into the window's memory, not through an emulated OpenGL.
         sdl2::hint::set("SDL_FRAMEBUFFER_ACCELERATION", "0");
-        let mut screen = Plain::new(window(&video, &title)?);
+        let mut screen = Plain::new(window(&video, title)?);
         Loop::new(&video, &mut screen, &mut view, &bell).run(&mut pump, &mut config, stop)?;
     }
     Ok(view.stats(clock::now()))
