@@ -13,7 +13,7 @@ use framewire_proto::{Codec, Config as Coding, Frame, jpeg::size, wire::native::
 use super::raw::{Format, Raw, Reader};
 use crate::{
     clock,
-    hub::{Counts, Event, Subscriber},
+    hub::{Counts, Event, Reporter, Subscriber},
     media::{Picture, decode::Decoder, jpeg, mux::Muxer, scale::Scaler},
     stop::Stop,
 };
@@ -68,6 +68,7 @@ pub fn run(
     mut progress: impl FnMut(&Summary),
 ) -> Result<Summary> {
     let mut recorder = Recorder { output: Output::new(target), coding: None, summary: Summary::default() };
+    let reporter = subscriber.reporter();
     let mut deadline = duration.map(|duration| Instant::now() + duration);
     while !stop.stopped() {
         let patience = Instant::now() + PATIENCE;
@@ -79,7 +80,7 @@ pub fn run(
             Some(Event::Config(coding)) => recorder.coding = Some((*coding).clone()),
             Some(Event::Frame(frame)) => {
                 let first = recorder.summary.frames == 0;
-                if recorder.take(&frame, &subscriber)? == Reader::Gone {
+                if recorder.take(&frame, &reporter)? == Reader::Gone {
                     break;
                 }
                 if first && recorder.summary.frames > 0 {
@@ -102,7 +103,7 @@ struct Recorder {
 }
 
 impl Recorder {
-    fn take(&mut self, frame: &Frame, subscriber: &Subscriber) -> Result<Reader> {
+    fn take(&mut self, frame: &Frame, reporter: &Reporter) -> Result<Reader> {
         let received = if frame.times.arrived == 0 { clock::now() } else { frame.times.arrived };
         let Some(coding) = &self.coding else { return Ok(Reader::Reads) };
         let outcome = match checked(coding, frame) {
@@ -118,12 +119,12 @@ impl Recorder {
                 self.summary.bytes += frame.data.len() as u64;
                 let written = clock::now();
                 let report = Report { sequence: frame.sequence, received, decoded: written, shown: written };
-                subscriber.reporter().report(&frame.times, &report, true);
+                reporter.report(&frame.times, &report, true);
             }
             Outcome::NotYet => {}
             Outcome::Bad(error) => {
                 self.summary.bad += 1;
-                tracing::warn!(stream = %subscriber.name(), frame = frame.sequence, "left out: {error:#}");
+                tracing::warn!(frame = frame.sequence, "left out: {error:#}");
             }
             Outcome::Gone => return Ok(Reader::Gone),
         }

@@ -149,6 +149,16 @@ impl View {
         self.relabel(clock::now());
     }
 
+    /// Ends the players.
+    pub(super) fn close(&mut self) {
+        for tile in &self.tiles {
+            tile.player.stop();
+        }
+        for tile in &mut self.tiles {
+            tile.player.join();
+        }
+    }
+
     /// What is known of each tile.
     pub(super) fn stats(&self, now: Micros) -> Vec<Stats> {
         self.tiles.iter().map(|tile| tile.stats(now)).collect()
