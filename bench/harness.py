@@ -9,14 +9,15 @@ import statistics
 import subprocess
 import threading
 import time
+import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
 
 CLOCK_WRAP = 1 << 40
 TICKS = os.sysconf("SC_CLK_TCK")
 HOST = "127.0.0.1"
-# Seconds to wait for a port to listen, for a first picture, and for a program to end.
-TO_LISTEN, TO_PICTURE, TO_END = 10, 20, 5
+# Seconds to wait for a port to listen, for a stream in the hub's list, for a first picture, and for a program to end.
+TO_LISTEN, TO_PUBLISH, TO_PICTURE, TO_END = 10, 10, 20, 5
 # Seconds after the first picture that are not measured.
 WARM_UP = 1.0
 
@@ -148,6 +149,8 @@ class Running:
                 self.programs[role] = program
                 if role == self.peer.listens:
                     wait_listening(self.job.port, program)
+                elif role == "publish" and self.peer.listens == "hub":
+                    wait_published(self.job.port, program)
             self.first = self.programs["view"].fact("first", TO_PICTURE)
         except BaseException:
             self.__exit__()
@@ -197,6 +200,19 @@ def processor(running: Running) -> dict[str, float]:
         if program.process.poll() is not None:
             raise program.failed("ended early")
     return {role: program.processor() for role, program in running.programs.items()}
+
+
+def wait_published(port: int, publisher: Program) -> None:
+    """Waits until the hub lists a stream."""
+    deadline = time.monotonic() + TO_PUBLISH
+    while time.monotonic() < deadline:
+        if publisher.process.poll() is not None:
+            raise publisher.failed("ended before it published")
+        with urllib.request.urlopen(f"http://{HOST}:{port}/streams", timeout=TO_PUBLISH) as answer:
+            if json.load(answer):
+                return
+        time.sleep(0.05)
+    raise publisher.failed(f"published nothing within {TO_PUBLISH} s")
 
 
 def percentile(values: list[float], part: float) -> float:

@@ -53,7 +53,8 @@ impl Camera {
         let pixels = std::fs::read(clip).with_context(|| format!("{}: bench/run makes it", clip.display()))?;
         let (width, height) = play.size;
         let length = Codec::Bgr24.raw_length(width, height).context("a size of pixels")?;
-        let frames: Vec<_> = pixels.chunks_exact(length).map(|bgr| in_codec(bgr, &play).map(Some)).collect::<Result<_>>()?;
+        let frames: Vec<_> =
+            pixels.chunks_exact(length).map(|bgr| in_codec(bgr, &play).map(Some)).collect::<Result<_>>()?;
         ensure!(!frames.is_empty(), "{}: holds no picture of {width}x{height}", clip.display());
         let frames = Arc::new(Mutex::new(frames));
         Ok(Self { play, frames, sequence: 0, configured: false, due: Instant::now(), stop: stop.clone() })

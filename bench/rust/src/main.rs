@@ -4,11 +4,25 @@
 mod camera;
 mod screen;
 
-use std::path::PathBuf;
+use std::{
+    path::PathBuf,
+    process::ExitCode,
+    sync::Arc,
+    thread::{self, JoinHandle},
+};
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
-use framewire::{proto::Codec, stop::Stop};
+use framewire::{
+    clock,
+    hub::Hub,
+    media::encode,
+    proto::{Codec, Name},
+    sink::fw::Publish,
+    source::feed::Feed,
+    stop::Stop,
+};
+use tokio::runtime;
 
 use camera::{Camera, Play};
 
@@ -50,10 +64,20 @@ struct Job {
     port: Option<u16>,
 }
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
+    match run(&Arguments::parse().role) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("framewire-bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(role: &Role) -> Result<()> {
     let stop = stop_on_signals()?;
-    match Arguments::parse().role {
-        Role::Publish(job) => publish(&job, &stop),
+    match role {
+        Role::Publish(job) => publish(job, &stop),
         Role::View(job) => screen::view(&job.hub, job.passed, &stop),
     }
 }
@@ -68,7 +92,33 @@ fn publish(job: &Job, stop: &Stop) -> Result<()> {
     let codec = if job.i420 { Codec::I420 } else { Codec::Bgr24 };
     let play = Play { size, codec, fps: job.fps };
     let camera = Camera::load(&job.clips.join(format!("{}.bgr", job.size)), play, stop)?;
-    todo!()
+    let hub = Hub::default();
+    let local = Name::from_lossy("out");
+    // Only its options matter: the source is open.
+    let spec = format!("clip#fps={}", job.fps).parse()?;
+    let publisher = hub.publish(&local, clock::now())?;
+    let feed = Feed { spec, publisher, encode: None, on_demand: false };
+    let feeding = in_background(feed.run(Some(Box::new(camera)), stop.clone()))?;
+    let publish = Publish {
+        hub,
+        local,
+        address: job.hub.parse()?,
+        encode: encode::Config::default(),
+        wait: true,
+        sent: Arc::default(),
+    };
+    let outcome = publish.run(stop);
+    stop.stop();
+    outcome.and(self::outcome(feeding))
+}
+
+fn in_background(feed: impl Future<Output = Result<()>> + Send + 'static) -> Result<JoinHandle<Result<()>>> {
+    let runtime = runtime::Builder::new_current_thread().enable_time().build()?;
+    Ok(thread::spawn(move || runtime.block_on(feed)))
+}
+
+fn outcome(feeding: JoinHandle<Result<()>>) -> Result<()> {
+    feeding.join().ok().context("the source's thread panicked").flatten()
 }
 
 /// SIGTERM and Ctrl-C end the program in order.

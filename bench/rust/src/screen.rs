@@ -1,36 +1,56 @@
 //! The viewer: decodes, notes which frame each picture is and when it was there, and tells all of it at the end.
 
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
 use anyhow::Result;
 use framewire::{
     clock,
+    hub::{Event, Hub, Policy, Reporter, Subscriber},
     media::{
-        jpeg,
+        decode::Decoder,
         stamp::{self, Stamp},
     },
-    proto::{Codec, Frame, Micros},
-    source::{self, Item},
+    proto::{Codec, Config, Frame, Micros, Name, wire::native::Report},
+    source::{self, Spec, feed::Feed},
     stop::Stop,
 };
 
-/// Views a stream until the stop is raised.
-pub(crate) fn view(hub: &str, passed: bool, stop: &Stop) -> Result<()> {
+const LOOK_AROUND: Duration = Duration::from_millis(100);
+
+/// Views a stream until the stop is raised, by the way that its frames have in `framewire view`.
+pub(crate) fn view(address: &str, passed: bool, stop: &Stop) -> Result<()> {
     tell(&format!("\"connecting\": {}", clock::now()));
-    let mut source = source::open(&hub.parse()?, stop)?;
-    let mut screen = Screen::default();
-    let mut decoder = jpeg::Decoder::new();
-    while let Some(item) = source.next()? {
-        match item {
-            Item::Frame(frame) if passed => screen.note(Seen { stamp: Stamp { number: 0, captured: 0 }, decoded: clock::now() }),
-            Item::Frame(frame) => screen.show(&mut decoder, &frame)?,
-            Item::Config(_) => {}
+    let spec: Spec = address.parse()?;
+    let opened = source::open(&spec, stop)?;
+    let (hub, local) = (Hub::default(), Name::from_lossy("in"));
+    let publisher = hub.publish(&local, clock::now())?;
+    let subscriber = hub.subscribe(&local, Policy::Newest, true, clock::now())?;
+    let feed = Feed { spec, publisher, encode: None, on_demand: false };
+    let feeding = crate::in_background(feed.run(Some(opened), stop.clone()))?;
+    let reporter = subscriber.reporter();
+    let mut screen =
+        Screen { subscriber, reporter, decoder: Decoder::new(), config: None, seen: Vec::new(), unreadable: 0 };
+    while !stop.stopped() && !feeding.is_finished() {
+        match screen.subscriber.next_before(Instant::now() + LOOK_AROUND) {
+            Some(Event::Config(config)) => screen.config = Some(config),
+            Some(Event::Frame(_)) if passed => screen.received(),
+            Some(Event::Frame(frame)) => screen.show(&frame)?,
+            Some(Event::State(_) | Event::Ended) | None => {}
         }
     }
+    stop.stop();
     screen.tell();
-    Ok(())
+    crate::outcome(feeding)
 }
 
-#[derive(Default)]
 struct Screen {
+    subscriber: Subscriber,
+    reporter: Reporter,
+    decoder: Decoder,
+    config: Option<Arc<Config>>,
     seen: Vec<Seen>,
     unreadable: u64,
 }
@@ -41,14 +61,22 @@ struct Seen {
 }
 
 impl Screen {
-    fn show(&mut self, decoder: &mut jpeg::Decoder, frame: &Frame) -> Result<()> {
-        let picture = decoder.decode(&frame.data, Codec::I420)?;
+    fn show(&mut self, frame: &Frame) -> Result<()> {
+        let Some(config) = &self.config else { return Ok(()) };
+        let Some(picture) = self.decoder.decode(config, frame, Codec::I420)? else { return Ok(()) };
         let decoded = clock::now();
         match stamp::read(picture.data(), picture.width(), picture.width() as usize) {
             Some(stamp) => self.note(Seen { stamp, decoded }),
             None => self.unreadable += 1,
         }
+        let report = Report { sequence: frame.sequence, received: frame.times.arrived, decoded, shown: decoded };
+        self.reporter.report(&frame.times, &report, true);
         Ok(())
+    }
+
+    /// A frame has come that is not looked at.
+    fn received(&mut self) {
+        self.note(Seen { stamp: Stamp { number: 0, captured: 0 }, decoded: clock::now() });
     }
 
     fn note(&mut self, seen: Seen) {

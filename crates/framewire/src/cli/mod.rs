@@ -5,9 +5,11 @@
 mod demo;
 mod list;
 mod options;
+mod record;
 mod send;
 mod serve;
 mod stats;
+mod view;
 
 use std::{
     io::{self, IsTerminal},
@@ -25,7 +27,7 @@ use signal_hook::{
 use tokio::runtime;
 use tracing_subscriber::EnvFilter;
 
-use crate::stop::Stop;
+use crate::{clock, hub::Hub, stop::Stop};
 
 /// Live video from any camera to any screen or program, over one TCP port.
 #[derive(Parser)]
@@ -46,6 +48,10 @@ enum Command {
     Serve(serve::Args),
     /// Capture, encode and publish to a hub
     Send(send::Args),
+    /// Watch streams in a window each, or in one grid
+    View(view::Args),
+    /// Record a stream into a file, or give it to a program
+    Record(record::Args),
     /// The streams of a hub
     List(list::Args),
 }
@@ -55,6 +61,8 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let quiet = match &cli.command {
         Command::Send(args) => args.common.quiet(),
+        Command::View(args) => args.common.quiet(),
+        Command::Record(args) => args.common.quiet(),
         _ => false,
     };
     log(cli.verbose, quiet);
@@ -73,6 +81,8 @@ fn run(command: Command) -> Result<()> {
         Command::Demo(args) => demo::run(&args, &stop),
         Command::Serve(args) => serve::run(&args, &stop),
         Command::Send(args) => send::run(&args, &stop),
+        Command::View(args) => view::run(&args, &stop),
+        Command::Record(args) => record::run(&args, &stop),
         Command::List(args) => list::run(&args),
     }
 }
@@ -91,6 +101,19 @@ fn stop_on_signals() -> Result<Stop> {
         }
     });
     Ok(stop)
+}
+
+/// A hub for this process's own streams, which notices those whose frames stay away.
+fn local_hub(stop: &Stop) -> Hub {
+    const TICK: Duration = Duration::from_millis(100);
+    let hub = Hub::default();
+    let (ticked, stop) = (hub.clone(), stop.clone());
+    thread::spawn(move || {
+        while !stop.wait(TICK) {
+            ticked.tick(clock::now());
+        }
+    });
+    hub
 }
 
 /// Runs a source's feed on a thread of its own, so that this one is free for a sink; raises `stop` when the feed fails.

@@ -7,7 +7,10 @@ use clap::{Args, ValueEnum};
 
 use crate::{
     media::encode,
-    source::spec::{self, Codec, Options},
+    source::{
+        Spec,
+        spec::{self, Codec, Options},
+    },
 };
 
 /// How to capture, code and report.
@@ -21,7 +24,7 @@ pub(super) struct Common {
     quality: Option<u8>,
     /// Picture size: asked of a camera or screen, scaled to elsewhere
     #[arg(long, value_name = "WxH", value_parser = spec::parse_size)]
-    size: Option<(u32, u32)>,
+    pub(super) size: Option<(u32, u32)>,
     /// Frames per second; 0 is as fast as they are taken [default: the source's own]
     #[arg(long, value_name = "N", value_parser = spec::parse_fps)]
     fps: Option<f64>,
@@ -54,8 +57,13 @@ impl Common {
         self.stats == Some(Stats::Json)
     }
 
+    /// A source with these flags where its own options are silent.
+    pub(super) fn apply(&self, spec: &Spec) -> Spec {
+        Spec { source: spec.source.clone(), options: spec.options.clone().or(&self.options()) }
+    }
+
     /// These flags as a source's options.
-    pub(super) fn options(&self) -> Options {
+    fn options(&self) -> Options {
         Options {
             size: self.size,
             fps: self.fps,
@@ -69,7 +77,8 @@ impl Common {
     }
 }
 
-/// How frames of a source with these options are coded.
+/// How frames of a source with these options are coded. A camera or screen was asked for the size already; scaling to what
+/// it has costs nothing.
 pub(super) fn encoding(options: &Options) -> encode::Config {
     encode::Config { quality: options.quality, size: options.size, copy: options.codec == Codec::Copy }
 }

@@ -11,7 +11,6 @@ use super::{
 };
 use crate::{
     clock,
-    hub::Hub,
     latency::Meter,
     sink::fw::Publish,
     source::{self, Spec, feed::Feed},
@@ -31,12 +30,11 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args, stop: &Stop) -> Result<()> {
     let address = args.to.parse()?;
-    let mut spec = args.source.clone();
-    spec.options = spec.options.or(&args.common.options());
+    let spec = args.common.apply(&args.source);
     let encode = options::encoding(&spec.options);
     let opened = source::open(&spec, stop)?;
     let on_demand = source::kind(&spec)?.live;
-    let hub = Hub::default();
+    let hub = super::local_hub(stop);
     let local = Name::from_lossy("out");
     let publisher = hub.publish(&local, clock::now())?;
     let feed = Feed { spec, publisher, encode: None, on_demand };

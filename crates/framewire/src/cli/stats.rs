@@ -24,7 +24,6 @@ pub(super) fn print(stats: Option<Stats>, hub: &Hub, sent: Option<Arc<Mutex<Mete
     thread::spawn(move || {
         while !stop.wait(EVERY) {
             let now = clock::now();
-            hub.tick(now);
             for mut info in hub.streams(now) {
                 if let Some(sent) = &sent {
                     let sent = sent.lock().unwrap_or_else(PoisonError::into_inner);

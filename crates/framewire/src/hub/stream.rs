@@ -150,7 +150,11 @@ pub struct Publisher {
 
 /// Says what became of a viewer's frames.
 #[derive(Debug, Clone)]
-pub struct Reporter(Arc<Stream>);
+pub struct Reporter {
+    stream: Arc<Stream>,
+    /// The picture that was there when the viewer came: its age is not the latency of its way.
+    stored: Option<u64>,
+}
 
 /// One who watches a stream. Dropped, it has left.
 #[derive(Debug)]
@@ -158,6 +162,7 @@ pub struct Subscriber {
     stream: Arc<Stream>,
     id: u64,
     config: Option<Arc<Config>>,
+    reporter: Reporter,
 }
 
 impl Publisher {
@@ -304,9 +309,13 @@ impl Subscriber {
             inside.fresh = now;
         }
         let mut mailbox = Mailbox::new(policy);
+        let stored = inside.start.as_ref().map(|start| start.sequence);
         if let (Some(config), Some(start)) = (&inside.config, &inside.start) {
-            mailbox.offer(config, start.clone());
-            if start.sequence.wrapping_add(1) != inside.next_sequence {
+            // Who wants every picture wants those from now on, not one that may be an hour old.
+            if policy == Policy::Newest {
+                mailbox.offer(config, start.clone());
+            }
+            if policy == Policy::Every || start.sequence.wrapping_add(1) != inside.next_sequence {
                 mailbox.skipped(config);
             }
         }
@@ -318,7 +327,8 @@ impl Subscriber {
         let viewers = inside.subscribers.len();
         drop(inside);
         stream.tell_viewers(viewers);
-        Self { stream, id, config: None }
+        let reporter = Reporter { stream: stream.clone(), stored };
+        Self { stream, id, config: None, reporter }
     }
 
     /// The stream's name.
@@ -327,13 +337,17 @@ impl Subscriber {
     }
 
     /// The next event, when there is one; else `context`'s task is woken when there is. The frame got before counts
-    /// as delivered from now on.
-    pub fn poll(&mut self, context: &Context<'_>) -> Poll<Event> {
+    /// as delivered from now on. Who is not `ready` for a frame gets only what is none.
+    pub fn poll(&mut self, context: &Context<'_>, ready: bool) -> Poll<Event> {
         let mut inside = self.stream.lock();
         let Some(place) = inside.subscribers.get_mut(&self.id) else { return Poll::Pending };
         place.settle();
         if let Some(state) = place.news.take() {
             return Poll::Ready(Event::State(state));
+        }
+        if !ready {
+            place.wake_later(context);
+            return Poll::Pending;
         }
         if let Some(config) = place.mailbox.next_config()
             && self.config.as_ref().is_none_or(|known| !Arc::ptr_eq(known, config))
@@ -349,22 +363,20 @@ impl Subscriber {
         if mem::take(&mut place.ended) {
             return Poll::Ready(Event::Ended);
         }
-        if !place.waker.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
-            place.waker = Some(context.waker().clone());
-        }
+        place.wake_later(context);
         Poll::Pending
     }
 
     /// Waits for the next event.
     pub async fn next(&mut self) -> Event {
-        std::future::poll_fn(|context| self.poll(context)).await
+        std::future::poll_fn(|context| self.poll(context, true)).await
     }
 
     /// Blocks this thread until the next event or the deadline.
     pub fn next_before(&mut self, deadline: Instant) -> Option<Event> {
         let waker = Waker::from(Arc::new(Unpark(thread::current())));
         loop {
-            if let Poll::Ready(event) = self.poll(&Context::from_waker(&waker)) {
+            if let Poll::Ready(event) = self.poll(&Context::from_waker(&waker), true) {
                 return Some(event);
             }
             let left = deadline.saturating_duration_since(Instant::now());
@@ -385,22 +397,30 @@ impl Subscriber {
         self.stream.lock().split.take_upload(times);
     }
 
-    /// Adds what this viewer's receiver reports of a frame to the stream's latency, all on the hub's clock: when it was
-    /// `first` heard of, and when it was shown.
-    pub fn report(&self, times: &Times, report: &Report, first: bool) {
-        self.stream.report(times, report, first);
-    }
-
-    /// Reports from another thread than the one that takes the frames.
+    /// Who says what becomes of this viewer's frames, from whatever thread.
     pub fn reporter(&self) -> Reporter {
-        Reporter(self.stream.clone())
+        self.reporter.clone()
     }
 }
 
 impl Reporter {
-    /// As [`Subscriber::report`].
+    /// Adds what this viewer's receiver reports of a frame to the stream's latency, all on the hub's clock: when it was
+    /// `first` heard of, and when it was shown.
     pub fn report(&self, times: &Times, report: &Report, first: bool) {
-        self.0.report(times, report, first);
+        let mut inside = self.stream.lock();
+        let measured = self.stored != Some(report.sequence);
+        if first && measured {
+            inside.split.take_delivery(times, report);
+        }
+        if report.shown == 0 {
+            return;
+        }
+        if measured {
+            inside.split.take_showing(times, report);
+        }
+        let (Some(upstream), Some(renumber)) = (inside.upstream.clone(), inside.renumber) else { return };
+        drop(inside);
+        upstream.0(Report { sequence: report.sequence.wrapping_sub(renumber), ..*report });
     }
 }
 
@@ -501,20 +521,6 @@ impl Stream {
         self.lock().deserted_since.is_some_and(|since| since.saturating_add(FORGET_AFTER) <= now)
     }
 
-    fn report(&self, times: &Times, report: &Report, first: bool) {
-        let mut inside = self.lock();
-        if first {
-            inside.split.take_delivery(times, report);
-        }
-        if report.shown == 0 {
-            return;
-        }
-        inside.split.take_showing(times, report);
-        let (Some(upstream), Some(renumber)) = (inside.upstream.clone(), inside.renumber) else { return };
-        drop(inside);
-        upstream.0(Report { sequence: report.sequence.wrapping_sub(renumber), ..*report });
-    }
-
     fn tell_viewers(&self, viewers: usize) {
         self.viewers.send_if_modified(|told| mem::replace(told, viewers as u32) != viewers as u32);
     }
@@ -563,6 +569,12 @@ impl Inside {
 const MISSED_AT_ONCE: u64 = 100_000;
 
 impl Place {
+    fn wake_later(&mut self, context: &Context<'_>) {
+        if !self.waker.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
+            self.waker = Some(context.waker().clone());
+        }
+    }
+
     /// The frame that was on its way has arrived whole.
     fn settle(&mut self) {
         if mem::take(&mut self.under_way) {

@@ -128,17 +128,16 @@ impl<'a> Canvas<'a> {
             }
         }
         let stride = self.width.div_ceil(2);
-        let line = |row: usize| match rows.contains(&row) {
-            true => &mask[at(columns.start, row)..][..columns.len()],
-            false => &[],
+        let line = |row: usize| {
+            if rows.contains(&row) { &mask[at(columns.start, row)..][..columns.len()] } else { &[] }
         };
-        // A colour's pixel stands for four: its opacity is their mean.
+        // A colour's pixel stands for four: its opacity is their mean. At the edges some of the four lie outside.
         let odd = columns.start % 2;
         for row in halves(&rows) {
             let lines = [line(2 * row), line(2 * row + 1)];
             for (place, column) in halves(&columns).enumerate() {
                 let pair = (2 * place).saturating_sub(odd)..2 * place + 2 - odd;
-                let alphas = lines.iter().flat_map(|line| line.get(pair.clone()).or(line.get(pair.start..)));
+                let alphas = lines.iter().filter_map(|line| line.get(pair.clone()).or(line.get(pair.start..)));
                 let sum: u16 = alphas.flatten().map(|alpha| u16::from(*alpha)).sum();
                 if sum > 0 {
                     for (plane, value) in self.colours.iter_mut().zip([colour.u, colour.v]) {

@@ -43,8 +43,10 @@ const CONTAINERS: &[Container] = &[
 
 /// Where frames count as 30 a second because their rate is not known.
 const MILLIFPS: u32 = 30_000;
-/// The longest gap between two frames that AVI is asked to fill with empty ones; FFmpeg refuses one of 65536.
-const GAP: i64 = 50_000;
+/// The longest pause between two frames, in µs; a longer one is cut to this. A clock that jumps is no pause.
+const PAUSE: Micros = 24 * 3_600_000_000;
+/// AVI fills pauses with empty frames, and FFmpeg refuses to write 65536 of them at once.
+const AVI_PAUSE: Micros = 50_000;
 
 /// A file that frames are written into. Dropping it finishes it, too.
 pub struct Muxer {
@@ -76,7 +78,7 @@ impl Muxer {
         );
         let output = Output::create(container.format, path).with_context(|| format!("{shown}: cannot be created"))?;
         let config = config.clone();
-        let timeline = Timeline::new(rate(&config));
+        let timeline = Timeline::new(rate(&config), container.ticks.is_none());
         Ok(Self { output, container, config, path: path.into(), timeline, written: 0, begun: false })
     }
 
@@ -96,11 +98,7 @@ impl Muxer {
             self.begun = true;
         }
         let base = self.output.time_base();
-        let mut at = self.timeline.place(frame.times.captured, base);
-        if self.container.ticks.is_none() {
-            at = self.timeline.limit(at, GAP);
-        }
-        self.timeline.last = Some(at);
+        let at = self.timeline.place(frame.times.captured, base);
         let length = base.ticks(self.timeline.interval);
         self.output.write(&frame.data, at, length, frame.keyframe).map_err(|error| self.failed(&error))?;
         self.written += 1;
@@ -175,6 +173,8 @@ fn rate(config: &Config) -> u32 {
 struct Timeline {
     /// Between two frames of even pace, in µs.
     interval: Micros,
+    /// The longest step, in µs.
+    pause: Micros,
     captured: Micros,
     /// Since the first frame, in µs.
     elapsed: Micros,
@@ -182,27 +182,27 @@ struct Timeline {
 }
 
 impl Timeline {
-    fn new(millifps: u32) -> Self {
+    fn new(millifps: u32, counts_frames: bool) -> Self {
         let interval = (1_000_000_000 / u64::from(millifps)).max(1);
-        Self { interval, captured: 0, elapsed: 0, last: None }
+        let pause = if counts_frames { AVI_PAUSE * interval } else { PAUSE };
+        Self { interval, pause, captured: 0, elapsed: 0, last: None }
     }
 
     /// Where the next frame goes. A time that is not known, or that lies before the last one's (the publisher was
     /// restarted), continues at the frames' even pace.
     fn place(&mut self, captured: Micros, base: TimeBase) -> i64 {
-        let Some(last) = self.last else {
-            self.captured = captured;
-            return 0;
+        let at = match self.last {
+            None => 0,
+            Some(last) => {
+                let known = captured > 0 && self.captured > 0;
+                let step = captured.checked_sub(self.captured).filter(|_| known).unwrap_or(self.interval);
+                self.elapsed = self.elapsed.saturating_add(step.min(self.pause));
+                base.ticks(self.elapsed).max(last.saturating_add(1))
+            }
         };
-        let known = captured > 0 && self.captured > 0;
-        let step = captured.checked_sub(self.captured).filter(|_| known).unwrap_or(self.interval);
-        self.elapsed = self.elapsed.saturating_add(step);
         self.captured = captured;
-        base.ticks(self.elapsed).max(last.saturating_add(1))
-    }
-
-    fn limit(&mut self, at: i64, gap: i64) -> i64 {
-        at.min(self.last.map_or(at, |last| last.saturating_add(gap)))
+        self.last = Some(at);
+        at
     }
 }
 

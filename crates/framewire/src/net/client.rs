@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    io::{self, IoSlice, Read, Write},
+    io::{self, IoSlice, Write},
     net::{TcpStream, ToSocketAddrs},
     str::FromStr,
     sync::{Mutex, PoisonError},
@@ -153,11 +153,7 @@ impl Receiver {
         if let Some(message) = self.decoder.pull()? {
             return Ok(Received::Message(message));
         }
-        let space = self.decoder.space();
-        let (had, room) = (space.len(), space.capacity());
-        space.resize(room, 0);
-        let read = self.stream.read(&mut space[had..]);
-        space.truncate(had + read.as_ref().copied().unwrap_or(0));
+        let read = self.decoder.read_from(&mut self.stream);
         match read {
             Ok(0) => bail!("the hub closed the connection"),
             Ok(_) => Ok(self.decoder.pull()?.map_or(Received::Bytes, Received::Message)),

@@ -86,6 +86,12 @@ struct Session {
     encoder: Option<encode::Encoder>,
     raw: Option<Arc<Config>>,
     told: Option<Config>,
+    /// Added to the stream's numbers, so that what was left out while nobody watched is no loss; `None` before the first
+    /// frame of a watch.
+    renumber: Option<u64>,
+    next: u64,
+    /// Frames that could not be coded.
+    bad: u64,
 }
 
 /// What the thread that receives tells the one that sends.
@@ -112,7 +118,16 @@ impl Session {
         let (client, receiver) = Client::connect(address, &first_messages(wish))?;
         let client = Arc::new(client);
         let shared = Arc::new(Shared { inside: Mutex::default(), sender: thread::current() });
-        let session = Self { client: client.clone(), shared: shared.clone(), encoder: None, raw: None, told: None };
+        let session = Self {
+            client: client.clone(),
+            shared: shared.clone(),
+            encoder: None,
+            raw: None,
+            told: None,
+            renumber: None,
+            next: 0,
+            bad: 0,
+        };
         thread::spawn(move || {
             let broken = listen(&client, receiver, &shared);
             shared.lock().broken = broken.err();
@@ -136,7 +151,7 @@ impl Session {
         let mut viewer = None;
         let mut begun = false;
         while !stop.stopped() {
-            let (watched, open) = self.look(&viewer)?;
+            let (watched, open) = self.look(viewer.as_ref())?;
             if begun && !watched {
                 // One picture is there for those who come; the source may sleep.
                 viewer = None;
@@ -145,6 +160,9 @@ impl Session {
                 }
                 thread::park_timeout(LOOK_AROUND);
                 continue;
+            }
+            if viewer.is_none() {
+                self.renumber = None;
             }
             let from = match &mut viewer {
                 Some(viewer) => viewer,
@@ -168,7 +186,7 @@ impl Session {
     }
 
     /// Whether anybody watches and the link is ready for a frame; passes on what has arrived.
-    fn look(&self, viewer: &Option<Subscriber>) -> Result<(bool, bool)> {
+    fn look(&self, viewer: Option<&Subscriber>) -> Result<(bool, bool)> {
         let mut inside = self.shared.lock();
         if let Some(error) = inside.broken.take() {
             return Err(error);
@@ -188,7 +206,19 @@ impl Session {
             Some(encoder) => encoder,
             None => self.encoder.insert(encode::Encoder::new(publish.encode.clone())?),
         };
-        let (config, mut frame) = encoder.encode(&raw, frame)?;
+        let (config, mut frame) = match encoder.encode(&raw, frame) {
+            Ok(coded) => coded,
+            Err(error) => {
+                self.bad += 1;
+                if self.bad.is_power_of_two() {
+                    warn!("{error:#}: dropped ({} so far)", self.bad);
+                }
+                return Ok(());
+            }
+        };
+        let renumber = *self.renumber.get_or_insert(self.next.wrapping_sub(frame.sequence));
+        frame.sequence = frame.sequence.wrapping_add(renumber);
+        self.next = frame.sequence.wrapping_add(1);
         if self.told.as_ref() != Some(&config) {
             self.client.send(&Message::Config(config.clone()))?;
             self.told = Some(config);
@@ -253,12 +283,12 @@ impl Inside {
 fn listen(client: &Client, mut receiver: Receiver, shared: &Shared) -> Result<()> {
     let mut link = Link::new(clock::now());
     loop {
-        let received = receiver.receive()?;
+        let news = receiver.receive()?;
         let now = clock::now();
         if let Some(ping) = link.poll(now) {
             client.send(&ping)?;
         }
-        let message = match received {
+        let message = match news {
             Received::Message(message) => message,
             Received::Bytes => {
                 link.heard(now);

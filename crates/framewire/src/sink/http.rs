@@ -20,7 +20,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use framewire_proto::{Codec, Config, Frame, Micros, Name, wire::multipart};
+use framewire_proto::{Micros, Name, wire::multipart};
 use futures_util::stream;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -28,10 +28,10 @@ use hyper_util::{
 };
 use tokio::time::timeout;
 
-use super::{metrics, websocket};
+use super::{jpegs::Jpegs, metrics, websocket};
 use crate::{
     clock,
-    hub::{Event, Hub, Info, Policy, Refused, Subscriber},
+    hub::{Hub, Info, Policy, Refused, Subscriber},
     net::{self, accept::Accepted, conn::Conn},
 };
 
@@ -237,26 +237,6 @@ async fn socket(
 fn subscribe(hub: &Hub, name: &str) -> Result<Subscriber, Refused> {
     hub.stream(name, clock::now())?;
     hub.subscribe(&Name::from_lossy(name), Policy::Newest, false, clock::now())
-}
-
-/// A viewer's frames as JPEGs.
-#[derive(Default)]
-struct Jpegs {
-    config: Option<Arc<Config>>,
-}
-
-impl Jpegs {
-    async fn next(&mut self, viewer: &mut Subscriber) -> Frame {
-        loop {
-            match viewer.next().await {
-                Event::Config(config) => self.config = Some(config),
-                Event::Frame(frame) if self.config.as_ref().is_some_and(|config| config.codec == Codec::Jpeg) => {
-                    return frame;
-                }
-                _ => {}
-            }
-        }
-    }
 }
 
 /// A moment of this process's clock in µs since 1970 (UTC).

@@ -77,19 +77,18 @@ impl Talk {
         if let Some(message) = self.outbox.pop_front().or_else(|| self.link.poll(now)) {
             return Poll::Ready(message);
         }
-        if self.window.open(now) {
-            while let Poll::Ready(event) = self.subscriber.poll(context) {
-                match event {
-                    Event::State(state) => return Poll::Ready(Message::State(state)),
-                    Event::Config(config) => return Poll::Ready(Message::Config((*config).clone())),
-                    Event::Frame(mut frame) => {
-                        frame.times.forwarded = now;
-                        self.remember(frame.sequence, frame.times, now);
-                        return Poll::Ready(Message::Frame(frame));
-                    }
-                    // The stream stays for its viewers: its publisher may return.
-                    Event::Ended => {}
+        let ready = self.window.open(now);
+        while let Poll::Ready(event) = self.subscriber.poll(context, ready) {
+            match event {
+                Event::State(state) => return Poll::Ready(Message::State(state)),
+                Event::Config(config) => return Poll::Ready(Message::Config((*config).clone())),
+                Event::Frame(mut frame) => {
+                    frame.times.forwarded = now;
+                    self.remember(frame.sequence, frame.times, now);
+                    return Poll::Ready(Message::Frame(frame));
                 }
+                // The stream stays for its viewers: its publisher may return.
+                Event::Ended => {}
             }
         }
         self.waker = Some(context.waker().clone());
@@ -125,6 +124,6 @@ impl Talk {
             decoded: self.link.moment_to_ours(report.decoded),
             shown: self.link.moment_to_ours(report.shown),
         };
-        self.subscriber.report(times, &ours, first);
+        self.subscriber.reporter().report(times, &ours, first);
     }
 }

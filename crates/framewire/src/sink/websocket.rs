@@ -4,11 +4,7 @@ use std::{future::poll_fn, net::SocketAddr, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use axum::extract::ws::{Message as Carrier, WebSocket};
-use framewire_proto::{
-    Limits,
-    link::Link,
-    wire::native::{self, PREAMBLE},
-};
+use framewire_proto::{Limits, link::Link, wire::native::Message};
 use futures_util::{SinkExt, StreamExt};
 use tokio::time::{sleep, timeout};
 use tracing::info;
@@ -32,9 +28,6 @@ pub(super) async fn run(socket: WebSocket, viewer: Subscriber, peer: SocketAddr)
 async fn converse(socket: WebSocket, viewer: Subscriber) -> Result<()> {
     let mut talk = Talk::new(viewer, Link::new(clock::now()));
     let (mut out, mut incoming) = socket.split();
-    let mut decoder = native::Decoder::new(Limits::default());
-    // The upgrade said already which wire this is; the decoder wants to see it.
-    decoder.push(&PREAMBLE);
     loop {
         let now = clock::now();
         if talk.silent(now) {
@@ -45,11 +38,9 @@ async fn converse(socket: WebSocket, viewer: Subscriber) -> Result<()> {
             biased;
             carrier = incoming.next() => match carrier {
                 Some(Ok(Carrier::Binary(bytes))) => {
-                    decoder.push(&bytes);
-                    while let Some(message) = decoder.pull()? {
-                        if !talk.take(message, clock::now())? {
-                            return Ok(());
-                        }
+                    let Some(message) = Message::from_bytes(bytes, &Limits::default())? else { continue };
+                    if !talk.take(message, clock::now())? {
+                        return Ok(());
                     }
                 }
                 Some(Ok(Carrier::Close(_))) | None => return Ok(()),

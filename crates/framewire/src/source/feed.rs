@@ -122,6 +122,7 @@ impl Pump {
         }
         let mut encoder = self.encode.clone().map(encode::Encoder::new).transpose()?;
         let mut config = None;
+        let mut bad = 0_u64;
         while let Some(item) = source.next()? {
             if stop.stopped() {
                 break;
@@ -141,11 +142,21 @@ impl Pump {
                     }
                     let frame = match &mut encoder {
                         None => frame,
-                        Some(encoder) => {
-                            let (config, frame) = encoder.encode(config, &frame)?;
-                            self.publisher.configure(config)?;
-                            frame
-                        }
+                        Some(encoder) => match encoder.encode(config, &frame) {
+                            Ok((config, mut frame)) => {
+                                self.publisher.configure(config)?;
+                                // It is in the hub by now: there is no way that it has to go.
+                                frame.times.received = frame.times.encoded;
+                                frame
+                            }
+                            Err(error) => {
+                                bad += 1;
+                                if bad.is_power_of_two() {
+                                    warn!("'{}': {error:#}: dropped ({bad} so far)", self.publisher.name());
+                                }
+                                continue;
+                            }
+                        },
                     };
                     self.publisher.publish(frame, clock::now())?;
                 }

@@ -109,7 +109,7 @@ mod tests {
     fn frames(source: &mut Pattern, count: usize) -> Vec<Frame> {
         let frames = std::iter::from_fn(|| source.next().unwrap()).filter_map(|item| match item {
             Item::Frame(frame) => Some(frame),
-            Item::Config(_) | Item::State(_) => None,
+            _ => None,
         });
         frames.take(count).collect()
     }

@@ -239,7 +239,11 @@ fn i420(header: &Header) -> Result<Config> {
 
 #[cfg(test)]
 mod tests {
-    use std::{io, time::Instant};
+    use std::{
+        io,
+        process::{Command, Stdio},
+        time::Instant,
+    };
 
     use super::*;
 
@@ -322,6 +326,23 @@ mod tests {
         };
         let shapes: Vec<_> = items.iter().map(shape).collect();
         assert_eq!(shapes, [(16, 16), (0, small.len()), (1, small.len()), (32, 16), (3, large.len())]);
+    }
+
+    #[test]
+    fn what_ffmpeg_writes_into_a_pipe_is_read_whole() {
+        for (format, codec) in [("yuv4mpegpipe", Codec::I420), ("mjpeg", Codec::Jpeg), ("image2pipe", Codec::Jpeg)] {
+            let mut ffmpeg = Command::new("ffmpeg")
+                .args(["-v", "error", "-f", "lavfi", "-i", "testsrc2=duration=1:rate=30,scale=323:181"])
+                .args(["-pix_fmt", if codec == Codec::Jpeg { "yuvj420p" } else { "yuv444p" }, "-f", format, "-"])
+                .stdout(Stdio::piped())
+                .spawn()
+                .unwrap();
+            let items = items(ffmpeg.stdout.take().unwrap());
+            assert!(ffmpeg.wait().unwrap().success());
+            let Item::Config(config) = &items[0] else { panic!("{:?}", items[0]) };
+            assert_eq!((config.codec, config.width, config.height), (codec, 323, 181), "{format}");
+            assert_eq!(items.len(), 31, "{format}");
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! What these tests need besides the program (ffmpeg, curl, a Python with OpenCV, Chromium, Xvfb, a film) is installed by
 //! `scripts/setup test`; a test whose tool is missing fails and names it.
 
+mod architecture;
 mod bad_input;
 mod harness;
 mod http;

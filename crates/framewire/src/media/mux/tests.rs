@@ -230,16 +230,25 @@ fn every_kind_of_jpeg_keeps_its_colours_layout() {
 #[test]
 fn times_rise_whatever_the_publisher_says() {
     let base = TimeBase { seconds: 1, ticks: 1000 };
-    let mut timeline = Timeline::new(50_000);
-    let places: Vec<_> = [700_000, 700_100, 720_000, 10_000, 30_000, 0, 0, u64::MAX, 5]
-        .map(|captured| {
-            let at = timeline.place(captured, base);
-            timeline.last = Some(at);
-            at
-        })
-        .into();
+    let mut timeline = Timeline::new(50_000, false);
+    let captured = [700_000, 700_100, 720_000, 10_000, 30_000, 0, 0, 5, u64::MAX];
+    let places = captured.map(|captured| timeline.place(captured, base));
     assert_eq!(places[..7], [0, 1, 20, 40, 60, 80, 100]);
-    assert!(places.is_sorted_by(|one, two| one < two), "{places:?}");
+    assert_eq!(places[7..], [120, 120 + 24 * 3_600_000]);
+}
+
+#[test]
+fn an_avi_takes_a_pause_of_a_day_for_a_shorter_one() {
+    let scratch = Scratch::new();
+    let path = scratch.0.join("pause.avi");
+    let mut muxer = Muxer::create(&path, &config(Codec::Jpeg, 30_000)).unwrap();
+    for (number, captured) in (0..).zip([1, 33_334, PAUSE, PAUSE + 33_333]) {
+        muxer.write(&frame(number, captured, true, jpeg(number, turbojpeg::Subsamp::Sub2x2))).unwrap();
+    }
+    assert_eq!(muxer.finish().unwrap(), 4);
+    assert_eq!(decoded(&path), 4);
+    let slots = AVI_PAUSE as f64 + 3.0;
+    assert!((seconds(&path) * 30.0 - slots).abs() < 3.0, "{}", seconds(&path));
 }
 
 #[test]

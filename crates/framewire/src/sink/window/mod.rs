@@ -25,7 +25,7 @@ use sdl2::{
     EventPump, VideoSubsystem,
     event::{Event, WindowEvent},
     keyboard::Keycode,
-    video::{FullscreenType, Window},
+    video::{FullscreenType, Window, WindowPos},
 };
 
 use crate::{clock, hub, stop::Stop};
@@ -49,6 +49,9 @@ pub struct Tile {
     pub subscriber: hub::Subscriber,
 }
 
+/// Takes what is known of each tile.
+pub type Watcher = Box<dyn FnMut(&[Stats])>;
+
 /// How a window behaves.
 #[derive(Default)]
 pub struct Config {
@@ -57,10 +60,10 @@ pub struct Config {
     /// The window closes by itself when every stream has ended.
     pub close_at_end: bool,
     /// Called once a second with what is known of each tile.
-    pub on_second: Option<Box<dyn FnMut(&[Stats])>>,
+    pub on_second: Option<Watcher>,
 }
 
-/// Shows the tiles in a window until it is closed, `q` or ESC is pressed or the stop is raised. To be called by the
+/// Shows the tiles in a window of this title until it is closed, `q` or ESC is pressed or the stop is raised. To be called by the
 /// main thread. Returns what became of each tile's frames.
 ///
 /// # Errors
@@ -82,18 +85,17 @@ pub fn run(title: &str, tiles: Vec<Tile>, mut config: Config, stop: &Stop) -> Re
     let mut pump = sdl.event_pump().map_err(no_display)?;
     let bell = Bell::new(events.event_sender());
     let mut view = View::new(tiles, config.overlay, &bell)?;
-    let title = format!("{title} \u{2014} framewire");
     if screen::has_gpu(&video)
-        && let Ok(canvas) = window(&video, &title)?.into_canvas().accelerated().build()
+        && let Ok(canvas) = window(&video, title)?.into_canvas().accelerated().build()
     {
         let textures = canvas.texture_creator();
         let mut screen = Gpu::new(canvas, &textures);
-        Loop { video: &video, screen: &mut screen, view: &mut view, bell: &bell }.run(&mut pump, &mut config, stop)?;
+        Loop::new(&video, &mut screen, &mut view, &bell).run(&mut pump, &mut config, stop)?;
     } else {
         // Straight into the window's memory, not through an emulated OpenGL.
         sdl2::hint::set("SDL_FRAMEBUFFER_ACCELERATION", "0");
-        let mut screen = Plain::new(window(&video, &title)?);
-        Loop { video: &video, screen: &mut screen, view: &mut view, bell: &bell }.run(&mut pump, &mut config, stop)?;
+        let mut screen = Plain::new(window(&video, title)?);
+        Loop::new(&video, &mut screen, &mut view, &bell).run(&mut pump, &mut config, stop)?;
     }
     Ok(view.stats(clock::now()))
 }
@@ -116,10 +118,31 @@ struct Loop<'a> {
     screen: &'a mut dyn Screen,
     view: &'a mut View,
     bell: &'a Bell,
+    /// Where the window was and how large before it filled the screen.
+    windowed: Option<((i32, i32), (u32, u32))>,
 }
 
-impl Loop<'_> {
+fn place(window: &mut Window, (x, y): (i32, i32), (width, height): (u32, u32)) {
+    window.set_position(WindowPos::Positioned(x), WindowPos::Positioned(y));
+    // Only a size of zero is refused.
+    let _ = window.set_size(width, height);
+}
+
+impl<'a> Loop<'a> {
+    fn new(video: &'a VideoSubsystem, screen: &'a mut dyn Screen, view: &'a mut View, bell: &'a Bell) -> Self {
+        Self { video, screen, view, bell, windowed: None }
+    }
+
     fn run(&mut self, pump: &mut EventPump, config: &mut Config, stop: &Stop) -> Result<()> {
+        let outcome = self.watch(pump, config, stop);
+        // SDL passes a player's events by way of the X server, which ends a program that sends one to a window that is gone:
+        // the players go first, and hiding waits until the server has taken what they sent.
+        self.view.close();
+        self.screen.window().hide();
+        outcome
+    }
+
+    fn watch(&mut self, pump: &mut EventPump, config: &mut Config, stop: &Stop) -> Result<()> {
         let (mut refreshed, mut second, mut sized) = (None::<Instant>, Instant::now(), false);
         while !stop.stopped() {
             let first = pump.wait_event_timeout(PATIENCE.as_millis() as u32);
@@ -174,12 +197,25 @@ impl Loop<'_> {
     }
 
     fn toggle_fullscreen(&mut self) {
+        let bounds = self.video.display_bounds(self.screen.window().display_index().unwrap_or(0));
         let window = self.screen.window();
-        let next = match window.fullscreen_state() {
-            FullscreenType::Off => FullscreenType::Desktop,
-            _ => FullscreenType::Off,
+        let changed = match (window.fullscreen_state(), bounds) {
+            (FullscreenType::Off, Ok(bounds)) => {
+                // A window manager makes it fill the display; where there is none, as in a kiosk, this does.
+                self.windowed = Some((window.position(), window.size()));
+                place(window, bounds.top_left().into(), bounds.size());
+                window.set_fullscreen(FullscreenType::Desktop)
+            }
+            (FullscreenType::Off, Err(error)) => Err(error),
+            _ => {
+                let changed = window.set_fullscreen(FullscreenType::Off);
+                if let Some((position, size)) = self.windowed.take() {
+                    place(window, position, size);
+                }
+                changed
+            }
         };
-        if let Err(error) = window.set_fullscreen(next) {
+        if let Err(error) = changed {
             tracing::warn!("no full screen: {error}");
         }
         self.view.expose();
@@ -195,7 +231,7 @@ impl Loop<'_> {
         }
         let (width, height) = layout::window_size(self.view.len(), picture, display);
         window.set_size(width, height).context("the window does not take the picture's size")?;
-        window.set_position(sdl2::video::WindowPos::Centered, sdl2::video::WindowPos::Centered);
+        window.set_position(WindowPos::Centered, WindowPos::Centered);
         self.view.expose();
         Ok(())
     }

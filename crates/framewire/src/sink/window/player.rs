@@ -140,14 +140,24 @@ impl Player {
     pub(super) fn freeze(&self, freeze: bool) {
         lock(&self.inside).freeze = freeze;
     }
-}
 
-impl Drop for Player {
-    fn drop(&mut self) {
+    /// Asks the thread to end, and does not wait for it.
+    pub(super) fn stop(&self) {
+        self.stop.stop();
+    }
+
+    /// Ends the thread.
+    pub(super) fn join(&mut self) {
         self.stop.stop();
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
+    }
+}
+
+impl Drop for Player {
+    fn drop(&mut self) {
+        self.join();
     }
 }
 

@@ -73,9 +73,9 @@ impl Stats {
         }
     }
 
-    /// The overlay's lines.
-    pub(super) fn overlay(&self) -> String {
-        let mut text = format!("{}  {}\n", self.name, self.state);
+    /// The overlay's lines, with the sign, if there is one, instead of the state's mere word.
+    pub(super) fn overlay(&self, sign: Option<&str>) -> String {
+        let mut text = format!("{}  {}\n", self.name, sign.unwrap_or(self.state));
         if let Some(codec) = self.codec {
             let rate = self.bitrate / 1e6;
             let _ = writeln!(text, "{}x{} {codec}  {:.1} fps  {rate:.1} Mbit/s", self.width, self.height, self.fps);
@@ -92,8 +92,11 @@ impl Stats {
         for (place, (reason, count)) in drops.into_iter().enumerate() {
             let _ = write!(text, "{}{count} {}", if place > 0 { ", " } else { "" }, reason.replace('_', " "));
         }
-        text.push_str("\nlatency, ms    p50    p95\n");
-        for (stage, summary) in self.latency_ms.summaries() {
+        text.push('\n');
+        for (place, (stage, summary)) in self.latency_ms.summaries().enumerate() {
+            if place == 0 {
+                text.push_str("latency, ms    p50    p95\n");
+            }
             let mark = if stage == Stage::Total { "= " } else { "  " };
             let _ = writeln!(text, "{mark}{:9} {:7.1}{:7.1}", stage.name(), summary.p50, summary.p95);
         }
@@ -158,11 +161,18 @@ mod tests {
     fn the_overlay_tells_drops_and_latency_in_words() {
         let config = Config { codec: Codec::Jpeg, width: 64, height: 48, millifps: 0, extra: Bytes::new() };
         let condition = Condition { config: Some(Arc::new(config)), before_show: 3, bad: 2, ..Condition::default() };
-        let text = stats(condition).overlay();
+        let text = stats(condition).overlay(None);
         assert!(text.contains("not shown: 2 bad, 3 before show\n"), "{text}");
         assert!(text.contains("  encode        2.5    2.5\n"), "{text}");
         assert!(text.contains("= total         8.0    8.0\n"), "{text}");
-        assert!(stats(Condition::default()).overlay().contains("not shown: none\n"));
+        assert!(stats(Condition::default()).overlay(None).contains("not shown: none\n"));
+    }
+
+    #[test]
+    fn the_overlay_heads_with_the_sign() {
+        let stats = stats(Condition::default());
+        assert!(stats.overlay(None).starts_with("door  waiting\n"));
+        assert!(stats.overlay(Some("stalled: for long")).starts_with("door  stalled: for long\n"));
     }
 
     #[test]

@@ -25,16 +25,24 @@ const KEYS: &str = "i overlay  f full screen  s snapshot\nspace freeze  q quit";
 /// All that is on the window.
 pub(super) struct View {
     tiles: Vec<Shown>,
+    mode: Mode,
+    size: (u32, u32),
+}
+
+/// What the keys have been set to, and whether there is but one tile.
+#[derive(Debug, Clone, Copy)]
+struct Mode {
     overlay: bool,
     frozen: bool,
-    size: (u32, u32),
+    alone: bool,
 }
 
 impl View {
     /// Starts a player for each tile.
     pub(super) fn new(tiles: Vec<Tile>, overlay: bool, bell: &Bell) -> Result<Self> {
+        let mode = Mode { overlay, frozen: false, alone: tiles.len() == 1 };
         let tiles = tiles.into_iter().map(|tile| Shown::new(tile, bell)).collect::<Result<_>>()?;
-        Ok(Self { tiles, overlay, frozen: false, size: (0, 0) })
+        Ok(Self { tiles, mode, size: (0, 0) })
     }
 
     pub(super) fn len(&self) -> usize {
@@ -45,7 +53,7 @@ impl View {
     pub(super) fn collect(&mut self) -> bool {
         let mut news = false;
         for tile in &mut self.tiles {
-            if !self.frozen
+            if !self.mode.frozen
                 && let Some(ready) = tile.player.take()
             {
                 tile.ready = Some(ready);
@@ -70,7 +78,9 @@ impl View {
 
     /// The window must be painted anew.
     pub(super) fn expose(&mut self) {
-        self.tiles.iter_mut().for_each(|tile| tile.changed = true);
+        for tile in &mut self.tiles {
+            tile.changed = true;
+        }
     }
 
     /// Gives each tile its place in a window of this size.
@@ -88,9 +98,8 @@ impl View {
 
     /// Writes anew what stands over the pictures, where it says something else than before.
     pub(super) fn relabel(&mut self, now: Micros) {
-        let alone = self.tiles.len() == 1;
         for (number, tile) in self.tiles.iter_mut().enumerate() {
-            let texts = tile.texts(now, self.overlay, self.frozen, alone, number == 0);
+            let texts = tile.texts(now, self.mode, number == 0);
             tile.told = tile.word();
             if texts != tile.texts {
                 tile.texts = texts;
@@ -107,18 +116,22 @@ impl View {
         let cells: Vec<Cell> = self.tiles.iter().map(Shown::cell).collect();
         paint(&cells)?;
         let now = clock::now();
-        self.tiles.iter_mut().for_each(|tile| tile.painted(now));
+        for tile in &mut self.tiles {
+            tile.painted(now);
+        }
         Ok(())
     }
 
     pub(super) fn toggle_overlay(&mut self) {
-        self.overlay = !self.overlay;
+        self.mode.overlay = !self.mode.overlay;
         self.relabel(clock::now());
     }
 
     pub(super) fn toggle_freeze(&mut self) {
-        self.frozen = !self.frozen;
-        self.tiles.iter().for_each(|tile| tile.player.freeze(self.frozen));
+        self.mode.frozen = !self.mode.frozen;
+        for tile in &self.tiles {
+            tile.player.freeze(self.mode.frozen);
+        }
         self.relabel(clock::now());
     }
 
@@ -134,6 +147,16 @@ impl View {
             tile.note = Some((note, Instant::now()));
         }
         self.relabel(clock::now());
+    }
+
+    /// Ends the players.
+    pub(super) fn close(&mut self) {
+        for tile in &self.tiles {
+            tile.player.stop();
+        }
+        for tile in &mut self.tiles {
+            tile.player.join();
+        }
     }
 
     /// What is known of each tile.
@@ -202,21 +225,22 @@ impl Shown {
         Stats::new(&self.name, self.player.condition(), self.ready.as_ref(), self.count, self.split.clone(), now)
     }
 
-    fn texts(&mut self, now: Micros, overlay: bool, frozen: bool, alone: bool, keys: bool) -> Vec<(Place, String)> {
+    fn texts(&mut self, now: Micros, mode: Mode, keys: bool) -> Vec<(Place, String)> {
         let stats = self.stats(now);
-        let mut texts = Vec::new();
-        if overlay {
-            let keys = if keys { KEYS } else { "" };
-            texts.push((Place::Corner, format!("{}{keys}", stats.overlay())));
-        } else if !alone {
-            texts.push((Place::Corner, format!("{}  {}", self.name, stats.state)));
-        }
         let since = self.ready.as_ref().map(|ready| now.saturating_sub(ready.received) as f64 / 1000.0);
-        texts.extend(stats.sign(since).map(|sign| (Place::Middle, sign)));
+        let sign = stats.sign(since);
+        let mut texts = Vec::new();
+        if mode.overlay {
+            let keys = if keys { KEYS } else { "" };
+            texts.push((Place::Corner, format!("{}{keys}", stats.overlay(sign.as_deref()))));
+        } else {
+            texts.extend((!mode.alone).then(|| (Place::Corner, format!("{}  {}", self.name, stats.state))));
+            texts.extend(sign.map(|sign| (Place::Middle, sign)));
+        }
         self.note.take_if(|(_, at)| at.elapsed() > NOTE);
         if let Some((note, _)) = &self.note {
             texts.push((Place::Bottom, note.clone()));
-        } else if frozen {
+        } else if mode.frozen {
             texts.push((Place::Bottom, "frozen: space goes on".into()));
         }
         texts

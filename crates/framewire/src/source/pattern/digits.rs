@@ -108,7 +108,7 @@ mod tests {
     fn every_digit_looks_different() {
         let digits = Digits::new(40);
         for (place, (mask, _)) in digits.signs.iter().enumerate() {
-            assert!(mask.iter().any(|opacity| *opacity == 255), "sign {place}");
+            assert!(mask.contains(&255), "sign {place}");
             for (other, _) in &digits.signs[..place] {
                 let differ = mask.iter().zip(other).filter(|(one, two)| one.abs_diff(**two) > 128).count();
                 assert!(mask.len() != other.len() || differ > 30, "sign {place}: {differ}");

@@ -1,6 +1,6 @@
 //! Painting by the graphics processor: pictures go up as they are, it converts, scales and blends.
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Result, anyhow};
 use sdl2::{
     EventPump,
     pixels::{Color, PixelFormatEnum},
@@ -95,7 +95,7 @@ fn upload<'a>(
     textures: &'a TextureCreator<WindowContext>,
     picture: &Picture,
 ) -> Result<()> {
-    let [(luma, stride), (u, u_stride), (v, v_stride)] = planes(picture).context("it is shorter than its size")?;
+    let [(luma, stride), (u, u_stride), (v, v_stride)] = planes(picture);
     let fits =
         |texture: &Texture| (texture.query().width, texture.query().height) == (picture.width(), picture.height());
     if !kept.as_ref().is_some_and(fits) {
@@ -105,7 +105,7 @@ fn upload<'a>(
         *kept = Some(texture);
     }
     if let Some(texture) = kept {
-        texture.update_yuv(None, luma, stride, u, u_stride, v, v_stride)?;
+        texture.update_yuv(None, luma, stride as usize, u, u_stride as usize, v, v_stride as usize)?;
     }
     Ok(())
 }

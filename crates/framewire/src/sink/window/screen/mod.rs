@@ -57,10 +57,9 @@ pub(super) fn has_gpu(video: &VideoSubsystem) -> bool {
 }
 
 /// The three planes of an I420 picture, each with its bytes a row.
-fn planes(picture: &Picture) -> Option<[(&[u8], usize); 3]> {
-    let (width, height) = (picture.width() as usize, picture.height() as usize);
-    let (half_width, half_height) = (width.div_ceil(2), height.div_ceil(2));
-    let (luma, chroma) = picture.data().split_at_checked(width * height)?;
-    let (u, v) = chroma.split_at_checked(half_width * half_height)?;
-    (v.len() >= half_width * half_height).then_some([(luma, width), (u, half_width), (v, half_width)])
+fn planes(picture: &Picture) -> [(&[u8], u32); 3] {
+    let half = picture.width().div_ceil(2);
+    let (luma, chroma) = picture.data().split_at(picture.width() as usize * picture.height() as usize);
+    let (u, v) = chroma.split_at(chroma.len() / 2);
+    [(luma, picture.width()), (u, half), (v, half)]
 }

@@ -19,7 +19,7 @@ pub(in super::super) struct Plain {
 
 impl Plain {
     pub(in super::super) fn new(window: Window) -> Self {
-        Self { window, scaler: Scaler::default(), backing: None }
+        Self { window, scaler: Scaler::new(), backing: None }
     }
 }
 
@@ -41,7 +41,7 @@ impl Screen for Plain {
             let pitch = surface.pitch();
             surface.with_lock_mut(|pixels| {
                 let mut canvas = Canvas { pixels, pitch, width, height, scaler: &mut self.scaler };
-                changed.iter().for_each(|cell| canvas.cell(cell));
+                canvas.cells(&changed);
             });
         } else {
             if self.backing.as_ref().is_none_or(|backing| backing.size() != (width, height)) {
@@ -52,7 +52,7 @@ impl Screen for Plain {
                 let pitch = backing.pitch();
                 backing.with_lock_mut(|pixels| {
                     let mut canvas = Canvas { pixels, pitch, width, height, scaler: &mut self.scaler };
-                    changed.iter().for_each(|cell| canvas.cell(cell));
+                    canvas.cells(&changed);
                 });
                 backing.blit(None, &mut surface, None).map_err(|error| anyhow!(error))?;
             }
@@ -72,6 +72,12 @@ struct Canvas<'a> {
 }
 
 impl Canvas<'_> {
+    fn cells(&mut self, cells: &[&Cell]) {
+        for cell in cells {
+            self.cell(cell);
+        }
+    }
+
     fn cell(&mut self, cell: &Cell) {
         let area = cell.area.within(self.width, self.height);
         let inner = cell.picture.map_or(Area::default(), |picture| area.letterbox(picture.width(), picture.height()));
@@ -83,7 +89,7 @@ impl Canvas<'_> {
                 tracing::warn!("a picture could not be painted: {error:#}");
             }
             if cell.dimmed {
-                self.rows(inner, |row| row.chunks_exact_mut(4).for_each(|pixel| darken(pixel, 1)));
+                self.rows(inner, darken);
             }
         }
         for placed in cell.labels {
@@ -103,7 +109,9 @@ impl Canvas<'_> {
             Area { y: inner.y, height: inner.height, width: inner.x - outer.x, ..outer },
             Area { x: right, y: inner.y, width: outer.x + outer.width - right, height: inner.height },
         ];
-        bars.into_iter().for_each(|bar| self.rows(bar, |row| row.fill(0)));
+        for bar in bars {
+            self.rows(bar, |row| row.fill(0));
+        }
     }
 
     fn picture(&mut self, picture: &Picture, area: Area) -> Result<()> {
@@ -115,9 +123,7 @@ impl Canvas<'_> {
     }
 
     fn convert(&mut self, picture: &Picture, area: Area) -> Result<()> {
-        let [(y_plane, y_stride), (u_plane, u_stride), (v_plane, v_stride)] =
-            planes(picture).context("it is shorter than its size")?;
-        let (y_stride, u_stride, v_stride) = (y_stride as u32, u_stride as u32, v_stride as u32);
+        let [(y_plane, y_stride), (u_plane, u_stride), (v_plane, v_stride)] = planes(picture);
         let (width, height) = (picture.width(), picture.height());
         let image = YuvPlanarImage { y_plane, y_stride, u_plane, u_stride, v_plane, v_stride, width, height };
         let start = self.start(area.x, area.y);
@@ -130,7 +136,9 @@ impl Canvas<'_> {
         self.rows(area, |row| {
             for (pixel, light) in row.chunks_exact_mut(4).zip(lights.next().unwrap_or_default()) {
                 // Between a quarter of what is there and white.
-                pixel.iter_mut().for_each(|part| *part = (*part >> 2).max(*light));
+                for part in pixel {
+                    *part = (*part >> 2).max(*light);
+                }
             }
         });
     }
@@ -150,9 +158,11 @@ impl Canvas<'_> {
     }
 }
 
-/// Halves a pixel's brightness this many times.
-fn darken(pixel: &mut [u8], halvings: u32) {
-    pixel.iter_mut().for_each(|part| *part >>= halvings);
+/// Halves the brightness of pixels.
+fn darken(pixels: &mut [u8]) {
+    for part in pixels {
+        *part >>= 1;
+    }
 }
 
 fn rect(area: Area) -> Rect {
@@ -163,11 +173,11 @@ fn rect(area: Area) -> Rect {
 mod tests {
     use bytes::Bytes;
 
-    use super::*;
+    use super::{super::Placed, *};
 
     #[test]
     fn colours_come_out_right_and_bars_black() {
-        let (mut pixels, mut scaler) = (vec![9_u8; 8 * 4 * 4], Scaler::default());
+        let (mut pixels, mut scaler) = (vec![9_u8; 8 * 4 * 4], Scaler::new());
         // Pure red in full-range BT.601: Y 76, Cb 85, Cr 255.
         let data: Vec<u8> = [vec![76; 16], vec![85; 4], vec![255; 4]].concat();
         let picture = Picture::new(Codec::I420, 4, 4, Bytes::from(data)).unwrap();
@@ -181,5 +191,26 @@ mod tests {
                 assert!(pixel[0] <= 1 && pixel[1] <= 1 && pixel[2] >= 254, "{pixel:?}");
             }
         }
+    }
+
+    #[test]
+    fn a_stalled_picture_is_dimmed_and_letters_are_white_on_dark() {
+        let (mut pixels, mut scaler) = (vec![9_u8; 8 * 4 * 4], Scaler::new());
+        let data = [vec![200; 32], vec![128; 16]].concat();
+        let picture = Picture::new(Codec::I420, 8, 4, Bytes::from(data)).unwrap();
+        let mut canvas = Canvas { pixels: &mut pixels, pitch: 32, width: 8, height: 4, scaler: &mut scaler };
+        let label = Label { width: 2, height: 1, light: vec![0, 255] };
+        let labels = [Placed { label, area: Area { x: 3, y: 2, width: 2, height: 1 } }];
+        let area = Area::new(8, 4);
+        canvas.cell(&Cell {
+            area,
+            picture: Some(&picture),
+            dimmed: true,
+            labels: &labels,
+            fresh: false,
+            changed: true,
+        });
+        let blue = |x: usize, y: usize| pixels[32 * y + 4 * x];
+        assert_eq!([blue(0, 0), blue(3, 2), blue(4, 2), blue(5, 2)], [100, 25, 255, 100]);
     }
 }

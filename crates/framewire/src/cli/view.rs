@@ -1,0 +1,78 @@
+//! `framewire view`: streams in a window.
+
+use std::thread::JoinHandle;
+
+use anyhow::{Context, Result};
+use framewire_proto::Name;
+
+use super::{options::Common, stats};
+use crate::{
+    clock,
+    hub::{Hub, Policy, Subscriber},
+    sink::window::{self, Tile},
+    source::{self, Spec, feed::Feed},
+    stop::Stop,
+};
+
+#[derive(clap::Args)]
+#[command(after_help = source::help())]
+pub(super) struct Args {
+    /// What to watch: fw://HOST:PORT/NAME, or any source, see below; several make a grid
+    #[arg(required = true)]
+    from: Vec<Spec>,
+    /// Begin with the overlay of figures (the key i toggles it)
+    #[arg(long)]
+    overlay: bool,
+    #[command(flatten)]
+    pub(super) common: Common,
+}
+
+pub(super) fn run(args: &Args, stop: &Stop) -> Result<()> {
+    let hub = super::local_hub(stop);
+    let (mut tiles, mut feeds) = (Vec::new(), Vec::new());
+    for from in &args.from {
+        let (name, subscriber, feed) = watch(&hub, &args.common.apply(from), Policy::Newest, stop)?;
+        tiles.push(Tile { name: name.to_string(), subscriber });
+        feeds.push(feed);
+    }
+    super::stop_after(args.common.duration, stop);
+    stats::print(args.common.stats, &hub, None, stop);
+    let names: Vec<&str> = tiles.iter().map(|tile| tile.name.as_str()).collect();
+    let title = format!("{} — framewire", names.join(", "));
+    let config = window::Config { overlay: args.overlay, close_at_end: true, on_second: None };
+    let outcome = window::run(&title, tiles, config, stop);
+    stop.stop();
+    for feed in feeds {
+        feed.join().ok().context("a source's thread panicked").flatten()?;
+    }
+    outcome.map(|_| ())
+}
+
+/// Opens what is to be watched as a stream of this process's hub.
+pub(super) fn watch(
+    hub: &Hub,
+    spec: &Spec,
+    policy: Policy,
+    stop: &Stop,
+) -> Result<(Name, Subscriber, JoinHandle<Result<()>>)> {
+    let opened = source::open(spec, stop)?;
+    let now = clock::now();
+    let name = free_name(hub, &spec.source);
+    let publisher = hub.publish(&name, now)?;
+    let subscriber = hub.subscribe(&name, policy, false, now)?;
+    let feed = Feed { spec: spec.clone(), publisher, encode: None, on_demand: false };
+    let feed = super::in_background(feed.run(Some(opened), stop.clone()), stop)?;
+    Ok((name, subscriber, feed))
+}
+
+/// What a source is called: the last part of its path, with a number where it is watched twice.
+fn free_name(hub: &Hub, source: &str) -> Name {
+    let last = source.trim_end_matches('/').rsplit('/').next().unwrap_or(source);
+    let mut name = Name::from_lossy(last);
+    let mut number = 2;
+    while hub.stream(name.as_str(), clock::now()).is_ok() {
+        name = Name::from_lossy(&format!("{}-{number}", &last[..last.len().min(40)]));
+        number += 1;
+    }
+    name
+}

@@ -1,0 +1,468 @@
+//! A stream becomes a file, without coding it again, or plain frames for another program to read.
+
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail};
+use bytes::Bytes;
+use framewire_proto::{Codec, Config as Coding, Frame, jpeg::size, wire::native::Report};
+
+use super::raw::{Format, Raw, Reader};
+use crate::{
+    clock,
+    hub::{Counts, Event, Reporter, Subscriber},
+    media::{Picture, decode::Decoder, jpeg, mux::Muxer, scale::Scaler},
+    stop::Stop,
+};
+
+/// The quality at which plain pixels are coded.
+const QUALITY: u8 = 90;
+/// How long a frame is waited for before the recorder looks whether it shall end.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// What to record into.
+pub enum Target {
+    /// A file whose name ends with .mkv, .mp4 or .avi; one that is there is replaced. Where the stream changes its codec or
+    /// size, a file begins whose name has `-2` before its ending, or the first number that is free.
+    File(PathBuf),
+    /// A program that reads, usually standard output.
+    Reader {
+        /// Where it reads.
+        out: Box<dyn Write>,
+        /// What it reads.
+        format: Format,
+        /// The pictures' width and height, to which others are scaled; `None` for the first one's.
+        size: Option<(u16, u16)>,
+    },
+}
+
+/// What a recording holds.
+#[derive(Debug, Clone, Default)]
+pub struct Summary {
+    /// The files, in the order in which they were begun.
+    pub files: Vec<PathBuf>,
+    /// Frames that were written.
+    pub frames: u64,
+    /// Their bytes, as they came.
+    pub bytes: u64,
+    /// Frames that could not be read, and so were left out.
+    pub bad: u64,
+    /// What became of the frames before they came here.
+    pub counts: Counts,
+}
+
+/// Records until the stream ends, the duration is over (counted from the first frame, or from now where none comes so
+/// long), the reader leaves or the stop is raised; the file is always finished. The subscriber should want
+/// [every](crate::hub::Policy::Every) frame. `progress` is called about ten times a second or more often.
+///
+/// # Errors
+/// The file cannot be created or written, or standard output cannot: what, and what to try. What was written before plays.
+pub fn run(
+    mut subscriber: Subscriber,
+    target: Target,
+    duration: Option<Duration>,
+    stop: &Stop,
+    mut progress: impl FnMut(&Summary),
+) -> Result<Summary> {
+    let mut recorder = Recorder { output: Output::new(target), coding: None, summary: Summary::default() };
+    let reporter = subscriber.reporter();
+    let mut deadline = duration.map(|duration| Instant::now() + duration);
+    while !stop.stopped() {
+        let patience = Instant::now() + PATIENCE;
+        let event = subscriber.next_before(deadline.map_or(patience, |deadline| deadline.min(patience)));
+        if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            break;
+        }
+        match event {
+            Some(Event::Config(coding)) => recorder.coding = Some((*coding).clone()),
+            Some(Event::Frame(frame)) => {
+                let first = recorder.summary.frames == 0;
+                if recorder.take(&frame, &reporter)? == Reader::Gone {
+                    break;
+                }
+                if first && recorder.summary.frames > 0 {
+                    deadline = duration.map(|duration| Instant::now() + duration);
+                }
+            }
+            Some(Event::Ended) => break,
+            Some(Event::State(_)) | None => {}
+        }
+        recorder.summary.counts = subscriber.counts();
+        progress(&recorder.summary);
+    }
+    recorder.finish()
+}
+
+struct Recorder {
+    output: Output,
+    coding: Option<Coding>,
+    summary: Summary,
+}
+
+impl Recorder {
+    fn take(&mut self, frame: &Frame, reporter: &Reporter) -> Result<Reader> {
+        let received = if frame.times.arrived == 0 { clock::now() } else { frame.times.arrived };
+        let Some(coding) = &self.coding else { return Ok(Reader::Reads) };
+        let outcome = match checked(coding, frame) {
+            Ok(coding) => match &mut self.output {
+                Output::Files(files) => files.write(&coding, frame)?,
+                Output::Reader(reader) => reader.write(&coding, frame)?,
+            },
+            Err(error) => Outcome::Bad(error),
+        };
+        match outcome {
+            Outcome::Written => {
+                self.summary.frames += 1;
+                self.summary.bytes += frame.data.len() as u64;
+                let written = clock::now();
+                let report = Report { sequence: frame.sequence, received, decoded: written, shown: written };
+                reporter.report(&frame.times, &report, true);
+            }
+            Outcome::NotYet => {}
+            Outcome::Bad(error) => {
+                self.summary.bad += 1;
+                tracing::warn!(frame = frame.sequence, "left out: {error:#}");
+            }
+            Outcome::Gone => return Ok(Reader::Gone),
+        }
+        Ok(Reader::Reads)
+    }
+
+    fn finish(mut self) -> Result<Summary> {
+        if let Output::Files(files) = &mut self.output {
+            files.finish()?;
+            self.summary.files = std::mem::take(&mut files.begun);
+        }
+        Ok(self.summary)
+    }
+}
+
+/// What became of a frame.
+enum Outcome {
+    Written,
+    /// Nothing can be made of it before a keyframe comes.
+    NotYet,
+    /// It cannot be read; the next may be.
+    Bad(anyhow::Error),
+    /// The reader left.
+    Gone,
+}
+
+/// The coding of a frame, with the size that its own header tells; frames whose length belies their size are refused.
+fn checked(coding: &Coding, frame: &Frame) -> Result<Coding> {
+    let (width, height) = match coding.codec {
+        Codec::Jpeg => size(&frame.data)?,
+        _ => (coding.width, coding.height),
+    };
+    let found = frame.data.len();
+    match coding.codec.raw_length(width.into(), height.into()) {
+        Some(length) if length != found => {
+            bail!("a {} picture of {width}x{height} takes {length} bytes, not {found}", coding.codec.name())
+        }
+        _ => Ok(Coding { width, height, ..coding.clone() }),
+    }
+}
+
+enum Output {
+    Files(Box<Files>),
+    Reader(Box<Plain>),
+}
+
+impl Output {
+    fn new(target: Target) -> Self {
+        match target {
+            Target::File(path) => Self::Files(Box::new(Files {
+                path,
+                encoder: jpeg::Encoder::new(QUALITY),
+                open: None,
+                begun: Vec::new(),
+            })),
+            Target::Reader { out, format, size } => Self::Reader(Box::new(Plain {
+                raw: Raw::new(out, format, size),
+                convert: Convert {
+                    decoder: Decoder::new(),
+                    scaler: Scaler::new(),
+                    encoder: jpeg::Encoder::new(QUALITY),
+                },
+            })),
+        }
+    }
+}
+
+/// A recording in files, usually one.
+struct Files {
+    path: PathBuf,
+    encoder: jpeg::Encoder,
+    open: Option<(Coding, Muxer)>,
+    begun: Vec<PathBuf>,
+}
+
+impl Files {
+    fn write(&mut self, coding: &Coding, frame: &Frame) -> Result<Outcome> {
+        if coding.codec.raw_length(1, 1).is_none() {
+            return self.put(coding, frame);
+        }
+        let picture = Picture::new(coding.codec, coding.width.into(), coding.height.into(), frame.data.clone());
+        match picture.and_then(|picture| self.encoder.encode(&picture)) {
+            Ok(data) => self.put(&Coding { codec: Codec::Jpeg, ..coding.clone() }, &Frame { data, ..frame.clone() }),
+            Err(error) => Ok(Outcome::Bad(error)),
+        }
+    }
+
+    fn put(&mut self, coding: &Coding, frame: &Frame) -> Result<Outcome> {
+        if !self.open.as_ref().is_some_and(|(open, _)| same_kind(open, coding)) {
+            self.finish()?;
+            let path = if self.begun.is_empty() { self.path.clone() } else { following(&self.path, self.begun.len())? };
+            self.open = Some((coding.clone(), Muxer::create(&path, coding)?));
+            self.begun.push(path);
+        }
+        let Some((_, muxer)) = &mut self.open else { return Ok(Outcome::NotYet) };
+        let before = muxer.written();
+        muxer.write(frame)?;
+        Ok(if muxer.written() > before { Outcome::Written } else { Outcome::NotYet })
+    }
+
+    fn finish(&mut self) -> Result<()> {
+        let Some((_, muxer)) = self.open.take() else { return Ok(()) };
+        if muxer.finish()? == 0 {
+            // It was removed.
+            self.begun.pop();
+        }
+        Ok(())
+    }
+}
+
+/// Whether frames of both can stand in one file. A change of rate alone shows in their times.
+fn same_kind(one: &Coding, other: &Coding) -> bool {
+    let kind = |coding: &Coding| (coding.codec, coding.width, coding.height, coding.extra.clone());
+    kind(one) == kind(other)
+}
+
+/// A name for the next file of a recording that has some already: never that of a file that is there.
+fn following(path: &Path, begun: usize) -> Result<PathBuf> {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let extension = path.extension().unwrap_or_default().to_string_lossy();
+    let name = |number: usize| path.with_file_name(format!("{stem}-{number}.{extension}"));
+    let mut names = (begun + 1..begun + 10_000).map(name);
+    names.find(|name| !name.exists()).with_context(|| format!("{}: no number is free after it", path.display()))
+}
+
+/// A recording for a program that reads.
+struct Plain {
+    raw: Raw<Box<dyn Write>>,
+    convert: Convert,
+}
+
+impl Plain {
+    fn write(&mut self, coding: &Coding, frame: &Frame) -> Result<Outcome> {
+        let mut unfit = None;
+        let written = self.raw.write(coding, frame, |coding, frame, codec, size| {
+            match self.convert.convert(coding, frame, codec, size) {
+                Ok(Some(data)) => return Ok(data),
+                Ok(None) => unfit = Some(Outcome::NotYet),
+                Err(error) => unfit = Some(Outcome::Bad(error)),
+            }
+            bail!("there is no picture")
+        });
+        match (written, unfit) {
+            (_, Some(outcome)) => Ok(outcome),
+            (Ok(Reader::Reads), None) => Ok(Outcome::Written),
+            (Ok(Reader::Gone), None) => Ok(Outcome::Gone),
+            (Err(error), None) => Err(error),
+        }
+    }
+}
+
+/// Makes pictures of any codec and size those that are wanted.
+struct Convert {
+    decoder: Decoder,
+    scaler: Scaler,
+    encoder: jpeg::Encoder,
+}
+
+impl Convert {
+    /// `None` while there is no picture yet: H.264 before its first keyframe.
+    fn convert(
+        &mut self,
+        coding: &Coding,
+        frame: &Frame,
+        codec: Codec,
+        (width, height): (u16, u16),
+    ) -> Result<Option<Bytes>> {
+        let pixels = if codec == Codec::Jpeg { Codec::I420 } else { codec };
+        let Some(picture) = self.decoder.decode(coding, frame, pixels)? else { return Ok(None) };
+        let picture = self.scaler.scale(&picture, (width.into(), height.into()), pixels)?;
+        Ok(Some(if codec == Codec::Jpeg { self.encoder.encode(&picture)? } else { picture.into_data() }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        cell::RefCell,
+        io,
+        rc::Rc,
+        sync::atomic::{AtomicU32, Ordering},
+    };
+
+    use framewire_proto::{Name, Times, limits::Limits};
+
+    use super::*;
+    use crate::hub::{Hub, Policy, Publisher};
+
+    /// A directory of its own for a test, removed with it.
+    struct Scratch(PathBuf);
+
+    impl Scratch {
+        fn new() -> Self {
+            static NUMBER: AtomicU32 = AtomicU32::new(0);
+            let name = format!("framewire-record-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+            let path = std::env::temp_dir().join(name);
+            std::fs::create_dir_all(&path).unwrap();
+            Self(path)
+        }
+    }
+
+    impl Drop for Scratch {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn stream() -> (Publisher, Subscriber) {
+        let (hub, name) = (Hub::default(), "door".parse::<Name>().unwrap());
+        let subscriber = hub.subscribe(&name, Policy::Every, true, clock::now()).unwrap();
+        (hub.publish(&name, clock::now()).unwrap(), subscriber)
+    }
+
+    fn grey(width: u16, height: u16) -> Bytes {
+        vec![128; Codec::I420.raw_length(width.into(), height.into()).unwrap()].into()
+    }
+
+    fn jpeg_of(width: u16, height: u16) -> Bytes {
+        let picture = Picture::new(Codec::I420, width.into(), height.into(), grey(width, height)).unwrap();
+        jpeg::Encoder::new(80).encode(&picture).unwrap()
+    }
+
+    /// Publishes frames of this coding, a thirtieth of a second apart.
+    fn publish(publisher: &Publisher, codec: Codec, (width, height): (u16, u16), frames: &[Bytes]) {
+        publisher.configure(Coding { codec, width, height, millifps: 30_000, extra: Bytes::new() }).unwrap();
+        for (sequence, data) in (0..).zip(frames) {
+            let times = Times { captured: 1_000_000 + sequence * 33_333, ..Times::default() };
+            let frame = Frame { sequence, keyframe: true, times, data: data.clone() };
+            publisher.publish(frame, clock::now()).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_change_of_size_begins_another_file_and_broken_frames_are_left_out() {
+        let (scratch, (publisher, subscriber)) = (Scratch::new(), stream());
+        let first = scratch.0.join("door.mkv");
+        let kept = scratch.0.join("door-2.mkv");
+        std::fs::write(&kept, "somebody's").unwrap();
+        let broken = jpeg_of(64, 48).slice(..30);
+        publish(&publisher, Codec::Jpeg, (64, 48), &[broken.clone(), jpeg_of(64, 48), broken, jpeg_of(64, 48)]);
+        publish(&publisher, Codec::Jpeg, (32, 32), &[jpeg_of(32, 32)]);
+        publish(&publisher, Codec::I420, (32, 32), &[grey(32, 32), grey(16, 16)]);
+        publisher.finish();
+        let summary = run(subscriber, Target::File(first.clone()), None, &Stop::default(), |_| {}).unwrap();
+        assert_eq!(summary.files, [first.clone(), scratch.0.join("door-3.mkv")]);
+        assert_eq!((summary.frames, summary.bad), (4, 3));
+        assert_eq!(summary.counts.offered, 7);
+        assert_eq!(std::fs::read(&kept).unwrap(), b"somebody's");
+        for file in &summary.files {
+            assert!(std::fs::read(file).unwrap().starts_with(&[0x1A, 0x45, 0xDF, 0xA3]), "{}", file.display());
+        }
+    }
+
+    /// A reader that keeps what it reads, and leaves after so many bytes.
+    #[derive(Clone)]
+    struct Pipe {
+        read: Rc<RefCell<Vec<u8>>>,
+        room: usize,
+    }
+
+    impl Pipe {
+        fn new(room: usize) -> Self {
+            Self { read: Rc::default(), room }
+        }
+    }
+
+    impl Write for Pipe {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let mut read = self.read.borrow_mut();
+            if read.len() >= self.room {
+                return Err(io::ErrorKind::BrokenPipe.into());
+            }
+            read.extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn pipe(out: &Pipe, format: Format, size: Option<(u16, u16)>) -> Target {
+        Target::Reader { out: Box::new(out.clone()), format, size }
+    }
+
+    #[test]
+    fn a_reader_gets_one_size_whatever_comes() {
+        let ((publisher, subscriber), out) = (stream(), Pipe::new(usize::MAX));
+        publish(&publisher, Codec::Jpeg, (64, 48), &[jpeg_of(64, 48), Bytes::from_static(b"no JPEG")]);
+        publish(&publisher, Codec::I420, (32, 32), &[grey(32, 32)]);
+        publisher.finish();
+        let stop = Stop::default();
+        let summary = run(subscriber, pipe(&out, Format::Bgr24, None), None, &stop, |_| {}).unwrap();
+        assert_eq!((summary.frames, summary.bad), (2, 1));
+        let read = out.read.borrow();
+        assert_eq!(read.len(), 2 * 64 * 48 * 3);
+        assert!(read.iter().all(|part| part.abs_diff(128) <= 2));
+    }
+
+    #[test]
+    fn jpegs_go_through_as_they_are_and_others_are_coded() {
+        let ((publisher, subscriber), out) = (stream(), Pipe::new(usize::MAX));
+        publish(&publisher, Codec::Jpeg, (64, 48), &[jpeg_of(64, 48)]);
+        publish(&publisher, Codec::I420, (64, 48), &[grey(64, 48)]);
+        publisher.finish();
+        let stop = Stop::default();
+        run(subscriber, pipe(&out, Format::Mjpeg, None), None, &stop, |_| {}).unwrap();
+        let mut splitter = framewire_proto::jpeg::Splitter::new(&Limits::default());
+        splitter.push(&out.read.borrow());
+        let pictures: Vec<_> = std::iter::from_fn(|| splitter.pull().unwrap()).collect();
+        assert_eq!(pictures.len(), 2);
+        assert_eq!(pictures[0], jpeg_of(64, 48));
+    }
+
+    #[test]
+    fn a_reader_that_leaves_ends_the_recording_well() {
+        let ((publisher, subscriber), out) = (stream(), Pipe::new(2 * 16 * 16 * 3));
+        publish(&publisher, Codec::I420, (16, 16), &vec![grey(16, 16); 9]);
+        let stop = Stop::default();
+        let summary = run(subscriber, pipe(&out, Format::Bgr24, None), None, &stop, |_| {}).unwrap();
+        assert_eq!(summary.frames, 2);
+    }
+
+    #[test]
+    fn a_recording_ends_in_time_though_nothing_comes_and_at_a_stop() {
+        let (_publisher, subscriber) = stream();
+        let (out, stop) = (Pipe::new(9), Stop::default());
+        let moment = Some(Duration::from_millis(20));
+        let summary = run(subscriber, pipe(&out, Format::Y4m, None), moment, &stop, |_| {}).unwrap();
+        assert_eq!(summary.frames, 0);
+        let (publisher, subscriber) = stream();
+        publish(&publisher, Codec::I420, (16, 16), &[grey(16, 16)]);
+        let target = pipe(&Pipe::new(usize::MAX), Format::Y4m, None);
+        let summary = run(subscriber, target, None, &stop, |summary| {
+            if summary.frames == 1 {
+                stop.stop();
+            }
+        });
+        assert_eq!(summary.unwrap().frames, 1);
+    }
+}
