@@ -4,12 +4,14 @@
 //! there is one, its end has come, or its [`Stop`](crate::stop::Stop) is raised. A new kind of source is one file and its
 //! row in [`SOURCES`].
 
+pub mod camera;
 pub mod feed;
 pub mod file;
 pub mod fw;
 pub mod pace;
 pub mod pattern;
 pub mod push;
+pub mod screen;
 pub mod spec;
 pub mod stdin;
 
@@ -68,7 +70,7 @@ pub struct Kind {
 }
 
 /// Every kind of source, the most particular first.
-pub const SOURCES: &[Kind] = &[fw::KIND, pattern::KIND, stdin::KIND, file::URL, file::PATH];
+pub const SOURCES: &[Kind] = &[fw::KIND, camera::KIND, screen::KIND, pattern::KIND, stdin::KIND, file::URL, file::PATH];
 
 /// Opens a source.
 ///
