@@ -1,6 +1,7 @@
 //! Cameras as sources.
 
 use std::{
+    collections::VecDeque,
     fmt, io,
     path::{Path, PathBuf},
     time::Duration,
@@ -55,8 +56,10 @@ pub struct Camera {
     open: Option<Open>,
     /// The camera that was opened first: it is the one that may come back, under whatever path.
     identity: Device,
+    /// It has gone and has not given a frame since.
+    lost: bool,
     wait: Duration,
-    waiting: Option<Item>,
+    waiting: VecDeque<Item>,
     config: Option<Config>,
     sequence: u64,
     pool: Pool,
@@ -85,103 +88,105 @@ impl Camera {
             stop: stop.clone(),
             open: Some(open),
             identity,
+            lost: false,
             wait: WAITS[0],
-            waiting: None,
+            waiting: VecDeque::new(),
             config: None,
             sequence: 0,
             pool: Pool::default(),
         })
     }
 
-    /// The camera has gone: closes it.
-    fn lose(&mut self, error: &anyhow::Error) -> Item {
-        warn!("{}: the camera has gone ({error:#}): it is opened again when it is back", self.identity.path.display());
+    /// The camera has gone: closes it, and says so once.
+    fn lose(&mut self, error: &anyhow::Error) {
         self.open = None;
+        if self.lost {
+            tracing::debug!("{}: {error:#}", self.identity.path.display());
+            return;
+        }
+        warn!("{}: the camera has gone ({error:#}): it is opened again when it is back", self.identity.path.display());
+        self.lost = true;
         self.wait = WAITS[0];
-        Item::State(State::Stalled)
+        self.waiting.push_back(Item::State(State::Stalled));
     }
 
-    /// Waits, then looks for the camera again; whether it is back.
-    fn reopen(&mut self) -> bool {
+    /// Waits, then looks for the camera again.
+    fn reopen(&mut self) {
         if self.stop.wait(self.wait) {
-            return false;
+            return;
         }
         self.wait = (self.wait * 2).min(WAITS[1]);
         let found = self.identity.find_again();
         match found.and_then(|device| Ok((Open::new(&device, &self.options, &self.stop)?, device))) {
-            Ok((open, device)) => {
-                info!("{}: the camera is back", device.path.display());
-                (self.open, self.identity) = (Some(open), device);
-                true
+            Ok((open, device)) => (self.open, self.identity) = (Some(open), device),
+            Err(error) => tracing::debug!("{error:#}"),
+        }
+    }
+
+    /// A camera that was lost gives frames again: whatever it gives now is announced.
+    fn recover(&mut self) {
+        info!("{}: the camera is back", self.identity.path.display());
+        self.lost = false;
+        self.config = None;
+        self.waiting.push_back(Item::State(State::Live));
+    }
+
+    /// Reads and queues the open camera's next frame, unless the stop was raised.
+    fn read(&mut self) -> Result<()> {
+        let Some(open) = &mut self.open else { return Ok(()) };
+        let Some((packet, passed)) = open.input.read_newest()? else {
+            anyhow::ensure!(self.stop.stopped(), "its frames have ended");
+            return Ok(());
+        };
+        let now = clock::now();
+        self.sequence += passed;
+        let captured = packet.shown.and_then(|time| Micros::try_from(time).ok());
+        let captured = captured.filter(|time| *time <= now && now - time <= OLDEST).unwrap_or(now);
+        open.input.set_patience(PATIENCE.max(open.interval() * 3));
+        let millifps = open.video.fps.map_or(0, |fps| (fps * 1000.0).round() as u32);
+        match open.decode(&packet, &self.pool) {
+            Ok(Some(Ready { codec, size: (width, height), data })) => {
+                if self.lost {
+                    self.recover();
+                }
+                let config = Config { codec, width, height, millifps, extra: Bytes::new() };
+                if self.config.as_ref() != Some(&config) {
+                    self.config = Some(config.clone());
+                    self.waiting.push_back(Item::Config(config));
+                }
+                let times = Times { captured, ..Times::default() };
+                let frame = Frame { sequence: self.sequence, keyframe: true, times, data };
+                self.sequence += 1;
+                self.waiting.push_back(Item::Frame(frame));
             }
+            Ok(None) => {}
+            // One bad frame, as cheap cameras give it when they start: a gap.
             Err(error) => {
-                tracing::debug!("{error:#}");
-                false
+                tracing::debug!("{}: frame {} is passed over: {error:#}", self.source, self.sequence);
+                self.sequence += 1;
             }
         }
+        Ok(())
     }
+}
 
-    /// The items of the open camera's next frame; `None` when the stop was raised.
-    fn frame(&mut self) -> Result<Option<Item>> {
-        let Some(open) = &mut self.open else { return Ok(None) };
-        loop {
-            let Some((packet, passed)) = open.input.read_newest()? else {
-                anyhow::ensure!(self.stop.stopped(), "its frames have ended");
-                return Ok(None);
-            };
-            let now = clock::now();
-            self.sequence += passed;
-            let captured = packet.shown.and_then(|time| Micros::try_from(time).ok());
-            let captured = captured.filter(|time| *time <= now && now - time <= OLDEST).unwrap_or(now);
-            open.input.set_patience(PATIENCE.max(open.interval() * 3));
-            match open.decode(&packet, &self.pool) {
-                Ok(Some((codec, (width, height), data))) => {
-                    self.wait = WAITS[0];
-                    let millifps = open.video.fps.map_or(0, |fps| (fps * 1000.0).round() as u32);
-                    let config = Config { codec, width, height, millifps, extra: Bytes::new() };
-                    let times = Times { captured, ..Times::default() };
-                    let frame = Frame { sequence: self.sequence, keyframe: true, times, data };
-                    self.sequence += 1;
-                    return Ok(Some(self.announce(config, Item::Frame(frame))));
-                }
-                Ok(None) => {}
-                // One bad frame, as cheap cameras give it when they start: a gap.
-                Err(error) => {
-                    tracing::debug!("{}: frame {} is passed over: {error:#}", self.source, self.sequence);
-                    self.sequence += 1;
-                }
-            }
-        }
-    }
-
-    /// The frame; or its configuration first, when that is new.
-    fn announce(&mut self, config: Config, frame: Item) -> Item {
-        if self.config.as_ref() == Some(&config) {
-            return frame;
-        }
-        self.waiting = Some(frame);
-        self.config = Some(config.clone());
-        Item::Config(config)
-    }
+/// A frame as it is to be given.
+struct Ready {
+    codec: Codec,
+    size: (u16, u16),
+    data: Bytes,
 }
 
 impl Source for Camera {
     fn next(&mut self) -> Result<Option<Item>> {
-        if let Some(item) = self.waiting.take() {
-            return Ok(Some(item));
-        }
         while !self.stop.stopped() {
-            if self.open.is_none() {
-                if self.reopen() {
-                    // Live again, and whatever it gives now is announced.
-                    self.config = None;
-                    return Ok(Some(Item::State(State::Live)));
-                }
-                continue;
+            if let Some(item) = self.waiting.pop_front() {
+                return Ok(Some(item));
             }
-            match self.frame() {
-                Ok(item) => return Ok(item),
-                Err(error) => return Ok(Some(self.lose(&error))),
+            if self.open.is_none() {
+                self.reopen();
+            } else if let Err(error) = self.read() {
+                self.lose(&error);
             }
         }
         Ok(None)
@@ -216,19 +221,20 @@ impl Open {
     }
 
     /// The frame in this packet: a JPEG as it is, all else as I420; `None` where there is none yet.
-    fn decode(&mut self, packet: &Packet, pool: &Pool) -> Result<Option<(Codec, (u16, u16), Bytes)>> {
+    fn decode(&mut self, packet: &Packet, pool: &Pool) -> Result<Option<Ready>> {
         let Some(decoder) = &mut self.decoder else {
             let size = jpeg::size(packet.data())?;
             // The packet's memory is the driver's, and goes with the camera.
             let mut data = pool.take(packet.data().len());
             data.copy_from_slice(packet.data());
-            return Ok(Some((Codec::Jpeg, size, huffman::complete(data.freeze()))));
+            let data = huffman::complete(data.freeze());
+            return Ok(Some(Ready { codec: Codec::Jpeg, size, data }));
         };
         decoder.push(Some(packet))?;
         let mut newest = None;
         while let Some((picture, _)) = decoder.pull()? {
             let size = (picture.width() as u16, picture.height() as u16);
-            newest = Some((Codec::I420, size, picture.into_data()));
+            newest = Some(Ready { codec: Codec::I420, size, data: picture.into_data() });
         }
         Ok(newest)
     }
