@@ -11,7 +11,7 @@ use anyhow::{Context, Result, ensure};
 use ffmpeg_the_third::ffi;
 
 /// What FFmpeg says when it must be given something first.
-const AGAIN: c_int = ffi::AVERROR(rustix::io::Errno::AGAIN.raw_os_error());
+pub(super) const AGAIN: c_int = ffi::AVERROR(rustix::io::Errno::AGAIN.raw_os_error());
 
 /// Makes FFmpeg silent, once, unless somebody debugs: its lines would stand between ours.
 pub(super) fn quiet() {
@@ -79,6 +79,12 @@ pub(super) struct Packet(*mut ffi::AVPacket);
 
 // SAFETY: the buffers of a packet are counted atomically and bound to no thread.
 unsafe impl Send for Packet {}
+
+impl AsRef<[u8]> for Packet {
+    fn as_ref(&self) -> &[u8] {
+        self.data()
+    }
+}
 
 impl Packet {
     pub(super) fn new() -> Self {
@@ -153,7 +159,7 @@ pub(super) enum Decoded<'a> {
 
 /// How a decoder uses threads.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Threads {
+pub enum Threads {
     /// One: each frame comes out as soon as it went in.
     LowDelay,
     /// A few frames at once, which come out that much later.
@@ -228,12 +234,6 @@ impl Decoder {
                 Ok(Decoded::Frame(&self.frame))
             }
         }
-    }
-
-    /// Forgets all earlier frames.
-    pub(super) fn flush(&mut self) {
-        // SAFETY: the context is open.
-        unsafe { ffi::avcodec_flush_buffers(self.context) }
     }
 }
 

@@ -6,7 +6,8 @@
 //! ```text
 //!   encode  a frame becomes what is sent: raw to JPEG, JPEG as it is or at another size and quality
 //!   decode  a frame becomes a picture: JPEG, H.264, raw
-//!   jpeg    libjpeg-turbo
+//!   input   whatever FFmpeg opens: packets, and their decoder
+//!   jpeg    libjpeg-turbo, with huffman for Motion-JPEG without tables
 //!   scale   a picture in another size; FFmpeg's frames as pictures
 //!   colour  between I420 and BGR, and from video's matrices and ranges to ours
 //!   planes  YUV4MPEG2's planes as pictures
@@ -19,6 +20,8 @@ pub mod canvas;
 pub mod colour;
 pub mod decode;
 pub mod encode;
+pub mod huffman;
+pub mod input;
 pub mod jpeg;
 pub mod mux;
 pub mod planes;

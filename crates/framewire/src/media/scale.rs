@@ -9,7 +9,7 @@ use framewire_proto::{Codec, limits};
 
 use super::{
     Picture, Pool, av,
-    colour::{self, BT601, BT709, BT2020, Matrix, Plane, Transform},
+    colour::{self, Matrix, Plane},
 };
 
 /// Rows of swscale's pictures begin at multiples of this, and it may write and read so far past their ends.
@@ -62,7 +62,7 @@ impl Scaler {
         };
         let planes = self.software.run(&from, (width, height), AVPixelFormat::YUV420P)?;
         let mut buffer = self.pool.take(length);
-        Transform::new(BT601, true).apply(planes, &mut buffer, width, height);
+        colour::import((Matrix::Bt601, true), planes, &mut buffer, width, height);
         let scaled = Picture::new(Codec::I420, width, height, buffer.freeze())?;
         colour::convert(&scaled, codec, &self.pool)
     }
@@ -81,7 +81,7 @@ impl Importer {
         if [AVPixelFormat::BGR0, AVPixelFormat::BGRA].contains(&plain) && stride > 0 {
             // SAFETY: a frame of this format has `height` rows of 4 x width bytes, `stride` apart.
             let data = unsafe { rows(fields.data[0], stride, 4 * width as usize, height as usize) };
-            colour::bgra_to_i420(data.data, stride as u32, &mut buffer, width, height)?;
+            colour::bgra_to_i420(data, &mut buffer, width, height)?;
             return Picture::new(Codec::I420, width, height, buffer.freeze());
         }
         let kind = Kind::of(plain);
@@ -91,16 +91,15 @@ impl Importer {
             range => range == AVColorRange::JPEG,
         };
         let matrix = match fields.colorspace {
-            _ if kind != Kind::Yuv => BT601,
-            AVColorSpace::BT709 => BT709,
-            AVColorSpace::BT2020_NCL | AVColorSpace::BT2020_CL => BT2020,
-            AVColorSpace::SMPTE240M => Matrix { red: 0.212, blue: 0.087 },
-            AVColorSpace::FCC => Matrix { red: 0.30, blue: 0.11 },
-            AVColorSpace::UNSPECIFIED if !raw && (width >= HD.0 || height >= HD.1) => BT709,
-            _ => BT601,
+            _ if kind != Kind::Yuv => Matrix::Bt601,
+            AVColorSpace::BT709 => Matrix::Bt709,
+            AVColorSpace::BT2020_NCL | AVColorSpace::BT2020_CL => Matrix::Bt2020,
+            AVColorSpace::SMPTE240M => Matrix::Smpte240,
+            AVColorSpace::FCC => Matrix::Fcc,
+            AVColorSpace::UNSPECIFIED if !raw && (width >= HD.0 || height >= HD.1) => Matrix::Bt709,
+            _ => Matrix::Bt601,
         };
-        let transform = Transform::new(matrix, full);
-        transform.apply(self.planes(fields, plain, kind)?, &mut buffer, width, height);
+        colour::import((matrix, full), self.planes(fields, plain, kind)?, &mut buffer, width, height);
         Picture::new(Codec::I420, width, height, buffer.freeze())
     }
 

@@ -5,6 +5,7 @@
 //! row in [`SOURCES`].
 
 pub mod feed;
+pub mod file;
 pub mod fw;
 pub mod pace;
 pub mod pattern;
@@ -67,7 +68,7 @@ pub struct Kind {
 }
 
 /// Every kind of source, the most particular first.
-pub const SOURCES: &[Kind] = &[fw::KIND, pattern::KIND, stdin::KIND];
+pub const SOURCES: &[Kind] = &[fw::KIND, pattern::KIND, stdin::KIND, file::URL, file::PATH];
 
 /// Opens a source.
 ///

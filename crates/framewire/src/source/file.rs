@@ -1,0 +1,611 @@
+//! Files, and any URL that FFmpeg opens, as sources.
+
+use std::{
+    fs,
+    os::unix::fs::FileTypeExt,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use bytes::Bytes;
+use framewire_proto::{
+    Codec, Config, Frame, Micros, Times,
+    jpeg::{self, Fault},
+};
+
+use super::{Item, Kind, Options, Source, Spec, pace::Pace};
+use crate::{
+    clock,
+    media::{
+        huffman,
+        input::{Input, Packet, Threads, Video, VideoDecoder},
+    },
+    stop::Stop,
+};
+
+/// The row of [`super::SOURCES`] for URLs.
+pub const URL: Kind = Kind {
+    usage: "URL",
+    summary: "whatever FFmpeg opens: rtsp://, http://, udp://, …",
+    live: true,
+    matches: is_url,
+    open: |spec, stop| Ok(Box::new(File::open(spec, stop)?)),
+};
+
+/// The row of [`super::SOURCES`] for files: it takes whatever no other takes.
+pub const PATH: Kind = Kind {
+    usage: "PATH",
+    summary: "a video file, played at its own pace",
+    live: false,
+    matches: |_| true,
+    open: |spec, stop| Ok(Box::new(File::open(spec, stop)?)),
+};
+
+/// A host that does not answer and a stream that says nothing are given up after this long.
+const PATIENCE: Duration = Duration::from_secs(8);
+/// Frames are this far apart where nothing says how far.
+const USUAL: Duration = Duration::from_millis(40);
+/// A film that came later than this, or whose times jump so far, goes on from now.
+const JUMP: Duration = Duration::from_secs(1);
+
+/// An open file or URL.
+pub struct File {
+    name: String,
+    url: String,
+    looped: bool,
+    stop: Stop,
+    pace: Pacing,
+    playing: Playing,
+    video: Video,
+    config: Option<Config>,
+    waiting: Option<Bytes>,
+    sequence: u64,
+    /// Frames given since the beginning or the last repetition.
+    given: u64,
+    broken: u64,
+    /// When the last packet came, for what is live.
+    arrived: Micros,
+}
+
+/// The input and what its packets become. The decoder comes first, to be dropped before the memory that it may use.
+struct Playing {
+    decoder: Option<VideoDecoder>,
+    input: Input,
+    ended: bool,
+}
+
+/// When frames are given.
+enum Pacing {
+    /// As soon as they are there.
+    Unpaced,
+    /// At this rate.
+    Even(Pace, f64),
+    /// At their own times.
+    Own(Timeline),
+}
+
+/// A picture or a JPEG, and when it is to be shown, in µs on the video's own clock.
+struct Ready {
+    codec: Codec,
+    width: u16,
+    height: u16,
+    data: Bytes,
+    shown: Option<i64>,
+}
+
+impl File {
+    /// Opens the file or URL.
+    ///
+    /// # Errors
+    /// It is missing, empty, no file, no video, or does not answer.
+    pub fn open(spec: &Spec, stop: &Stop) -> Result<Self> {
+        let name = spec.source.clone();
+        let url = if is_url(&name) { name.clone() } else { check_path(&name)? };
+        let (playing, video) = play(&url, stop).with_context(|| name.clone())?;
+        let pace = Pacing::new(&spec.options, &video, is_url(&name));
+        Ok(Self {
+            name,
+            url,
+            looped: spec.options.looped,
+            stop: stop.clone(),
+            pace,
+            playing,
+            video,
+            config: None,
+            waiting: None,
+            sequence: 0,
+            given: 0,
+            broken: 0,
+            arrived: 0,
+        })
+    }
+
+    /// The next frame's picture or JPEG, past all that is broken; `None` at the end.
+    fn ready(&mut self) -> Result<Option<Ready>> {
+        loop {
+            if self.stop.stopped() {
+                return Ok(None);
+            }
+            if let Some(decoder) = &mut self.playing.decoder {
+                match decoder.pull() {
+                    Ok(Some((picture, shown))) => {
+                        let (width, height) = (picture.width() as u16, picture.height() as u16);
+                        return Ok(Some(Ready { codec: Codec::I420, width, height, data: picture.into_data(), shown }));
+                    }
+                    Ok(None) if self.playing.ended => return Ok(None),
+                    Ok(None) => {}
+                    Err(error) => self.pass_over(&error),
+                }
+            } else if self.playing.ended {
+                return Ok(None);
+            }
+            let packet = self.playing.input.read();
+            self.arrived = clock::now();
+            if let Some(ready) = self.take(packet?) {
+                return Ok(Some(ready));
+            }
+        }
+    }
+
+    /// Hands a packet to the decoder, or makes a frame of it where it is a JPEG that is passed on.
+    fn take(&mut self, packet: Option<Packet>) -> Option<Ready> {
+        self.playing.ended = packet.is_none();
+        if let Some(decoder) = &mut self.playing.decoder {
+            if let Err(error) = decoder.push(packet.as_ref()) {
+                self.pass_over(&error);
+            }
+            return None;
+        }
+        let packet = packet?;
+        let (size, expected) = (jpeg::size(packet.data()), (self.video.width, self.video.height));
+        let fits = |(width, height): (u16, u16)| (u32::from(width), u32::from(height)) == expected || expected.0 == 0;
+        match size {
+            // Fields of interlaced video, two in a packet, or a kind of JPEG that only FFmpeg knows.
+            Ok(size) if self.given == 0 && !fits(size) => self.decode(&packet),
+            Err(Fault::Unsupported(_)) if self.given == 0 => self.decode(&packet),
+            Err(fault) => self.pass_over(&fault.into()),
+            Ok((width, height)) => {
+                let shown = packet.shown;
+                let data = huffman::complete(packet.into_bytes());
+                return Some(Ready { codec: Codec::Jpeg, width, height, data, shown });
+            }
+        }
+        None
+    }
+
+    /// Decodes from this packet on what was meant to be passed on.
+    fn decode(&mut self, packet: &Packet) {
+        let decoder = self.playing.input.decoder(Threads::LowDelay);
+        match decoder.and_then(|mut decoder| decoder.push(Some(packet)).map(|()| decoder)) {
+            Ok(decoder) => self.playing.decoder = Some(decoder),
+            Err(error) => self.pass_over(&error),
+        }
+    }
+
+    fn pass_over(&mut self, error: &anyhow::Error) {
+        if self.broken == 0 {
+            tracing::warn!("{}: frame {} is passed over: {error:#}", self.name, self.sequence);
+        }
+        self.broken += 1;
+        self.sequence += 1;
+    }
+
+    /// The end: of the source, or of this repetition.
+    fn end(&mut self) -> Result<bool> {
+        if self.stop.stopped() {
+            return Ok(true);
+        }
+        if self.broken > 0 {
+            tracing::warn!("{}: {} broken frames were passed over", self.name, self.broken);
+        }
+        ensure!(
+            self.given > 0,
+            "{}: no frame of it can be decoded: it is broken, or ends before its first frame",
+            self.name
+        );
+        if !self.looped {
+            return Ok(true);
+        }
+        (self.given, self.broken) = (0, 0);
+        self.playing = play(&self.url, &self.stop).with_context(|| self.name.clone())?.0;
+        Ok(false)
+    }
+
+    fn config(&self, ready: &Ready) -> Config {
+        let millifps = self.pace.fps(&self.video).map_or(0, |fps| (fps * 1000.0).round() as u32);
+        Config { codec: ready.codec, width: ready.width, height: ready.height, millifps, extra: Bytes::new() }
+    }
+
+    fn frame(&mut self, data: Bytes) -> Item {
+        let live = matches!(self.pace, Pacing::Unpaced) && !self.video.finite;
+        let captured = if live { self.arrived } else { clock::now() };
+        let times = Times { captured, ..Times::default() };
+        let frame = Frame { sequence: self.sequence, keyframe: true, times, data };
+        self.sequence += 1;
+        self.given += 1;
+        Item::Frame(frame)
+    }
+}
+
+impl Source for File {
+    fn next(&mut self) -> Result<Option<Item>> {
+        if let Some(data) = self.waiting.take() {
+            return Ok(Some(self.frame(data)));
+        }
+        let ready = loop {
+            let ready = self.ready().with_context(|| format!("{} after {} frames", self.name, self.sequence))?;
+            match ready {
+                Some(ready) => break ready,
+                None if self.end()? => return Ok(None),
+                None => {}
+            }
+        };
+        if self.pace.wait(ready.shown, self.video.fps, &self.stop) {
+            return Ok(None);
+        }
+        let config = self.config(&ready);
+        if self.config.as_ref() == Some(&config) {
+            return Ok(Some(self.frame(ready.data)));
+        }
+        self.waiting = Some(ready.data);
+        self.config = Some(config.clone());
+        Ok(Some(Item::Config(config)))
+    }
+
+    fn describe(&self) -> String {
+        let Video { width, height, codec, fps, .. } = &self.video;
+        let rate = fps.map_or(String::new(), |fps| format!(" at {} fps", (fps * 100.0).round() / 100.0));
+        format!("{}: {width}x{height} {codec}{rate}", self.name)
+    }
+}
+
+impl Pacing {
+    fn new(options: &Options, video: &Video, url: bool) -> Self {
+        match options.fps {
+            Some(fps) => Pace::new(fps).map_or(Self::Unpaced, |pace| Self::Even(pace, fps)),
+            // What is live comes at its own pace, and would only grow older by waiting; but segments come in bursts.
+            None if url && !video.finite && !["hls", "dash"].iter().any(|name| video.format.contains(name)) => {
+                Self::Unpaced
+            }
+            None => Self::Own(Timeline::default()),
+        }
+    }
+
+    /// Waits until a frame is due, or the stop is raised; returns whether it is.
+    fn wait(&mut self, shown: Option<i64>, fps: Option<f64>, stop: &Stop) -> bool {
+        match self {
+            Self::Unpaced => stop.stopped(),
+            Self::Even(pace, _) => pace.wait(stop),
+            Self::Own(timeline) => {
+                let interval = fps.map_or(USUAL, |fps| Duration::from_secs_f64(1.0 / fps));
+                let now = Instant::now();
+                stop.wait(timeline.due(shown, interval, now).saturating_duration_since(now))
+            }
+        }
+    }
+
+    fn fps(&self, video: &Video) -> Option<f64> {
+        match self {
+            Self::Even(_, fps) => Some(*fps),
+            Self::Unpaced | Self::Own(_) => video.fps,
+        }
+    }
+}
+
+/// When each frame of a film is due.
+#[derive(Default)]
+struct Timeline {
+    last: Option<(Instant, Option<i64>)>,
+}
+
+impl Timeline {
+    /// When the frame that is to be shown at this time of the film is due. Each is counted from the one before, so a jump of
+    /// the film's clock costs one usual interval, and a film begins again without a gap.
+    fn due(&mut self, shown: Option<i64>, usual: Duration, now: Instant) -> Instant {
+        let due = match self.last {
+            None => now,
+            Some((last, before)) => {
+                let step = shown.zip(before).and_then(|(shown, before)| u64::try_from(shown.checked_sub(before)?).ok());
+                let step = step.map(Duration::from_micros).filter(|step| *step <= JUMP).unwrap_or(usual);
+                // What is very late is not hurried after.
+                if now > last + step + JUMP { now } else { last + step }
+            }
+        };
+        self.last = Some((due, shown));
+        due
+    }
+}
+
+fn play(url: &str, stop: &Stop) -> Result<(Playing, Video)> {
+    let options: &[(&str, &str)] = if url.starts_with("rtsp") { &[("rtsp_flags", "prefer_tcp")] } else { &[] };
+    let input = Input::open(url, None, options, stop, PATIENCE)?;
+    let video = input.video();
+    let threads = if video.finite { Threads::Frames } else { Threads::LowDelay };
+    // JPEGs are passed on as they are.
+    let decoder = if video.codec == "mjpeg" { None } else { Some(input.decoder(threads)?) };
+    Ok((Playing { decoder, input, ended: false }, video))
+}
+
+fn is_url(source: &str) -> bool {
+    source.split_once("://").is_some_and(|(scheme, _)| {
+        !scheme.is_empty() && scheme.chars().all(|letter| letter.is_ascii_alphanumeric() || "+-.".contains(letter))
+    })
+}
+
+/// A path as FFmpeg's URL, when there is a file.
+fn check_path(path: &str) -> Result<String> {
+    let about = fs::metadata(path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => anyhow::anyhow!(
+            "{path}: there is no such file, and no other source of this name: `framewire send --help` lists them"
+        ),
+        _ => anyhow::Error::new(error).context(format!("{path}: cannot be opened")),
+    })?;
+    let kind = about.file_type();
+    if kind.is_dir() {
+        bail!("{path}: is a directory: name a video file in it");
+    }
+    if kind.is_fifo() || kind.is_socket() || kind.is_char_device() {
+        bail!("{path}: is no file: pipe what it gives into the source `-`");
+    }
+    ensure!(about.len() > 0 || !kind.is_file(), "{path}: is empty");
+    Ok(format!("file:{}", Path::new(path).display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{net::TcpListener, path::PathBuf, process::Command, sync::OnceLock};
+
+    use super::*;
+
+    /// A directory of clips, each made once by FFmpeg's command.
+    fn clip(name: &str, arguments: &str) -> String {
+        static HOME: OnceLock<PathBuf> = OnceLock::new();
+        let home = HOME.get_or_init(|| {
+            let home = std::env::temp_dir().join(format!("framewire-file-{}", std::process::id()));
+            fs::create_dir_all(&home).unwrap();
+            home
+        });
+        let path = home.join(name).to_str().unwrap().to_owned();
+        let mut command = Command::new("ffmpeg");
+        command.args(["-v", "error", "-y"]).args(arguments.split_whitespace()).arg(&path);
+        let output = command.output().expect("the command ffmpeg");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        path
+    }
+
+    fn open(source: &str, options: &str) -> Result<File> {
+        let spec: Spec = format!("{source}{options}").parse().unwrap();
+        File::open(&spec, &Stop::default())
+    }
+
+    fn all(source: &mut File) -> (Vec<Config>, Vec<Frame>) {
+        let (mut configs, mut frames) = (Vec::new(), Vec::new());
+        while let Some(item) = source.next().unwrap() {
+            match item {
+                Item::Config(config) => configs.push(config),
+                Item::Frame(frame) => frames.push(frame),
+                Item::State(state) => panic!("{state:?}"),
+            }
+        }
+        (configs, frames)
+    }
+
+    fn error(source: &str) -> String {
+        format!("{:#}", open(source, "").err().expect("an error"))
+    }
+
+    #[test]
+    fn a_film_plays_at_its_own_pace_as_i420() {
+        let film = clip("film.mp4", "-f lavfi -i testsrc2=size=160x120:rate=50 -frames:v 15 -c:v libx264 -bf 2");
+        let mut source = open(&film, "").unwrap();
+        assert_eq!(source.describe(), format!("{film}: 160x120 h264 at 50 fps"));
+        let (configs, frames) = all(&mut source);
+        let expected = Config { codec: Codec::I420, width: 160, height: 120, millifps: 50_000, extra: Bytes::new() };
+        assert_eq!(configs, [expected]);
+        assert_eq!(frames.iter().map(|frame| frame.sequence).collect::<Vec<_>>(), (0..15).collect::<Vec<_>>());
+        assert!(frames.iter().all(|frame| frame.data.len() == 160 * 120 * 3 / 2));
+        let span = frames[14].times.captured - frames[0].times.captured;
+        assert!((270_000..600_000).contains(&span), "14 frames at 50 fps took {span} µs");
+    }
+
+    #[test]
+    fn a_rate_that_is_asked_for_is_kept_and_none_is_as_fast_as_can_be() {
+        let film = clip("slow.mp4", "-f lavfi -i testsrc2=size=64x48:rate=1 -frames:v 10 -c:v mpeg4");
+        let begun = Instant::now();
+        assert_eq!(all(&mut open(&film, "#fps=0").unwrap()).1.len(), 10);
+        let (configs, frames) = all(&mut open(&film, "#fps=100").unwrap());
+        assert_eq!(configs[0].millifps, 100_000);
+        assert!(frames[9].times.captured - frames[0].times.captured >= 80_000);
+        assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    }
+
+    #[test]
+    fn a_loop_begins_again_without_an_end_of_the_count() {
+        let film = clip("loop.avi", "-f lavfi -i testsrc2=size=64x48:rate=25 -frames:v 3 -c:v mjpeg");
+        let mut source = open(&film, "#loop#fps=0").unwrap();
+        let mut last = 0;
+        while last < 7 {
+            if let Item::Frame(frame) = source.next().unwrap().unwrap() {
+                last = frame.sequence;
+            }
+        }
+    }
+
+    #[test]
+    fn jpegs_are_passed_on_as_they_are() {
+        let film = clip("mjpeg.mkv", "-f lavfi -i testsrc2=size=96x64:rate=25 -frames:v 4 -c:v mjpeg -q:v 3");
+        let (configs, frames) = all(&mut open(&film, "#fps=0").unwrap());
+        assert_eq!((configs[0].codec, configs[0].width, configs[0].height), (Codec::Jpeg, 96, 64));
+        assert_eq!(frames.len(), 4);
+        let file = fs::read(&film).unwrap();
+        for frame in frames {
+            assert!(file.windows(frame.data.len()).any(|bytes| bytes == frame.data), "frame {}", frame.sequence);
+        }
+    }
+
+    #[test]
+    fn jpegs_without_tables_get_them() {
+        let film = clip(
+            "avi1.avi",
+            "-f lavfi -i testsrc2=size=96x64:rate=25 -frames:v 3 -c:v mjpeg -huffman default -pix_fmt yuvj420p",
+        );
+        // What a camera's AVI lacks is taken out of every frame.
+        let mut bytes = fs::read(&film).unwrap();
+        let mut cut = 0;
+        while let Some(at) = bytes.windows(4).position(|four| four[..3] == [0xFF, 0xC4, 0x01]) {
+            // Same length: the tables become a comment, which says nothing.
+            bytes[at + 1] = 0xFE;
+            cut += 1;
+        }
+        assert_eq!(cut, 3);
+        fs::write(&film, bytes).unwrap();
+        let (configs, frames) = all(&mut open(&film, "#fps=0").unwrap());
+        assert_eq!(configs[0].codec, Codec::Jpeg);
+        for frame in &frames {
+            assert!(frame.data.windows(2).any(|marker| marker == [0xFF, 0xC4]));
+            crate::media::jpeg::Decoder::new().decode(&frame.data, Codec::I420).unwrap();
+        }
+        assert_eq!(frames.len(), 3);
+    }
+
+    #[test]
+    fn another_size_is_announced_before_its_first_frame() {
+        let small = clip("small.mjpeg", "-f lavfi -i testsrc2=size=64x48 -frames:v 2 -c:v mjpeg");
+        let large = clip("large.mjpeg", "-f lavfi -i testsrc2=size=128x96 -frames:v 2 -c:v mjpeg");
+        let both = small.replace("small.mjpeg", "both.mjpeg");
+        fs::write(&both, [fs::read(small).unwrap(), fs::read(large).unwrap()].concat()).unwrap();
+        let mut source = open(&both, "#fps=0").unwrap();
+        let shape = |item: Item| match item {
+            Item::Config(config) => u64::from(config.width),
+            Item::Frame(frame) => frame.sequence,
+            Item::State(state) => panic!("{state:?}"),
+        };
+        let shapes: Vec<_> = std::iter::from_fn(|| source.next().unwrap()).map(shape).collect();
+        assert_eq!(shapes, [64, 0, 1, 128, 2, 3]);
+    }
+
+    /// The mean of a film's first picture, as blue, green and red.
+    fn colour(film: &str) -> [u8; 3] {
+        let (configs, frames) = all(&mut open(film, "#fps=0").unwrap());
+        let picture = crate::media::decode::Decoder::new().decode(&configs[0], &frames[0], Codec::Bgr24);
+        let picture = picture.unwrap().unwrap();
+        let mean = |channel| {
+            let values = picture.data().iter().skip(channel).step_by(3).map(|value| u64::from(*value));
+            (values.sum::<u64>() / (picture.data().len() as u64 / 3)) as u8
+        };
+        [mean(0), mean(1), mean(2)]
+    }
+
+    #[test]
+    fn colours_are_right_whatever_matrix_and_range_a_film_has() {
+        let colours = [("red", [0, 0, 255]), ("blue", [255, 0, 0]), ("lime", [0, 255, 0]), ("gray", [128, 128, 128])];
+        for (name, expected) in colours {
+            for (coded, size) in [
+                ("out_color_matrix=bt709:out_range=limited,format=yuv420p -colorspace bt709 -color_range tv", "128x96"),
+                ("out_color_matrix=bt709:out_range=limited,format=yuv420p", "1280x720"),
+                ("out_color_matrix=bt601:out_range=limited,format=yuv420p", "128x96"),
+                (
+                    "out_color_matrix=bt601:out_range=full,format=yuv420p -colorspace smpte170m -color_range pc",
+                    "128x96",
+                ),
+                ("out_color_matrix=bt709:out_range=limited,format=yuv444p -colorspace bt709 -color_range tv", "128x96"),
+                (
+                    "out_color_matrix=bt709:out_range=limited,format=yuv420p10 -colorspace bt709 -color_range tv",
+                    "96x66",
+                ),
+                (
+                    "out_color_matrix=bt2020:out_range=limited,format=yuv422p -colorspace bt2020nc -color_range tv",
+                    "98x66",
+                ),
+            ] {
+                let made = format!(
+                    "-f lavfi -i color={name}:size={size}:rate=1,format=gbrp -frames:v 1 -vf scale={coded} -c:v libx264 -qp 4"
+                );
+                let given = colour(&clip("colour.mkv", &made));
+                let off = given.iter().zip(expected).map(|(a, b)| a.abs_diff(b)).max().unwrap();
+                assert!(off <= 3, "{name} as {coded} at {size}: {given:?}");
+            }
+            for format in ["rgb24", "bgr0", "gbrp"] {
+                let made = format!("-f lavfi -i color={name}:size=62x44:rate=1,format={format} -frames:v 1 -c:v ffv1");
+                let coded = if format == "rgb24" { made.replace("ffv1", "rawvideo") } else { made };
+                let given = colour(&clip("colour.nut", &coded));
+                let off = given.iter().zip(expected).map(|(a, b)| a.abs_diff(b)).max().unwrap();
+                assert!(off <= 3, "{name} as {format}: {given:?}");
+            }
+        }
+        let made = "-f lavfi -i color=gray:size=62x44:rate=1,format=gray -frames:v 1 -c:v ffv1";
+        let given = colour(&clip("grey.mkv", made));
+        assert!(given.iter().all(|value| value.abs_diff(128) <= 3), "{given:?}");
+    }
+
+    #[test]
+    fn what_cannot_be_played_is_named() {
+        assert!(error("/nowhere/film.mp4").contains("there is no such file"));
+        let sound = clip("sound.wav", "-f lavfi -i sine=duration=0.2");
+        assert!(error(&sound).contains("has no video"), "{}", error(&sound));
+        let home = Path::new(&sound).parent().unwrap();
+        assert!(error(home.to_str().unwrap()).contains("is a directory"));
+        let (empty, text) = (home.join("empty.mp4"), home.join("letter.mp4"));
+        fs::write(&empty, b"").unwrap();
+        assert!(error(empty.to_str().unwrap()).contains("is empty"));
+        fs::write(&text, "Dear Sir or Madam, ".repeat(500)).unwrap();
+        assert!(error(text.to_str().unwrap()).contains("holds no video"), "{}", error(text.to_str().unwrap()));
+        assert!(error("nonsense://somewhere").contains("nonsense://somewhere"));
+    }
+
+    #[test]
+    fn a_film_cut_short_plays_what_it_has() {
+        let film = clip("whole.mkv", "-f lavfi -i testsrc2=size=160x120:rate=25 -frames:v 30 -c:v libx264 -g 5 -bf 0");
+        let bytes = fs::read(&film).unwrap();
+        let cut = film.replace("whole", "cut");
+        fs::write(&cut, &bytes[..bytes.len() * 2 / 3]).unwrap();
+        let mut source = open(&cut, "#fps=0").unwrap();
+        let mut frames = 0;
+        // A clean end or an error: either, but not before what is there was played.
+        while let Ok(Some(item)) = source.next() {
+            frames += u32::from(matches!(item, Item::Frame(_)));
+        }
+        assert!((10..30).contains(&frames), "{frames}");
+        let film = clip("index.mp4", "-f lavfi -i testsrc2=size=160x120:rate=25 -frames:v 30 -c:v libx264");
+        let bytes = fs::read(&film).unwrap();
+        fs::write(&film, &bytes[..bytes.len() / 2]).unwrap();
+        assert!(error(&film).contains("index.mp4"), "{}", error(&film));
+    }
+
+    #[test]
+    fn a_host_that_says_nothing_is_left_when_the_stop_is_raised() {
+        let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/film.mp4", silent.local_addr().unwrap());
+        let stop = Stop::default();
+        let (raised, spec): (_, Spec) = (stop.clone(), url.parse().unwrap());
+        let opener = std::thread::spawn(move || (File::open(&spec, &raised).is_err(), Instant::now()));
+        let (_connection, _) = silent.accept().unwrap();
+        let asked = Instant::now();
+        stop.stop();
+        let (failed, ended) = opener.join().unwrap();
+        assert!(failed && ended - asked < Duration::from_secs(1), "{:?}", ended - asked);
+    }
+
+    #[test]
+    fn a_port_where_nobody_listens_is_named() {
+        let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let message = error(&format!("http://{free}/film.mp4"));
+        assert!(message.contains("refused") && message.contains(&free.to_string()), "{message}");
+    }
+
+    #[test]
+    fn a_jump_of_the_clock_costs_one_interval() {
+        let (begin, usual) = (Instant::now(), Duration::from_millis(40));
+        let mut timeline = Timeline::default();
+        let mut due = |shown, now| (timeline.due(shown, usual, now) - begin).as_millis();
+        assert_eq!(due(Some(5_000_000), begin), 0);
+        assert_eq!(due(Some(5_020_000), begin), 20);
+        assert_eq!(due(Some(90_000_000), begin), 60);
+        assert_eq!(due(Some(0), begin), 100);
+        assert_eq!(due(None, begin), 140);
+        assert_eq!(due(Some(i64::MAX), begin), 180);
+        assert_eq!(due(Some(i64::MIN + 1), begin), 220);
+        assert_eq!(due(None, begin + Duration::from_secs(9)), 9000);
+    }
+}
