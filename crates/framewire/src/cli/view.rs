@@ -36,10 +36,13 @@ pub(super) fn run(args: &Args, stop: &Stop) -> Result<()> {
         feeds.push(feed);
     }
     super::stop_after(args.common.duration, stop);
-    stats::print(args.common.stats, &hub, None, stop);
     let names: Vec<&str> = tiles.iter().map(|tile| tile.name.as_str()).collect();
     let title = format!("{} — framewire", names.join(", "));
-    let config = window::Config { overlay: args.overlay, close_at_end: true, on_second: None };
+    let config = window::Config {
+        overlay: args.overlay,
+        close_at_end: true,
+        on_second: stats::of_window(args.common.stats, &hub),
+    };
     let outcome = window::run(&title, tiles, config, stop);
     stop.stop();
     for feed in feeds {
@@ -71,7 +74,8 @@ fn free_name(hub: &Hub, source: &str) -> Name {
     let mut name = Name::from_lossy(last);
     let mut number = 2;
     while hub.stream(name.as_str(), clock::now()).is_ok() {
-        name = Name::from_lossy(&format!("{}-{number}", &last[..last.len().min(40)]));
+        let short: String = last.chars().take(14).collect();
+        name = Name::from_lossy(&format!("{short}-{number}"));
         number += 1;
     }
     name
