@@ -47,7 +47,7 @@ impl Feed {
                 publisher.enter(State::Idle);
                 viewers.wait_for(|count| *count > 0).await.context("the stream is gone")?;
             }
-            let closing = Stop::default();
+            let closing = stop.child();
             let pump = Pump { spec: spec.clone(), publisher: publisher.clone(), encode: encode.clone() };
             let outcome = pump.start(opened.take(), closing.clone());
             let outcome = if on_demand {
