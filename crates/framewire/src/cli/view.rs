@@ -9,6 +9,7 @@ use super::{options::Common, stats};
 use crate::{
     clock,
     hub::{Hub, Policy, Subscriber},
+    media::encode,
     sink::window::{self, Tile},
     source::{self, Spec, feed::Feed},
     stop::Stop,
@@ -31,7 +32,7 @@ pub(super) fn run(args: &Args, stop: &Stop) -> Result<()> {
     let hub = super::local_hub(stop);
     let (mut tiles, mut feeds) = (Vec::new(), Vec::new());
     for from in &args.from {
-        let (name, subscriber, feed) = watch(&hub, &args.common.apply(from), Policy::Newest, stop)?;
+        let (name, subscriber, feed) = watch(&hub, &args.common.apply(from), None, Policy::Newest, stop)?;
         tiles.push(Tile { name: name.to_string(), subscriber });
         feeds.push(feed);
     }
@@ -51,10 +52,11 @@ pub(super) fn run(args: &Args, stop: &Stop) -> Result<()> {
     outcome.map(|_| ())
 }
 
-/// Opens what is to be watched as a stream of this process's hub.
+/// Opens what is to be watched as a stream of this process's hub, coded anew where `encode` says so.
 pub(super) fn watch(
     hub: &Hub,
     spec: &Spec,
+    encode: Option<encode::Config>,
     policy: Policy,
     stop: &Stop,
 ) -> Result<(Name, Subscriber, JoinHandle<Result<()>>)> {
@@ -63,7 +65,7 @@ pub(super) fn watch(
     let name = free_name(hub, &spec.source);
     let publisher = hub.publish(&name, now)?;
     let subscriber = hub.subscribe(&name, policy, false, now)?;
-    let feed = Feed { spec: spec.clone(), publisher, encode: None, on_demand: false };
+    let feed = Feed { spec: spec.clone(), publisher, encode, on_demand: false, again: false };
     let feed = super::in_background(feed.run(Some(opened), stop.clone()), stop)?;
     Ok((name, subscriber, feed))
 }

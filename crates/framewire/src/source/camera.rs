@@ -30,6 +30,7 @@ pub const KIND: Kind = Kind {
     usage: "camera, /dev/videoN, N",
     summary: "the first camera, or the one of this path or number",
     live: true,
+    sized: true,
     matches: |source| source == "camera" || path(source).is_some(),
     open: |spec, stop| Ok(Box::new(Camera::open(spec, stop)?)),
 };

@@ -63,6 +63,8 @@ pub struct Kind {
     pub summary: &'static str,
     /// Whether nothing is lost when it is closed while nobody watches and opened again: a camera, not a film.
     pub live: bool,
+    /// Whether it gives pictures in the size that it is asked for, or the nearest it has.
+    pub sized: bool,
     /// Whether this spec is of this kind; the first row that says so opens it.
     pub matches: fn(&str) -> bool,
     /// Opens it.

@@ -21,6 +21,7 @@ pub const KIND: Kind = Kind {
     usage: "screen",
     summary: "this X11 screen; screen:DISPLAY another one",
     live: true,
+    sized: true,
     matches: |source| source == "screen" || source.starts_with("screen:"),
     open: |spec, stop| Ok(Box::new(Screen::open(spec, stop)?)),
 };
