@@ -98,7 +98,7 @@ fn publish(job: &Job, stop: &Stop) -> Result<()> {
     let spec = format!("clip#fps={}", job.fps).parse()?;
     let publisher = hub.publish(&local, clock::now())?;
     let feed = Feed { spec, publisher, encode: None, on_demand: false, again: false };
-    let feeding = in_background(feed.run(Some(Box::new(camera)), stop.clone()))?;
+    let feeding = in_background(feed.run(Some((Box::new(camera), stop.child())), stop.clone()))?;
     let publish = Publish {
         hub,
         local,

@@ -29,7 +29,7 @@ pub(crate) fn view(address: &str, passed: bool, stop: &Stop) -> Result<()> {
     let publisher = hub.publish(&local, clock::now())?;
     let subscriber = hub.subscribe(&local, Policy::Newest, true, clock::now())?;
     let feed = Feed { spec, publisher, encode: None, on_demand: false, again: false };
-    let feeding = crate::in_background(feed.run(Some(opened), stop.clone()))?;
+    let feeding = crate::in_background(feed.run(Some((opened, stop.child())), stop.clone()))?;
     let reporter = subscriber.reporter();
     let mut screen =
         Screen { subscriber, reporter, decoder: Decoder::new(), config: None, seen: Vec::new(), unreadable: 0 };

@@ -9,4 +9,5 @@ check "the recording is 640x360: ${width:-?}x${height:-?}" test "${width:-}x${he
 check "it holds 60 to 80 frames: ${frames:-none}" test "${frames:-0}" -ge 60 -a "${frames:-0}" -le 80
 
 ffmpeg -v error -xerror -i /tmp/raw.mkv -f null - >/tmp/decoded 2>&1
+cat /tmp/decoded >>"$LOG"
 check 'every frame of it decodes' test $? -eq 0 -a ! -s /tmp/decoded

@@ -33,7 +33,8 @@ pub(super) fn run(args: &Args, stop: &Stop) -> Result<()> {
     let address: Address = args.to.parse()?;
     let spec = args.common.apply(&args.source);
     let encode = options::encoding(&spec)?;
-    let opened = source::open(&spec, stop)?;
+    let closing = stop.child();
+    let opened = (source::open(&spec, &closing)?, closing);
     let on_demand = source::kind(&spec)?.live;
     let hub = super::local_hub(stop);
     let local = address.name.clone().unwrap_or_else(|| Name::from_lossy(&net::machine_name()));

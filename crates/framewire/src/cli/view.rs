@@ -60,7 +60,8 @@ pub(super) fn watch(
     policy: Policy,
     stop: &Stop,
 ) -> Result<(Name, Subscriber, JoinHandle<Result<()>>)> {
-    let opened = source::open(spec, stop)?;
+    let closing = stop.child();
+    let opened = (source::open(spec, &closing)?, closing);
     let now = clock::now();
     let name = free_name(hub, &spec.source);
     let publisher = hub.publish(&name, now)?;

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use bytes::Bytes;
-use framewire_proto::{Codec, Config as Coding, Frame, jpeg::size, wire::native::Report};
+use framewire_proto::{Codec, Config as Coding, Frame, Micros, jpeg::size, wire::native::Report};
 
 use super::raw::{Format, Raw, Reader};
 use crate::{
@@ -54,8 +54,8 @@ pub struct Summary {
     pub counts: Counts,
 }
 
-/// Records until the stream ends, the duration is over (counted from the first frame, or from now where none comes so
-/// long), the reader leaves or the stop is raised; the file is always finished. The subscriber should want
+/// Records until the stream ends, the duration is over (by the times of capture where they are known, counted from the first
+/// frame; or from now where none comes so long), the reader leaves or the stop is raised; the file is always finished. The subscriber should want
 /// [every](crate::hub::Policy::Every) frame. `progress` is called about ten times a second or more often.
 ///
 /// # Errors
@@ -69,6 +69,7 @@ pub fn run(
 ) -> Result<Summary> {
     let mut recorder = Recorder { output: Output::new(target), coding: None, summary: Summary::default() };
     let reporter = subscriber.reporter();
+    let mut begin = None;
     let mut deadline = duration.map(|duration| Instant::now() + duration);
     while !stop.stopped() {
         let patience = Instant::now() + PATIENCE;
@@ -79,6 +80,10 @@ pub fn run(
         match event {
             Some(Event::Config(coding)) => recorder.coding = Some((*coding).clone()),
             Some(Event::Frame(frame)) => {
+                let begin = *begin.get_or_insert(frame.times.captured);
+                if begin != 0 && duration.is_some_and(|duration| past(&frame, begin, duration)) {
+                    break;
+                }
                 let first = recorder.summary.frames == 0;
                 if recorder.take(&frame, &reporter)? == Reader::Gone {
                     break;
@@ -94,6 +99,11 @@ pub fn run(
         progress(&recorder.summary);
     }
     recorder.finish()
+}
+
+/// Whether the frame was captured this long after `begin`, or later: cameras give what they held back in a burst.
+fn past(frame: &Frame, begin: Micros, duration: Duration) -> bool {
+    u128::from(frame.times.captured.saturating_sub(begin)) >= duration.as_micros()
 }
 
 struct Recorder {

@@ -36,13 +36,16 @@ pub struct Feed {
     pub again: bool,
 }
 
+/// A source that is open, and the stop that it listens to.
+pub type Opened = (Box<dyn Source>, Stop);
+
 impl Feed {
     /// Runs until the source ends or `stop` is raised; one that is played again only ends with `stop`. `opened` is a
     /// source that is open already.
     ///
     /// # Errors
     /// The source cannot be opened or breaks, unless it is opened on demand: then that is logged and tried again.
-    pub async fn run(self, mut opened: Option<Box<dyn Source>>, stop: Stop) -> Result<()> {
+    pub async fn run(self, mut opened: Option<Opened>, stop: Stop) -> Result<()> {
         let Self { spec, publisher, encode, on_demand, again } = self;
         let publisher = Arc::new(publisher);
         let mut viewers = publisher.viewers();
@@ -50,35 +53,37 @@ impl Feed {
         while !stop.stopped() {
             if on_demand && opened.is_none() {
                 publisher.enter(State::Idle);
-                viewers.wait_for(|count| *count > 0).await.context("the stream is gone")?;
-            }
-            let closing = stop.child();
-            let pump = Pump { spec: spec.clone(), publisher: publisher.clone(), encode: encode.clone() };
-            let outcome = pump.start(opened.take(), closing.clone());
-            let outcome = if on_demand {
-                tokio::select! {
-                    outcome = outcome => outcome,
-                    () = deserted(&mut viewers) => {
-                        info!("'{}': closed, since nobody watches", publisher.name());
-                        closing.stop();
-                        continue;
-                    }
+                viewers_are(&mut viewers, &stop, |count| count > 0).await;
+                if stop.stopped() {
+                    break;
                 }
-            } else {
-                outcome.await
+            }
+            let pump = Pump { spec: spec.clone(), publisher: publisher.clone(), encode: encode.clone() };
+            let (source, closing) = opened.take().map_or((None, stop.child()), |(source, stop)| (Some(source), stop));
+            let mut ended = pump.start(source, closing.clone());
+            let outcome = tokio::select! {
+                outcome = &mut ended => outcome,
+                () = deserted(&mut viewers), if on_demand => {
+                    info!("'{}': closed, since nobody watches", publisher.name());
+                    closing.stop();
+                    // A camera must be let go before it is opened again; how it ended matters to nobody.
+                    let _ = ended.await;
+                    continue;
+                }
             };
             match outcome.context("the source's thread is gone")? {
                 Ok(()) if again => {
                     backoff.reset();
                     publisher.enter(State::Stalled);
-                    until_left(&mut viewers, &stop).await;
+                    viewers_are(&mut viewers, &stop, |count| count == 0).await;
                 }
                 Ok(()) => break,
                 Err(error) if on_demand => {
                     let wait = backoff.next_wait();
                     warn!("'{}': {error:#}; trying again in {:.1} s", publisher.name(), wait.as_secs_f64());
                     publisher.enter(State::Stalled);
-                    time::sleep(wait).await;
+                    // Nothing but the stop ends this sooner.
+                    let _ = time::timeout(wait, viewers_are(&mut viewers, &stop, |_| false)).await;
                 }
                 Err(error) => return Err(error),
             }
@@ -90,9 +95,9 @@ impl Feed {
     }
 }
 
-/// Waits until those who saw the end have gone.
-async fn until_left(viewers: &mut watch::Receiver<u32>, stop: &Stop) {
-    while !stop.stopped() && time::timeout(LOOK_AROUND, viewers.wait_for(|count| *count == 0)).await.is_err() {}
+/// Waits until the number of viewers is such, or `stop` is raised.
+async fn viewers_are(viewers: &mut watch::Receiver<u32>, stop: &Stop, such: impl Fn(u32) -> bool) {
+    while !stop.stopped() && time::timeout(LOOK_AROUND, viewers.wait_for(|count| such(*count))).await.is_err() {}
 }
 
 /// Waits until nobody has watched for [`LINGER`].
