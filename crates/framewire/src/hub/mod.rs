@@ -6,7 +6,9 @@
 //! Locks: the hub's map, then a stream's state; never the other way round, and neither is held while bytes are sent.
 
 mod mailbox;
+mod publisher;
 mod stream;
+mod subscriber;
 
 use std::{
     collections::BTreeMap,
@@ -17,8 +19,10 @@ use std::{
 use framewire_proto::{Micros, Name};
 
 pub use mailbox::{Counts, Policy, Reason};
+pub use publisher::{Publisher, Replaced, Unconfigured};
+pub use stream::Info;
 use stream::Stream;
-pub use stream::{Event, Info, Publisher, Replaced, Reporter, Subscriber, Unconfigured};
+pub use subscriber::{Event, Reporter, Subscriber};
 
 /// How many streams a hub holds at most.
 pub const STREAMS: usize = 256;

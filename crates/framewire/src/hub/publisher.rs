@@ -1,0 +1,181 @@
+//! Who feeds a stream.
+
+use std::{
+    sync::{Arc, MutexGuard},
+    task::Waker,
+    thread,
+    time::Instant,
+};
+
+use framewire_proto::{
+    Config, Frame, Micros, Name,
+    wire::native::{Report, State},
+};
+use tokio::sync::watch;
+
+use super::stream::{Inside, Stream, Upstream};
+
+/// A publisher that was not heard of for this long may be replaced by another.
+const LOST_AFTER: Micros = 3_000_000;
+
+/// The one who feeds a stream. Dropped, it leaves the stream stalled.
+#[derive(Debug)]
+pub struct Publisher {
+    stream: Arc<Stream>,
+    id: u64,
+}
+
+/// Another publisher feeds the stream now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("another publisher has taken the stream over")]
+pub struct Replaced;
+
+/// Why a frame was not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Unconfigured {
+    /// No configuration came before the first frame.
+    #[error("a frame came before its configuration")]
+    NoConfig,
+    /// Another publisher feeds the stream now.
+    #[error(transparent)]
+    Replaced(#[from] Replaced),
+}
+
+impl Publisher {
+    pub(super) fn new(stream: Arc<Stream>, now: Micros) -> Option<Self> {
+        let mut inside = stream.lock();
+        if inside.publisher.is_some() && inside.heard.saturating_add(LOST_AFTER) > now {
+            return None;
+        }
+        inside.publishers += 1;
+        let id = inside.publishers;
+        inside.publisher = Some(id);
+        inside.heard = now;
+        inside.fresh = now;
+        inside.ended = false;
+        inside.upstream = None;
+        inside.renumber = None;
+        drop(inside);
+        Some(Self { stream, id })
+    }
+
+    /// The stream's name.
+    pub fn name(&self) -> &Name {
+        &self.stream.name
+    }
+
+    /// How many watch, to be waited on for changes.
+    pub fn viewers(&self) -> watch::Receiver<u32> {
+        self.stream.viewers.subscribe()
+    }
+
+    /// Hands what viewers report of this publisher's frames, by its own numbers, to whoever sent them here.
+    pub fn on_report(&self, take: impl Fn(Report) + Send + Sync + 'static) {
+        if let Ok(mut inside) = self.lock() {
+            inside.upstream = Some(Upstream(Arc::new(take)));
+        }
+    }
+
+    /// The publisher is alive, though no frame came.
+    pub fn heard(&self, now: Micros) {
+        if let Ok(mut inside) = self.lock() {
+            inside.heard = now;
+        }
+    }
+
+    /// How the frames that follow are coded.
+    ///
+    /// # Errors
+    /// [`Replaced`].
+    pub fn configure(&self, config: Config) -> Result<(), Replaced> {
+        let mut inside = self.lock()?;
+        if inside.config.as_deref() != Some(&config) {
+            inside.config = Some(Arc::new(config));
+            inside.start = None;
+        }
+        Ok(())
+    }
+
+    /// Gives a frame to all who watch.
+    ///
+    /// # Errors
+    /// [`Unconfigured`].
+    pub fn publish(&self, mut frame: Frame, now: Micros) -> Result<(), Unconfigured> {
+        let mut wakers = Vec::new();
+        let mut inside = self.lock()?;
+        let config = inside.config.clone().ok_or(Unconfigured::NoConfig)?;
+        frame.keyframe |= config.codec.independent();
+        frame.sequence = inside.number(frame.sequence);
+        inside.heard = now;
+        inside.fresh = now;
+        inside.published += 1;
+        inside.meter.count(now, frame.data.len());
+        inside.split.take_arrival(&frame.times);
+        inside.enter(State::Live, &mut wakers);
+        if frame.keyframe {
+            inside.start = Some(frame.clone());
+        }
+        for place in inside.subscribers.values_mut() {
+            place.mailbox.offer(&config, frame.clone());
+            wakers.extend(place.waker.take());
+        }
+        drop(inside);
+        wakers.into_iter().for_each(Waker::wake);
+        Ok(())
+    }
+
+    /// Blocks this thread until some viewer has room for a frame, or the deadline; returns whether one has.
+    pub fn room_before(&self, deadline: Instant) -> bool {
+        loop {
+            let Ok(mut inside) = self.lock() else { return false };
+            if inside.subscribers.values().any(|place| place.mailbox.is_empty()) {
+                return true;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            inside.hungry = Some(thread::current());
+            drop(inside);
+            thread::park_timeout(left);
+        }
+    }
+
+    /// The source knows how its stream is: it sleeps, or what it feeds from has stalled.
+    pub fn enter(&self, state: State) {
+        let mut wakers = Vec::new();
+        if let Ok(mut inside) = self.lock() {
+            inside.enter(state, &mut wakers);
+        }
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// Nothing more will come.
+    pub fn finish(self) {
+        let mut wakers = Vec::new();
+        if let Ok(mut inside) = self.lock() {
+            inside.ended = true;
+            for place in inside.subscribers.values_mut() {
+                place.ended = true;
+                wakers.extend(place.waker.take());
+            }
+        }
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    fn lock(&self) -> Result<MutexGuard<'_, Inside>, Replaced> {
+        let inside = self.stream.lock();
+        if inside.publisher == Some(self.id) { Ok(inside) } else { Err(Replaced) }
+    }
+}
+
+impl Drop for Publisher {
+    fn drop(&mut self) {
+        let mut wakers = Vec::new();
+        if let Ok(mut inside) = self.lock() {
+            inside.publisher = None;
+            inside.enter(State::Stalled, &mut wakers);
+        }
+        wakers.into_iter().for_each(Waker::wake);
+    }
+}

@@ -1,0 +1,194 @@
+//! Who watches a stream.
+
+use std::{
+    mem,
+    sync::Arc,
+    task::{Context, Poll, Wake, Waker},
+    thread::{self, Thread},
+    time::Instant,
+};
+
+use framewire_proto::{
+    Config, Frame, Micros, Name, Times,
+    wire::native::{Report, State},
+};
+
+use super::{
+    Counts, Policy, Reason,
+    mailbox::Mailbox,
+    stream::{Place, Stream},
+};
+
+/// One who watches a stream. Dropped, it has left.
+#[derive(Debug)]
+pub struct Subscriber {
+    stream: Arc<Stream>,
+    id: u64,
+    config: Option<Arc<Config>>,
+    reporter: Reporter,
+}
+
+/// What a viewer gets, in this order of urgency.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// How the stream is, at first and whenever it changes.
+    State(State),
+    /// How the frames that follow are coded.
+    Config(Arc<Config>),
+    /// A frame. The next call of [`Subscriber::poll`] says that it was sent whole; a subscriber dropped before lost it.
+    Frame(Frame),
+    /// The publisher said that nothing more will come. Another may still take the stream over.
+    Ended,
+}
+
+/// Says what became of a viewer's frames.
+#[derive(Debug, Clone)]
+pub struct Reporter {
+    stream: Arc<Stream>,
+    /// The picture that was there when the viewer came: its age is not the latency of its way.
+    stored: Option<u64>,
+}
+
+impl Subscriber {
+    pub(super) fn new(stream: Arc<Stream>, policy: Policy, now: Micros) -> Self {
+        let mut inside = stream.lock();
+        if inside.subscribers.is_empty() {
+            inside.fresh = now;
+        }
+        let mut mailbox = Mailbox::new(policy);
+        let stored = inside.start.as_ref().map(|start| start.sequence);
+        if let (Some(config), Some(start)) = (&inside.config, &inside.start) {
+            // Who wants every picture wants those from now on, not one that may be an hour old.
+            if policy == Policy::Newest {
+                mailbox.offer(config, start.clone());
+            }
+            if policy == Policy::Every || start.sequence.wrapping_add(1) != inside.next_sequence {
+                mailbox.skipped(config);
+            }
+        }
+        let place = Place { mailbox, news: Some(inside.state), ended: inside.ended, under_way: false, waker: None };
+        inside.joined += 1;
+        let id = inside.joined;
+        inside.subscribers.insert(id, place);
+        inside.hungry.take().iter().for_each(Thread::unpark);
+        stream.tell_viewers(&inside);
+        drop(inside);
+        let reporter = Reporter { stream: stream.clone(), stored };
+        Self { stream, id, config: None, reporter }
+    }
+
+    /// The stream's name.
+    pub fn name(&self) -> &Name {
+        &self.stream.name
+    }
+
+    /// The next event, when there is one; else `context`'s task is woken when there is. The frame got before counts
+    /// as delivered from now on. Who is not `ready` for a frame gets only what is none.
+    pub fn poll(&mut self, context: &Context<'_>, ready: bool) -> Poll<Event> {
+        let mut inside = self.stream.lock();
+        let Some(place) = inside.subscribers.get_mut(&self.id) else { return Poll::Pending };
+        place.settle();
+        if let Some(state) = place.news.take() {
+            return Poll::Ready(Event::State(state));
+        }
+        if !ready {
+            place.wake_later(context);
+            return Poll::Pending;
+        }
+        if let Some(config) = place.mailbox.next_config()
+            && self.config.as_ref().is_none_or(|known| !Arc::ptr_eq(known, config))
+        {
+            self.config = Some(config.clone());
+            return Poll::Ready(Event::Config(config.clone()));
+        }
+        if let Some((_, frame)) = place.mailbox.take() {
+            place.under_way = true;
+            inside.hungry.take().iter().for_each(Thread::unpark);
+            return Poll::Ready(Event::Frame(frame));
+        }
+        if mem::take(&mut place.ended) {
+            return Poll::Ready(Event::Ended);
+        }
+        place.wake_later(context);
+        Poll::Pending
+    }
+
+    /// Waits for the next event.
+    pub async fn next(&mut self) -> Event {
+        std::future::poll_fn(|context| self.poll(context, true)).await
+    }
+
+    /// Blocks this thread until the next event or the deadline.
+    pub fn next_before(&mut self, deadline: Instant) -> Option<Event> {
+        let waker = Waker::from(Arc::new(Unpark(thread::current())));
+        loop {
+            if let Poll::Ready(event) = self.poll(&Context::from_waker(&waker), true) {
+                return Some(event);
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return None;
+            }
+            thread::park_timeout(left);
+        }
+    }
+
+    /// What became of this viewer's frames so far.
+    pub fn counts(&self) -> Counts {
+        self.stream.lock().subscribers.get(&self.id).map(|place| place.mailbox.counts).unwrap_or_default()
+    }
+
+    /// Adds what a hub further on reports of a frame that went from here to there: the stages up to its arrival.
+    pub fn report_arrival(&self, times: &Times) {
+        self.stream.lock().split.take_upload(times);
+    }
+
+    /// Who says what becomes of this viewer's frames, from whatever thread.
+    pub fn reporter(&self) -> Reporter {
+        self.reporter.clone()
+    }
+}
+
+impl Reporter {
+    /// Adds what this viewer's receiver reports of a frame to the stream's latency, all on the hub's clock: when it was
+    /// `first` heard of, and when it was shown.
+    pub fn report(&self, times: &Times, report: &Report, first: bool) {
+        let mut inside = self.stream.lock();
+        let measured = self.stored != Some(report.sequence);
+        if first && measured {
+            inside.split.take_delivery(times, report);
+        }
+        if report.shown == 0 {
+            return;
+        }
+        if measured {
+            inside.split.take_showing(times, report);
+        }
+        let (Some(upstream), Some(renumber)) = (inside.upstream.clone(), inside.renumber) else { return };
+        drop(inside);
+        upstream.0(Report { sequence: report.sequence.wrapping_sub(renumber), ..*report });
+    }
+}
+
+impl Drop for Subscriber {
+    fn drop(&mut self) {
+        let mut inside = self.stream.lock();
+        if let Some(mut place) = inside.subscribers.remove(&self.id) {
+            if place.under_way {
+                place.mailbox.counts.drop_one(Reason::Left);
+            }
+            place.mailbox.clear(Reason::Left);
+            inside.left.add(&place.mailbox.counts);
+        }
+        self.stream.tell_viewers(&inside);
+    }
+}
+
+/// Wakes a thread that waits in [`Subscriber::next_before`].
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
