@@ -1,12 +1,15 @@
 //! The wish that something end, shared by all who must hear it.
 
 use std::{
+    pin::pin,
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
 };
+
+use tokio::sync::Notify;
 
 /// A flag that is raised once and wakes those who wait. Clones are the same flag.
 #[derive(Debug, Clone, Default)]
@@ -18,6 +21,7 @@ struct Inner {
     /// Those that are raised with this one.
     children: Mutex<Vec<Weak<Inner>>>,
     wake: Condvar,
+    notify: Notify,
 }
 
 impl Stop {
@@ -27,6 +31,7 @@ impl Stop {
             let mut held = self.lock();
             self.0.raised.store(true, Ordering::SeqCst);
             self.0.wake.notify_all();
+            self.0.notify.notify_waiters();
             std::mem::take(&mut *held)
         };
         children.iter().filter_map(Weak::upgrade).for_each(|child| Self(child).stop());
@@ -49,6 +54,16 @@ impl Stop {
     /// Whether the flag is raised. Costs an atomic load: FFmpeg's interrupt callback asks it often.
     pub fn stopped(&self) -> bool {
         self.0.raised.load(Ordering::Relaxed)
+    }
+
+    /// Waits until the flag is raised.
+    pub async fn raised(&self) {
+        let mut notified = pin!(self.0.notify.notified());
+        // Registered before the flag is read, so that it cannot be raised in between unheard.
+        notified.as_mut().enable();
+        if !self.0.raised.load(Ordering::SeqCst) {
+            notified.await;
+        }
     }
 
     /// Waits this long, or until the flag is raised; returns whether it is.

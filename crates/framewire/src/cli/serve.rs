@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use framewire_proto::{Micros, Name};
-use tokio::{net::TcpListener, runtime, time::sleep};
+use tokio::{net::TcpListener, runtime};
 use tracing::{error, warn};
 
 use super::options;
@@ -70,11 +70,7 @@ async fn until_stopped(listener: TcpListener, hub: Hub, host_names: &[String], s
     let config = server::Config { host_names: host_names.to_vec() };
     tokio::select! {
         () = server::run(listener, hub, config) => {}
-        () = async {
-            while !stop.stopped() {
-                sleep(Duration::from_millis(50)).await;
-            }
-        } => {}
+        () = stop.raised() => {}
     }
 }
 

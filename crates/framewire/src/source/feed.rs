@@ -82,8 +82,8 @@ impl Feed {
                     let wait = backoff.next_wait();
                     warn!("'{}': {error:#}; trying again in {:.1} s", publisher.name(), wait.as_secs_f64());
                     publisher.enter(State::Stalled);
-                    // Nothing but the stop ends this sooner.
-                    let _ = time::timeout(wait, viewers_are(&mut viewers, &stop, |_| false)).await;
+                    // Whether the time is over or the stop is raised, the loop looks what is next.
+                    let _ = time::timeout(wait, stop.raised()).await;
                 }
                 Err(error) => return Err(error),
             }
@@ -97,7 +97,11 @@ impl Feed {
 
 /// Waits until the number of viewers is such, or `stop` is raised.
 async fn viewers_are(viewers: &mut watch::Receiver<u32>, stop: &Stop, such: impl Fn(u32) -> bool) {
-    while !stop.stopped() && time::timeout(LOOK_AROUND, viewers.wait_for(|count| such(*count))).await.is_err() {}
+    tokio::select! {
+        // The sender lives in the stream, which the feed's publisher holds.
+        _ = viewers.wait_for(|count| such(*count)) => {}
+        () = stop.raised() => {}
+    }
 }
 
 /// Waits until nobody has watched for [`LINGER`].
