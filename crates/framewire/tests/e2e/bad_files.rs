@@ -90,7 +90,7 @@ fn what_stdin_holds_must_be_video() {
 
 #[test]
 fn jpegs_after_a_broken_one_are_taken() {
-    let pictures = [40, 80, 120].map(|side| Rgb::quadrants(64, side).jpeg());
+    let pictures = [(64, 40), (320, 240), (64, 120)].map(|(width, height)| Rgb::quadrants(width, height).jpeg());
     let broken = &pictures[1][..pictures[1].len() / 2];
     let input = [&pictures[0], broken, &pictures[2]].concat();
     let taken = run_fed(framewire(["record", "-", "-", "--format", "mjpeg", "--size", "64x40"]), input);

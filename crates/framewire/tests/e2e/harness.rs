@@ -203,11 +203,6 @@ impl Running {
         said.extend(self.lines.iter());
         (status, said.join("\n"))
     }
-
-    /// Its process number.
-    pub(crate) fn id(&self) -> u32 {
-        self.child.id()
-    }
 }
 
 impl Drop for Running {
