@@ -97,7 +97,7 @@ fn publish(job: &Job, stop: &Stop) -> Result<()> {
     // Only its options matter: the source is open.
     let spec = format!("clip#fps={}", job.fps).parse()?;
     let publisher = hub.publish(&local, clock::now())?;
-    let feed = Feed { spec, publisher, encode: None, on_demand: false };
+    let feed = Feed { spec, publisher, encode: None, on_demand: false, again: false };
     let feeding = in_background(feed.run(Some(Box::new(camera)), stop.clone()))?;
     let publish = Publish {
         hub,

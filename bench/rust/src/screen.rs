@@ -28,7 +28,7 @@ pub(crate) fn view(address: &str, passed: bool, stop: &Stop) -> Result<()> {
     let (hub, local) = (Hub::default(), Name::from_lossy("in"));
     let publisher = hub.publish(&local, clock::now())?;
     let subscriber = hub.subscribe(&local, Policy::Newest, true, clock::now())?;
-    let feed = Feed { spec, publisher, encode: None, on_demand: false };
+    let feed = Feed { spec, publisher, encode: None, on_demand: false, again: false };
     let feeding = crate::in_background(feed.run(Some(opened), stop.clone()))?;
     let reporter = subscriber.reporter();
     let mut screen =

@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use super::serve;
-use crate::stop::Stop;
+use crate::{source::camera, stop::Stop};
 
 #[derive(clap::Args)]
 pub(super) struct Args {
@@ -14,9 +14,9 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args, stop: &Stop) -> Result<()> {
     let mut sources = vec![("scene".parse()?, "pattern".parse()?)];
-    let cameras = Vec::<Camera>::new();
+    let cameras = camera::devices().unwrap_or_default();
     if let Some(first) = cameras.first() {
-        sources.push(("camera".parse()?, first.path.parse()?));
+        sources.push(("camera".parse()?, first.path.to_string_lossy().parse()?));
     }
     let hub = serve::Args { listen: args.listen.clone(), sources, insecure: false, host_names: Vec::new() };
     serve::serve(&hub, stop, |address| {
@@ -32,7 +32,4 @@ pub(super) fn run(args: &Args, stop: &Stop) -> Result<()> {
         let found = if cameras.is_empty() { "no camera was found" } else { "the first camera is the stream 'camera'" };
         println!("({found}; Ctrl-C ends)");
     })
-}
-struct Camera {
-    path: String,
 }

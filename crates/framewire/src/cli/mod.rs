@@ -3,6 +3,7 @@
 //! Exit status: 0 done, 1 failed (one line that says what, where and what to try), 2 wrong usage.
 
 mod demo;
+mod devices;
 mod list;
 mod options;
 mod record;
@@ -54,6 +55,8 @@ enum Command {
     Record(record::Args),
     /// The streams of a hub
     List(list::Args),
+    /// The cameras of this machine: formats, sizes, rates
+    Devices(devices::Args),
 }
 
 /// Runs the command that this process was started with.
@@ -84,6 +87,7 @@ fn run(command: Command) -> Result<()> {
         Command::View(args) => view::run(&args, &stop),
         Command::Record(args) => record::run(&args, &stop),
         Command::List(args) => list::run(&args),
+        Command::Devices(args) => devices::run(&args),
     }
 }
 

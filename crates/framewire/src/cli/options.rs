@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 use crate::{
     media::encode,
     source::{
-        Spec,
+        Spec, kind,
         spec::{self, Codec, Options},
     },
 };
@@ -77,10 +77,11 @@ impl Common {
     }
 }
 
-/// How frames of a source with these options are coded. A camera or screen was asked for the size already; scaling to what
-/// it has costs nothing.
-pub(super) fn encoding(options: &Options) -> encode::Config {
-    encode::Config { quality: options.quality, size: options.size, copy: options.codec == Codec::Copy }
+/// How this source's frames are coded. One that was asked for a size gives what it can: that stands.
+pub(super) fn encoding(spec: &Spec) -> Result<encode::Config> {
+    let Options { quality, size, codec, .. } = spec.options;
+    let size = if kind(spec)?.sized { None } else { size };
+    Ok(encode::Config { quality, size, copy: codec == Codec::Copy })
 }
 
 fn parse_seconds(text: &str) -> Result<Duration> {

@@ -9,9 +9,13 @@ use std::{
 use anyhow::{Context, Result, bail};
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 
-use super::{options::Common, stats, view};
+use super::{
+    options::{self, Common},
+    stats, view,
+};
 use crate::{
     hub::Policy,
+    media::encode,
     sink::{
         raw::Format,
         record::{self, Summary, Target},
@@ -39,7 +43,10 @@ pub(super) fn run(args: &Args, stop: &Stop) -> Result<()> {
     let mut spec = args.common.apply(&args.from);
     spec.options.every = true;
     let hub = super::local_hub(stop);
-    let (_, subscriber, feed) = view::watch(&hub, &spec, Policy::Every, stop)?;
+    // A file holds what comes, unless another size or quality is asked for.
+    let encode = options::encoding(&spec)?;
+    let encode = (args.format.is_none() && encode != encode::Config::default()).then_some(encode);
+    let (_, subscriber, feed) = view::watch(&hub, &spec, encode, Policy::Every, stop)?;
     stats::print(args.common.stats, &hub, None, stop);
     let bar = progress_bar(args.common.stats.is_some());
     let outcome = record::run(subscriber, target, args.common.duration, stop, |summary| bar.set_message(said(summary)));

@@ -12,6 +12,7 @@ use super::{
 use crate::{
     clock,
     latency::Meter,
+    net::{self, client::Address},
     sink::fw::Publish,
     source::{self, Spec, feed::Feed},
     stop::Stop,
@@ -29,15 +30,15 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, stop: &Stop) -> Result<()> {
-    let address = args.to.parse()?;
+    let address: Address = args.to.parse()?;
     let spec = args.common.apply(&args.source);
-    let encode = options::encoding(&spec.options);
+    let encode = options::encoding(&spec)?;
     let opened = source::open(&spec, stop)?;
     let on_demand = source::kind(&spec)?.live;
     let hub = super::local_hub(stop);
-    let local = Name::from_lossy("out");
+    let local = address.name.clone().unwrap_or_else(|| Name::from_lossy(&net::machine_name()));
     let publisher = hub.publish(&local, clock::now())?;
-    let feed = Feed { spec, publisher, encode: None, on_demand };
+    let feed = Feed { spec, publisher, encode: None, on_demand, again: false };
     let feeding = super::in_background(feed.run(Some(opened), stop.clone()), stop)?;
     let sent = Arc::new(Mutex::new(Meter::default()));
     super::stop_after(args.common.duration, stop);

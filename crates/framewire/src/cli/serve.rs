@@ -85,8 +85,9 @@ fn run_source(hub: &Hub, name: &Name, spec: &Spec, stop: &Stop) -> Result<()> {
     let feed = Feed {
         spec: spec.clone(),
         publisher: hub.publish(name, now)?,
-        encode: Some(options::encoding(&spec.options)),
+        encode: Some(options::encoding(spec)?),
         on_demand: true,
+        again: true,
     };
     let (name, stop) = (name.clone(), stop.clone());
     tokio::spawn(async move {

@@ -10,7 +10,8 @@ use super::options::Stats;
 use crate::{
     clock,
     hub::{Hub, Info},
-    latency::{Meter, Stage},
+    latency::{Meter, Split, Stage},
+    sink::window,
     stop::Stop,
 };
 
@@ -35,23 +36,47 @@ pub(super) fn print(stats: Option<Stats>, hub: &Hub, sent: Option<Arc<Mutex<Mete
     });
 }
 
+/// What a window tells once a second of its tiles, as `--stats` wants it; `hub` holds their streams.
+pub(super) fn of_window(stats: Option<Stats>, hub: &Hub) -> Option<window::OnSecond> {
+    let (stats, hub) = (stats?, hub.clone());
+    Some(Box::new(move |tiles| {
+        for tile in tiles {
+            let missed = hub.stream(&tile.name, clock::now()).map_or(0, |info| info.missed);
+            let dropped = tile.dropped.0.iter().map(|(_, count)| count).sum();
+            match stats {
+                Stats::Json => eprintln!("{}", with_missed(tile, missed)),
+                Stats::Text => {
+                    let rates = (tile.fps, tile.bitrate);
+                    eprintln!("{}", text(&tile.name, tile.state, rates, &tile.latency_ms, dropped, missed));
+                }
+            }
+        }
+    }))
+}
+
+fn with_missed(tile: &window::Stats, missed: u64) -> serde_json::Value {
+    let mut json = serde_json::to_value(tile).unwrap_or_default();
+    json["missed"] = missed.into();
+    json
+}
+
 fn line(stats: Stats, info: &Info) -> String {
     match stats {
         Stats::Json => serde_json::to_string(info).unwrap_or_default(),
         Stats::Text => {
-            let latency = info.latency_ms.summary(Stage::Total).unwrap_or_default();
-            format!(
-                "{}: {} {:.1} fps, {:.2} Mbit/s, latency {:.1} ms (p95 {:.1}, max {:.1}), {} dropped, {} missed",
-                info.name,
-                info.state,
-                info.fps,
-                info.bitrate / 1e6,
-                latency.p50,
-                latency.p95,
-                latency.max,
-                info.dropped.all_dropped(),
-                info.missed,
-            )
+            let (rates, dropped) = ((info.fps, info.bitrate), info.dropped.all_dropped());
+            text(&info.name, info.state, rates, &info.latency_ms, dropped, info.missed)
         }
     }
+}
+
+fn text(name: &str, state: &str, (fps, bitrate): (f64, f64), split: &Split, dropped: u64, missed: u64) -> String {
+    let latency = split.summary(Stage::Total).unwrap_or_default();
+    format!(
+        "{name}: {state} {fps:.1} fps, {:.2} Mbit/s, latency {:.1} ms (p95 {:.1}, max {:.1}), {dropped} dropped, {missed} missed",
+        bitrate / 1e6,
+        latency.p50,
+        latency.p95,
+        latency.max,
+    )
 }

@@ -9,6 +9,7 @@ use super::{options::Common, stats};
 use crate::{
     clock,
     hub::{Hub, Policy, Subscriber},
+    media::encode,
     sink::window::{self, Tile},
     source::{self, Spec, feed::Feed},
     stop::Stop,
@@ -31,15 +32,18 @@ pub(super) fn run(args: &Args, stop: &Stop) -> Result<()> {
     let hub = super::local_hub(stop);
     let (mut tiles, mut feeds) = (Vec::new(), Vec::new());
     for from in &args.from {
-        let (name, subscriber, feed) = watch(&hub, &args.common.apply(from), Policy::Newest, stop)?;
+        let (name, subscriber, feed) = watch(&hub, &args.common.apply(from), None, Policy::Newest, stop)?;
         tiles.push(Tile { name: name.to_string(), subscriber });
         feeds.push(feed);
     }
     super::stop_after(args.common.duration, stop);
-    stats::print(args.common.stats, &hub, None, stop);
     let names: Vec<&str> = tiles.iter().map(|tile| tile.name.as_str()).collect();
     let title = format!("{} — framewire", names.join(", "));
-    let config = window::Config { overlay: args.overlay, close_at_end: true, on_second: None };
+    let config = window::Config {
+        overlay: args.overlay,
+        close_at_end: true,
+        on_second: stats::of_window(args.common.stats, &hub),
+    };
     let outcome = window::run(&title, tiles, config, stop);
     stop.stop();
     for feed in feeds {
@@ -48,10 +52,11 @@ pub(super) fn run(args: &Args, stop: &Stop) -> Result<()> {
     outcome.map(|_| ())
 }
 
-/// Opens what is to be watched as a stream of this process's hub.
+/// Opens what is to be watched as a stream of this process's hub, coded anew where `encode` says so.
 pub(super) fn watch(
     hub: &Hub,
     spec: &Spec,
+    encode: Option<encode::Config>,
     policy: Policy,
     stop: &Stop,
 ) -> Result<(Name, Subscriber, JoinHandle<Result<()>>)> {
@@ -60,7 +65,7 @@ pub(super) fn watch(
     let name = free_name(hub, &spec.source);
     let publisher = hub.publish(&name, now)?;
     let subscriber = hub.subscribe(&name, policy, false, now)?;
-    let feed = Feed { spec: spec.clone(), publisher, encode: None, on_demand: false };
+    let feed = Feed { spec: spec.clone(), publisher, encode, on_demand: false, again: false };
     let feed = super::in_background(feed.run(Some(opened), stop.clone()), stop)?;
     Ok((name, subscriber, feed))
 }
@@ -71,7 +76,8 @@ fn free_name(hub: &Hub, source: &str) -> Name {
     let mut name = Name::from_lossy(last);
     let mut number = 2;
     while hub.stream(name.as_str(), clock::now()).is_ok() {
-        name = Name::from_lossy(&format!("{}-{number}", &last[..last.len().min(40)]));
+        let short: String = last.chars().take(14).collect();
+        name = Name::from_lossy(&format!("{short}-{number}"));
         number += 1;
     }
     name

@@ -173,6 +173,8 @@ impl<const RED: u32, const BLUE: u32, const FULL: bool> Video<RED, BLUE, FULL> {
         }
     }
 
+    // Not inlined: as arguments the compiler knows that the slices do not overlap, and makes vectors.
+    #[inline(never)]
     fn chroma(from_u: &[u8], from_v: &[u8], to_u: &mut [u8], to_v: &mut [u8], offsets: &mut [i16]) {
         let from = from_u.iter().zip(from_v);
         for (((to_u, to_v), offset), (u, v)) in to_u.iter_mut().zip(to_v).zip(offsets.chunks_exact_mut(2)).zip(from) {
@@ -184,6 +186,7 @@ impl<const RED: u32, const BLUE: u32, const FULL: bool> Video<RED, BLUE, FULL> {
         }
     }
 
+    #[inline(never)]
     fn luma(from: &[u8], offsets: &[i16], to: &mut [u8]) {
         for ((to, y), offset) in to.iter_mut().zip(from).zip(offsets) {
             let y = i16::from(*y).wrapping_sub(Self::BLACK) << 7;

@@ -3,6 +3,9 @@
 
 use std::{
     ffi::{CStr, CString, c_int, c_void},
+    fs, io,
+    os::fd::{BorrowedFd, RawFd},
+    path::Path,
     ptr,
     sync::atomic::{AtomicU8, AtomicU64, Ordering},
     time::Duration,
@@ -12,6 +15,7 @@ use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
 use ffmpeg_the_third::ffi::{self, AVCodecID, AVMediaType};
 use framewire_proto::Micros;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::{
     Picture,
@@ -24,6 +28,8 @@ pub use super::av::Threads;
 
 /// FFmpeg's word for a time that is not known.
 const UNKNOWN: i64 = i64::MIN;
+/// How long a wait for a device lasts at most before it looks around.
+const LOOK_AROUND: Duration = Duration::from_millis(20);
 /// More frames per second than this are not believed: some formats give their time base instead.
 const FASTEST: f64 = 1000.0;
 
@@ -33,6 +39,8 @@ pub struct Input {
     watch: Box<Watch>,
     stream: c_int,
     patience: Duration,
+    /// A device's own descriptor, to wait for its next frame; `None` for what is no device, or where it is not known.
+    device: Option<RawFd>,
 }
 
 /// What is known of a video stream before its first frame.
@@ -61,6 +69,14 @@ pub struct Packet {
     pub keyframe: bool,
 }
 
+/// What there is to be read.
+enum Read {
+    Packet(Packet),
+    /// Nothing yet.
+    Nothing,
+    End,
+}
+
 /// Decodes the packets of an [`Input`]: push one, then pull until there is none.
 pub struct VideoDecoder {
     decoder: av::Decoder,
@@ -73,11 +89,12 @@ pub struct VideoDecoder {
 unsafe impl Send for Input {}
 
 impl Input {
-    /// Opens a URL (`file:` and a path for files) or, with FFmpeg's name of a format, a device, and looks for its best video
-    /// stream. No progress for `patience`, here or in [`Input::read`], is an error.
+    /// Opens a URL (`file:` and a path for files) and looks for its best video stream; or, with FFmpeg's name of its kind, a
+    /// device. No progress for `patience`, here or in [`Input::read`], is an error.
     ///
     /// # Errors
-    /// It cannot be opened, does not answer, is no video or holds none. A sentence without the name of the source.
+    /// It cannot be opened (an [`io::Error`] where the system refuses it), does not answer, is no video or holds none. A
+    /// sentence without the name of the source.
     pub fn open(
         url: &str,
         format: Option<&str>,
@@ -86,6 +103,7 @@ impl Input {
         patience: Duration,
     ) -> Result<Self> {
         av::quiet();
+        let name = url;
         let url = CString::new(url).context("a zero byte stands in the name")?;
         let watch = Box::new(Watch::new(stop, patience));
         let format = format.map(find_format).transpose()?.unwrap_or(ptr::null());
@@ -96,6 +114,10 @@ impl Input {
         // SAFETY: the context is ours; the watch lives in a box until after the context is closed. A failing open frees the
         // context and sets it to null.
         let code = unsafe {
+            if !format.is_null() {
+                // A device without a frame is to say so: its own waits cannot be interrupted.
+                (*context).flags |= ffi::AVFMT_FLAG_NONBLOCK;
+            }
             (*context).interrupt_callback =
                 ffi::AVIOInterruptCB { callback: Some(interrupted), opaque: (&raw const *watch).cast_mut().cast() };
             ffi::avformat_open_input(&raw mut context, url.as_ptr(), format, &raw mut options.0)
@@ -103,8 +125,11 @@ impl Input {
         if code < 0 {
             return Err(watch.explain(code, OPEN));
         }
-        let mut this = Self { context, watch, stream: -1, patience };
-        this.find_video()?;
+        let device = if format.is_null() { None } else { descriptor(Path::new(name)) };
+        let mut this = Self { context, watch, stream: 0, patience, device };
+        if format.is_null() {
+            this.find_video()?;
+        }
         Ok(this)
     }
 
@@ -146,6 +171,8 @@ impl Input {
         // SAFETY: the context is open; names are constant strings; a frame is not needed to guess the rate.
         unsafe {
             let rate = ffi::av_guess_frame_rate(self.context, self.stream(), ptr::null_mut());
+            // Devices say only an average.
+            let rate = if rate.num > 0 { rate } else { (*self.stream()).avg_frame_rate };
             let fps = f64::from(rate.num) / f64::from(rate.den);
             let text = |name| CStr::from_ptr(name).to_string_lossy().into_owned();
             let format = (*self.context).iformat;
@@ -165,20 +192,43 @@ impl Input {
     /// # Errors
     /// It is broken, or nothing came for longer than the patience.
     pub fn read(&mut self) -> Result<Option<Packet>> {
+        self.watch.extend(self.patience);
+        loop {
+            match self.try_read()? {
+                Read::Packet(packet) => return Ok(Some(packet)),
+                Read::End => return Ok(None),
+                Read::Nothing => self.wait()?,
+            }
+        }
+    }
+
+    /// The newest packet of a device, and how many older ones were passed over; `None` as for [`Input::read`].
+    ///
+    /// # Errors
+    /// As for [`Input::read`].
+    pub fn read_newest(&mut self) -> Result<Option<(Packet, u64)>> {
+        let Some(mut newest) = self.read()? else { return Ok(None) };
+        let mut passed = 0;
+        while let Read::Packet(packet) = self.try_read()? {
+            // What a camera could not transfer whole is empty.
+            if !packet.data().is_empty() {
+                newest = packet;
+            }
+            passed += 1;
+        }
+        Ok(Some((newest, passed)))
+    }
+
+    fn try_read(&mut self) -> Result<Read> {
         let mut packet = av::Packet::new();
         loop {
-            self.watch.extend(self.patience);
             // SAFETY: both are live.
             let code = unsafe { ffi::av_read_frame(self.context, packet.as_ptr()) };
             if code == ffi::AVERROR_EOF || self.watch.stopped() {
                 return self.end();
             }
             if code == av::AGAIN {
-                // A device without a frame yet; its own wait is over, ours is only for those that have none.
-                if self.watch.stop.wait(Duration::from_millis(1)) {
-                    return Ok(None);
-                }
-                continue;
+                return Ok(Read::Nothing);
             }
             if code < 0 {
                 return Err(self.watch.explain(code, "cannot be read further"));
@@ -187,23 +237,43 @@ impl Input {
                 break;
             }
             packet.clear();
+            self.watch.extend(self.patience);
         }
         let fields = packet.fields();
         let time = if fields.pts == UNKNOWN { fields.dts } else { fields.pts };
         // SAFETY: the stream is one of the open context's.
         let shown = micros(time, unsafe { (*self.stream()).time_base });
         let keyframe = fields.flags & ffi::AV_PKT_FLAG_KEY as c_int != 0;
-        Ok(Some(Packet { coded: packet, shown, keyframe }))
+        Ok(Read::Packet(Packet { coded: packet, shown, keyframe }))
+    }
+
+    /// Waits a little for a device's next frame.
+    fn wait(&self) -> Result<()> {
+        if let Some(device) = self.device {
+            // SAFETY: FFmpeg keeps the descriptor open as long as the device, which lives longer than this borrow.
+            let device = unsafe { BorrowedFd::borrow_raw(device) };
+            let limit = Timespec { tv_sec: 0, tv_nsec: LOOK_AROUND.as_nanos() as i64 };
+            // Whatever it says, the next read tells more.
+            let _ = poll(&mut [PollFd::new(&device, PollFlags::IN)], Some(&limit));
+        } else {
+            self.watch.stop.wait(Duration::from_millis(1));
+        }
+        if self.watch.interrupt() == Some(LATE) { Err(self.watch.explain(0, "")) } else { Ok(()) }
     }
 
     /// An end, unless the connection behind it was lost.
-    fn end(&self) -> Result<Option<Packet>> {
+    fn end(&self) -> Result<Read> {
         // SAFETY: the context is open; devices have no byte stream.
         let code = unsafe { (*self.context).pb.as_ref().map_or(0, |bytes| bytes.error) };
         if self.watch.stopped() || code >= 0 || code == ffi::AVERROR_EOF {
-            return Ok(None);
+            return Ok(Read::End);
         }
         Err(self.watch.explain(code, "breaks off"))
+    }
+
+    /// How long to wait for a packet from now on.
+    pub fn set_patience(&mut self, patience: Duration) {
+        self.patience = patience;
     }
 
     /// A decoder for its packets. What is `raw` is video as a camera or screen gives it, see [`VideoDecoder`].
@@ -310,7 +380,8 @@ impl Drop for Options {
 struct Watch {
     stop: Stop,
     deadline: AtomicU64,
-    patience: Duration,
+    /// In ms.
+    patience: AtomicU64,
     why: AtomicU8,
 }
 
@@ -320,12 +391,18 @@ const LATE: u8 = 2;
 
 impl Watch {
     fn new(stop: &Stop, patience: Duration) -> Self {
-        let this = Self { stop: stop.clone(), deadline: AtomicU64::new(0), patience, why: AtomicU8::new(0) };
+        let this = Self {
+            stop: stop.clone(),
+            deadline: AtomicU64::new(0),
+            patience: AtomicU64::new(0),
+            why: AtomicU8::new(0),
+        };
         this.extend(patience);
         this
     }
 
     fn extend(&self, patience: Duration) {
+        self.patience.store(patience.as_millis() as u64, Ordering::Relaxed);
         let deadline: Micros = clock::now().saturating_add(patience.as_micros() as u64);
         self.deadline.store(deadline, Ordering::Relaxed);
     }
@@ -338,15 +415,33 @@ impl Watch {
         self.why.load(Ordering::Relaxed) == LATE
     }
 
-    fn explain(&self, code: c_int, what: &str) -> anyhow::Error {
+    fn explain(&self, code: c_int, what: &'static str) -> anyhow::Error {
         match self.why.load(Ordering::Relaxed) {
             STOPPED => anyhow::anyhow!("was stopped while it was opened"),
-            LATE => anyhow::anyhow!("gives nothing: waited {:.0} s in vain", self.patience.as_secs_f64()),
+            LATE => anyhow::anyhow!(
+                "gives nothing: waited {} s in vain",
+                self.patience.load(Ordering::Relaxed) as f64 / 1000.0
+            ),
             _ if code == ffi::AVERROR_INVALIDDATA && what == OPEN => {
                 anyhow::anyhow!("holds no video that FFmpeg knows, or is cut short at its beginning")
             }
+            // FFmpeg's own codes are four letters, far beyond the system's.
+            _ if (-4096..0).contains(&code) => anyhow::Error::new(io::Error::from_raw_os_error(-code)).context(what),
             _ => anyhow::anyhow!("{what}: {}", av::message(code)),
         }
+    }
+
+    /// Whether to give up, and why.
+    fn interrupt(&self) -> Option<u8> {
+        let why = if self.stop.stopped() {
+            STOPPED
+        } else if clock::now() > self.deadline.load(Ordering::Relaxed) {
+            LATE
+        } else {
+            return None;
+        };
+        self.why.store(why, Ordering::Relaxed);
+        Some(why)
     }
 }
 
@@ -354,13 +449,19 @@ impl Watch {
 unsafe extern "C" fn interrupted(watch: *mut c_void) -> c_int {
     // SAFETY: the watch that was handed over with this function; it outlives the context.
     let watch = unsafe { &*watch.cast::<Watch>() };
-    let why = if watch.stop.stopped() {
-        STOPPED
-    } else if clock::now() > watch.deadline.load(Ordering::Relaxed) {
-        LATE
-    } else {
-        return 0;
-    };
-    watch.why.store(why, Ordering::Relaxed);
-    1
+    c_int::from(watch.interrupt().is_some())
+}
+
+/// The descriptor by which this process has just opened a device.
+#[cfg(target_os = "linux")]
+fn descriptor(device: &Path) -> Option<RawFd> {
+    let device = fs::canonicalize(device).ok()?;
+    let open = fs::read_dir("/proc/self/fd").ok()?.flatten();
+    let same = open.filter(|entry| fs::read_link(entry.path()).is_ok_and(|target| target == device));
+    same.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).max()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn descriptor(_: &Path) -> Option<RawFd> {
+    None
 }

@@ -12,6 +12,7 @@
 //!   colour  between I420 and BGR, and from video's matrices and ranges to ours
 //!   planes  YUV4MPEG2's planes as pictures
 //!   canvas  drawing into pictures, with text and stamp
+//!   v4l2    which cameras there are, and what they offer
 //!   pool    memory, used again
 //! ```
 
@@ -29,6 +30,8 @@ pub mod pool;
 pub mod scale;
 pub mod stamp;
 pub mod text;
+#[cfg(target_os = "linux")]
+pub mod v4l2;
 
 use anyhow::{Result, ensure};
 use bytes::Bytes;

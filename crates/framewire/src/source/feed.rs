@@ -8,7 +8,10 @@ use std::{
 
 use anyhow::{Context, Result};
 use framewire_proto::wire::native::State;
-use tokio::{sync::oneshot, time};
+use tokio::{
+    sync::{oneshot, watch},
+    time,
+};
 use tracing::{info, warn};
 
 use super::{Item, Source, Spec, open};
@@ -27,18 +30,20 @@ pub struct Feed {
     pub publisher: Publisher,
     /// How to code frames before they are published; `None` publishes them as they come.
     pub encode: Option<encode::Config>,
-    /// Opened only while somebody watches, opened again when it fails, begun anew when it ends.
+    /// Opened only while somebody watches, and opened again when it fails.
     pub on_demand: bool,
+    /// Played anew for the next viewer once it has ended; else its end is the stream's.
+    pub again: bool,
 }
 
 impl Feed {
-    /// Runs until the source ends or `stop` is raised; one that is opened on demand only ends with `stop`. `opened` is a
+    /// Runs until the source ends or `stop` is raised; one that is played again only ends with `stop`. `opened` is a
     /// source that is open already.
     ///
     /// # Errors
     /// The source cannot be opened or breaks, unless it is opened on demand: then that is logged and tried again.
     pub async fn run(self, mut opened: Option<Box<dyn Source>>, stop: Stop) -> Result<()> {
-        let Self { spec, publisher, encode, on_demand } = self;
+        let Self { spec, publisher, encode, on_demand, again } = self;
         let publisher = Arc::new(publisher);
         let mut viewers = publisher.viewers();
         let mut backoff = Backoff::default();
@@ -47,7 +52,7 @@ impl Feed {
                 publisher.enter(State::Idle);
                 viewers.wait_for(|count| *count > 0).await.context("the stream is gone")?;
             }
-            let closing = Stop::default();
+            let closing = stop.child();
             let pump = Pump { spec: spec.clone(), publisher: publisher.clone(), encode: encode.clone() };
             let outcome = pump.start(opened.take(), closing.clone());
             let outcome = if on_demand {
@@ -63,7 +68,11 @@ impl Feed {
                 outcome.await
             };
             match outcome.context("the source's thread is gone")? {
-                Ok(()) if on_demand => backoff.reset(),
+                Ok(()) if again => {
+                    backoff.reset();
+                    publisher.enter(State::Stalled);
+                    until_left(&mut viewers, &stop).await;
+                }
                 Ok(()) => break,
                 Err(error) if on_demand => {
                     let wait = backoff.next_wait();
@@ -81,8 +90,13 @@ impl Feed {
     }
 }
 
+/// Waits until those who saw the end have gone.
+async fn until_left(viewers: &mut watch::Receiver<u32>, stop: &Stop) {
+    while !stop.stopped() && time::timeout(LOOK_AROUND, viewers.wait_for(|count| *count == 0)).await.is_err() {}
+}
+
 /// Waits until nobody has watched for [`LINGER`].
-async fn deserted(viewers: &mut tokio::sync::watch::Receiver<u32>) {
+async fn deserted(viewers: &mut watch::Receiver<u32>) {
     loop {
         // The sender lives in the stream, which the feed's publisher holds.
         let _ = viewers.wait_for(|count| *count == 0).await;

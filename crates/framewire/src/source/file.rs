@@ -29,6 +29,7 @@ pub const URL: Kind = Kind {
     usage: "URL",
     summary: "whatever FFmpeg opens: rtsp://, http://, udp://, …",
     live: true,
+    sized: false,
     matches: is_url,
     open: |spec, stop| Ok(Box::new(File::open(spec, stop)?)),
 };
@@ -38,6 +39,7 @@ pub const PATH: Kind = Kind {
     usage: "PATH",
     summary: "a video file, played at its own pace",
     live: false,
+    sized: false,
     matches: |_| true,
     open: |spec, stop| Ok(Box::new(File::open(spec, stop)?)),
 };

@@ -22,6 +22,7 @@ pub const KIND: Kind = Kind {
     usage: "fw://HOST:PORT/NAME",
     summary: "a stream of a hub",
     live: true,
+    sized: false,
     matches: |source| source.starts_with("fw://"),
     open: |spec, stop| {
         let config = Config { wait: spec.options.wait, every: spec.options.every };

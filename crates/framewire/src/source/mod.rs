@@ -4,12 +4,14 @@
 //! there is one, its end has come, or its [`Stop`](crate::stop::Stop) is raised. A new kind of source is one file and its
 //! row in [`SOURCES`].
 
+pub mod camera;
 pub mod feed;
 pub mod file;
 pub mod fw;
 pub mod pace;
 pub mod pattern;
 pub mod push;
+pub mod screen;
 pub mod spec;
 pub mod stdin;
 
@@ -61,6 +63,8 @@ pub struct Kind {
     pub summary: &'static str,
     /// Whether nothing is lost when it is closed while nobody watches and opened again: a camera, not a film.
     pub live: bool,
+    /// Whether it gives pictures in the size that it is asked for, or the nearest it has.
+    pub sized: bool,
     /// Whether this spec is of this kind; the first row that says so opens it.
     pub matches: fn(&str) -> bool,
     /// Opens it.
@@ -68,7 +72,7 @@ pub struct Kind {
 }
 
 /// Every kind of source, the most particular first.
-pub const SOURCES: &[Kind] = &[fw::KIND, pattern::KIND, stdin::KIND, file::URL, file::PATH];
+pub const SOURCES: &[Kind] = &[fw::KIND, camera::KIND, screen::KIND, pattern::KIND, stdin::KIND, file::URL, file::PATH];
 
 /// Opens a source.
 ///

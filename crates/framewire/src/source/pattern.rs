@@ -18,6 +18,7 @@ pub const KIND: Kind = Kind {
     usage: "pattern",
     summary: "a moving test scene with a clock",
     live: true,
+    sized: true,
     matches: |source| source == "pattern",
     open: |Spec { options, .. }, stop| Ok(Box::new(Pattern::new(options, stop)?)),
 };

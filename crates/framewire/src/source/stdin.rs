@@ -22,6 +22,7 @@ pub const KIND: Kind = Kind {
     usage: "-",
     summary: "standard input: YUV4MPEG2, or JPEGs one after another",
     live: false,
+    sized: false,
     matches: |source| source == "-",
     open: |Spec { options, .. }, stop| Ok(Box::new(Stdin::new(std::io::stdin(), options, stop)?)),
 };

@@ -52,6 +52,9 @@ pub struct Tile {
 /// Takes what is known of each tile.
 pub type Watcher = Box<dyn FnMut(&[Stats])>;
 
+/// Takes what is known of each tile.
+pub type OnSecond = Box<dyn FnMut(&[Stats])>;
+
 /// How a window behaves.
 #[derive(Default)]
 pub struct Config {

@@ -1,0 +1,397 @@
+//! Cameras as sources.
+
+use std::{
+    collections::VecDeque,
+    fmt, io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, anyhow};
+use bytes::Bytes;
+use framewire_proto::{Codec, Config, Frame, Micros, Times, jpeg, wire::native::State};
+use tracing::{info, warn};
+
+use super::{Item, Kind, Options, Source, Spec};
+use crate::{
+    clock,
+    media::{
+        Pool, huffman,
+        input::{Input, Packet, Threads, Video, VideoDecoder},
+        v4l2,
+    },
+    stop::Stop,
+};
+
+pub use v4l2::{Device, devices};
+
+/// The row of [`super::SOURCES`].
+pub const KIND: Kind = Kind {
+    usage: "camera, /dev/videoN, N",
+    summary: "the first camera, or the one of this path or number",
+    live: true,
+    sized: true,
+    matches: |source| source == "camera" || path(source).is_some(),
+    open: |spec, stop| Ok(Box::new(Camera::open(spec, stop)?)),
+};
+
+/// A camera without a frame for this long has gone; one that is slow by nature has three of its frames' time.
+const PATIENCE: Duration = Duration::from_millis(1500);
+/// A camera that is opened may need to warm up.
+const FIRST_PATIENCE: Duration = Duration::from_secs(5);
+/// The waits before a camera that has gone is looked for again.
+const WAITS: [Duration; 2] = [Duration::from_millis(200), Duration::from_secs(5)];
+/// The size that is looked for where none is asked for.
+const SIZE: (u32, u32) = (1280, 720);
+/// A driver's time of capture is believed when it lies so far back at most.
+const OLDEST: Micros = 1_000_000;
+/// Raw formats, from the one that costs least to the one that costs most.
+const RAW: [&str; 10] =
+    ["yuv420p", "nv12", "yuyv422", "uyvy422", "yuv422p", "nv16", "yvyu422", "bgr0", "bgr24", "rgb24"];
+
+/// A camera, which may go away and come back.
+pub struct Camera {
+    source: String,
+    options: Options,
+    stop: Stop,
+    open: Option<Open>,
+    /// The camera that was opened first: it is the one that may come back, under whatever path.
+    identity: Device,
+    /// It has gone and has not given a frame since.
+    lost: bool,
+    wait: Duration,
+    waiting: VecDeque<Item>,
+    config: Option<Config>,
+    sequence: u64,
+    pool: Pool,
+}
+
+/// A camera that is open. The decoder comes first: it is to be dropped before the memory that it may use.
+struct Open {
+    decoder: Option<VideoDecoder>,
+    input: Input,
+    video: Video,
+    path: PathBuf,
+}
+
+impl Camera {
+    /// Opens the camera.
+    ///
+    /// # Errors
+    /// It is not there, in use, or not for this user.
+    pub fn open(spec: &Spec, stop: &Stop) -> Result<Self> {
+        let Spec { source, options } = spec;
+        let identity = find(source)?;
+        let open = Open::new(&identity, options, stop)?;
+        Ok(Self {
+            source: source.clone(),
+            options: options.clone(),
+            stop: stop.clone(),
+            open: Some(open),
+            identity,
+            lost: false,
+            wait: WAITS[0],
+            waiting: VecDeque::new(),
+            config: None,
+            sequence: 0,
+            pool: Pool::default(),
+        })
+    }
+
+    /// The camera has gone: closes it, and says so once.
+    fn lose(&mut self, error: &anyhow::Error) {
+        self.open = None;
+        if self.lost {
+            tracing::debug!("{}: {error:#}", self.identity.path.display());
+            return;
+        }
+        warn!("{}: the camera has gone ({error:#}): it is opened again when it is back", self.identity.path.display());
+        self.lost = true;
+        self.wait = WAITS[0];
+        self.waiting.push_back(Item::State(State::Stalled));
+    }
+
+    /// Waits, then looks for the camera again.
+    fn reopen(&mut self) {
+        if self.stop.wait(self.wait) {
+            return;
+        }
+        self.wait = (self.wait * 2).min(WAITS[1]);
+        let found = self.identity.find_again();
+        match found.and_then(|device| Ok((Open::new(&device, &self.options, &self.stop)?, device))) {
+            Ok((open, device)) => (self.open, self.identity) = (Some(open), device),
+            Err(error) => tracing::debug!("{error:#}"),
+        }
+    }
+
+    /// A camera that was lost gives frames again: whatever it gives now is announced.
+    fn recover(&mut self) {
+        info!("{}: the camera is back", self.identity.path.display());
+        self.lost = false;
+        self.config = None;
+        self.waiting.push_back(Item::State(State::Live));
+    }
+
+    /// Reads and queues the open camera's next frame, unless the stop was raised.
+    fn read(&mut self) -> Result<()> {
+        let Some(open) = &mut self.open else { return Ok(()) };
+        let Some((packet, passed)) = open.input.read_newest()? else {
+            anyhow::ensure!(self.stop.stopped(), "its frames have ended");
+            return Ok(());
+        };
+        let now = clock::now();
+        self.sequence += passed;
+        let captured = packet.shown.and_then(|time| Micros::try_from(time).ok());
+        let captured = captured.filter(|time| *time <= now && now - time <= OLDEST).unwrap_or(now);
+        open.input.set_patience(PATIENCE.max(open.interval() * 3));
+        let millifps = open.video.fps.map_or(0, |fps| (fps * 1000.0).round() as u32);
+        match open.decode(&packet, &self.pool) {
+            Ok(Some(Ready { codec, size: (width, height), data })) => {
+                if self.lost {
+                    self.recover();
+                }
+                let config = Config { codec, width, height, millifps, extra: Bytes::new() };
+                if self.config.as_ref() != Some(&config) {
+                    self.config = Some(config.clone());
+                    self.waiting.push_back(Item::Config(config));
+                }
+                let times = Times { captured, ..Times::default() };
+                let frame = Frame { sequence: self.sequence, keyframe: true, times, data };
+                self.sequence += 1;
+                self.waiting.push_back(Item::Frame(frame));
+            }
+            Ok(None) => {}
+            // One bad frame, as cheap cameras give it when they start: a gap.
+            Err(error) => {
+                tracing::debug!("{}: frame {} is passed over: {error:#}", self.source, self.sequence);
+                self.sequence += 1;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A frame as it is to be given.
+struct Ready {
+    codec: Codec,
+    size: (u16, u16),
+    data: Bytes,
+}
+
+impl Source for Camera {
+    fn next(&mut self) -> Result<Option<Item>> {
+        while !self.stop.stopped() {
+            if let Some(item) = self.waiting.pop_front() {
+                return Ok(Some(item));
+            }
+            if self.open.is_none() {
+                self.reopen();
+            } else if let Err(error) = self.read() {
+                self.lose(&error);
+            }
+        }
+        Ok(None)
+    }
+
+    fn describe(&self) -> String {
+        let Some(open) = &self.open else { return format!("{}: gone", self.identity.path.display()) };
+        let Video { width, height, codec, fps, .. } = &open.video;
+        let rate = fps.map_or(String::new(), |fps| format!(" at {} fps", (fps * 100.0).round() / 100.0));
+        format!("{}: {width}x{height} {codec}{rate} ({})", open.path.display(), self.identity.name)
+    }
+}
+
+impl Open {
+    fn new(device: &Device, options: &Options, stop: &Stop) -> Result<Self> {
+        let path = &device.path;
+        let shown = path.display().to_string();
+        let (format, size) = device.choose(options);
+        let size = size.map(|(width, height)| format!("{width}x{height}"));
+        let rate = options.fps.filter(|fps| *fps > 0.0).map(|fps| fps.to_string());
+        let wishes = [("input_format", &format), ("video_size", &size), ("framerate", &rate)];
+        let wishes: Vec<_> = wishes.into_iter().filter_map(|(key, value)| Some((key, value.as_deref()?))).collect();
+        let input = Input::open(&shown, Some("v4l2"), &wishes, stop, FIRST_PATIENCE);
+        let input = input.map_err(|error| refused(path, error))?;
+        let video = input.video();
+        let decoder = if video.codec == "mjpeg" { None } else { Some(input.decoder(Threads::LowDelay)?) };
+        Ok(Self { decoder, input, video, path: path.clone() })
+    }
+
+    fn interval(&self) -> Duration {
+        self.video.fps.map_or(Duration::ZERO, |fps| Duration::from_secs_f64(1.0 / fps))
+    }
+
+    /// The frame in this packet: a JPEG as it is, all else as I420; `None` where there is none yet.
+    fn decode(&mut self, packet: &Packet, pool: &Pool) -> Result<Option<Ready>> {
+        let Some(decoder) = &mut self.decoder else {
+            let size = jpeg::size(packet.data())?;
+            // The packet's memory is the driver's, and goes with the camera.
+            let mut data = pool.take(packet.data().len());
+            data.copy_from_slice(packet.data());
+            let data = huffman::complete(data.freeze());
+            return Ok(Some(Ready { codec: Codec::Jpeg, size, data }));
+        };
+        decoder.push(Some(packet))?;
+        let mut newest = None;
+        while let Some((picture, _)) = decoder.pull()? {
+            let size = (picture.width() as u16, picture.height() as u16);
+            newest = Some(Ready { codec: Codec::I420, size, data: picture.into_data() });
+        }
+        Ok(newest)
+    }
+}
+
+impl Device {
+    /// FFmpeg's names of the pixel format and the size to ask for; `None` leaves it to the driver.
+    fn choose(&self, options: &Options) -> (Option<String>, Option<(u32, u32)>) {
+        let offers = |name: &str| self.formats.iter().find(|format| format.name == name);
+        let has = |format: &v4l2::Format, size| format.sizes.iter().any(|offer| (offer.width, offer.height) == size);
+        if let Some(name) = &options.format {
+            return (Some(name.clone()), options.size.or_else(|| offers(name).and_then(usual_size)));
+        }
+        let mjpeg = offers("mjpeg");
+        let raw = || RAW.into_iter().filter_map(offers);
+        let Some(size) = options.size else {
+            let format = mjpeg.or_else(|| raw().next()).or(self.formats.first());
+            return (format.map(|format| format.name.clone()), format.and_then(usual_size));
+        };
+        // JPEG at the size asked for, else raw at that size, else what comes nearest, by the driver's judgement.
+        let format = mjpeg.filter(|format| has(format, size)).or_else(|| raw().find(|format| has(format, size)));
+        let format = format.or(mjpeg).or_else(|| raw().next()).or(self.formats.first());
+        (format.map(|format| format.name.clone()), Some(size))
+    }
+
+    /// The same camera, wherever it is now: at its path, or at another one but of the same name and plug.
+    fn find_again(&self) -> Result<Self> {
+        let same = |device: &Self| device.name == self.name;
+        if let Some(device) = v4l2::device(&self.path).ok().flatten().filter(same) {
+            return Ok(device);
+        }
+        let mut found: Vec<_> = devices()?.into_iter().filter(same).collect();
+        found.sort_by_key(|device| device.place != self.place);
+        found.into_iter().next().with_context(|| format!("{}: not back yet", self.path.display()))
+    }
+}
+
+/// 1280x720, else the largest size within it, else the first.
+fn usual_size(format: &v4l2::Format) -> Option<(u32, u32)> {
+    let sizes = || format.sizes.iter().map(|size| (size.width, size.height));
+    let within = sizes().filter(|(width, height)| *width <= SIZE.0 && *height <= SIZE.1);
+    within.max_by_key(|(width, height)| width * height).or_else(|| sizes().next())
+}
+
+/// The path of a camera in a source's words, unless it is just the first.
+fn path(source: &str) -> Option<PathBuf> {
+    let number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if number(source) {
+        return Some(format!("/dev/video{source}").into());
+    }
+    let named = source.starts_with("/dev/v4l/") || source.strip_prefix("/dev/video").is_some_and(number);
+    named.then(|| source.into())
+}
+
+fn find(source: &str) -> Result<Device> {
+    let Some(path) = path(source) else {
+        let first = devices()?.into_iter().next();
+        return first
+            .context("camera: there is none: is one plugged in, and may this user read /dev/video* (group video)?");
+    };
+    let device = v4l2::device(&path).map_err(|error| refused(&path, error.into()))?;
+    device.with_context(|| format!("{}: is no camera{}", path.display(), others()))
+}
+
+/// Why a camera cannot be opened, and what to try.
+fn refused(path: &Path, error: anyhow::Error) -> anyhow::Error {
+    let shown = path.display();
+    match error.downcast_ref::<io::Error>().map(io::Error::kind) {
+        Some(io::ErrorKind::NotFound) => anyhow!("{shown}: there is no such camera{}", others()),
+        Some(io::ErrorKind::PermissionDenied) => {
+            anyhow!("{shown}: this user may not open it: add them to the group `video` and log in again")
+        }
+        Some(io::ErrorKind::ResourceBusy) => {
+            anyhow!("{shown}: is in use by another program: close that first (`fuser -v {shown}` names it)")
+        }
+        _ => error.context(format!("{shown}: the camera cannot be opened")),
+    }
+}
+
+fn others() -> impl fmt::Display {
+    let found: Vec<_> = devices().unwrap_or_default().iter().map(|device| device.path.display().to_string()).collect();
+    if found.is_empty() { ", and no other".into() } else { format!(": there are {}", found.join(", ")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn camera() -> Device {
+        let size = |width, height| v4l2::Size { width, height, fps: vec![30.0] };
+        let format = |name: &str, sizes: &[(u32, u32)]| v4l2::Format {
+            name: name.into(),
+            sizes: sizes.iter().map(|(width, height)| size(*width, *height)).collect(),
+        };
+        Device {
+            path: "/dev/video0".into(),
+            name: "a camera".into(),
+            place: "usb-1".into(),
+            formats: vec![
+                format("yuyv422", &[(640, 480), (320, 240), (1600, 1200)]),
+                format("mjpeg", &[(640, 480), (1280, 720), (1920, 1080)]),
+            ],
+        }
+    }
+
+    fn chosen(device: &Device, options: &str) -> (Option<String>, Option<(u32, u32)>) {
+        device.choose(&format!("camera{options}").parse::<Spec>().unwrap().options)
+    }
+
+    #[test]
+    fn jpeg_is_preferred_where_the_camera_has_it_at_the_size_asked_for() {
+        let device = camera();
+        let expect = |name: &str, size| (Some(name.to_owned()), Some(size));
+        assert_eq!(chosen(&device, ""), expect("mjpeg", (1280, 720)));
+        assert_eq!(chosen(&device, "#size=1920x1080"), expect("mjpeg", (1920, 1080)));
+        assert_eq!(chosen(&device, "#size=320x240"), expect("yuyv422", (320, 240)));
+        assert_eq!(chosen(&device, "#size=100x100"), expect("mjpeg", (100, 100)));
+        assert_eq!(chosen(&device, "#format=yuyv422"), expect("yuyv422", (640, 480)));
+        let unknown = Device { formats: Vec::new(), ..device };
+        assert_eq!(chosen(&unknown, ""), (None, None));
+    }
+
+    #[test]
+    fn cameras_are_recognised_by_path_and_number() {
+        for (source, expected) in [
+            ("0", Some("/dev/video0")),
+            ("12", Some("/dev/video12")),
+            ("/dev/video3", Some("/dev/video3")),
+            ("/dev/v4l/by-id/usb-cam", Some("/dev/v4l/by-id/usb-cam")),
+            ("/dev/videos", None),
+            ("video0", None),
+            ("1a", None),
+            ("", None),
+        ] {
+            assert_eq!(path(source), expected.map(PathBuf::from), "{source}");
+        }
+        assert!((KIND.matches)("camera"));
+    }
+
+    #[test]
+    fn a_camera_that_is_not_there_is_named() {
+        let message = format!("{:#}", find("/dev/video4711").err().unwrap());
+        assert!(message.contains("/dev/video4711: there is no such camera"), "{message}");
+        for (kind, words) in [
+            (io::ErrorKind::PermissionDenied, "group `video`"),
+            (io::ErrorKind::ResourceBusy, "in use by another program"),
+        ] {
+            let message = refused(Path::new("/dev/video0"), anyhow::Error::new(io::Error::from(kind)).context("x"));
+            assert!(message.to_string().contains(words), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_camera_is_listed_with_what_it_offers() {
+        let text = camera().to_string();
+        assert!(text.starts_with("/dev/video0: a camera\n  yuyv422      640x480 at 30 fps\n"), "{text}");
+        assert!(text.contains("mjpeg") && text.contains("1920x1080"), "{text}");
+    }
+}
