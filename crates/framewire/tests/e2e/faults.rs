@@ -48,6 +48,15 @@ fn what_was_written_before_the_disk_was_full_plays() {
 }
 
 #[test]
+fn a_full_disk_behind_standard_output_is_said_in_a_line() {
+    let mut shell = tool("sh");
+    let binary = env!("CARGO_BIN_EXE_framewire");
+    shell.args(["-c", "exec \"$0\" record pattern#size=320x240 - --format bgr24 >/dev/full", binary]);
+    let error = fails(shell);
+    assert!(error.contains("standard output") && error.contains("full"), "{error}");
+}
+
+#[test]
 fn a_reader_that_leaves_is_no_error() {
     for format in ["bgr24", "y4m", "mjpeg"] {
         let (recorder, _, mut out) = Running::start_piped(framewire(["record", SCENE, "-", "--format", format]));

@@ -178,14 +178,20 @@ impl Running {
     pub(crate) fn wait_for_line(&mut self, what: &str, is_it: impl Fn(&str) -> bool) -> String {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            match self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-                Ok(line) => {
-                    self.seen.push(line.clone());
-                    if is_it(&line) {
-                        return line;
-                    }
-                }
-                Err(_) => panic!("{}: did not say '{what}', but:\n{}", self.what, self.seen.join("\n")),
+            let Ok(line) = self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) else {
+                panic!(
+                    "{}: did not say '{what}', but:
+{}",
+                    self.what,
+                    self.seen.join(
+                        "
+"
+                    )
+                );
+            };
+            self.seen.push(line.clone());
+            if is_it(&line) {
+                return line;
             }
         }
     }
@@ -404,7 +410,7 @@ impl Display {
     /// A screen of this size (`640x480`), on a display that is free.
     pub(crate) fn start(size: &str) -> Self {
         let mut command = tool("Xvfb");
-        command.args(["-displayfd", "1", "-screen", "0", &format!("{size}x24"), "-nolisten", "tcp"]);
+        command.args(["-displayfd", "1", "-screen", "0", &format!("{size}x24"), "-nolisten", "tcp", "-noreset"]);
         let mut server = Running::start(command);
         let name = format!(":{}", server.wait_for_line("a display's number", |line| line.parse::<u32>().is_ok()));
         Self { _server: server, name }
