@@ -46,7 +46,7 @@ pub struct Summary {
     pub files: Vec<PathBuf>,
     /// Frames that were written.
     pub frames: u64,
-    /// Their bytes, as they came.
+    /// Their bytes, as they were written.
     pub bytes: u64,
     /// Frames that could not be read, and so were left out.
     pub bad: u64,
@@ -124,9 +124,9 @@ impl Recorder {
             Err(error) => Outcome::Bad(error),
         };
         match outcome {
-            Outcome::Written => {
+            Outcome::Written(bytes) => {
                 self.summary.frames += 1;
-                self.summary.bytes += frame.data.len() as u64;
+                self.summary.bytes += bytes as u64;
                 let written = clock::now();
                 let report = Report { sequence: frame.sequence, received, decoded: written, shown: written };
                 reporter.report(&frame.times, &report, true);
@@ -152,7 +152,8 @@ impl Recorder {
 
 /// What became of a frame.
 enum Outcome {
-    Written,
+    /// As this many bytes.
+    Written(usize),
     /// Nothing can be made of it before a keyframe comes.
     NotYet,
     /// It cannot be read; the next may be.
@@ -232,7 +233,7 @@ impl Files {
         let Some((_, muxer)) = &mut self.open else { return Ok(Outcome::NotYet) };
         let before = muxer.written();
         muxer.write(frame)?;
-        Ok(if muxer.written() > before { Outcome::Written } else { Outcome::NotYet })
+        Ok(if muxer.written() > before { Outcome::Written(frame.data.len()) } else { Outcome::NotYet })
     }
 
     fn finish(&mut self) -> Result<()> {
@@ -268,10 +269,13 @@ struct Plain {
 
 impl Plain {
     fn write(&mut self, coding: &Coding, frame: &Frame) -> Result<Outcome> {
-        let mut unfit = None;
+        let (mut unfit, mut bytes) = (None, frame.data.len());
         let written = self.raw.write(coding, frame, |coding, frame, codec, size| {
             match self.convert.convert(coding, frame, codec, size) {
-                Ok(Some(data)) => return Ok(data),
+                Ok(Some(data)) => {
+                    bytes = data.len();
+                    return Ok(data);
+                }
                 Ok(None) => unfit = Some(Outcome::NotYet),
                 Err(error) => unfit = Some(Outcome::Bad(error)),
             }
@@ -279,7 +283,7 @@ impl Plain {
         });
         match (written, unfit) {
             (_, Some(outcome)) => Ok(outcome),
-            (Ok(Reader::Reads), None) => Ok(Outcome::Written),
+            (Ok(Reader::Reads), None) => Ok(Outcome::Written(bytes)),
             (Ok(Reader::Gone), None) => Ok(Outcome::Gone),
             (Err(error), None) => Err(error),
         }

@@ -1,4 +1,4 @@
-//! Programs started and ended, hubs, clients, and waiting with a deadline.
+//! Programs started and ended, hubs, clients, displays, and waiting with a deadline.
 
 use std::{
     ffi::OsStr,
@@ -6,7 +6,7 @@ use std::{
     io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpStream},
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Output, Stdio},
+    process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Output, Stdio},
     sync::mpsc::{self, Receiver},
     thread,
     time::{Duration, Instant},
@@ -37,10 +37,55 @@ pub(crate) fn framewire<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>)
     command
 }
 
-/// Runs a command to its end and returns what it said.
-pub(crate) fn run(mut command: Command) -> Output {
+/// Another program that the tests need.
+pub(crate) fn tool(name: &str) -> Command {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut places =
+        std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]).map(|folder| folder.join(name));
+    Command::new(
+        places.find(|place| place.is_file()).unwrap_or_else(|| panic!("{name} is not there: run scripts/setup test")),
+    )
+}
+
+/// A file or folder that `scripts/setup test` fetched.
+pub(crate) fn deps(path: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.deps").join(path);
+    assert!(path.exists(), "{} is not there: run scripts/setup test", path.display());
+    path.to_str().expect("a UTF-8 path").into()
+}
+
+/// The Python that has OpenCV.
+pub(crate) fn python<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Command {
+    let mut command = Command::new(deps("venv/bin/python"));
+    command.args(arguments);
+    command
+}
+
+/// FFmpeg, which says only what goes wrong and never asks.
+pub(crate) fn ffmpeg(arguments: &[&str]) -> Command {
+    let mut command = tool("ffmpeg");
+    command.args(["-nostdin", "-v", "error", "-y"]).args(arguments);
+    command
+}
+
+/// Runs a command that must succeed and returns its standard output.
+pub(crate) fn output(command: Command) -> Vec<u8> {
     let what = format!("{command:?}");
-    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect(&what);
+    let output = run(command);
+    assert!(output.status.success(), "{what}: {}: {}", output.status, String::from_utf8_lossy(&output.stderr));
+    output.stdout
+}
+
+/// Runs a command to its end and returns what it said.
+pub(crate) fn run(command: Command) -> Output {
+    run_fed(command, Vec::new())
+}
+
+/// The same, with these bytes as its standard input.
+pub(crate) fn run_fed(mut command: Command, input: Vec<u8>) -> Output {
+    let what = format!("{command:?}");
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect(&what);
+    feed(child.stdin.take().expect("a piped stdin"), input, false);
     let outputs = [read_all(child.stdout.take()), read_all(child.stderr.take())];
     let status = wait(&mut child, &what);
     let [stdout, stderr] = outputs.map(|thread| thread.join().expect("a reading thread"));
@@ -69,10 +114,20 @@ fn wait(child: &mut Child, what: &str) -> ExitStatus {
     }
 }
 
+/// Writes bytes, once or again and again, until the reader wants no more.
+fn feed(mut input: impl Write + Send + 'static, bytes: Vec<u8>, again: bool) {
+    thread::spawn(move || while input.write_all(&bytes).is_ok() && again && !bytes.is_empty() {});
+}
+
 /// One line of error and exit status 1: what every failure is.
 pub(crate) fn fails(command: Command) -> String {
+    fails_fed(command, Vec::new())
+}
+
+/// The same, with these bytes as its standard input.
+pub(crate) fn fails_fed(command: Command, input: Vec<u8>) -> String {
     let what = format!("{command:?}");
-    let output = run(command);
+    let output = run_fed(command, input);
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{what}: {text}");
     let errors: Vec<&str> = text.lines().filter(|line| line.starts_with("framewire: ")).collect();
@@ -83,27 +138,60 @@ pub(crate) fn fails(command: Command) -> String {
 impl Running {
     /// Starts a program and listens to both of its outputs.
     pub(crate) fn start(mut command: Command) -> Self {
+        command.stdin(Stdio::null());
+        let (mut running, tell) = Self::spawn(command);
+        listen(running.child.stdout.take().expect("a piped stdout"), tell);
+        running
+    }
+
+    /// The same, with these bytes on its standard input, again and again.
+    pub(crate) fn start_fed(mut command: Command, bytes: Vec<u8>) -> Self {
+        command.stdin(Stdio::piped());
+        let (mut running, tell) = Self::spawn(command);
+        feed(running.child.stdin.take().expect("a piped stdin"), bytes, true);
+        listen(running.child.stdout.take().expect("a piped stdout"), tell);
+        running
+    }
+
+    /// Starts a program whose standard output is the test's to read and to write into its input.
+    pub(crate) fn start_piped(mut command: Command) -> (Self, ChildStdin, ChildStdout) {
+        command.stdin(Stdio::piped());
+        let (mut running, _) = Self::spawn(command);
+        let (stdin, stdout) = (running.child.stdin.take(), running.child.stdout.take());
+        (running, stdin.expect("a piped stdin"), stdout.expect("a piped stdout"))
+    }
+
+    fn spawn(mut command: Command) -> (Self, mpsc::Sender<String>) {
         let what = format!("{command:?}");
-        let mut child =
-            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect(&what);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect(&what);
         let (tell, lines) = mpsc::channel();
-        listen(child.stdout.take().expect("a piped stdout"), tell.clone());
-        listen(child.stderr.take().expect("a piped stderr"), tell);
-        Self { child, lines, seen: Vec::new(), what }
+        listen(child.stderr.take().expect("a piped stderr"), tell.clone());
+        (Self { child, lines, seen: Vec::new(), what }, tell)
     }
 
     /// Waits for a line that holds this text.
     pub(crate) fn wait_for(&mut self, text: &str) -> String {
+        self.wait_for_line(text, |line| line.contains(text))
+    }
+
+    /// Waits for a line.
+    pub(crate) fn wait_for_line(&mut self, what: &str, is_it: impl Fn(&str) -> bool) -> String {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            match self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-                Ok(line) => {
-                    self.seen.push(line.clone());
-                    if line.contains(text) {
-                        return line;
-                    }
-                }
-                Err(_) => panic!("{}: did not say '{text}', but:\n{}", self.what, self.seen.join("\n")),
+            let Ok(line) = self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) else {
+                panic!(
+                    "{}: did not say '{what}', but:
+{}",
+                    self.what,
+                    self.seen.join(
+                        "
+"
+                    )
+                );
+            };
+            self.seen.push(line.clone());
+            if is_it(&line) {
+                return line;
             }
         }
     }
@@ -120,11 +208,6 @@ impl Running {
         let mut said = std::mem::take(&mut self.seen);
         said.extend(self.lines.iter());
         (status, said.join("\n"))
-    }
-
-    /// Its process number.
-    pub(crate) fn id(&self) -> u32 {
-        self.child.id()
     }
 }
 
@@ -293,7 +376,9 @@ impl Peer {
 
     /// Sends a JPEG's configuration and the JPEG.
     pub(crate) fn send_jpeg(&self, sequence: u64, jpeg: &Bytes) {
-        let config = Config { codec: Codec::Jpeg, width: 64, height: 48, millifps: 30_000, extra: Bytes::new() };
+        // One that tells no size, or a wrong one, is announced like those of `jpeg`.
+        let (width, height) = framewire_proto::jpeg::size(jpeg).unwrap_or((64, 48));
+        let config = Config { codec: Codec::Jpeg, width, height, millifps: 30_000, extra: Bytes::new() };
         let now = clock::now();
         let times = Times { captured: now, encoded: now, sent: now, ..Times::default() };
         let frame = Frame { sequence, keyframe: true, times, data: jpeg.clone() };
@@ -313,6 +398,29 @@ pub(crate) fn jpeg(grey: u8) -> Bytes {
     };
     let jpeg = turbojpeg::compress(image.as_deref(), 90, turbojpeg::Subsamp::Gray).expect("a JPEG");
     Bytes::from(jpeg.to_vec())
+}
+
+/// An X server that shows its screen to nobody.
+pub(crate) struct Display {
+    _server: Running,
+    name: String,
+}
+
+impl Display {
+    /// A screen of this size (`640x480`), on a display that is free.
+    pub(crate) fn start(size: &str) -> Self {
+        let mut command = tool("Xvfb");
+        command.args(["-displayfd", "1", "-screen", "0", &format!("{size}x24"), "-nolisten", "tcp", "-noreset"]);
+        let mut server = Running::start(command);
+        let name = format!(":{}", server.wait_for_line("a display's number", |line| line.parse::<u32>().is_ok()));
+        Self { _server: server, name }
+    }
+
+    /// A command that works on this display.
+    pub(crate) fn on(&self, mut command: Command) -> Command {
+        command.env("DISPLAY", &self.name).env_remove("WAYLAND_DISPLAY").env_remove("SDL_VIDEODRIVER");
+        command
+    }
 }
 
 /// A folder that is removed with the test.

@@ -4,7 +4,16 @@
 //! `scripts/setup test`; a test whose tool is missing fails and names it.
 
 mod architecture;
+mod bad_files;
 mod bad_input;
+mod browser;
+mod cable;
+mod clients;
+mod faults;
+mod film;
 mod harness;
 mod http;
 mod hub;
+mod picture;
+mod sources;
+mod window;

@@ -1,0 +1,116 @@
+//! Files and addresses that are none, and pictures that break off.
+
+use std::{fs, net::TcpListener};
+
+use crate::{
+    harness::{Scratch, deps, fails, fails_fed, ffmpeg, framewire, output, run_fed},
+    picture::{Rgb, probe},
+};
+
+fn record(source: &str, scratch: &Scratch) -> std::process::Command {
+    framewire(["record", source, &scratch.file("out.mkv")])
+}
+
+#[test]
+fn what_is_no_film_is_refused_in_a_line() {
+    let scratch = Scratch::new("no-film");
+    let film = deps("media/bigbuckbunny.mp4");
+    let (empty, text, cut, sound) =
+        (scratch.file("empty.mp4"), scratch.file("text.mp4"), scratch.file("cut.mp4"), scratch.file("sound.m4a"));
+    fs::write(&empty, "").unwrap();
+    fs::write(&text, "no film at all\n").unwrap();
+    // What tells how to read this one stands at its end.
+    fs::write(&cut, &fs::read(&film).unwrap()[..200_000]).unwrap();
+    output(ffmpeg(&["-i", &film, "-vn", "-c", "copy", &sound]));
+    let folder = scratch.path().to_str().unwrap();
+    for (source, word) in [
+        (scratch.file("missing.mp4").as_str(), "no such file"),
+        (&empty, "is empty"),
+        (&text, "no video"),
+        (&cut, "cut short"),
+        (&sound, "only sound"),
+        (folder, "is a directory"),
+        ("/dev/null", "is no file"),
+    ] {
+        let error = fails(record(source, &scratch));
+        assert!(error.contains(source) && error.contains(word), "{error}");
+    }
+    assert!(!scratch.path().join("out.mkv").exists());
+}
+
+#[test]
+fn what_is_no_address_is_refused_in_a_line() {
+    let scratch = Scratch::new("no-address");
+    let refused = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    for source in [
+        "nonsense://127.0.0.1/x",
+        "http://",
+        "http://no-such-host.invalid/film.mp4",
+        &format!("http://{refused}/film.mp4"),
+        &format!("rtsp://{refused}/film"),
+        &format!("fw://{refused}/door"),
+        "fw://no-such-host.invalid:7070/door",
+        "fw://127.0.0.1:99999/door",
+        "fw://127.0.0.1:7070/door/bell",
+    ] {
+        let error = fails(record(source, &scratch));
+        assert!(error.contains(source.trim_end_matches("/door")), "{source}: {error}");
+    }
+}
+
+#[test]
+fn a_film_that_breaks_off_plays_as_far_as_it_goes() {
+    let scratch = Scratch::new("breaks-off");
+    let (whole, cut, jpegs) = (scratch.file("whole.mkv"), scratch.file("cut.mkv"), scratch.file("jpegs"));
+    output(ffmpeg(&["-i", &deps("media/bigbuckbunny.mp4"), "-c", "copy", &whole]));
+    let bytes = fs::read(&whole).unwrap();
+    fs::write(&cut, &bytes[..bytes.len() / 3]).unwrap();
+    fs::write(&jpegs, output(framewire(["record", &cut, "-", "--format", "mjpeg", "--fps", "0", "--size", "64x36"])))
+        .unwrap();
+    let (there, played) = (probe(&["-i", &cut]).frames, probe(&["-f", "mjpeg", "-i", &jpegs]).frames);
+    // The last packet may lack its end.
+    assert!(there > 10 && (there - 1..=there).contains(&played), "{played} of {there}");
+}
+
+#[test]
+fn what_stdin_holds_must_be_video() {
+    let scratch = Scratch::new("garbage");
+    let picture = Rgb::quadrants(64, 48).jpeg();
+    for (input, word) in [
+        (Vec::new(), "is empty"),
+        (b"GET / HTTP/1.1\r\n\r\n".to_vec(), "neither YUV4MPEG2 nor a JPEG"),
+        (b"YUV4MPEG2 W0 H-3\nFRAME\n".to_vec(), "standard input"),
+        (b"YUV4MPEG2 W65535 H65535 F30:1\nFRAME\n".to_vec(), "standard input"),
+        (picture[..picture.len() / 2].to_vec(), "before its first whole picture"),
+    ] {
+        let error = fails_fed(record("-", &scratch), input);
+        assert!(error.contains(word), "{error}");
+    }
+}
+
+#[test]
+fn jpegs_after_a_broken_one_are_taken() {
+    let pictures = [(64, 40), (320, 240), (64, 120)].map(|(width, height)| Rgb::quadrants(width, height).jpeg());
+    let broken = &pictures[1][..pictures[1].len() / 2];
+    let input = [&pictures[0], broken, &pictures[2]].concat();
+    let taken = run_fed(framewire(["record", "-", "-", "--format", "mjpeg", "--size", "64x40"]), input);
+    let said = String::from_utf8_lossy(&taken.stderr);
+    assert!(taken.status.success(), "{said}");
+    assert!(taken.stdout.starts_with(&pictures[0]), "the first is passed on as it is");
+    // Of the third only the size has changed.
+    let last = taken.stdout.windows(3).rposition(|three| three == [0xff, 0xd8, 0xff]).unwrap();
+    let psnr = Rgb::of_jpeg(&taken.stdout[last..]).psnr(&Rgb::quadrants(64, 40));
+    assert!(last > 0 && psnr > 20.0, "{psnr:.1} dB: {said}");
+}
+
+#[test]
+fn the_whole_pictures_of_a_cut_y4m_are_taken() {
+    let frame = [b"FRAME\n".to_vec(), (0..64 * 48 * 3 / 2).map(|place| place as u8).collect()].concat();
+    let header = b"YUV4MPEG2 W64 H48 F25:1 C420jpeg XCOLORRANGE=FULL\n".to_vec();
+    let input = [header, frame.clone(), frame.clone(), frame[..1000].to_vec()].concat();
+    let taken = run_fed(framewire(["record", "-", "-", "--format", "y4m"]), input);
+    let said = String::from_utf8_lossy(&taken.stderr);
+    assert!(taken.status.success() && said.contains("breaks off"), "{said}");
+    let line = taken.stdout.iter().position(|byte| *byte == b'\n').unwrap();
+    assert_eq!(taken.stdout[line + 1..], [frame.clone(), frame].concat());
+}

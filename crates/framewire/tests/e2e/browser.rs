@@ -1,0 +1,36 @@
+//! The hub's page in a real browser.
+
+use std::{
+    io::{BufRead, BufReader, Write},
+    path::Path,
+};
+
+use crate::harness::{Hub, Running, deps, framewire, tool};
+
+#[test]
+fn the_page_shows_a_stream_that_moves_and_says_when_it_stalls() {
+    let hub = Hub::start(&[]);
+    let sender = Running::start(framewire(["send", "pattern#size=640x360", &hub.fw("scene")]));
+    hub.wait_until("scene", "is there", |_| true);
+    let mut node = tool("node");
+    node.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/browser/page.mjs"));
+    // The screenshot is kept, for people to look at.
+    let screenshot = Path::new(env!("CARGO_TARGET_TMPDIR")).join("page.png");
+    let _ = std::fs::remove_file(&screenshot);
+    node.arg(hub.url("/"))
+        .arg("scene")
+        .arg(&screenshot)
+        .env("PLAYWRIGHT_CORE", deps("npm/node_modules/playwright-core"));
+    let (page, mut question, answers) = Running::start_piped(node);
+    // The program has a deadline of its own for each thing that it waits for.
+    let mut answers = BufReader::new(answers).lines().map_while(Result::ok);
+    let mut said = Vec::new();
+    said.extend(answers.by_ref().take_while(|line| line != "READY"));
+    sender.signal("KILL");
+    let asked = writeln!(question, "stalled?");
+    said.extend(answers.by_ref().take_while(|line| line != "STALLED"));
+    drop(question);
+    let (status, errors) = page.ended();
+    assert!(status.success() && asked.is_ok(), "{errors}\n{}", said.join("\n"));
+    assert!(screenshot.is_file());
+}

@@ -1,0 +1,130 @@
+//! What befalls a recording: full disks, readers that leave, signals, hubs that go.
+
+use std::{fs, io::Read};
+
+use crate::{
+    harness::{Display, Hub, Running, Scratch, eventually, fails, framewire, output, run, tool},
+    picture::probe,
+};
+
+const SCENE: &str = "pattern#size=320x240";
+
+/// A disk with room for little; unmounted with the test.
+struct SmallDisk(Scratch);
+
+impl SmallDisk {
+    /// `None`, and says why, where this machine does not let the test have one.
+    fn mount(size: &str) -> Option<Self> {
+        let scratch = Scratch::new("small-disk");
+        let mut mount = tool("mount");
+        mount.args(["-t", "tmpfs", "-o", &format!("size={size}"), "framewire-test"]).arg(scratch.path());
+        let outcome = run(mount);
+        if !outcome.status.success() {
+            eprintln!("not tested, since there is no small disk: {}", String::from_utf8_lossy(&outcome.stderr));
+            return None;
+        }
+        Some(Self(scratch))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let mut unmount = tool("umount");
+        unmount.arg("--lazy").arg(self.0.path());
+        run(unmount);
+    }
+}
+
+#[test]
+fn what_was_written_before_the_disk_was_full_plays() {
+    for name in ["out.mkv", "out.mp4", "out.avi"] {
+        let Some(disk) = SmallDisk::mount("4m") else { return };
+        let file = disk.0.file(name);
+        let error = fails(framewire(["record", "pattern#size=640x360", &file, "--fps", "0", "--duration", "15"]));
+        assert!(error.contains(&file) && error.contains("disk is full"), "{error}");
+        let probed = probe(&["-i", &file]);
+        assert!(probed.frames > 10, "{name}: {probed:?}");
+    }
+}
+
+#[test]
+fn a_full_disk_behind_standard_output_is_said_in_a_line() {
+    let mut shell = tool("sh");
+    let binary = env!("CARGO_BIN_EXE_framewire");
+    shell.args(["-c", "exec \"$0\" record pattern#size=320x240 - --format bgr24 >/dev/full", binary]);
+    let error = fails(shell);
+    assert!(error.contains("standard output") && error.contains("full"), "{error}");
+}
+
+#[test]
+fn a_reader_that_leaves_is_no_error() {
+    for format in ["bgr24", "y4m", "mjpeg"] {
+        let (recorder, _, mut out) = Running::start_piped(framewire(["record", SCENE, "-", "--format", format]));
+        let mut first = [0; 5000];
+        out.read_exact(&mut first).unwrap();
+        drop(out);
+        let (status, said) = recorder.ended();
+        assert_eq!(status.code(), Some(0), "{format}: {said}");
+    }
+}
+
+#[test]
+fn a_killed_recorder_leaves_a_file_that_plays() {
+    let scratch = Scratch::new("killed");
+    let file = scratch.file("out.mkv");
+    let recorder = Running::start(framewire(["record", SCENE, &file, "--fps", "60"]));
+    eventually("enough is on the disk", || fs::metadata(&file).ok().filter(|file| file.len() > 1_000_000));
+    recorder.signal("KILL");
+    recorder.ended();
+    let probed = probe(&["-i", &file]);
+    assert!(probed.frames > 20, "{probed:?}");
+}
+
+#[test]
+fn signals_finish_the_file() {
+    for (signal, name) in [("TERM", "out.mkv"), ("INT", "out.mp4"), ("TERM", "out.avi")] {
+        let scratch = Scratch::new(&format!("signals-{name}"));
+        let file = scratch.file(name);
+        let mut recorder = Running::start(framewire(["record", SCENE, &file, "--stats", "json"]));
+        recorder.wait_for_line("a second's figures", |line| delivered(line) >= Some(10));
+        recorder.signal(signal);
+        let (status, said) = recorder.ended();
+        assert_eq!(status.code(), Some(0), "{name}: {said}");
+        let mut probe = tool("ffprobe");
+        probe.args(["-v", "error", "-of", "csv=p=0", "-show_entries", "format=duration", &file]);
+        // Only a file that was finished tells at its beginning how long it is.
+        let told = String::from_utf8(output(probe)).unwrap();
+        assert!(told.trim().parse::<f64>().unwrap() > 0.3, "{name}: {told}");
+    }
+}
+
+#[test]
+fn a_hub_restarted_under_a_recorder_and_a_window() {
+    let (scratch, screen) = (Scratch::new("restarted"), Display::start("320x240"));
+    let hub = Hub::start(&["--source", &format!("scene={SCENE}")]);
+    let (address, from, file) = (hub.address.to_string(), hub.fw("scene"), scratch.file("out.mkv"));
+    let mut recorder = Running::start(framewire(["record", &from, &file, "--stats", "json"]));
+    let mut window = Running::start(screen.on(framewire(["view", &from])));
+    hub.wait_until("scene", "is watched by both", |info| info["viewers"] == 2);
+    let line = recorder.wait_for_line("that it records", |line| delivered(line) >= Some(5));
+    let before = delivered(&line);
+    drop(hub);
+    recorder.wait_for("trying again");
+    window.wait_for("trying again");
+    let hub = Hub::at(&address, &["--source", &format!("scene={SCENE}")]);
+    window.wait_for("connected");
+    hub.wait_until("scene", "is watched again by both", |info| info["viewers"] == 2);
+    let line = recorder.wait_for_line("that it goes on", |line| delivered(line) > before.map(|count| count + 30));
+    recorder.signal("INT");
+    let (status, said) = recorder.ended();
+    assert_eq!(status.code(), Some(0), "{said}");
+    assert!(probe(&["-i", &file]).frames as u64 >= delivered(&line).unwrap());
+    window.signal("TERM");
+    let (status, said) = window.ended();
+    assert_eq!(status.code(), Some(0), "{said}");
+}
+
+/// How many frames a line of `--stats json` counts.
+fn delivered(line: &str) -> Option<u64> {
+    serde_json::from_str::<serde_json::Value>(line).ok()?["delivered"].as_u64()
+}

@@ -1,0 +1,248 @@
+//! The window, as it comes onto a screen.
+
+use std::{
+    fs,
+    process::Command,
+    sync::{Arc, Mutex},
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use framewire::stop::Stop;
+
+use crate::{
+    harness::{Display, Hub, Peer, Running, Scratch, eventually, fails, framewire, output, run, tool},
+    picture::{Part, Rgb},
+};
+
+const SIZE: (usize, usize) = (320, 180);
+/// Pictures that look the same, in dB.
+const SAME: f64 = 30.0;
+
+/// A picture that is published 20 times a second.
+struct Camera {
+    picture: Arc<Mutex<Bytes>>,
+    stop: Stop,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Camera {
+    fn start(hub: &Hub, name: &str, picture: &Rgb) -> Self {
+        let (picture, stop) = (Arc::new(Mutex::new(Bytes::from(picture.jpeg()))), Stop::default());
+        let (shown, ended, peer) = (picture.clone(), stop.clone(), Peer::publish(hub, name));
+        let publish = move || {
+            for sequence in 0.. {
+                let jpeg = shown.lock().unwrap().clone();
+                peer.send_jpeg(sequence, &jpeg);
+                if ended.wait(Duration::from_millis(50)) {
+                    break;
+                }
+            }
+        };
+        Self { picture, stop, thread: Some(thread::spawn(publish)) }
+    }
+
+    fn show(&self, picture: &Rgb) {
+        *self.picture.lock().unwrap() = picture.jpeg().into();
+    }
+}
+
+impl Drop for Camera {
+    fn drop(&mut self) {
+        self.stop.stop();
+        let _ = self.thread.take().map(JoinHandle::join);
+    }
+}
+
+/// A window on a screen of its own.
+struct Window {
+    running: Running,
+    screen: Display,
+    id: String,
+}
+
+impl Window {
+    fn open(command: Command) -> Self {
+        let screen = Display::start("640x480");
+        let running = Running::start(screen.on(command));
+        let id = eventually("a window", || {
+            let mut search = screen.on(tool("xdotool"));
+            search.args(["search", "--onlyvisible", "--name", "framewire"]);
+            let found = String::from_utf8(run(search).stdout).ok()?;
+            found.lines().next().map(str::to_owned)
+        });
+        let window = Self { running, screen, id };
+        // Keys go to the window under the pointer, where there is no window manager.
+        window.xdotool(&["mousemove", "320", "240"]);
+        window
+    }
+
+    fn xdotool(&self, arguments: &[&str]) -> String {
+        let mut command = self.screen.on(tool("xdotool"));
+        command.args(arguments);
+        String::from_utf8(output(command)).unwrap()
+    }
+
+    fn press(&self, key: &str) {
+        self.xdotool(&["key", key]);
+    }
+
+    /// Moves the window to the screen's corner and makes it this large.
+    fn resize(&self, (width, height): (usize, usize)) {
+        self.xdotool(&["windowmove", &self.id, "0", "0"]);
+        self.xdotool(&["windowsize", &self.id, &width.to_string(), &height.to_string()]);
+    }
+
+    /// What is on the window; `None` while it has another size.
+    fn shot(&self, (width, height): (usize, usize)) -> Option<Rgb> {
+        let mut import = self.screen.on(tool("import"));
+        import.args(["-window", &self.id, "-depth", "8", "rgb:-"]);
+        let pixels = run(import).stdout;
+        (pixels.len() == width * height * 3).then_some(Rgb { width, height, pixels })
+    }
+
+    /// Waits until the window looks like this.
+    fn shows(&self, what: &str, picture: &Rgb) {
+        eventually(what, || {
+            let shot = self.shot((picture.width, picture.height))?;
+            (shot.psnr(picture) > SAME).then_some(())
+        });
+    }
+
+    /// Waits until it doesn't look like this any more, and returns what it looks like then.
+    fn changes(&self, what: &str, picture: &Rgb) -> Rgb {
+        eventually(what, || {
+            let shot = self.shot((picture.width, picture.height))?;
+            (shot.psnr(picture) < SAME).then_some(shot)
+        })
+    }
+}
+
+/// What of a screenshot lies well inside of the quadrants, where scaling blurs nothing.
+fn insides(picture: &Rgb) -> [Rgb; 4] {
+    let (width, height) = (picture.width / 2 - 16, picture.height / 2 - 16);
+    [(0, 0), (1, 0), (0, 1), (1, 1)].map(|(column, row)| {
+        let (x, y) = (8 + column * picture.width / 2, 8 + row * picture.height / 2);
+        picture.part(Part { x, y, width, height })
+    })
+}
+
+#[test]
+fn a_picture_comes_onto_the_screen_as_it_was_sent() {
+    let (hub, truth) = (Hub::start(&[]), Rgb::quadrants(SIZE.0, SIZE.1));
+    let _camera = Camera::start(&hub, "still", &truth);
+    let window = Window::open(framewire(["view", &hub.fw("still")]));
+    window.shows("the picture in its own size", &truth);
+    window.resize((640, 480));
+    let shot = eventually("the picture between bars", || {
+        let shot = window.shot((640, 480))?;
+        let area = shot.part(Part { x: 0, y: 60, width: 640, height: 360 });
+        let inside = insides(&area).into_iter().zip(insides(&truth.scaled(640, 360)));
+        inside.map(|(one, two)| one.psnr(&two)).all(|psnr| psnr > SAME).then_some(shot)
+    });
+    for (bar, y) in [("upper", 0), ("lower", 420)] {
+        let bar_there = shot.part(Part { x: 0, y, width: 640, height: 60 });
+        assert!(bar_there.pixels.iter().all(|value| *value < 8), "the {bar} bar is black");
+    }
+}
+
+#[test]
+fn keys_do_what_they_promise() {
+    let (hub, scratch) = (Hub::start(&[]), Scratch::new("keys"));
+    let truth = Rgb::quadrants(SIZE.0, SIZE.1);
+    let camera = Camera::start(&hub, "still", &truth);
+    let mut view = framewire(["view", &hub.fw("still")]);
+    view.current_dir(scratch.path());
+    let mut window = Window::open(view);
+    window.shows("the picture", &truth);
+
+    window.press("i");
+    window.changes("the overlay", &truth);
+    window.press("i");
+    window.shows("the picture alone again", &truth);
+
+    window.press("s");
+    let saved = window.running.wait_for("saved ");
+    let file = scratch.path().join(saved.trim_start_matches("saved "));
+    assert_eq!(fs::read(&file).unwrap(), truth.jpeg(), "a snapshot is the picture as it came");
+
+    let mut other = truth.clone();
+    other.pixels.reverse();
+    window.press("space");
+    // Its word for that is at the bottom.
+    let bottom = Part { x: 0, y: SIZE.1 - 40, width: SIZE.0, height: 40 };
+    let top = Part { x: 0, y: 0, width: SIZE.0, height: SIZE.1 / 2 };
+    eventually("the word for frozen", || {
+        let shot = window.shot(SIZE)?;
+        (shot.part(bottom).psnr(&truth.part(bottom)) < SAME).then_some(())
+    });
+    camera.show(&other);
+    let before = hub.stream("still").unwrap()["delivered"].as_u64();
+    hub.wait_until("still", "goes on", |info| info["delivered"].as_u64() > before.map(|count| count + 5));
+    eventually("the picture as it was frozen", || {
+        let shot = window.shot(SIZE)?;
+        (shot.part(top).psnr(&truth.part(top)) > SAME).then_some(())
+    });
+    window.press("space");
+    window.shows("the newest picture", &other);
+
+    window.press("q");
+    let (status, said) = window.running.ended();
+    assert_eq!(status.code(), Some(0), "{said}");
+}
+
+#[test]
+fn a_stream_that_stalls_says_so_and_lives_again() {
+    let (hub, truth) = (Hub::start(&[]), Rgb::quadrants(SIZE.0, SIZE.1));
+    let send = || Running::start_fed(framewire(["send", "-", &hub.fw("still"), "--fps", "20"]), truth.jpeg());
+    let sender = send();
+    hub.wait_until("still", "has a frame", |info| info["published"].as_u64() > Some(0));
+    let window = Window::open(framewire(["view", &hub.fw("still")]));
+    window.shows("the picture", &truth);
+    sender.signal("KILL");
+    let stalled = window.changes("that it is stalled", &truth);
+    // The whole picture is dimmed, not only written over.
+    let corner = Part { x: 0, y: 0, width: 32, height: 32 };
+    let light = |picture: &Rgb| picture.part(corner).pixels.iter().map(|value| u64::from(*value)).sum::<u64>();
+    assert!(light(&stalled) < light(&truth) * 9 / 10, "{} of {}", light(&stalled), light(&truth));
+    let _again = send();
+    window.shows("the picture again", &truth);
+}
+
+#[test]
+fn several_streams_make_a_grid() {
+    let hub = Hub::start(&[]);
+    let left = Rgb::quadrants(320, 240);
+    let right = Rgb { pixels: left.pixels.iter().rev().copied().collect(), ..left.clone() };
+    let _cameras = [Camera::start(&hub, "left", &left), Camera::start(&hub, "right", &right)];
+    let window = Window::open(framewire(["view", &hub.fw("left"), &hub.fw("right")]));
+    // Each has its name in a corner.
+    let below = |x: usize| Part { x, y: 60, width: 320, height: 180 };
+    eventually("both side by side", || {
+        let shot = window.shot((640, 240))?;
+        let alike = |x: usize, picture: &Rgb| shot.part(below(x)).psnr(&picture.part(below(0))) > SAME;
+        (alike(0, &left) && alike(320, &right)).then_some(())
+    });
+}
+
+#[test]
+fn sigterm_and_the_end_of_all_streams_close_the_window() {
+    let hub = Hub::start(&["--source", "scene=pattern#size=320x180"]);
+    let window = Window::open(framewire(["view", &hub.fw("scene")]));
+    window.running.signal("TERM");
+    let (status, said) = window.running.ended();
+    assert_eq!(status.code(), Some(0), "{said}");
+
+    let ends = framewire(["view", "pattern#size=320x180", "--duration", "2"]);
+    let (status, said) = Window::open(ends).running.ended();
+    assert_eq!(status.code(), Some(0), "{said}");
+}
+
+#[test]
+fn without_a_display_it_is_said_in_a_line() {
+    let mut view = framewire(["view", "pattern"]);
+    view.env_remove("DISPLAY").env_remove("WAYLAND_DISPLAY").env_remove("SDL_VIDEODRIVER");
+    let error = fails(view);
+    assert!(error.contains("DISPLAY") && error.contains("framewire record"), "{error}");
+}
