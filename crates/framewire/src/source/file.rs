@@ -1,7 +1,7 @@
 //! Files, and any URL that FFmpeg opens, as sources.
 
 use std::{
-    fs,
+    fs, io,
     os::unix::fs::FileTypeExt,
     path::Path,
     time::{Duration, Instant},
@@ -13,6 +13,7 @@ use framewire_proto::{
     Codec, Config, Frame, Micros, Times,
     jpeg::{self, Fault},
 };
+use rustix::io::Errno;
 
 use super::{Item, Kind, Options, Source, Spec, pace::Pace};
 use crate::{
@@ -321,12 +322,23 @@ impl Timeline {
 
 fn play(url: &str, stop: &Stop) -> Result<(Playing, Video)> {
     let options: &[(&str, &str)] = if url.starts_with("rtsp") { &[("rtsp_flags", "prefer_tcp")] } else { &[] };
-    let input = Input::open(url, None, options, stop, PATIENCE)?;
+    let input = Input::open(url, None, options, stop, PATIENCE)
+        .map_err(|error| if is_url(url) { error_of_address(error) } else { error })?;
     let video = input.video();
     let threads = if video.finite { Threads::Frames } else { Threads::LowDelay };
     // JPEGs are passed on as they are.
     let decoder = if video.codec == "mjpeg" { None } else { Some(input.decoder(threads)?) };
     Ok((Playing { decoder, input, ended: false }, video))
+}
+
+/// What the system's mere word means where an address was opened.
+fn error_of_address(error: anyhow::Error) -> anyhow::Error {
+    match error.downcast_ref::<io::Error>().and_then(Errno::from_io_error) {
+        Some(Errno::CONNREFUSED) => error.context("nobody listens there: is the port right?"),
+        // FFmpeg calls it an input/output error when a name has no address.
+        Some(Errno::IO) => error.context("the host is unknown or broke off: is its name right?"),
+        _ => error,
+    }
 }
 
 fn is_url(source: &str) -> bool {
@@ -338,7 +350,7 @@ fn is_url(source: &str) -> bool {
 /// A path as FFmpeg's URL, when there is a file.
 fn check_path(path: &str) -> Result<String> {
     let about = fs::metadata(path).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => anyhow::anyhow!(
+        io::ErrorKind::NotFound => anyhow::anyhow!(
             "{path}: there is no such file, and no other source of this name: `framewire send --help` lists them"
         ),
         _ => anyhow::Error::new(error).context(format!("{path}: cannot be opened")),

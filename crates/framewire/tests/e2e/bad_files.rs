@@ -42,19 +42,19 @@ fn what_is_no_film_is_refused_in_a_line() {
 fn what_is_no_address_is_refused_in_a_line() {
     let scratch = Scratch::new("no-address");
     let refused = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    for source in [
-        "nonsense://127.0.0.1/x",
-        "http://",
-        "http://no-such-host.invalid/film.mp4",
-        &format!("http://{refused}/film.mp4"),
-        &format!("rtsp://{refused}/film"),
-        &format!("fw://{refused}/door"),
-        "fw://no-such-host.invalid:7070/door",
-        "fw://127.0.0.1:99999/door",
-        "fw://127.0.0.1:7070/door/bell",
+    for (source, word) in [
+        ("nonsense://127.0.0.1/x", "rotocol"),
+        ("http://no-such-host.invalid/film.mp4", "unknown"),
+        (&format!("http://{refused}/film.mp4"), "nobody listens there"),
+        (&format!("rtsp://{refused}/film"), "nobody listens there"),
+        (&format!("fw://{refused}/door"), "no hub listens there"),
+        ("fw://no-such-host.invalid:7070/door", "no such host"),
+        ("fw://127.0.0.1:99999/door", "port"),
+        ("fw://127.0.0.1:7070/door/bell", "may not stand in a stream's name"),
+        ("http://", "http://: "),
     ] {
         let error = fails(record(source, &scratch));
-        assert!(error.contains(source.trim_end_matches("/door")), "{source}: {error}");
+        assert!(error.contains(source.trim_end_matches("/door")) && error.contains(word), "{source}: {error}");
     }
 }
 
