@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use framewire_proto::wire::native::{Message, State};
 
-use crate::harness::{Hub, PATIENCE, Peer, Running, fails, framewire, jpeg};
+use crate::harness::{Hub, PATIENCE, Peer, Running, fails, framewire, jpeg, output};
 
 #[test]
 fn a_picture_crosses_the_hub_with_its_times() {
@@ -129,4 +129,15 @@ fn ctrl_c_and_sigterm_end_a_hub_cleanly() {
         let (status, said) = hub.running.ended();
         assert_eq!(status.code(), Some(0), "{signal}: {said}");
     }
+}
+
+#[test]
+fn the_streams_are_listed() {
+    let hub = Hub::start(&[]);
+    let publisher = Peer::publish(&hub, "door");
+    publisher.send_jpeg(0, &jpeg(1));
+    hub.wait_until("door", "has its size", |info| info["width"] == 64);
+    let listed = String::from_utf8(output(framewire(["list", &hub.address.to_string()]))).unwrap();
+    let line = listed.lines().find(|line| line.contains("door")).unwrap_or_else(|| panic!("{listed}"));
+    assert!(line.contains("64x48") && line.contains("jpeg"), "{line}");
 }

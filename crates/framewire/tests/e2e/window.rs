@@ -12,7 +12,7 @@ use bytes::Bytes;
 use framewire::stop::Stop;
 
 use crate::{
-    harness::{Display, Hub, Peer, Running, Scratch, eventually, fails, framewire, output, run, tool},
+    harness::{Display, Hub, Peer, Running, Scratch, eventually, fails, ffmpeg, framewire, output, run, tool},
     picture::{Part, Rgb},
 };
 
@@ -227,16 +227,25 @@ fn several_streams_make_a_grid() {
 }
 
 #[test]
-fn sigterm_and_the_end_of_all_streams_close_the_window() {
+fn sigterm_closes_the_window() {
     let hub = Hub::start(&["--source", "scene=pattern#size=320x180"]);
     let window = Window::open(framewire(["view", &hub.fw("scene")]));
     window.running.signal("TERM");
     let (status, said) = window.running.ended();
     assert_eq!(status.code(), Some(0), "{said}");
+}
 
-    let ends = framewire(["view", "pattern#size=320x180", "--duration", "2"]);
-    let (status, said) = Window::open(ends).running.ended();
+#[test]
+fn the_window_closes_after_a_film_and_counts_what_it_showed() {
+    let scratch = Scratch::new("closes");
+    let film = scratch.file("film.mkv");
+    output(ffmpeg(&["-f", "lavfi", "-i", "testsrc=size=320x180:rate=25", "-frames:v", "75", "-c:v", "libx264", &film]));
+    let (status, said) = Window::open(framewire(["view", &film, "--stats", "json"])).running.ended();
     assert_eq!(status.code(), Some(0), "{said}");
+    let figures: Vec<serde_json::Value> = said.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let last = figures.last().unwrap_or_else(|| panic!("once a second it tells figures: {said}"));
+    assert!((10..=75).contains(&last["shown"].as_u64().unwrap()), "{last}");
+    assert!(last["latency_ms"]["total"]["p50"].as_f64() > Some(0.0), "{last}");
 }
 
 #[test]
