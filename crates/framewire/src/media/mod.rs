@@ -13,6 +13,7 @@
 //!   planes  YUV4MPEG2's planes as pictures
 //!   canvas  drawing into pictures, with text and stamp
 //!   v4l2    which cameras there are, and what they offer
+//!   lanes   helpers that do parts of one picture side by side
 //!   pool    memory, used again
 //! ```
 
@@ -24,6 +25,7 @@ pub mod encode;
 pub mod huffman;
 pub mod input;
 pub mod jpeg;
+mod lanes;
 pub mod mux;
 pub mod planes;
 pub mod pool;

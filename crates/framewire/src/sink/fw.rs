@@ -90,6 +90,8 @@ struct Session {
     /// frame of a watch.
     renumber: Option<u64>,
     next: u64,
+    /// The stream's own number of the last frame sent: it is there again for who subscribes anew.
+    last: Option<u64>,
     /// Frames that could not be coded.
     bad: u64,
 }
@@ -125,6 +127,7 @@ impl Session {
             raw: None,
             told: None,
             renumber: None,
+            last: None,
             next: 0,
             bad: 0,
         };
@@ -202,6 +205,9 @@ impl Session {
 
     fn send(&mut self, frame: &Frame, publish: &Publish) -> Result<()> {
         let Some(raw) = self.raw.clone() else { return Ok(()) };
+        if self.last.replace(frame.sequence) == Some(frame.sequence) {
+            return Ok(());
+        }
         let encoder = match &mut self.encoder {
             Some(encoder) => encoder,
             None => self.encoder.insert(encode::Encoder::new(publish.encode.clone())?),

@@ -1,5 +1,7 @@
 //! A JPEG's header (ITU-T T.81, annex B), and where one JPEG ends in a row of them.
 
+pub mod strips;
+
 use bytes::{Buf, Bytes, BytesMut};
 
 use crate::{Limits, WireError, error::Kind, limits};
