@@ -206,6 +206,18 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_kept_after_an_error() {
+        let mut inbox = Inbox::new("test");
+        inbox.push(b"good, bad");
+        inbox.skip(6);
+        let error = inbox.fail(Kind::NotThisWire);
+        assert_eq!((error.wire, error.offset), ("test", 6));
+        inbox.push(b"more");
+        assert_eq!(inbox.bytes(), b"");
+        assert_eq!(inbox.intact(), Err(error));
+    }
+
+    #[test]
     fn rows_are_named_apart() {
         let names: Vec<_> = TUTORIALS.iter().map(|tutorial| tutorial.name).collect();
         assert_eq!(names, ["lhh", "base64", "stopwait"]);

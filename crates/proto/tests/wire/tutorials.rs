@@ -367,6 +367,18 @@ fn wires_are_told_apart_at_every_length() {
 }
 
 #[test]
+fn an_lhh_length_over_the_limit_is_excluded_by_its_first_half() {
+    let jpeg = [0x80, 2, 0xe0, 1, 0xff, 0xd8, 0xff];
+    let over = Limits::default().frame as u32 + 1;
+    for header in [&over.to_le_bytes()[..], &u64::from(over).to_le_bytes(), &(1_u64 << 32 | 1).to_le_bytes()] {
+        recognised(None, &[header, &jpeg].concat());
+    }
+    for prefix in [over.to_le_bytes(), *b"GET ", *b"12, ", *b"12  "] {
+        assert!(verdicts(&prefix).contains(&("lhh", Verdict::No)), "'{}'", prefix.escape_ascii());
+    }
+}
+
+#[test]
 fn every_length_of_an_lhh_picture_is_told_from_text() {
     // Among them are those whose bytes are digits, a comma, a space: 0x2c31 is "1,", 0x2031 is "1 ".
     let lengths =
