@@ -1,7 +1,11 @@
 //! The byte formats, and the table that recognises them by a connection's first bytes.
 
+pub mod base64;
+pub mod lhh;
 pub mod multipart;
 pub mod native;
+pub mod stopwait;
+pub mod tutorial;
 pub mod y4m;
 
 /// A byte format on a connection.
@@ -59,6 +63,28 @@ pub fn recognise(prefix: &[u8]) -> Result<Option<&'static Wire>, Unknown> {
 #[error("the first bytes are those of no wire")]
 pub struct Unknown;
 
+/// Room made at most for what a peer has announced and not sent.
+const ROOM: usize = 256 << 10;
+/// Digits that a length in ASCII has at most.
+const DIGITS: usize = 10;
+
+/// Whether `prefix` begins with a length in ASCII and then `end`, as far as it goes. No picture's length has one digit;
+/// without those, no such text is a binary length within bounds in its first four bytes, which is how lhh begins.
+fn after_digits(prefix: &[u8], end: &[u8]) -> Verdict {
+    let digits = prefix.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    match begins(&prefix[digits..], end) {
+        Verdict::More if digits == prefix.len() && digits <= DIGITS => Verdict::More,
+        verdict if (2..=DIGITS).contains(&digits) => verdict,
+        _ => Verdict::No,
+    }
+}
+
+/// What is said of several possibilities together.
+fn any<const N: usize>(verdicts: [Verdict; N]) -> Verdict {
+    let said = |verdict| verdicts.contains(&verdict).then_some(verdict);
+    said(Verdict::Yes).or(said(Verdict::More)).unwrap_or(Verdict::No)
+}
+
 /// Whether `prefix` begins with `magic`, as far as it goes.
 fn begins(prefix: &[u8], magic: &[u8]) -> Verdict {
     let known = prefix.len().min(magic.len());
@@ -74,14 +100,7 @@ fn begins(prefix: &[u8], magic: &[u8]) -> Verdict {
 fn recognise_http(prefix: &[u8]) -> Verdict {
     const METHODS: [&[u8]; 9] =
         [b"GET ", b"HEAD ", b"POST ", b"PUT ", b"DELETE ", b"OPTIONS ", b"PATCH ", b"TRACE ", b"CONNECT "];
-    let verdicts = METHODS.map(|method| begins(prefix, method));
-    if verdicts.contains(&Verdict::Yes) {
-        Verdict::Yes
-    } else if verdicts.contains(&Verdict::More) {
-        Verdict::More
-    } else {
-        Verdict::No
-    }
+    any(METHODS.map(|method| begins(prefix, method)))
 }
 
 #[cfg(test)]

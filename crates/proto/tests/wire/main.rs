@@ -1,8 +1,9 @@
-//! The native wire from outside: what is said arrives, whatever the chunks; what is wrong is refused in words.
+//! The wires from outside: what is said arrives, whatever the chunks; what is wrong is refused in words.
 
 mod conversation;
 mod decoder;
 mod golden;
 mod limits;
 mod round_trip;
+mod tutorials;
 mod util;

@@ -1,0 +1,200 @@
+//! The wire of the tutorial that sends base64: 64 bytes of ASCII length, a JPEG in base64 (RFC 4648), 64 bytes of ASCII time.
+//!
+//! Numbers and times are left-justified and filled up with spaces. The time is when the picture was sent, in UTC. No
+//! answers, no end but the connection's.
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use bytes::{BufMut, Bytes, BytesMut};
+use time::{PrimitiveDateTime, UtcDateTime, format_description::BorrowedFormatItem, macros::format_description};
+
+use super::{
+    Verdict,
+    tutorial::{self, Inbox, Outgoing, Picture, Receive, Received, Transmit, Tutorial},
+};
+use crate::{Codec, Limits, Micros, WireError, error::Kind};
+
+/// The word for this wire.
+pub const NAME: &str = "base64";
+/// Its row.
+pub const TUTORIAL: Tutorial = Tutorial {
+    name: NAME,
+    summary: "a length, a JPEG in base64 and the time of sending, all as text",
+    recognise,
+    port: 8080,
+    size: Some((480, 315)),
+    codec: Codec::Jpeg,
+    quality: Some(90),
+    receiver: |limits| Box::new(Receiver::new(limits)),
+    transmitter: |_| Box::new(Transmitter { waiting: None }),
+};
+
+/// Bytes of a length and of a time.
+const FIELD: usize = 64;
+/// As Python writes `datetime.utcnow()`.
+const TIME: &[BorrowedFormatItem<'_>] =
+    format_description!("[year]-[month]-[day] [hour]:[minute]:[second].[subsecond digits:6]");
+
+/// Whether a connection that begins with these bytes speaks this wire: digits, then spaces.
+pub fn recognise(prefix: &[u8]) -> Verdict {
+    super::after_digits(prefix, b"   ")
+}
+
+/// The displaying end.
+#[derive(Debug)]
+pub struct Receiver {
+    limit: usize,
+    inbox: Inbox,
+    /// Bytes of base64 in the picture whose length was taken.
+    length: Option<usize>,
+}
+
+impl Receiver {
+    /// A displaying end that takes pictures within these limits.
+    pub fn new(limits: &Limits) -> Self {
+        Self { limit: tutorial::longest(limits), inbox: Inbox::new(NAME), length: None }
+    }
+
+    fn next(&mut self) -> Result<Option<Received>, Kind> {
+        loop {
+            let Some(length) = self.length()? else { return Ok(None) };
+            if !self.inbox.holds(length + FIELD) {
+                return Ok(None);
+            }
+            self.length = None;
+            let data = self.decode(length)?;
+            self.inbox.skip(length);
+            // A time that cannot be read is no reason to lose the picture.
+            let sent = parse_time(&self.inbox.take(FIELD));
+            if !data.is_empty() {
+                return Ok(Some(Received::Picture(Picture { sent, ..Picture::jpeg(data) })));
+            }
+        }
+    }
+
+    /// The bytes of base64 that come, taken from the field that announces them; `None` when more bytes are needed.
+    fn length(&mut self) -> Result<Option<usize>, Kind> {
+        if self.length.is_some() || !self.inbox.holds(FIELD) {
+            return Ok(self.length);
+        }
+        let field = &self.inbox.bytes()[..FIELD];
+        let text = std::str::from_utf8(field).unwrap_or_default().trim_end_matches(' ');
+        let length = Some(text).filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+        let Some(length) = length.and_then(|text| text.parse::<u64>().ok()) else {
+            let why = format!("'{}' begins no 64 bytes of a number and spaces", self.inbox.shown());
+            return Err(Kind::Invalid { what: "a length", why });
+        };
+        let limit = (self.limit as u64).div_ceil(3) * 4;
+        if length > limit {
+            return Err(Kind::TooLong { what: "a picture in base64", length, limit });
+        }
+        self.inbox.skip(FIELD);
+        self.length = Some(length as usize);
+        Ok(self.length)
+    }
+
+    fn decode(&self, length: usize) -> Result<Bytes, Kind> {
+        let data = STANDARD.decode(&self.inbox.bytes()[..length]);
+        let data = data.map_err(|error| Kind::Invalid { what: "a picture in base64", why: error.to_string() })?;
+        Ok(Bytes::from(data))
+    }
+}
+
+impl Receive for Receiver {
+    fn push(&mut self, bytes: &[u8]) {
+        self.inbox.push(bytes);
+    }
+
+    fn pull(&mut self) -> Result<Option<Received>, WireError> {
+        self.inbox.intact()?;
+        self.next().map_err(|kind| self.inbox.fail(kind))
+    }
+}
+
+/// The camera's end.
+struct Transmitter {
+    waiting: Option<Bytes>,
+}
+
+impl Transmit for Transmitter {
+    fn ready(&self) -> bool {
+        self.waiting.is_none()
+    }
+
+    fn picture(&mut self, picture: &Outgoing, wall: Micros) {
+        let coded = STANDARD.encode(&picture.data);
+        let mut bytes = BytesMut::with_capacity(FIELD + coded.len() + FIELD);
+        put_field(&mut bytes, &coded.len().to_string());
+        bytes.put_slice(coded.as_bytes());
+        put_field(&mut bytes, &format_time(wall));
+        self.waiting = Some(bytes.freeze());
+    }
+
+    fn pull(&mut self) -> Result<Option<Bytes>, WireError> {
+        Ok(self.waiting.take())
+    }
+}
+
+fn put_field(out: &mut BytesMut, text: &str) {
+    out.put_slice(text.as_bytes());
+    out.put_bytes(b' ', FIELD - text.len());
+}
+
+fn parse_time(field: &[u8]) -> Option<Micros> {
+    let text = std::str::from_utf8(field).ok()?.trim_end_matches(' ');
+    let time = PrimitiveDateTime::parse(text, TIME).ok()?.assume_utc();
+    Micros::try_from(time.unix_timestamp_nanos() / 1_000).ok()
+}
+
+/// The time as the tutorial writes it; one that no calendar holds is the calendar's beginning.
+fn format_time(wall: Micros) -> String {
+    let time = UtcDateTime::from_unix_timestamp_nanos(i128::from(wall) * 1_000).unwrap_or(UtcDateTime::UNIX_EPOCH);
+    time.format(TIME).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn field(text: &str) -> Vec<u8> {
+        let mut field = BytesMut::new();
+        put_field(&mut field, text);
+        field.to_vec()
+    }
+
+    #[test]
+    fn times_are_read_and_written_to_the_microsecond() {
+        let times = [
+            ("1970-01-01 00:00:00.000000", 0),
+            ("2001-09-09 01:46:40.000001", 1_000_000_000_000_001),
+            ("2024-02-29 23:59:59.999999", 1_709_251_199_999_999),
+            ("9999-12-31 23:59:59.999999", 253_402_300_799_999_999),
+        ];
+        for (text, micros) in times {
+            assert_eq!(parse_time(&field(text)), Some(micros), "{text}");
+            assert_eq!(format_time(micros), text);
+        }
+    }
+
+    #[test]
+    fn a_time_that_cannot_be_read_is_none() {
+        let texts = [
+            "",
+            "soon",
+            "2024-02-30 00:00:00.000000",
+            "2024-02-29 24:00:00.000000",
+            "2024-02-29T23:59:59.999999",
+            "2024-02-29 23:59:59.999999 +01:00",
+            "1969-12-31 23:59:59.999999",
+            "-2024-02-29 23:59:59.999999",
+        ];
+        for text in texts {
+            assert_eq!(parse_time(&field(text)), None, "{text}");
+        }
+        assert_eq!(parse_time(&[0xff; FIELD]), None);
+    }
+
+    #[test]
+    fn a_time_that_no_calendar_holds_is_the_calendars_beginning() {
+        assert_eq!(format_time(Micros::MAX), "1970-01-01 00:00:00.000000");
+    }
+}

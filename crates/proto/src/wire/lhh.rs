@@ -1,0 +1,154 @@
+//! The wire of the tutorial that packs `struct "lhh"`: length, width and height, then a JPEG.
+//!
+//! The fields are native C types, so a header has 12 bytes where a `long` has 8 and 8 where it has 4; little-endian on every
+//! machine this is met on. Which of the two it is shows in where the JPEG begins. No answers, no end but the connection's.
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+
+use super::{
+    Verdict,
+    tutorial::{self, Inbox, Outgoing, Picture, Receive, Received, Transmit, Tutorial, Width},
+};
+use crate::{Codec, Limits, Micros, WireError, error::Kind, jpeg};
+
+/// The word for this wire.
+pub const NAME: &str = "lhh";
+/// Its row.
+pub const TUTORIAL: Tutorial = Tutorial {
+    name: NAME,
+    summary: "length, width and height as Python packs \"lhh\", then a JPEG",
+    recognise,
+    port: 1234,
+    size: Some((640, 480)),
+    codec: Codec::Jpeg,
+    quality: Some(15),
+    receiver: |limits| Box::new(Receiver::new(limits)),
+    transmitter: |width| Box::new(Transmitter { width, waiting: None }),
+};
+
+/// Bytes of a header with a `long` of 4 and of 8 bytes.
+const HEADERS: [usize; 2] = [8, 12];
+/// Bytes of width and height.
+const SIZE: usize = 4;
+
+/// Whether a connection that begins with these bytes speaks this wire: where a JPEG begins behind a length within bounds.
+pub fn recognise(prefix: &[u8]) -> Verdict {
+    let limit = Limits::default().frame as u64;
+    super::any(HEADERS.map(|header| {
+        let known = &prefix[..prefix.len().min(header - SIZE)];
+        let length = little_endian(known);
+        // The low bytes come first, so a length can be too long before it is whole.
+        if length > limit || (length == 0 && known.len() == header - SIZE) {
+            return Verdict::No;
+        }
+        super::begins(prefix.get(header..).unwrap_or_default(), &jpeg::MAGIC)
+    }))
+}
+
+/// The displaying end.
+#[derive(Debug)]
+pub struct Receiver {
+    limit: usize,
+    inbox: Inbox,
+    /// Bytes of a header, once a picture has shown that.
+    header: Option<usize>,
+}
+
+impl Receiver {
+    /// A displaying end that takes pictures within these limits.
+    pub fn new(limits: &Limits) -> Self {
+        Self { limit: tutorial::longest(limits), inbox: Inbox::new(NAME), header: None }
+    }
+
+    fn next(&mut self) -> Result<Option<Received>, Kind> {
+        while let Some(header) = self.header()? {
+            if !self.inbox.holds(header) {
+                return Ok(None);
+            }
+            let length = little_endian(&self.inbox.bytes()[..header - SIZE]);
+            if length > self.limit as u64 {
+                return Err(Kind::TooLong { what: "a picture", length, limit: self.limit as u64 });
+            }
+            let whole = header + length as usize;
+            if !self.inbox.holds(whole) {
+                return Ok(None);
+            }
+            let data = self.inbox.take(whole).slice(header..);
+            if !data.is_empty() {
+                self.header = Some(header);
+                return Ok(Some(Received::Picture(Picture::jpeg(data))));
+            }
+        }
+        Ok(None)
+    }
+
+    /// How long the header at the front is; `None` while that cannot be told. An empty frame, which a camera may begin
+    /// with, tells by what follows its length's first half: zero is the other half, width and height are not.
+    fn header(&self) -> Result<Option<usize>, Kind> {
+        if self.header.is_some() {
+            return Ok(self.header);
+        }
+        let bytes = self.inbox.bytes();
+        if bytes.len() < HEADERS[0] {
+            return Ok(None);
+        }
+        if little_endian(&bytes[..SIZE]) == 0 {
+            let long = little_endian(&bytes[SIZE..HEADERS[0]]) == 0;
+            return Ok(Some(HEADERS[usize::from(long)]));
+        }
+        match HEADERS.map(|header| super::begins(bytes.get(header..).unwrap_or_default(), &jpeg::MAGIC)) {
+            [Verdict::Yes, _] => Ok(Some(HEADERS[0])),
+            [_, Verdict::Yes] => Ok(Some(HEADERS[1])),
+            [Verdict::No, Verdict::No] => {
+                let why = "no JPEG begins behind its 8 or 12 bytes".into();
+                Err(Kind::Invalid { what: "the first header", why })
+            }
+            _ => Ok(None),
+        }
+    }
+}
+
+impl Receive for Receiver {
+    fn push(&mut self, bytes: &[u8]) {
+        self.inbox.push(bytes);
+    }
+
+    fn pull(&mut self) -> Result<Option<Received>, WireError> {
+        self.inbox.intact()?;
+        self.next().map_err(|kind| self.inbox.fail(kind))
+    }
+}
+
+/// The camera's end.
+struct Transmitter {
+    width: Width,
+    waiting: Option<Bytes>,
+}
+
+impl Transmit for Transmitter {
+    fn ready(&self) -> bool {
+        self.waiting.is_none()
+    }
+
+    fn picture(&mut self, picture: &Outgoing, _wall: Micros) {
+        let mut bytes = BytesMut::with_capacity(HEADERS[1] + picture.data.len());
+        match self.width {
+            Width::Four => bytes.put_u32_le(picture.data.len() as u32),
+            Width::Eight => bytes.put_u64_le(picture.data.len() as u64),
+        }
+        // C has them as signed shorts; no picture that is sent here is wider.
+        bytes.put_u16_le(picture.width.min(i16::MAX as u16));
+        bytes.put_u16_le(picture.height.min(i16::MAX as u16));
+        bytes.put_slice(&picture.data);
+        self.waiting = Some(bytes.freeze());
+    }
+
+    fn pull(&mut self) -> Result<Option<Bytes>, WireError> {
+        Ok(self.waiting.take())
+    }
+}
+
+/// The number in at most 8 bytes.
+fn little_endian(mut bytes: &[u8]) -> u64 {
+    bytes.get_uint_le(bytes.len())
+}

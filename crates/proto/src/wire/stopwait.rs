@@ -1,0 +1,244 @@
+//! The wire of the tutorial that stops and waits: `b"<length>, "`, an answer `ok`, a JPEG, an answer `ok`; at the end `over`.
+//!
+//! The tutorial's camera compares whole segments: two answers that arrive at once (`okok`) hang it. Its server reads a header
+//! or `over` with one `recv(1024)` and takes nothing else in there. Both ends here therefore send each of those alone, and
+//! only when the other end waits for it.
+
+use bytes::Bytes;
+
+use super::{
+    Verdict,
+    tutorial::{self, Inbox, Outgoing, Picture, Receive, Received, Transmit, Tutorial},
+};
+use crate::{Codec, Limits, Micros, WireError, error::Kind};
+
+/// The word for this wire.
+pub const NAME: &str = "stopwait";
+/// Its row.
+pub const TUTORIAL: Tutorial = Tutorial {
+    name: NAME,
+    summary: "'LENGTH, ' and a JPEG, each answered with 'ok'",
+    recognise,
+    port: 8080,
+    size: None,
+    codec: Codec::Jpeg,
+    quality: Some(30),
+    receiver: |limits| Box::new(Receiver::new(limits)),
+    transmitter: |_| Box::new(Transmitter::default()),
+};
+
+const OK: &[u8] = b"ok";
+const OVER: &[u8] = b"over";
+/// What stands behind a length.
+const ENDS: &[u8] = b", ";
+
+/// Whether a connection that begins with these bytes speaks this wire: digits, a comma and a space.
+pub fn recognise(prefix: &[u8]) -> Verdict {
+    super::after_digits(prefix, ENDS)
+}
+
+/// The displaying end.
+#[derive(Debug)]
+pub struct Receiver {
+    limit: usize,
+    inbox: Inbox,
+    step: Step,
+}
+
+/// What the displaying end does next.
+#[derive(Debug)]
+enum Step {
+    /// Reads a header or `over`.
+    Header,
+    /// Reads a JPEG of so many bytes, whose header was answered.
+    Picture(usize),
+    /// Hands out the JPEG that was answered: the camera goes on while it is decoded.
+    Give(Bytes),
+}
+
+impl Receiver {
+    /// A displaying end that takes pictures within these limits.
+    pub fn new(limits: &Limits) -> Self {
+        Self { limit: tutorial::longest(limits), inbox: Inbox::new(NAME), step: Step::Header }
+    }
+
+    fn next(&mut self) -> Result<Option<Received>, Kind> {
+        match std::mem::replace(&mut self.step, Step::Header) {
+            Step::Header => match super::begins(self.inbox.bytes(), OVER) {
+                Verdict::More => Ok(None),
+                Verdict::Yes => {
+                    self.inbox.skip(OVER.len());
+                    Ok(Some(Received::End))
+                }
+                Verdict::No => {
+                    let Some(length) = self.header()? else { return Ok(None) };
+                    self.step = Step::Picture(length);
+                    Ok(Some(Received::Answer(OK)))
+                }
+            },
+            Step::Picture(length) => {
+                if !self.inbox.holds(length) {
+                    self.step = Step::Picture(length);
+                    return Ok(None);
+                }
+                self.step = Step::Give(self.inbox.take(length));
+                Ok(Some(Received::Answer(OK)))
+            }
+            Step::Give(data) => Ok(Some(Received::Picture(Picture::jpeg(data)))),
+        }
+    }
+
+    /// Takes the header at the front and returns the length in it; `None` when more bytes are needed.
+    fn header(&mut self) -> Result<Option<usize>, Kind> {
+        let bytes = self.inbox.bytes();
+        let digits = bytes.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let ends = super::begins(&bytes[digits..], ENDS);
+        if digits == 0 || digits > super::DIGITS || ends == Verdict::No {
+            let why = format!("'{}' is neither 'LENGTH, ' nor 'over'", self.inbox.shown());
+            return Err(Kind::Invalid { what: "a header", why });
+        }
+        if ends == Verdict::More {
+            return Ok(None);
+        }
+        let length = bytes[..digits].iter().fold(0_u64, |sum, digit| sum * 10 + u64::from(digit - b'0'));
+        if length > self.limit as u64 {
+            return Err(Kind::TooLong { what: "a picture", length, limit: self.limit as u64 });
+        }
+        if length == 0 {
+            // Header and nothing would be answered at once, with two answers that hang the camera.
+            return Err(Kind::Invalid { what: "a header", why: "a picture of 0 bytes cannot be waited for".into() });
+        }
+        self.inbox.skip(digits + ENDS.len());
+        Ok(Some(length as usize))
+    }
+}
+
+impl Receive for Receiver {
+    fn push(&mut self, bytes: &[u8]) {
+        self.inbox.push(bytes);
+    }
+
+    fn pull(&mut self) -> Result<Option<Received>, WireError> {
+        self.inbox.intact()?;
+        self.next().map_err(|kind| self.inbox.fail(kind))
+    }
+}
+
+/// The camera's end.
+#[derive(Debug)]
+struct Transmitter {
+    state: State,
+    finished: bool,
+    answers: Inbox,
+}
+
+/// What the camera's end does next.
+#[derive(Debug)]
+enum State {
+    /// Takes a picture, or says that there are no more.
+    Ready,
+    /// Sends the header of this picture.
+    Header(Bytes),
+    /// Sends this picture once its header is answered.
+    Picture(Bytes),
+    /// Waits for the answer to a picture.
+    Answer,
+    /// Nothing: all is said.
+    Over,
+}
+
+impl Default for Transmitter {
+    fn default() -> Self {
+        Self { state: State::Ready, finished: false, answers: Inbox::new(NAME) }
+    }
+}
+
+impl Transmitter {
+    fn next(&mut self) -> Result<Option<Bytes>, Kind> {
+        self.check_owed()?;
+        if matches!(self.state, State::Answer) && self.answered()? {
+            self.state = State::Ready;
+            self.check_owed()?;
+        }
+        match &self.state {
+            State::Ready if self.finished => {
+                self.state = State::Over;
+                Ok(Some(Bytes::from_static(OVER)))
+            }
+            State::Header(picture) => {
+                let header = format!("{}, ", picture.len());
+                self.state = State::Picture(picture.clone());
+                Ok(Some(Bytes::from(header)))
+            }
+            State::Picture(picture) => {
+                let picture = picture.clone();
+                if !self.answered()? {
+                    return Ok(None);
+                }
+                self.state = State::Answer;
+                Ok(Some(picture))
+            }
+            State::Ready | State::Answer | State::Over => Ok(None),
+        }
+    }
+
+    /// Refuses answers beyond those that are still owed for this picture. One that comes early is kept for its turn; one
+    /// kept for a header that is not sent yet would make that header and its picture arrive together.
+    fn check_owed(&self) -> Result<(), Kind> {
+        let owed = match self.state {
+            State::Ready | State::Header(_) => 0,
+            State::Picture(_) => 2,
+            State::Answer => 1,
+            State::Over => return Ok(()),
+        };
+        if self.answers.bytes().len() <= owed * OK.len() {
+            return Ok(());
+        }
+        let why = format!("'{}' came where {owed} times 'ok' may come", self.answers.shown());
+        Err(Kind::Invalid { what: "an answer", why })
+    }
+
+    /// Whether the answer that is waited for has come.
+    fn answered(&mut self) -> Result<bool, Kind> {
+        match super::begins(self.answers.bytes(), OK) {
+            Verdict::Yes => {
+                self.answers.skip(OK.len());
+                Ok(true)
+            }
+            Verdict::More => Ok(false),
+            Verdict::No => {
+                let why = format!("'{}' is not 'ok'", self.answers.shown());
+                Err(Kind::Invalid { what: "an answer", why })
+            }
+        }
+    }
+}
+
+impl Transmit for Transmitter {
+    fn ready(&self) -> bool {
+        matches!(self.state, State::Ready) && !self.finished
+    }
+
+    fn picture(&mut self, picture: &Outgoing, _wall: Micros) {
+        // An empty one cannot be sent: see the displaying end.
+        if !picture.data.is_empty() {
+            self.state = State::Header(picture.data.clone());
+        }
+    }
+
+    fn finish(&mut self) {
+        self.finished = true;
+    }
+
+    fn push(&mut self, answers: &[u8]) {
+        // Nobody waits for an answer to `over`.
+        if !matches!(self.state, State::Over) {
+            self.answers.push(answers);
+        }
+    }
+
+    fn pull(&mut self) -> Result<Option<Bytes>, WireError> {
+        self.answers.intact()?;
+        self.next().map_err(|kind| self.answers.fail(kind))
+    }
+}

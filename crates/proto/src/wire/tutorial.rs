@@ -1,0 +1,225 @@
+//! What the tutorials' wires have in common: a camera's end that sends pictures and a displaying end that takes them.
+//!
+//! Both are driven like everything here: push what came, then pull until there is nothing more. [`TUTORIALS`] has a row for
+//! each. A hub does not serve them yet, so they are not among [`super::WIRES`].
+
+use bytes::{Buf, Bytes, BytesMut};
+
+use super::{Verdict, base64, lhh, stopwait};
+use crate::{Codec, Limits, Micros, WireError, error::Kind};
+
+/// Every tutorial's wire. A new one is a file and its row here.
+pub const TUTORIALS: &[Tutorial] = &[lhh::TUTORIAL, base64::TUTORIAL, stopwait::TUTORIAL];
+
+/// A tutorial's wire, and how its scripts use it: what framewire does too where nothing else is asked for.
+#[derive(Debug, Clone, Copy)]
+pub struct Tutorial {
+    /// The word for it: the URL's scheme, and in errors, logs and statistics.
+    pub name: &'static str,
+    /// What it is, in a line.
+    pub summary: &'static str,
+    /// Whether a connection that begins with these bytes is such a camera's. Decided within [`super::PREFIX`] bytes.
+    pub recognise: fn(&[u8]) -> Verdict,
+    /// The TCP port of its scripts.
+    pub port: u16,
+    /// The size of its pictures in pixels; `None` where it is the file's own.
+    pub size: Option<(u16, u16)>,
+    /// What its pictures are coded in.
+    pub codec: Codec,
+    /// JPEG quality (1 to 100), where they are JPEGs.
+    pub quality: Option<u8>,
+    /// The displaying end of one connection, taking pictures within these limits.
+    pub receiver: fn(&Limits) -> Box<dyn Receive>,
+    /// The camera's end of one connection.
+    pub transmitter: fn(Width) -> Box<dyn Transmit>,
+}
+
+/// How wide a C `long` is at the other end, which only lhh's camera must know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Width {
+    /// 4 bytes: Windows, 32-bit Linux, and what the tutorial's own server reads.
+    #[default]
+    Four,
+    /// 8 bytes: 64-bit Linux and macOS.
+    Eight,
+}
+
+/// The displaying end: takes a camera's bytes apart.
+pub trait Receive: Send {
+    /// Takes bytes that came.
+    fn push(&mut self, bytes: &[u8]);
+
+    /// The next picture or answer; `None` when more bytes are needed.
+    ///
+    /// # Errors
+    /// The bytes do not follow the wire or a limit is broken. The error stays: close the connection.
+    fn pull(&mut self) -> Result<Option<Received>, WireError>;
+}
+
+/// What a displaying end pulls from a camera's bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Received {
+    /// A picture.
+    Picture(Picture),
+    /// Bytes to be sent back at once, in a segment of their own.
+    Answer(&'static [u8]),
+    /// The camera has sent all that it has. Another may follow on the same connection.
+    End,
+}
+
+/// A picture as a tutorial's wire carries it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Picture {
+    /// What it is coded in.
+    pub codec: Codec,
+    /// Width and height in pixels where the wire itself is to be believed; of a JPEG, its own header is.
+    pub size: Option<(u16, u16)>,
+    /// When it was sent, in µs since 1970 (UTC), where the wire says so.
+    pub sent: Option<Micros>,
+    /// The picture, never empty. Nobody has looked into it yet.
+    pub data: Bytes,
+}
+
+impl Picture {
+    /// A JPEG of which nothing else is known.
+    pub(super) fn jpeg(data: Bytes) -> Self {
+        Self { codec: Codec::Jpeg, size: None, sent: None, data }
+    }
+}
+
+/// The camera's end: puts pictures into bytes.
+pub trait Transmit: Send {
+    /// Whether the next picture may be begun.
+    fn ready(&self) -> bool;
+
+    /// Begins a picture, sent at `wall` (µs since 1970, UTC). To be called only while [`Transmit::ready`].
+    fn picture(&mut self, picture: &Outgoing, wall: Micros);
+
+    /// There will be no more pictures.
+    fn finish(&mut self) {}
+
+    /// Takes answers that came.
+    fn push(&mut self, _answers: &[u8]) {}
+
+    /// The next bytes to be written, in a write and a segment of their own; `None` when there is nothing to write now.
+    ///
+    /// # Errors
+    /// The answers do not follow the wire. The error stays: close the connection.
+    fn pull(&mut self) -> Result<Option<Bytes>, WireError>;
+}
+
+/// A picture to be sent.
+#[derive(Debug, Clone)]
+pub struct Outgoing {
+    /// Width in pixels.
+    pub width: u16,
+    /// Height in pixels.
+    pub height: u16,
+    /// The picture, in the codec that the wire wants.
+    pub data: Bytes,
+}
+
+/// The longest picture that these limits allow: a gigabyte at most, so that sums of lengths fit a `usize` on any machine.
+pub(super) fn longest(limits: &Limits) -> usize {
+    limits.frame.min(1 << 30)
+}
+
+/// What came and is not taken yet.
+#[derive(Debug)]
+pub(super) struct Inbox {
+    wire: &'static str,
+    bytes: BytesMut,
+    /// Bytes of the connection before these.
+    offset: u64,
+    failed: Option<WireError>,
+}
+
+impl Inbox {
+    pub(super) fn new(wire: &'static str) -> Self {
+        Self { wire, bytes: BytesMut::new(), offset: 0, failed: None }
+    }
+
+    /// Appends what came; once the wire was broken nothing is kept any more.
+    pub(super) fn push(&mut self, bytes: &[u8]) {
+        if self.failed.is_none() {
+            self.bytes.extend_from_slice(bytes);
+        }
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Whether so many bytes have come. If not, some room is made for them: on a peer's word only a little.
+    pub(super) fn holds(&mut self, length: usize) -> bool {
+        let missing = length.saturating_sub(self.bytes.len());
+        if missing > 0 {
+            self.bytes.reserve(missing.min(super::ROOM));
+        }
+        missing == 0
+    }
+
+    /// Takes the first bytes, which must have come.
+    pub(super) fn take(&mut self, length: usize) -> Bytes {
+        self.offset += length as u64;
+        self.bytes.split_to(length).freeze()
+    }
+
+    /// Drops the first bytes, which must have come.
+    pub(super) fn skip(&mut self, length: usize) {
+        self.offset += length as u64;
+        self.bytes.advance(length);
+    }
+
+    /// The beginning of what came, for an error's words.
+    pub(super) fn shown(&self) -> String {
+        self.bytes[..self.bytes.len().min(16)].escape_ascii().to_string()
+    }
+
+    /// Says again what was wrong, if anything was.
+    pub(super) fn intact(&self) -> Result<(), WireError> {
+        self.failed.clone().map_or(Ok(()), Err)
+    }
+
+    /// The bytes that come first now are wrong: from here on there is only this error.
+    pub(super) fn fail(&mut self, kind: Kind) -> WireError {
+        let error = WireError { wire: self.wire, offset: self.offset, kind };
+        self.bytes = BytesMut::new();
+        self.failed = Some(error.clone());
+        error
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_announced_length_buys_little_room() {
+        let mut inbox = Inbox::new("test");
+        assert!(!inbox.holds(8 << 20));
+        assert!(inbox.bytes.capacity() < 2 * super::super::ROOM, "{}", inbox.bytes.capacity());
+        inbox.push(&[7; 1_000]);
+        assert!(!inbox.holds(8 << 20));
+        assert!(inbox.bytes.capacity() < 4 * super::super::ROOM, "{}", inbox.bytes.capacity());
+        assert!(inbox.holds(1_000));
+    }
+
+    #[test]
+    fn nothing_is_kept_after_an_error() {
+        let mut inbox = Inbox::new("test");
+        inbox.push(b"good, bad");
+        inbox.skip(6);
+        let error = inbox.fail(Kind::NotThisWire);
+        assert_eq!((error.wire, error.offset), ("test", 6));
+        inbox.push(b"more");
+        assert_eq!(inbox.bytes(), b"");
+        assert_eq!(inbox.intact(), Err(error));
+    }
+
+    #[test]
+    fn rows_are_named_apart() {
+        let names: Vec<_> = TUTORIALS.iter().map(|tutorial| tutorial.name).collect();
+        assert_eq!(names, ["lhh", "base64", "stopwait"]);
+    }
+}
