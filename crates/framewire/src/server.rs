@@ -61,9 +61,10 @@ async fn connection(accepted: Accepted, hub: Hub, pages: Arc<http::Pages>) {
     let peer = accepted.peer;
     let outcome = if accepted.wire.name == native::NAME {
         native(Channel::new(accepted), &hub).await
-    } else {
-        debug_assert_eq!(accepted.wire.name, wire::HTTP);
+    } else if accepted.wire.name == wire::HTTP {
         pages.serve(accepted).await
+    } else {
+        Err(anyhow::anyhow!("{} is not served yet", accepted.wire.name))
     };
     match outcome {
         Ok(()) => debug!("{peer}: left"),

@@ -8,24 +8,27 @@ use bytes::{BufMut, Bytes, BytesMut};
 use time::{PrimitiveDateTime, UtcDateTime, format_description::BorrowedFormatItem, macros::format_description};
 
 use super::{
-    Verdict,
-    tutorial::{self, Inbox, Outgoing, Picture, Receive, Received, Transmit, Tutorial},
+    Verdict, Wire,
+    tutorial::{self, End, Inbox, Outgoing, Picture, Receive, Received, Size, Transmit, Tutorial},
 };
 use crate::{Codec, Limits, Micros, WireError, error::Kind};
 
 /// The word for this wire.
 pub const NAME: &str = "base64";
 /// Its row.
-pub const TUTORIAL: Tutorial = Tutorial {
+pub const WIRE: Wire = Wire {
     name: NAME,
     summary: "a length, a JPEG in base64 and the time of sending, all as text",
     recognise,
-    port: 8080,
-    size: Some((480, 315)),
-    codec: Codec::Jpeg,
-    quality: Some(90),
-    receiver: |limits| Box::new(Receiver::new(limits)),
-    transmitter: |_| Box::new(Transmitter { waiting: None }),
+    tutorial: Some(Tutorial {
+        camera: End::Connects,
+        port: 8080,
+        size: Size::Exactly(480, 315),
+        codec: Codec::Jpeg,
+        quality: Some(90),
+        receiver: |limits| Box::new(Receiver::new(limits)),
+        transmitter: |_| Box::new(Transmitter { waiting: None }),
+    }),
 };
 
 /// Bytes of a length and of a time.
@@ -100,8 +103,8 @@ impl Receiver {
 }
 
 impl Receive for Receiver {
-    fn push(&mut self, bytes: &[u8]) {
-        self.inbox.push(bytes);
+    fn space(&mut self) -> &mut BytesMut {
+        self.inbox.space()
     }
 
     fn pull(&mut self) -> Result<Option<Received>, WireError> {

@@ -6,24 +6,27 @@
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use super::{
-    Verdict,
-    tutorial::{self, Inbox, Outgoing, Picture, Receive, Received, Transmit, Tutorial, Width},
+    Verdict, Wire,
+    tutorial::{self, End, Inbox, Outgoing, Picture, Receive, Received, Size, Transmit, Tutorial, Width},
 };
 use crate::{Codec, Limits, Micros, WireError, error::Kind, jpeg};
 
 /// The word for this wire.
 pub const NAME: &str = "lhh";
 /// Its row.
-pub const TUTORIAL: Tutorial = Tutorial {
+pub const WIRE: Wire = Wire {
     name: NAME,
     summary: "length, width and height as Python packs \"lhh\", then a JPEG",
     recognise,
-    port: 1234,
-    size: Some((640, 480)),
-    codec: Codec::Jpeg,
-    quality: Some(15),
-    receiver: |limits| Box::new(Receiver::new(limits)),
-    transmitter: |width| Box::new(Transmitter { width, waiting: None }),
+    tutorial: Some(Tutorial {
+        camera: End::Connects,
+        port: 1234,
+        size: Size::Exactly(640, 480),
+        codec: Codec::Jpeg,
+        quality: Some(15),
+        receiver: |limits| Box::new(Receiver::new(limits)),
+        transmitter: |width| Box::new(Transmitter { width, waiting: None }),
+    }),
 };
 
 /// Bytes of a header with a `long` of 4 and of 8 bytes.
@@ -109,8 +112,8 @@ impl Receiver {
 }
 
 impl Receive for Receiver {
-    fn push(&mut self, bytes: &[u8]) {
-        self.inbox.push(bytes);
+    fn space(&mut self) -> &mut BytesMut {
+        self.inbox.space()
     }
 
     fn pull(&mut self) -> Result<Option<Received>, WireError> {

@@ -8,15 +8,19 @@ pub mod stopwait;
 pub mod tutorial;
 pub mod y4m;
 
+use tutorial::Tutorial;
+
 /// A byte format on a connection.
 #[derive(Debug, Clone, Copy)]
 pub struct Wire {
-    /// The word for it, in errors, logs and statistics.
+    /// The word for it, in errors, logs and statistics; of a tutorial's wire also the URL's scheme.
     pub name: &'static str,
     /// What it is, in a line.
     pub summary: &'static str,
     /// Whether a connection that begins with these bytes speaks it.
     pub recognise: fn(&[u8]) -> Verdict,
+    /// How it is spoken, where it is a tutorial's.
+    pub tutorial: Option<Tutorial>,
 }
 
 /// What the first bytes of a connection say about a wire.
@@ -32,8 +36,21 @@ pub enum Verdict {
 
 /// Every wire that a hub's port tells apart. A new one is a file and its row here.
 pub const WIRES: &[Wire] = &[
-    Wire { name: native::NAME, summary: "framewire's own wire, see PROTOCOL.md", recognise: native::recognise },
-    Wire { name: HTTP, summary: "HTTP/1.1: the page, JSON, MJPEG, WebSocket", recognise: recognise_http },
+    Wire {
+        name: native::NAME,
+        summary: "framewire's own wire, see PROTOCOL.md",
+        recognise: native::recognise,
+        tutorial: None,
+    },
+    Wire {
+        name: HTTP,
+        summary: "HTTP/1.1: the page, JSON, MJPEG, WebSocket",
+        recognise: recognise_http,
+        tutorial: None,
+    },
+    lhh::WIRE,
+    base64::WIRE,
+    stopwait::WIRE,
 ];
 
 /// The word for the wire of browsers.
@@ -117,7 +134,7 @@ mod tests {
         assert_eq!(name(&native::PREAMBLE), Ok(Some("native")));
         assert_eq!(name(b""), Ok(None));
         assert_eq!(name(b"G"), Ok(None));
-        assert_eq!(name(b"GEX"), Err(Unknown));
+        assert_eq!(name(b"GEX / HTTP/1.1\r\n"), Err(Unknown));
         assert_eq!(name(b"\xff\xff\xff\xff"), Err(Unknown));
     }
 

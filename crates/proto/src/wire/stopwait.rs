@@ -4,27 +4,30 @@
 //! or `over` with one `recv(1024)` and takes nothing else in there. Both ends here therefore send each of those alone, and
 //! only when the other end waits for it.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use super::{
-    Verdict,
-    tutorial::{self, Inbox, Outgoing, Picture, Receive, Received, Transmit, Tutorial},
+    Verdict, Wire,
+    tutorial::{self, End, Inbox, Outgoing, Picture, Receive, Received, Size, Transmit, Tutorial},
 };
 use crate::{Codec, Limits, Micros, WireError, error::Kind};
 
 /// The word for this wire.
 pub const NAME: &str = "stopwait";
 /// Its row.
-pub const TUTORIAL: Tutorial = Tutorial {
+pub const WIRE: Wire = Wire {
     name: NAME,
     summary: "'LENGTH, ' and a JPEG, each answered with 'ok'",
     recognise,
-    port: 8080,
-    size: None,
-    codec: Codec::Jpeg,
-    quality: Some(30),
-    receiver: |limits| Box::new(Receiver::new(limits)),
-    transmitter: |_| Box::new(Transmitter::default()),
+    tutorial: Some(Tutorial {
+        camera: End::Connects,
+        port: 8080,
+        size: Size::Own,
+        codec: Codec::Jpeg,
+        quality: Some(30),
+        receiver: |limits| Box::new(Receiver::new(limits)),
+        transmitter: |_| Box::new(Transmitter::default()),
+    }),
 };
 
 const OK: &[u8] = b"ok";
@@ -32,9 +35,9 @@ const OVER: &[u8] = b"over";
 /// What stands behind a length.
 const ENDS: &[u8] = b", ";
 
-/// Whether a connection that begins with these bytes speaks this wire: digits, a comma and a space.
+/// Whether a connection that begins with these bytes speaks this wire: digits, a comma and a space, or at once the end.
 pub fn recognise(prefix: &[u8]) -> Verdict {
-    super::after_digits(prefix, ENDS)
+    super::any([super::after_digits(prefix, ENDS), super::begins(prefix, OVER)])
 }
 
 /// The displaying end.
@@ -114,8 +117,8 @@ impl Receiver {
 }
 
 impl Receive for Receiver {
-    fn push(&mut self, bytes: &[u8]) {
-        self.inbox.push(bytes);
+    fn space(&mut self) -> &mut BytesMut {
+        self.inbox.space()
     }
 
     fn pull(&mut self) -> Result<Option<Received>, WireError> {

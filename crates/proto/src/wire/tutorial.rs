@@ -1,29 +1,20 @@
 //! What the tutorials' wires have in common: a camera's end that sends pictures and a displaying end that takes them.
 //!
-//! Both are driven like everything here: push what came, then pull until there is nothing more. [`TUTORIALS`] has a row for
-//! each. A hub does not serve them yet, so they are not among [`super::WIRES`].
+//! Both are driven like everything here: push what came, then pull until there is nothing more.
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use super::{Verdict, base64, lhh, stopwait};
 use crate::{Codec, Limits, Micros, WireError, error::Kind};
 
-/// Every tutorial's wire. A new one is a file and its row here.
-pub const TUTORIALS: &[Tutorial] = &[lhh::TUTORIAL, base64::TUTORIAL, stopwait::TUTORIAL];
-
-/// A tutorial's wire, and how its scripts use it: what framewire does too where nothing else is asked for.
+/// How a tutorial's scripts use their wire: what framewire does too where nothing else is asked for.
 #[derive(Debug, Clone, Copy)]
 pub struct Tutorial {
-    /// The word for it: the URL's scheme, and in errors, logs and statistics.
-    pub name: &'static str,
-    /// What it is, in a line.
-    pub summary: &'static str,
-    /// Whether a connection that begins with these bytes is such a camera's. Decided within [`super::PREFIX`] bytes.
-    pub recognise: fn(&[u8]) -> Verdict,
+    /// What the camera's end does to meet the other.
+    pub camera: End,
     /// The TCP port of its scripts.
     pub port: u16,
-    /// The size of its pictures in pixels; `None` where it is the file's own.
-    pub size: Option<(u16, u16)>,
+    /// The size of its pictures.
+    pub size: Size,
     /// What its pictures are coded in.
     pub codec: Codec,
     /// JPEG quality (1 to 100), where they are JPEGs.
@@ -32,6 +23,26 @@ pub struct Tutorial {
     pub receiver: fn(&Limits) -> Box<dyn Receive>,
     /// The camera's end of one connection.
     pub transmitter: fn(Width) -> Box<dyn Transmit>,
+}
+
+/// What an end of a connection does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// It connects: the other end listens.
+    Connects,
+    /// It listens: the other end connects and says nothing.
+    Listens,
+}
+
+/// The size of the pictures that a tutorial's camera sends, in pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Size {
+    /// As the source gives them.
+    Own,
+    /// This width and height, whatever the source's shape.
+    Exactly(u16, u16),
+    /// This width, and the height that keeps the source's shape.
+    Width(u16),
 }
 
 /// How wide a C `long` is at the other end, which only lhh's camera must know.
@@ -46,8 +57,13 @@ pub enum Width {
 
 /// The displaying end: takes a camera's bytes apart.
 pub trait Receive: Send {
-    /// Takes bytes that came.
-    fn push(&mut self, bytes: &[u8]);
+    /// Where to append what was read: always some spare capacity.
+    fn space(&mut self) -> &mut BytesMut;
+
+    /// Appends bytes that were read elsewhere.
+    fn push(&mut self, bytes: &[u8]) {
+        self.space().extend_from_slice(bytes);
+    }
 
     /// The next picture or answer; `None` when more bytes are needed.
     ///
@@ -146,6 +162,15 @@ impl Inbox {
         }
     }
 
+    /// Where to append what was read; once the wire was broken nothing is kept any more.
+    pub(super) fn space(&mut self) -> &mut BytesMut {
+        if self.failed.is_some() {
+            self.bytes.clear();
+        }
+        self.bytes.reserve(4 << 10);
+        &mut self.bytes
+    }
+
     pub(super) fn bytes(&self) -> &[u8] {
         &self.bytes
     }
@@ -215,11 +240,5 @@ mod tests {
         inbox.push(b"more");
         assert_eq!(inbox.bytes(), b"");
         assert_eq!(inbox.intact(), Err(error));
-    }
-
-    #[test]
-    fn rows_are_named_apart() {
-        let names: Vec<_> = TUTORIALS.iter().map(|tutorial| tutorial.name).collect();
-        assert_eq!(names, ["lhh", "base64", "stopwait"]);
     }
 }

@@ -8,9 +8,9 @@ use framewire_proto::{
     Codec, Limits, Micros, WireError,
     error::Kind,
     wire::{
-        PREFIX, Verdict, WIRES,
+        PREFIX, Verdict, WIRES, Wire,
         native::PREAMBLE,
-        tutorial::{Outgoing, Picture, Received, TUTORIALS, Transmit, Tutorial, Width},
+        tutorial::{Outgoing, Picture, Received, Transmit, Tutorial, Width},
     },
 };
 use proptest::prelude::*;
@@ -25,8 +25,12 @@ fn testdata(name: &str) -> Bytes {
     fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}; {hint}", path.display())).into()
 }
 
-fn tutorial(name: &str) -> &'static Tutorial {
-    TUTORIALS.iter().find(|tutorial| tutorial.name == name).unwrap()
+fn tutorials() -> impl Iterator<Item = &'static Wire> {
+    WIRES.iter().filter(|wire| wire.tutorial.is_some())
+}
+
+fn tutorial(name: &str) -> Tutorial {
+    tutorials().find(|wire| wire.name == name).unwrap().tutorial.unwrap()
 }
 
 fn pictures() -> [Bytes; 2] {
@@ -324,8 +328,7 @@ fn base64_skips_a_frame_without_a_picture() {
 
 /// What each of all the wires says of these first bytes.
 fn verdicts(prefix: &[u8]) -> Vec<(&'static str, Verdict)> {
-    let tutorials = TUTORIALS.iter().map(|wire| (wire.name, (wire.recognise)(prefix)));
-    WIRES.iter().map(|wire| (wire.name, (wire.recognise)(prefix))).chain(tutorials).collect()
+    WIRES.iter().map(|wire| (wire.name, (wire.recognise)(prefix))).collect()
 }
 
 /// Which wire a connection turns out to be: while that is open it is not excluded, no other is ever taken for it, and
@@ -356,12 +359,11 @@ fn wires_are_told_apart_at_every_length() {
         recognised(Some("http"), format!("{method} / HTTP/1.1\r\n").as_bytes());
     }
     recognised(Some("native"), &[&PREAMBLE[..], &[0; 8]].concat());
+    recognised(Some("stopwait"), b"over");
     recognised(Some("stopwait"), b"12, ");
     recognised(Some("stopwait"), b"1234567890, ");
     recognised(Some("base64"), format!("{:<64}", 1_234_567_890_u64).as_bytes());
-    for none in
-        [&b"12345678901, "[..], b"1, ", b"over", b"RTSP/1.0", b"\x80\x04\x95", b"12345,123", b"123 456", &[0; 16]]
-    {
+    for none in [&b"12345678901, "[..], b"1, ", b"RTSP/1.0", b"\x80\x04\x95", b"12345,123", b"123 456", &[0; 16]] {
         recognised(None, none);
     }
 }
@@ -395,7 +397,7 @@ const SMALL: Limits = Limits { frame: 999, text: 0, extra: 0, unknown: 0 };
 
 /// Whatever comes, it is read the same in any chunks and no picture is over its limit.
 fn stays_within_limits(bytes: &[u8], chunk: usize) -> Result<(), TestCaseError> {
-    for tutorial in TUTORIALS {
+    for tutorial in tutorials() {
         let (received, error) = receive(tutorial.name, bytes, usize::MAX, &SMALL);
         for one in &received {
             if let Received::Picture(picture) = one {
@@ -420,7 +422,7 @@ proptest! {
     ) {
         let jpeg = |data: &Vec<u8>| Bytes::from([&[0xff, 0xd8, 0xff], &data[..]].concat());
         let sent: Vec<_> = sent.iter().map(|(data, wall)| (jpeg(data), *wall)).collect();
-        for tutorial in TUTORIALS {
+        for tutorial in tutorials() {
             let bytes = transmit(tutorial.name, if eight { Width::Eight } else { Width::Four }, &sent).concat();
             let (received, error) = receive(tutorial.name, &bytes, chunk, &Limits::default());
             prop_assert_eq!(error, None);
