@@ -17,8 +17,9 @@ use framewire::{
     clock,
     hub::Hub,
     media::encode,
-    proto::{Codec, Name},
-    sink::fw::Publish,
+    net::{accept, endpoint::Endpoint},
+    proto::{Codec, Name, wire::tutorial::End},
+    sink::{Outlet, fw::Publish, pickle::Port, tutorial::Push},
     source::feed::Feed,
     stop::Stop,
 };
@@ -34,16 +35,16 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Role {
-    /// Plays a clip to a hub.
+    /// Plays a clip to a hub or to a tutorial's script.
     Publish(Job),
-    /// Takes a stream of a hub and tells when each picture was decoded.
+    /// Takes a stream of a hub or of a tutorial's camera and tells when each picture was decoded.
     View(Job),
 }
 
 #[derive(clap::Args)]
 struct Job {
-    /// The stream: fw://host:port/name
-    hub: String,
+    /// The stream, fw://host:port/name, or a tutorial's wire: lhh://host:port
+    to: String,
     /// Picture lines: 480, 720 or 1080
     #[arg(long, default_value = "720")]
     size: String,
@@ -59,7 +60,7 @@ struct Job {
     /// The publisher gets its pixels as I420, not as BGR
     #[arg(long)]
     i420: bool,
-    /// Given to all benchmark programs; here the hub's address says it
+    /// Given to all benchmark programs; here the address says it
     #[arg(long, hide = true)]
     port: Option<u16>,
 }
@@ -78,7 +79,7 @@ fn run(role: &Role) -> Result<()> {
     let stop = stop_on_signals()?;
     match role {
         Role::Publish(job) => publish(job, &stop),
-        Role::View(job) => screen::view(&job.hub, job.passed, &stop),
+        Role::View(job) => screen::view(&job.to, job.passed, &stop),
     }
 }
 
@@ -99,21 +100,35 @@ fn publish(job: &Job, stop: &Stop) -> Result<()> {
     let publisher = hub.publish(&local, clock::now())?;
     let feed = Feed { spec, publisher, encode: None, on_demand: false, again: false };
     let feeding = in_background(feed.run(Some((Box::new(camera), stop.child())), stop.clone()))?;
-    let publish = Publish {
-        hub,
-        local,
-        address: job.hub.parse()?,
-        encode: encode::Config::default(),
-        wait: true,
-        sent: Arc::default(),
-    };
-    let outcome = publish.run(stop);
+    let outlet = Outlet { hub, stream: local, encode: encoding(&job.to)?, meter: Arc::default(), preview: None };
+    let outcome = send(&job.to, outlet, stop);
     stop.stop();
     outcome.and(self::outcome(feeding))
 }
 
+/// How pictures are coded: at the quality of all peers, in their own size.
+fn encoding(to: &str) -> Result<encode::Config> {
+    let only = if Endpoint::matches(to) { Some(Endpoint::parse(to)?.tutorial.codec) } else { None };
+    Ok(encode::Config { only, ..encode::Config::default() })
+}
+
+fn send(to: &str, outlet: Outlet, stop: &Stop) -> Result<()> {
+    if !Endpoint::matches(to) {
+        return Publish { outlet, address: to.parse()?, wait: true }.run(stop);
+    }
+    let at = Endpoint::parse(to)?;
+    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        if at.tutorial.camera == End::Connects {
+            return Push { outlet, to: at, wait: true }.run(stop).await;
+        }
+        let listener = accept::bind(&at.authority()).await?;
+        Port { outlet, at, ends: true }.run(listener, stop).await
+    })
+}
+
 fn in_background(feed: impl Future<Output = Result<()>> + Send + 'static) -> Result<JoinHandle<Result<()>>> {
-    let runtime = runtime::Builder::new_current_thread().enable_time().build()?;
+    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     Ok(thread::spawn(move || runtime.block_on(feed)))
 }
 

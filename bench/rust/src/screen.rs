@@ -2,6 +2,7 @@
 
 use std::{
     sync::Arc,
+    thread::JoinHandle,
     time::{Duration, Instant},
 };
 
@@ -13,8 +14,16 @@ use framewire::{
         decode::Decoder,
         stamp::{self, Stamp},
     },
-    proto::{Codec, Config, Frame, Micros, Name, wire::native::Report},
-    source::{self, Spec, feed::Feed},
+    net::{accept, endpoint::Endpoint},
+    proto::{
+        Codec, Config, Frame, Micros, Name,
+        wire::{native::Report, tutorial::End},
+    },
+    source::{
+        self, Spec,
+        feed::Feed,
+        tutorial::{Cameras, Streams, listen},
+    },
     stop::Stop,
 };
 
@@ -23,13 +32,9 @@ const LOOK_AROUND: Duration = Duration::from_millis(100);
 /// Views a stream until the stop is raised, by the way that its frames have in `framewire view`.
 pub(crate) fn view(address: &str, passed: bool, stop: &Stop) -> Result<()> {
     tell(&format!("\"connecting\": {}", clock::now()));
-    let spec: Spec = address.parse()?;
-    let opened = source::open(&spec, stop)?;
     let (hub, local) = (Hub::default(), Name::from_lossy("in"));
-    let publisher = hub.publish(&local, clock::now())?;
     let subscriber = hub.subscribe(&local, Policy::Newest, true, clock::now())?;
-    let feed = Feed { spec, publisher, encode: None, on_demand: false, again: false };
-    let feeding = crate::in_background(feed.run(Some((opened, stop.child())), stop.clone()))?;
+    let feeding = feed(address, &hub, local, stop)?;
     let reporter = subscriber.reporter();
     let mut screen =
         Screen { subscriber, reporter, decoder: Decoder::new(), config: None, seen: Vec::new(), unreadable: 0 };
@@ -44,6 +49,30 @@ pub(crate) fn view(address: &str, passed: bool, stop: &Stop) -> Result<()> {
     stop.stop();
     screen.tell();
     crate::outcome(feeding)
+}
+
+/// Feeds the stream: from a hub, from a camera server, or from a camera that connects.
+fn feed(address: &str, hub: &Hub, local: Name, stop: &Stop) -> Result<JoinHandle<Result<()>>> {
+    if Endpoint::matches(address) {
+        let at = Endpoint::parse(address)?;
+        if at.tutorial.camera == End::Connects {
+            let (authority, cameras) = (at.authority(), Cameras { hub: hub.clone(), streams: Streams::One(local) });
+            let stop = stop.clone();
+            return crate::in_background(async move {
+                let listener = accept::bind(&authority).await?;
+                tokio::select! {
+                    () = listen(listener, at.wire, cameras) => {}
+                    () = stop.raised() => {}
+                }
+                Ok(())
+            });
+        }
+    }
+    let spec: Spec = address.parse()?;
+    let opened = source::open(&spec, stop)?;
+    let publisher = hub.publish(&local, clock::now())?;
+    let feed = Feed { spec, publisher, encode: None, on_demand: false, again: false };
+    crate::in_background(feed.run(Some((opened, stop.child())), stop.clone()))
 }
 
 struct Screen {

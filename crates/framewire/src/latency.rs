@@ -134,20 +134,34 @@ impl Serialize for Split {
     }
 }
 
-/// How many frames and bytes came lately.
+/// How many frames and bytes came, lately and in all.
 #[derive(Debug, Clone, Default)]
 pub struct Meter {
     came: VecDeque<(Micros, usize)>,
+    frames: u64,
+    bytes: u64,
 }
 
 impl Meter {
     /// A frame of this many bytes came.
     pub fn count(&mut self, now: Micros, bytes: usize) {
+        self.frames += 1;
+        self.bytes += bytes as u64;
         self.forget(now);
         if self.came.len() == REMEMBERED {
             self.came.pop_front();
         }
         self.came.push_back((now, bytes));
+    }
+
+    /// Frames and bytes since the beginning.
+    pub fn totals(&self) -> (u64, u64) {
+        (self.frames, self.bytes)
+    }
+
+    /// When the last frame came.
+    pub fn last(&self) -> Option<Micros> {
+        self.came.back().map(|(at, _)| *at)
     }
 
     /// Frames a second.

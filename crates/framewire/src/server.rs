@@ -2,13 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use framewire_proto::{
     WireError,
     link::Link,
     wire::{
-        self,
         native::{self, Message, code},
+        tutorial::End,
     },
 };
 use tokio::{
@@ -26,7 +26,10 @@ use crate::{
         channel::{self, Channel},
     },
     sink::{http, tcp},
-    source::push,
+    source::{
+        push,
+        tutorial::{Cameras, Streams},
+    },
 };
 
 /// How often streams are looked after: a stalled one must be noticed within a second.
@@ -37,16 +40,19 @@ const TICK: Duration = Duration::from_millis(100);
 pub struct Config {
     /// Host names by which browsers may call this hub, besides IP addresses, `localhost` and this machine's name.
     pub host_names: Vec<String>,
+    /// Refuse tutorials' cameras.
+    pub no_legacy: bool,
 }
 
 /// Serves this hub on this listener for as long as it is polled.
 pub async fn run(listener: TcpListener, hub: Hub, config: Config) {
     let pages = Arc::new(http::Pages::new(hub.clone(), &config.host_names));
+    let cameras = (!config.no_legacy).then(|| Cameras { hub: hub.clone(), streams: Streams::Each });
     let serve = {
         let hub = hub.clone();
-        move |accepted| connection(accepted, hub.clone(), pages.clone())
+        move |accepted| connection(accepted, hub.clone(), pages.clone(), cameras.clone())
     };
-    tokio::join!(accept::run(listener, serve), look_after(&hub));
+    tokio::join!(accept::run(listener, None, serve), look_after(&hub));
 }
 
 async fn look_after(hub: &Hub) {
@@ -57,14 +63,16 @@ async fn look_after(hub: &Hub) {
     }
 }
 
-async fn connection(accepted: Accepted, hub: Hub, pages: Arc<http::Pages>) {
-    let peer = accepted.peer;
-    let outcome = if accepted.wire.name == native::NAME {
-        native(Channel::new(accepted), &hub).await
-    } else if accepted.wire.name == wire::HTTP {
-        pages.serve(accepted).await
-    } else {
-        Err(anyhow::anyhow!("{} is not served yet", accepted.wire.name))
+async fn connection(accepted: Accepted, hub: Hub, pages: Arc<http::Pages>, cameras: Option<Cameras>) {
+    let (peer, wire) = (accepted.peer, accepted.wire);
+    let outcome = match (wire.tutorial, cameras) {
+        (None, _) if wire.name == native::NAME => native(Channel::new(accepted), &hub).await,
+        (None, _) => pages.serve(accepted).await,
+        (Some(tutorial), Some(cameras)) if tutorial.camera == End::Connects => cameras.serve(accepted).await,
+        (Some(_), Some(_)) => {
+            Err(anyhow!("{} is not taken here: give it to `framewire view` by its scheme", wire.name))
+        }
+        (Some(_), None) => Err(anyhow!("{} is refused by --no-legacy", wire.name)),
     };
     match outcome {
         Ok(()) => debug!("{peer}: left"),

@@ -18,7 +18,7 @@ pub(super) fn run(args: &Args, stop: &Stop) -> Result<()> {
     if let Some(first) = cameras.first() {
         sources.push(("camera".parse()?, first.path.to_string_lossy().parse()?));
     }
-    let hub = serve::Args { listen: args.listen.clone(), sources, insecure: false, host_names: Vec::new() };
+    let hub = serve::Args { listen: args.listen.clone(), sources, ..serve::Args::default() };
     serve::serve(&hub, stop, |address| {
         println!("framewire demo: open  http://{address}/  in a browser");
         println!();

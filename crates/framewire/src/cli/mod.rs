@@ -2,6 +2,7 @@
 //!
 //! Exit status: 0 done, 1 failed (one line that says what, where and what to try), 2 wrong usage.
 
+mod cameras;
 mod demo;
 mod devices;
 mod list;

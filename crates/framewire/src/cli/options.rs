@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
+use framewire_proto::wire::tutorial::{Size, Tutorial};
 
 use crate::{
     media::encode,
@@ -57,6 +58,11 @@ impl Common {
         self.stats == Some(Stats::Json)
     }
 
+    /// Whether pictures are to be coded anew.
+    pub(super) fn codes(&self) -> bool {
+        self.size.is_some() || self.quality.is_some()
+    }
+
     /// A source with these flags where its own options are silent.
     pub(super) fn apply(&self, spec: &Spec) -> Spec {
         Spec { source: spec.source.clone(), options: spec.options.clone().or(&self.options()) }
@@ -79,9 +85,28 @@ impl Common {
 
 /// How this source's frames are coded. One that was asked for a size gives what it can: that stands.
 pub(super) fn encoding(spec: &Spec) -> Result<encode::Config> {
+    let kind = kind(spec)?;
     let Options { quality, size, codec, .. } = spec.options;
-    let size = if kind(spec)?.sized { None } else { size };
-    Ok(encode::Config { quality, size, copy: codec == Codec::Copy })
+    let size = size.filter(|_| !kind.sized).map(|(width, height)| encode::Size::Exactly(width, height));
+    Ok(encode::Config { quality, size, copy: codec == Codec::Copy, only: None })
+}
+
+/// How frames are coded for a tutorial's wire: with its own size and quality where none is asked for. A source that is
+/// `sized` gives what size it can: that stands.
+pub(super) fn encoding_for(tutorial: &Tutorial, options: &Options, sized: bool) -> encode::Config {
+    let asked = options.size.map(|(width, height)| encode::Size::Exactly(width, height));
+    let own = match tutorial.size {
+        Size::Own => None,
+        Size::Exactly(width, height) => Some(encode::Size::Exactly(width.into(), height.into())),
+        Size::Width(width) => Some(encode::Size::Width(width.into())),
+    };
+    let exactly = |size: &encode::Size| matches!(size, encode::Size::Exactly(..));
+    encode::Config {
+        quality: options.quality.or(tutorial.quality),
+        size: asked.or(own).filter(|size| !(sized && exactly(size))),
+        copy: options.codec == Codec::Copy,
+        only: Some(tutorial.codec),
+    }
 }
 
 fn parse_seconds(text: &str) -> Result<Duration> {

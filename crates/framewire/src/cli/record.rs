@@ -2,32 +2,46 @@
 
 use std::{
     io::{self, IsTerminal},
-    path::PathBuf,
+    path::{Path, PathBuf},
+    sync::mpsc,
+    thread::{self, JoinHandle},
     time::Duration,
 };
 
 use anyhow::{Context, Result, bail};
+use framewire_proto::Name;
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 
 use super::{
+    cameras,
     options::{self, Common},
-    stats, view,
+    stats::Teller,
+    view,
 };
 use crate::{
-    hub::Policy,
+    clock,
+    hub::{Hub, Policy, Subscriber},
     media::encode,
+    net::endpoint::Endpoint,
     sink::{
         raw::Format,
         record::{self, Summary, Target},
     },
-    source::{self, Spec},
+    source::{self, Spec, tutorial::Streams},
     stop::Stop,
 };
+
+/// How often it is looked whether to end.
+const LOOK_AROUND: Duration = Duration::from_millis(100);
+
+/// What feeds the stream, until it ends.
+type Feeding = JoinHandle<Result<()>>;
 
 #[derive(clap::Args)]
 #[command(after_help = source::help())]
 pub(super) struct Args {
-    /// What to record: fw://HOST:PORT/NAME, or any source, see below
+    /// What to record: fw://HOST:PORT/NAME, or any source, see below, or the tutorials' cameras that connect to
+    /// lhh://ADDR:PORT, base64://ADDR:PORT or stopwait://ADDR:PORT, each into a file of its own
     from: Spec,
     /// A file ending with .mkv, .mp4 or .avi, or - for standard output
     file: PathBuf,
@@ -43,21 +57,87 @@ pub(super) fn run(args: &Args, stop: &Stop) -> Result<()> {
     let mut spec = args.common.apply(&args.from);
     spec.options.every = true;
     let hub = super::local_hub(stop);
-    // A file holds what comes, unless another size or quality is asked for.
-    let encode = options::encoding(&spec)?;
-    let encode = (args.format.is_none() && encode != encode::Config::default()).then_some(encode);
-    let (_, subscriber, feed) = view::watch(&hub, &spec, encode, Policy::Every, stop)?;
-    stats::print(args.common.stats, &hub, None, stop);
-    let bar = progress_bar(args.common.stats.is_some());
-    let outcome = record::run(subscriber, target, args.common.duration, stop, |summary| bar.set_message(said(summary)));
-    bar.finish_and_clear();
-    stop.stop();
-    let summary = outcome?;
-    feed.join().ok().context("the source's thread panicked").flatten()?;
-    if !args.common.quiet() {
-        report(&summary);
+    let teller = Teller::new(args.common.stats, &hub, None);
+    teller.start(stop);
+    let from = match cameras::endpoint(&spec)? {
+        None => Some(source(args, &spec, &hub, stop)?),
+        Some(at) => match &target {
+            Target::Reader { .. } => Some(one_camera(&at, &hub, stop)?),
+            Target::File(file) => {
+                each_camera(args, &at, &hub, file, stop)?;
+                None
+            }
+        },
+    };
+    if let Some((subscriber, feed)) = from {
+        let bar = progress_bar(args.common.stats.is_some());
+        let progress = |summary: &Summary| bar.set_message(said(summary));
+        let outcome = record::run(subscriber, target, args.common.duration, stop, progress);
+        bar.finish_and_clear();
+        stop.stop();
+        let summary = outcome?;
+        feed.join().ok().context("the source's thread panicked").flatten()?;
+        if !args.common.quiet() {
+            report(&summary);
+        }
     }
+    teller.totals();
     Ok(())
+}
+
+/// Opens a source. A file holds what comes, unless another size or quality is asked for.
+fn source(args: &Args, spec: &Spec, hub: &Hub, stop: &Stop) -> Result<(Subscriber, Feeding)> {
+    let encode = options::encoding(spec)?;
+    let encode = (args.format.is_none() && encode != encode::Config::default()).then_some(encode);
+    let (_, subscriber, feed) = view::watch(hub, spec, encode, Policy::Every, stop)?;
+    Ok((subscriber, feed))
+}
+
+/// Takes cameras one at a time, all into one stream: a program that reads sees but a pause between them.
+fn one_camera(at: &Endpoint, hub: &Hub, stop: &Stop) -> Result<(Subscriber, Feeding)> {
+    let name: Name = at.wire.name.parse()?;
+    let subscriber = hub.subscribe(&name, Policy::Every, true, clock::now())?;
+    let listening = cameras::listen(at, hub, Streams::One(name), stop)?;
+    Ok((subscriber, listening))
+}
+
+/// Records every camera that connects until `stop` is raised.
+fn each_camera(args: &Args, at: &Endpoint, hub: &Hub, file: &Path, stop: &Stop) -> Result<()> {
+    if args.common.codes() {
+        bail!("{at}: its pictures are recorded as they come: leave out --size and --quality");
+    }
+    let (meet, met) = mpsc::channel();
+    let watched = cameras::watched(hub, Policy::Every, meet);
+    let listening = cameras::listen(at, hub, watched, stop)?;
+    super::stop_after(args.common.duration, stop);
+    let mut recordings: Vec<Feeding> = Vec::new();
+    let mut begun = 0;
+    while !stop.stopped() {
+        let Ok(subscriber) = met.recv_timeout(LOOK_AROUND) else { continue };
+        let (done, going) = recordings.into_iter().partition(JoinHandle::is_finished);
+        recordings = going;
+        join(done)?;
+        let file = if begun == 0 { file.to_owned() } else { record::following(file, begun)? };
+        begun += 1;
+        let (stop, quiet) = (stop.clone(), args.common.quiet());
+        recordings.push(thread::spawn(move || {
+            let outcome = record::run(subscriber, Target::File(file), None, &stop, |_| {});
+            // A disk that is full is full for all cameras.
+            let summary = outcome.inspect_err(|_| stop.stop())?;
+            if !quiet {
+                report(&summary);
+            }
+            Ok(())
+        }));
+    }
+    recordings.push(listening);
+    join(recordings)
+}
+
+fn join(threads: Vec<Feeding>) -> Result<()> {
+    let outcomes = threads.into_iter().map(|thread| thread.join().ok().context("a thread panicked").flatten());
+    // All of them end before the first error is told.
+    outcomes.collect::<Vec<_>>().into_iter().collect()
 }
 
 fn target(args: &Args) -> Result<Target> {

@@ -1,19 +1,33 @@
-//! `framewire send`: a source of this machine as a stream of a hub.
+//! `framewire send`: a source of this machine as a stream of a hub, or to a tutorial's script.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    str::FromStr,
+    sync::{Arc, Mutex},
+    thread,
+};
 
 use anyhow::{Context, Result};
-use framewire_proto::Name;
+use framewire_proto::{
+    Name,
+    wire::tutorial::{End, Size},
+};
+use tokio::runtime;
 
 use super::{
+    cameras,
     options::{self, Common},
-    stats,
+    stats::Teller,
 };
 use crate::{
     clock,
+    hub::{Policy, Publisher},
     latency::Meter,
-    net::{self, client::Address},
-    sink::fw::Publish,
+    media::encode,
+    net::{self, client::Address, endpoint::Endpoint},
+    sink::{
+        Outlet, fw, pickle, tutorial,
+        window::{self, Pane, Tile},
+    },
     source::{self, Spec, feed::Feed},
     stop::Stop,
 };
@@ -23,29 +37,139 @@ use crate::{
 pub(super) struct Args {
     /// What to send, see below; options may follow, each after a #, as in /dev/video0#size=1280x720
     source: Spec,
-    /// Where to: fw://HOST:PORT/NAME; without a name, under this machine's
+    /// Where to: fw://HOST:PORT/NAME (without a name, under this machine's), or to a tutorial's script:
+    /// lhh://HOST:PORT (with ?long=8 for a server that reads 8-byte lengths), base64://HOST:PORT, stopwait://HOST:PORT,
+    /// or for those who connect here, pickle://ADDR:PORT
     to: String,
+    /// Show in a window what is sent; q ends
+    #[arg(long)]
+    preview: bool,
     #[command(flatten)]
     pub(super) common: Common,
 }
 
+/// Where pictures go.
+enum To {
+    Hub(Address),
+    Script(Endpoint),
+}
+
+impl FromStr for To {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        if Endpoint::matches(text) { Endpoint::parse(text).map(Self::Script) } else { text.parse().map(Self::Hub) }
+    }
+}
+
 pub(super) fn run(args: &Args, stop: &Stop) -> Result<()> {
-    let address: Address = args.to.parse()?;
-    let spec = args.common.apply(&args.source);
-    let encode = options::encoding(&spec)?;
+    let to: To = args.to.parse()?;
+    let spec = to.with_defaults(args.common.apply(&args.source));
+    let encode = to.encoding(&spec)?;
     let closing = stop.child();
     let opened = (source::open(&spec, &closing)?, closing);
     let on_demand = source::kind(&spec)?.live;
     let hub = super::local_hub(stop);
-    let local = address.name.clone().unwrap_or_else(|| Name::from_lossy(&net::machine_name()));
+    let local = to.name();
     let publisher = hub.publish(&local, clock::now())?;
+    let mut viewers = publisher.viewers();
+    let patient = to.listens() && !on_demand;
     let feed = Feed { spec, publisher, encode: None, on_demand, again: false };
-    let feeding = super::in_background(feed.run(Some(opened), stop.clone()), stop)?;
-    let sent = Arc::new(Mutex::new(Meter::default()));
+    let stopped = stop.clone();
+    let feeding = async move {
+        if patient {
+            // A film begins with its first viewer.
+            tokio::select! {
+                // The sender lives in the stream, which the feed's publisher holds.
+                _ = viewers.wait_for(|count| *count > 0) => {}
+                () = stopped.raised() => {}
+            }
+        }
+        feed.run(Some(opened), stopped).await
+    };
+    let feeding = super::in_background(feeding, stop)?;
+    let meter = Arc::new(Mutex::new(Meter::default()));
     super::stop_after(args.common.duration, stop);
-    stats::print(args.common.stats, &hub, Some(sent.clone()), stop);
-    let publish = Publish { hub, local, address, encode, wait: args.common.wait, sent };
-    let outcome = publish.run(stop);
+    let teller = Teller::new(args.common.stats, &hub, Some(meter.clone()));
+    teller.start(stop);
+    let send = |preview| {
+        let outlet = Outlet { hub, stream: local, encode, meter, preview };
+        to.send(outlet, args.common.wait, stop)
+    };
+    let outcome = if args.preview { previewed(send, stop) } else { send(None) };
     stop.stop();
+    teller.totals();
     outcome.and(feeding.join().ok().context("the source's thread panicked").flatten())
+}
+
+/// Sends while a window shows what is sent, until either ends.
+fn previewed(send: impl FnOnce(Option<Publisher>) -> Result<()> + Send, stop: &Stop) -> Result<()> {
+    let hub = super::local_hub(stop);
+    let name: Name = "preview".parse()?;
+    let publisher = hub.publish(&name, clock::now())?;
+    let subscriber = hub.subscribe(&name, Policy::Newest, true, clock::now())?;
+    let tiles = vec![Tile { name: name.to_string(), subscriber }];
+    thread::scope(|scope| {
+        let sending = scope.spawn(|| {
+            let outcome = send(Some(publisher));
+            stop.stop();
+            outcome
+        });
+        let pane = Pane { title: "sent — framewire".into(), tiles };
+        let shown = window::run(vec![pane], None, window::Config::default(), stop);
+        stop.stop();
+        let sent = sending.join().ok().context("the sending thread panicked").flatten();
+        sent.and(shown.map(drop))
+    })
+}
+
+impl To {
+    /// What the stream is called in this process.
+    fn name(&self) -> Name {
+        let machine = || Name::from_lossy(&net::machine_name());
+        match self {
+            Self::Hub(address) => address.name.clone().unwrap_or_else(machine),
+            Self::Script(_) => machine(),
+        }
+    }
+
+    /// Whether others connect here.
+    fn listens(&self) -> bool {
+        matches!(self, Self::Script(endpoint) if endpoint.tutorial.camera == End::Listens)
+    }
+
+    /// The source, asked for the tutorial's own size where no other is.
+    fn with_defaults(&self, mut spec: Spec) -> Spec {
+        if let Self::Script(Endpoint { tutorial, .. }) = self
+            && let Size::Exactly(width, height) = tutorial.size
+        {
+            spec.options.size = spec.options.size.or(Some((width.into(), height.into())));
+        }
+        spec
+    }
+
+    fn encoding(&self, spec: &Spec) -> Result<encode::Config> {
+        Ok(match self {
+            Self::Hub(_) => options::encoding(spec)?,
+            Self::Script(endpoint) => {
+                options::encoding_for(&endpoint.tutorial, &spec.options, source::kind(spec)?.sized)
+            }
+        })
+    }
+
+    /// Sends until the stream ends or `stop` is raised.
+    fn send(self, outlet: Outlet, wait: bool, stop: &Stop) -> Result<()> {
+        match self {
+            Self::Hub(address) => fw::Publish { outlet, address, wait }.run(stop),
+            Self::Script(at) if at.tutorial.camera == End::Listens => runtime()?.block_on(async {
+                let listener = cameras::bind(&at, "watch").await?;
+                pickle::Port { outlet, at, ends: true }.run(listener, stop).await
+            }),
+            Self::Script(to) => runtime()?.block_on(tutorial::Push { outlet, to, wait }.run(stop)),
+        }
+    }
+}
+
+fn runtime() -> Result<runtime::Runtime> {
+    runtime::Builder::new_current_thread().enable_all().build().context("cannot start the sending task")
 }

@@ -2,6 +2,7 @@
 
 use std::{
     net::{SocketAddr, ToSocketAddrs},
+    sync::Arc,
     time::Duration,
 };
 
@@ -10,17 +11,19 @@ use framewire_proto::{Micros, Name};
 use tokio::{net::TcpListener, runtime};
 use tracing::{error, warn};
 
-use super::options;
+use super::{cameras, options};
 use crate::{
     clock,
     hub::Hub,
-    net::accept,
+    media::encode,
+    net::{accept, endpoint::Endpoint},
     server,
+    sink::{Outlet, pickle},
     source::{Spec, feed::Feed, kind},
     stop::Stop,
 };
 
-#[derive(clap::Args)]
+#[derive(clap::Args, Default)]
 pub(super) struct Args {
     /// Address and port to listen on
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:7070")]
@@ -28,12 +31,19 @@ pub(super) struct Args {
     /// A source to run in the hub, opened when somebody watches: NAME=SOURCE, may be given again
     #[arg(long = "source", value_name = "NAME=SOURCE", value_parser = parse_source)]
     pub(super) sources: Vec<(Name, Spec)>,
+    /// Serve a stream to the viewers of the tutorial that pickles frames: ADDR:PORT=NAME, options may follow as in
+    /// 127.0.0.1:9999=door#size=640x480 [default: 320 wide]; may be given again
+    #[arg(long = "pickle", value_name = "ADDR:PORT=NAME", value_parser = parse_pickle)]
+    pub(super) pickles: Vec<Pickle>,
     /// Listen beyond this machine though anybody who reaches the port may watch and publish
     #[arg(long)]
     pub(super) insecure: bool,
     /// A name by which browsers may call this hub, besides IP addresses, localhost and this machine's name
     #[arg(long = "host-name", value_name = "NAME")]
     pub(super) host_names: Vec<String>,
+    /// Refuse the tutorials' cameras (lhh, base64, stopwait), which else are taken by their first bytes
+    #[arg(long)]
+    pub(super) no_legacy: bool,
 }
 
 pub(super) fn run(args: &Args, stop: &Stop) -> Result<()> {
@@ -48,6 +58,9 @@ pub(super) fn run(args: &Args, stop: &Stop) -> Result<()> {
 /// Runs a hub until `stop` is raised; `ready` hears where it listens.
 pub(super) fn serve(args: &Args, stop: &Stop, ready: impl FnOnce(SocketAddr)) -> Result<()> {
     check_address(&args.listen, args.insecure)?;
+    for pickle in &args.pickles {
+        check_address(&pickle.at.authority(), args.insecure)?;
+    }
     allow_many_connections();
     let runtime =
         runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the hub's threads")?;
@@ -58,16 +71,19 @@ pub(super) fn serve(args: &Args, stop: &Stop, ready: impl FnOnce(SocketAddr)) ->
         for (name, spec) in &args.sources {
             run_source(&hub, name, spec, stop)?;
         }
+        for pickle in &args.pickles {
+            run_pickle(&hub, pickle, stop).await?;
+        }
         ready(address);
-        until_stopped(listener, hub, &args.host_names, stop).await;
+        until_stopped(listener, hub, args, stop).await;
         anyhow::Ok(())
     });
     runtime.shutdown_timeout(Duration::from_secs(1));
     outcome
 }
 
-async fn until_stopped(listener: TcpListener, hub: Hub, host_names: &[String], stop: &Stop) {
-    let config = server::Config { host_names: host_names.to_vec() };
+async fn until_stopped(listener: TcpListener, hub: Hub, args: &Args, stop: &Stop) {
+    let config = server::Config { host_names: args.host_names.clone(), no_legacy: args.no_legacy };
     tokio::select! {
         () = server::run(listener, hub, config) => {}
         () = stop.raised() => {}
@@ -89,6 +105,25 @@ fn run_source(hub: &Hub, name: &Name, spec: &Spec, stop: &Stop) -> Result<()> {
     tokio::spawn(async move {
         if let Err(fault) = feed.run(None, stop).await {
             error!("'{name}': {fault:#}");
+        }
+    });
+    Ok(())
+}
+
+/// Serves a stream of the hub to silent viewers.
+async fn run_pickle(hub: &Hub, pickle: &Pickle, stop: &Stop) -> Result<()> {
+    let listener = cameras::bind(&pickle.at, "watch").await?;
+    let outlet = Outlet {
+        hub: hub.clone(),
+        stream: pickle.stream.clone(),
+        encode: pickle.encode.clone(),
+        meter: Arc::default(),
+        preview: None,
+    };
+    let (port, stop) = (pickle::Port { outlet, at: pickle.at.clone(), ends: false }, stop.clone());
+    tokio::spawn(async move {
+        if let Err(fault) = port.run(listener, &stop).await {
+            error!("{}: {fault:#}", port.at);
         }
     });
     Ok(())
@@ -116,6 +151,23 @@ fn allow_many_connections() {
     if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
         warn!("the limit of open files stays at {:?}: {error}", limit.current);
     }
+}
+
+/// A stream and the port where silent viewers get it.
+#[derive(Debug, Clone)]
+pub(super) struct Pickle {
+    at: Endpoint,
+    stream: Name,
+    encode: encode::Config,
+}
+
+fn parse_pickle(text: &str) -> Result<Pickle> {
+    let wanted = "write it like 127.0.0.1:9999=door";
+    let (address, stream) = text.split_once('=').with_context(|| format!("'{text}' names no stream: {wanted}"))?;
+    let at = Endpoint::parse(&format!("pickle://{address}"))?;
+    let Spec { source, options } = stream.parse()?;
+    let encode = options::encoding_for(&at.tutorial, &options, false);
+    Ok(Pickle { at, stream: source.parse()?, encode })
 }
 
 fn parse_source(text: &str) -> Result<(Name, Spec)> {

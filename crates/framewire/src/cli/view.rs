@@ -5,7 +5,7 @@ use std::thread::JoinHandle;
 use anyhow::{Context, Result};
 use framewire_proto::Name;
 
-use super::{options::Common, stats};
+use super::{options::Common, stats::Teller};
 use crate::{
     clock,
     hub::{Hub, Policy, Subscriber},
@@ -30,6 +30,7 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args, stop: &Stop) -> Result<()> {
     let hub = super::local_hub(stop);
+    let teller = Teller::new(args.common.stats, &hub, None);
     let (mut tiles, mut feeds) = (Vec::new(), Vec::new());
     for from in &args.from {
         let (name, subscriber, feed) = watch(&hub, &args.common.apply(from), None, Policy::Newest, stop)?;
@@ -39,17 +40,14 @@ pub(super) fn run(args: &Args, stop: &Stop) -> Result<()> {
     super::stop_after(args.common.duration, stop);
     let names: Vec<&str> = tiles.iter().map(|tile| tile.name.as_str()).collect();
     let title = format!("{} — framewire", names.join(", "));
-    let config = window::Config {
-        overlay: args.overlay,
-        close_at_end: true,
-        on_second: stats::of_window(args.common.stats, &hub),
-    };
-    let outcome = window::run(&title, tiles, config, stop);
+    let config = window::Config { overlay: args.overlay, close_at_end: true, on_second: teller.of_window() };
+    let outcome = window::run(vec![window::Pane { title, tiles }], None, config, stop);
     stop.stop();
     for feed in feeds {
         feed.join().ok().context("a source's thread panicked").flatten()?;
     }
-    outcome.map(|_| ())
+    teller.totals();
+    outcome
 }
 
 /// Opens what is to be watched as a stream of this process's hub, coded anew where `encode` says so.

@@ -28,6 +28,8 @@ pub use subscriber::{Event, Reporter, Subscriber};
 pub const STREAMS: usize = 256;
 /// A stream without a publisher and without viewers is removed after this long.
 pub const FORGET_AFTER: Micros = 60_000_000;
+/// A stream that will not be fed again under its name is removed after this long, watched or not.
+pub const FORGET_RETIRED_AFTER: Micros = 10_000_000;
 
 /// The streams of this process. Clones are the same hub.
 #[derive(Debug, Clone, Default)]

@@ -53,6 +53,7 @@ impl Publisher {
         inside.heard = now;
         inside.fresh = now;
         inside.ended = false;
+        inside.retired = false;
         inside.upstream = None;
         inside.renumber = None;
         drop(inside);
@@ -161,6 +162,15 @@ impl Publisher {
             }
         }
         wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// Nothing more will come, and never under this name: who watches keeps the last picture, and the hub soon forgets the
+    /// stream.
+    pub fn retire(self) {
+        if let Ok(mut inside) = self.lock() {
+            inside.retired = true;
+        }
+        self.finish();
     }
 
     fn lock(&self) -> Result<MutexGuard<'_, Inside>, Replaced> {

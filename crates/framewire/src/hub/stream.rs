@@ -9,13 +9,13 @@ use std::{
 };
 
 use framewire_proto::{
-    Config, Frame, Micros, Name,
+    Config, Frame, Micros, Name, Times,
     wire::native::{Report, State},
 };
 use serde::Serialize;
 use tokio::sync::watch;
 
-use super::{Counts, FORGET_AFTER, mailbox::Mailbox};
+use super::{Counts, FORGET_AFTER, FORGET_RETIRED_AFTER, mailbox::Mailbox};
 use crate::latency::{Meter, Split};
 
 /// Frames that stay away this long make a stream stalled, unless its own rate is slower.
@@ -39,6 +39,8 @@ pub(super) struct Inside {
     pub(super) heard: Micros,
     pub(super) state: State,
     pub(super) ended: bool,
+    /// Its name will not be fed again.
+    pub(super) retired: bool,
     pub(super) config: Option<Arc<Config>>,
     /// Where a new viewer begins: the last frame that can be decoded by itself.
     pub(super) start: Option<Frame>,
@@ -98,6 +100,8 @@ pub struct Info {
     pub age_ms: Option<f64>,
     /// Frames that came from publishers.
     pub published: u64,
+    /// Bytes of those frames.
+    pub bytes: u64,
     /// Frames that publishers numbered but that never came.
     pub missed: u64,
     /// Frames that viewers got, over all viewers.
@@ -106,6 +110,9 @@ pub struct Info {
     pub dropped: Counts,
     /// The latency split in milliseconds.
     pub latency_ms: Split,
+    /// The times of the newest frame that can be decoded by itself.
+    #[serde(skip)]
+    pub newest: Times,
     /// Whether the stream ever had a publisher: one that is only waited for is not shown.
     #[serde(skip)]
     pub(super) known: bool,
@@ -119,6 +126,7 @@ impl Stream {
             heard: now,
             state: State::Stalled,
             ended: false,
+            retired: false,
             config: None,
             start: None,
             fresh: now,
@@ -153,7 +161,7 @@ impl Stream {
         let config = inside.config.as_deref();
         let mut counts = inside.left;
         inside.subscribers.values().for_each(|place| counts.add(&place.mailbox.counts));
-        let captured = inside.start.as_ref().map(|frame| frame.times.captured).filter(|time| *time != 0);
+        let newest = inside.start.as_ref().map(|frame| frame.times).unwrap_or_default();
         Info {
             name: self.name.to_string(),
             state: inside.state.name(),
@@ -163,12 +171,14 @@ impl Stream {
             fps: inside.meter.fps(now),
             bitrate: inside.meter.bitrate(now),
             viewers: inside.subscribers.len(),
-            age_ms: captured.map(|captured| now.saturating_sub(captured) as f64 / 1000.0),
+            age_ms: (newest.captured != 0).then(|| now.saturating_sub(newest.captured) as f64 / 1000.0),
             published: inside.published,
+            bytes: inside.meter.totals().1,
             missed: inside.missed,
             delivered: counts.delivered,
             dropped: counts,
             latency_ms: inside.split.clone(),
+            newest,
             known: inside.publishers > 0,
         }
     }
@@ -176,7 +186,7 @@ impl Stream {
     pub(super) fn tick(&self, now: Micros) {
         let mut wakers = Vec::new();
         let mut inside = self.lock();
-        let deserted = inside.publisher.is_none() && inside.subscribers.is_empty();
+        let deserted = inside.publisher.is_none() && (inside.subscribers.is_empty() || inside.retired);
         inside.deserted_since = deserted.then(|| inside.deserted_since.unwrap_or(now));
         if inside.state == State::Live && inside.overdue(now) {
             let asleep = inside.publisher.is_some() && inside.subscribers.is_empty();
@@ -189,7 +199,9 @@ impl Stream {
     }
 
     pub(super) fn forgotten(&self, now: Micros) -> bool {
-        self.lock().deserted_since.is_some_and(|since| since.saturating_add(FORGET_AFTER) <= now)
+        let inside = self.lock();
+        let after = if inside.retired { FORGET_RETIRED_AFTER } else { FORGET_AFTER };
+        inside.deserted_since.is_some_and(|since| since.saturating_add(after) <= now)
     }
 
     /// Tells the publisher how many watch. Told with the state locked, so that no older count comes after a newer one.

@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use bytes::Bytes;
 use framewire_proto::{Codec, Frame};
 
-use super::{Picture, jpeg, scale::Scaler};
+use super::{Picture, decode::Decoder, jpeg, scale::Scaler};
 use crate::clock;
 
 /// JPEG quality where none is asked for.
@@ -15,18 +15,60 @@ pub const QUALITY: u8 = 80;
 pub struct Config {
     /// JPEG quality, 1 to 100; `None` passes on the JPEGs that come as they are, and makes others of quality [`QUALITY`].
     pub quality: Option<u8>,
-    /// Width and height in pixels to scale to; `None` leaves them.
-    pub size: Option<(u32, u32)>,
-    /// Pass frames on as they come, whatever their codec.
+    /// The size to scale to; `None` leaves it.
+    pub size: Option<Size>,
+    /// Pass frames on as they come, where whoever takes them can.
     pub copy: bool,
+    /// The one codec that whoever takes them can: [`Codec::Jpeg`] or [`Codec::Bgr24`]. `None`: any.
+    pub only: Option<Codec>,
+}
+
+/// The size that pictures are scaled to, in pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Size {
+    /// This width and height, whatever the picture's shape.
+    Exactly(u32, u32),
+    /// This width, and the height that keeps the picture's shape.
+    Width(u32),
+}
+
+impl Config {
+    /// Whether such frames are passed on as they come.
+    pub fn passes(&self, given: &framewire_proto::Config) -> bool {
+        if self.only.is_some_and(|only| only != given.codec) {
+            return false;
+        }
+        let size = (given.width.into(), given.height.into());
+        let same = self.size(size.0, size.1) == size;
+        self.copy
+            || match given.codec {
+                Codec::H264 => true,
+                Codec::Jpeg => self.quality.is_none() && same,
+                Codec::Bgr24 | Codec::I420 => self.only.is_some() && same,
+            }
+    }
+
+    /// What frames become that are not passed on.
+    fn codec(&self) -> Codec {
+        self.only.unwrap_or(Codec::Jpeg)
+    }
+
+    /// The size that a picture of this size is scaled to.
+    fn size(&self, width: u32, height: u32) -> (u32, u32) {
+        match self.size {
+            None => (width, height),
+            Some(Size::Exactly(width, height)) => (width, height),
+            Some(Size::Width(to)) => (to, (u64::from(height) * u64::from(to) / u64::from(width.max(1))).max(1) as u32),
+        }
+    }
 }
 
 /// Codes frames: raw pictures become JPEGs; JPEGs are passed on untouched unless another size or a quality is asked for.
-/// H.264 is passed on as it comes.
+/// H.264 is passed on as it comes, unless only another codec is taken.
 pub struct Encoder {
     config: Config,
     jpeg: jpeg::Encoder,
-    decoder: jpeg::Decoder,
+    decoder: Decoder,
     scaler: Scaler,
 }
 
@@ -36,11 +78,11 @@ impl Encoder {
     /// # Errors
     /// The size is refused.
     pub fn new(config: Config) -> Result<Self> {
-        if let Some((width, height)) = config.size {
+        if let Some(Size::Exactly(width, height)) = config.size {
             framewire_proto::limits::check_size(width, height).map_err(anyhow::Error::msg)?;
         }
         let jpeg = jpeg::Encoder::new(config.quality.unwrap_or(QUALITY));
-        Ok(Self { config, jpeg, decoder: jpeg::Decoder::new(), scaler: Scaler::new() })
+        Ok(Self { config, jpeg, decoder: Decoder::new(), scaler: Scaler::new() })
     }
 
     /// The quality of the JPEGs made from now on, 1 to 100.
@@ -48,43 +90,53 @@ impl Encoder {
         self.jpeg.set_quality(quality);
     }
 
-    /// The frame as it is to be sent, with the time at which it was ready, and what a decoder must know of it.
+    /// The frame as it is to be sent, with the time at which it was ready, and what a decoder must know of it. `None` while
+    /// H.264 that must be decoded gives no picture: before its first keyframe.
     ///
     /// # Errors
-    /// The frame is not what its configuration says, or is a broken JPEG. The next one may be good.
+    /// The frame is not what its configuration says, or is broken. The next one may be good.
     pub fn encode(
         &mut self,
         config: &framewire_proto::Config,
         frame: &Frame,
-    ) -> Result<(framewire_proto::Config, Frame)> {
+    ) -> Result<Option<(framewire_proto::Config, Frame)>> {
         let (mut config, mut frame) = (config.clone(), frame.clone());
-        if let Some(picture) = self.picture(&config, &frame).with_context(|| format!("frame {}", frame.sequence))? {
-            frame.data = self.jpeg.encode(&picture)?;
-            frame.keyframe = true;
-            config.codec = Codec::Jpeg;
+        if !self.config.passes(&config) {
+            let Some(picture) = self.picture(&config, &frame).with_context(|| format!("frame {}", frame.sequence))?
+            else {
+                return Ok(None);
+            };
+            config.codec = self.config.codec();
             config.extra = Bytes::new();
             config.width = picture.width.try_into().context("the picture is too wide")?;
             config.height = picture.height.try_into().context("the picture is too high")?;
+            frame.keyframe = true;
+            frame.data = if config.codec == Codec::Jpeg { self.jpeg.encode(&picture)? } else { picture.into_data() };
         }
         frame.times.encoded = clock::now();
-        Ok((config, frame))
+        Ok(Some((config, frame)))
     }
 
-    /// The picture to be coded; `None` where the frame is passed on.
+    /// The picture to be coded, in its size and, for a codec of plain pixels, in that layout.
     fn picture(&mut self, config: &framewire_proto::Config, frame: &Frame) -> Result<Option<Picture>> {
-        let given = (config.width.into(), config.height.into());
-        let size = self.config.size.unwrap_or(given);
+        let (width, height) = (config.width.into(), config.height.into());
+        let layout = if self.config.codec() == Codec::Jpeg { Codec::I420 } else { self.config.codec() };
+        let scaled = self.config.size(width, height) != (width, height);
         let picture = match config.codec {
-            _ if self.config.copy => return Ok(None),
-            Codec::H264 => return Ok(None),
-            Codec::Jpeg if self.config.quality.is_none() && size == given => return Ok(None),
-            Codec::Jpeg => self.decoder.decode(&frame.data, Codec::I420)?,
-            codec => Picture::new(codec, given.0, given.1, frame.data.clone())?,
+            Codec::Jpeg | Codec::H264 => {
+                let want = if scaled { Codec::I420 } else { layout };
+                let Some(picture) = self.decoder.decode(config, frame, want)? else { return Ok(None) };
+                picture
+            }
+            codec => Picture::new(codec, width, height, frame.data.clone())?,
         };
-        if size == (picture.width, picture.height) {
+        let size = self.config.size(picture.width, picture.height);
+        let fits = size == (picture.width, picture.height);
+        // JPEGs are made of either layout.
+        if fits && (self.config.codec() == Codec::Jpeg || picture.codec == layout) {
             return Ok(Some(picture));
         }
-        self.scaler.scale(&picture, size, Codec::I420).map(Some)
+        self.scaler.scale(&picture, size, layout).map(Some)
     }
 }
 
@@ -93,7 +145,6 @@ mod tests {
     use framewire_proto::{Config as Given, Times};
 
     use super::*;
-    use crate::media::decode::Decoder;
 
     fn grey(width: u16, height: u16) -> (Given, Frame) {
         let length = Codec::I420.raw_length(width.into(), height.into()).unwrap();
@@ -110,11 +161,11 @@ mod tests {
     fn raw_becomes_jpeg_and_jpeg_stays_as_it_is() {
         let (raw, frame) = grey(64, 48);
         let mut encode = encoder(Config::default());
-        let (config, jpeg) = encode.encode(&raw, &frame).unwrap();
+        let (config, jpeg) = encode.encode(&raw, &frame).unwrap().unwrap();
         assert_eq!((config.codec, config.width, config.height, config.millifps), (Codec::Jpeg, 64, 48, 30_000));
         assert_eq!((jpeg.sequence, jpeg.times.captured), (7, 1));
         assert!(jpeg.times.encoded > 1);
-        let (again, same) = encode.encode(&config, &jpeg).unwrap();
+        let (again, same) = encode.encode(&config, &jpeg).unwrap().unwrap();
         assert_eq!(again, config);
         assert_eq!(same.data.as_ptr(), jpeg.data.as_ptr());
         let picture = Decoder::new().decode(&config, &jpeg, Codec::I420).unwrap().unwrap();
@@ -123,15 +174,37 @@ mod tests {
 
     #[test]
     fn a_size_or_quality_codes_a_jpeg_again() {
-        let (config, jpeg) = encoder(Config::default()).encode(&grey(64, 48).0, &grey(64, 48).1).unwrap();
-        let (small, scaled) =
-            encoder(Config { size: Some((32, 24)), ..Config::default() }).encode(&config, &jpeg).unwrap();
+        let (config, jpeg) = encoder(Config::default()).encode(&grey(64, 48).0, &grey(64, 48).1).unwrap().unwrap();
+        let (small, scaled) = encoder(Config { size: Some(Size::Exactly(32, 24)), ..Config::default() })
+            .encode(&config, &jpeg)
+            .unwrap()
+            .unwrap();
         assert_eq!(framewire_proto::jpeg::size(&scaled.data), Ok((32, 24)));
         assert_eq!((small.width, small.height), (32, 24));
-        let (_, worse) = encoder(Config { quality: Some(10), ..Config::default() }).encode(&config, &jpeg).unwrap();
+        let (_, worse) =
+            encoder(Config { quality: Some(10), ..Config::default() }).encode(&config, &jpeg).unwrap().unwrap();
         assert_ne!(worse.data, jpeg.data);
-        let copy = Config { quality: Some(10), size: Some((32, 24)), copy: true };
-        assert_eq!(encoder(copy).encode(&config, &jpeg).unwrap().1.data, jpeg.data);
+        let copy = Config { quality: Some(10), size: Some(Size::Exactly(32, 24)), copy: true, only: None };
+        assert_eq!(encoder(copy).encode(&config, &jpeg).unwrap().unwrap().1.data, jpeg.data);
+    }
+
+    #[test]
+    fn what_takes_pixels_only_gets_pixels() {
+        let (raw, frame) = grey(64, 48);
+        let (config, jpeg) = encoder(Config::default()).encode(&raw, &frame).unwrap().unwrap();
+        let only = Config { only: Some(Codec::Bgr24), ..Config::default() };
+        let narrow = Config { size: Some(Size::Width(32)), copy: true, ..only.clone() };
+        for (given, frame) in [(&raw, &frame), (&config, &jpeg)] {
+            for (code, width, height) in [(&only, 64, 48), (&narrow, 32, 24)] {
+                let (pixels, frame) = encoder(code.clone()).encode(given, frame).unwrap().unwrap();
+                assert_eq!((pixels.codec, pixels.width, pixels.height), (Codec::Bgr24, width, height));
+                assert_eq!(frame.data.len(), 3 * usize::from(width) * usize::from(height));
+                assert!(frame.data.iter().all(|value| value.abs_diff(100) <= 2), "{:?}", &frame.data[..6]);
+            }
+        }
+        let (pixels, frame) = encoder(only.clone()).encode(&raw, &frame).unwrap().unwrap();
+        let (_, same) = encoder(only).encode(&pixels, &frame).unwrap().unwrap();
+        assert_eq!(same.data.as_ptr(), frame.data.as_ptr());
     }
 
     #[test]

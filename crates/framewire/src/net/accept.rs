@@ -4,13 +4,13 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use bytes::BytesMut;
-use framewire_proto::wire::{self, Wire};
+use framewire_proto::wire::{self, Unknown, Wire};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::Semaphore,
     time::timeout,
 };
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use super::{FIRST_BYTES, tune};
 
@@ -41,16 +41,17 @@ pub async fn bind(address: &str) -> Result<TcpListener> {
     };
     match error.kind() {
         io::ErrorKind::AddrInUse => {
-            bail!("{address}: another program listens there: end it, or choose another with --listen ADDR:PORT")
+            bail!("{address}: another program listens there: end it, or choose another port")
         }
-        io::ErrorKind::AddrNotAvailable => bail!("{address}: not an address of this machine: try 127.0.0.1:7070"),
+        io::ErrorKind::AddrNotAvailable => bail!("{address}: not an address of this machine: try 127.0.0.1"),
         io::ErrorKind::PermissionDenied => bail!("{address}: not permitted: try a port from 1024 on"),
         _ => Err(error).with_context(|| format!("{address}: cannot listen there")),
     }
 }
 
 /// Accepts for as long as it is polled and hands each connection, once its wire is known, to `serve` in a task of its own.
-pub async fn run<S, F>(listener: TcpListener, serve: S)
+/// Where all who connect speak one wire, nothing is read to find out.
+pub async fn run<S, F>(listener: TcpListener, spoken: Option<&'static Wire>, serve: S)
 where
     S: Fn(Accepted) -> F + Clone + Send + 'static,
     F: Future<Output = ()> + Send + 'static,
@@ -72,8 +73,9 @@ where
         };
         let serve = serve.clone();
         tokio::spawn(async move {
-            match recognise(stream, peer).await {
+            match meet(stream, peer, spoken).await {
                 Ok(accepted) => serve(accepted).await,
+                Err(error) if error.is::<Unknown>() => info!("{peer}: closed: {error:#}"),
                 Err(error) => debug!("{peer}: closed: {error:#}"),
             }
             drop(place);
@@ -81,9 +83,12 @@ where
     }
 }
 
-/// Reads until the first bytes tell the wire.
-async fn recognise(stream: TcpStream, peer: SocketAddr) -> Result<Accepted> {
+/// Reads until the first bytes tell the wire, where it is not known.
+async fn meet(stream: TcpStream, peer: SocketAddr, spoken: Option<&'static Wire>) -> Result<Accepted> {
     tune(&stream)?;
+    if let Some(wire) = spoken {
+        return Ok(Accepted { wire, stream, prefix: BytesMut::new(), peer });
+    }
     let mut prefix = BytesMut::with_capacity(4 << 10);
     let known = timeout(FIRST_BYTES, async {
         loop {
@@ -97,7 +102,9 @@ async fn recognise(stream: TcpStream, peer: SocketAddr) -> Result<Accepted> {
             match wire::recognise(&prefix) {
                 Ok(Some(wire)) => return Ok(wire),
                 Ok(None) => {}
-                Err(unknown) => bail!("{unknown}: {}", shown(&prefix)),
+                Err(unknown) => {
+                    return Err(anyhow::Error::new(unknown).context(format!("it begins with '{}'", shown(&prefix))));
+                }
             }
         }
     });

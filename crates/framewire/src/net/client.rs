@@ -44,21 +44,28 @@ impl FromStr for Address {
         let wanted = "write it like fw://127.0.0.1:7070/door";
         let rest = text.strip_prefix("fw://").with_context(|| format!("'{text}' is no address of a hub: {wanted}"))?;
         let (authority, name) = rest.split_once('/').unwrap_or((rest, ""));
-        let (host, port) = match authority.rsplit_once(':') {
-            Some((host, port)) if !host.contains(':') || host.ends_with(']') => {
-                let port = port.parse().ok().filter(|port| *port != 0);
-                (host, port.with_context(|| format!("'{text}': its port is no number from 1 to 65535: {wanted}"))?)
-            }
-            _ => (authority, PORT),
-        };
-        let host = host.trim_start_matches('[').trim_end_matches(']');
-        ensure!(!host.is_empty(), "'{text}' names no host: {wanted}");
+        let (host, port) = host_and_port(authority).with_context(|| format!("'{text}': {wanted}"))?;
+        let port = port.unwrap_or(PORT);
+        ensure!(port != 0, "'{text}': its port is no number from 1 to 65535: {wanted}");
         let name = match name {
             "" => None,
             name => Some(name.parse().with_context(|| format!("'{text}'"))?),
         };
-        Ok(Self { host: host.into(), port, name })
+        Ok(Self { host, port, name })
     }
+}
+
+/// `HOST:PORT` as host, without brackets, and port; `None` where no port is given.
+pub(super) fn host_and_port(authority: &str) -> Result<(String, Option<u16>)> {
+    let (host, port) = match authority.rsplit_once(':') {
+        Some((host, port)) if !host.contains(':') || host.ends_with(']') => {
+            (host, Some(port.parse().ok().context("its port is no number from 1 to 65535")?))
+        }
+        _ => (authority, None),
+    };
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    ensure!(!host.is_empty(), "it names no host");
+    Ok((host.into(), port))
 }
 
 impl fmt::Display for Address {
@@ -230,9 +237,13 @@ mod tests {
         assert_eq!((short.port, short.name), (PORT, None));
         let six: Address = "fw://[::1]:9/x".parse().unwrap();
         assert_eq!((six.host.as_str(), six.to_string().as_str()), ("::1", "fw://[::1]:9/x"));
-        for (text, fault) in
-            [("http://x", "no address"), ("fw://", "no host"), ("fw://h:0", "port"), ("fw://h/a/b", "'/'")]
-        {
+        for (text, fault) in [
+            ("http://x", "no address"),
+            ("fw://", "no host"),
+            ("fw://h:0", "port"),
+            ("fw://h:x", "port"),
+            ("fw://h/a/b", "'/'"),
+        ] {
             let message = format!("{:#}", text.parse::<Address>().unwrap_err());
             assert!(message.contains(fault), "{text}: {message}");
         }

@@ -5,17 +5,21 @@
 //!   conn     a recognised connection as a byte stream, closed when its reader makes no progress
 //!   channel  a recognised connection as native messages
 //!   client   connecting to a hub: addresses, deadlines, backoff
+//!   endpoint where a tutorial's wire is spoken: WIRE://HOST:PORT
+//!   socket   bytes both ways, with deadlines
 //! ```
 
 pub mod accept;
 pub mod channel;
 pub mod client;
 pub mod conn;
+pub mod endpoint;
+pub mod socket;
 
 use std::{io, net::TcpStream, os::fd::AsFd, time::Duration};
 
-/// The first bytes must come within this time.
-pub const FIRST_BYTES: Duration = Duration::from_secs(5);
+/// The first bytes must come within this time: a tutorial's camera connects first and is opened then.
+pub const FIRST_BYTES: Duration = Duration::from_secs(15);
 /// A whole request's head, or the whole greeting on the native wire, must come within this time.
 pub const HEAD: Duration = Duration::from_secs(10);
 /// A reader that takes nothing for this long is closed.

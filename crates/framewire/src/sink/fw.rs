@@ -15,10 +15,10 @@ use framewire_proto::{
 };
 use tracing::{debug, info, warn};
 
+use super::Outlet;
 use crate::{
     clock,
-    hub::{Event, Hub, Policy, Subscriber},
-    latency::Meter,
+    hub::{Event, Policy, Subscriber},
     media::encode,
     net::{
         self,
@@ -34,18 +34,12 @@ const FAREWELL: Duration = Duration::from_secs(2);
 
 /// A stream of this process to be published to a hub.
 pub struct Publish {
-    /// The hub of this process.
-    pub hub: Hub,
-    /// The stream there.
-    pub local: Name,
+    /// What is published.
+    pub outlet: Outlet,
     /// The other hub, and the stream's name there.
     pub address: Address,
-    /// How frames are coded.
-    pub encode: encode::Config,
     /// Try again even if the first try fails.
     pub wait: bool,
-    /// How much was sent lately.
-    pub sent: Arc<Mutex<Meter>>,
 }
 
 impl Publish {
@@ -158,7 +152,7 @@ impl Session {
             if begun && !watched {
                 // One picture is there for those who come; the source may sleep.
                 viewer = None;
-                if publish.hub.ended(&publish.local) {
+                if publish.outlet.hub.ended(&publish.outlet.stream) {
                     break;
                 }
                 thread::park_timeout(LOOK_AROUND);
@@ -210,10 +204,11 @@ impl Session {
         }
         let encoder = match &mut self.encoder {
             Some(encoder) => encoder,
-            None => self.encoder.insert(encode::Encoder::new(publish.encode.clone())?),
+            None => self.encoder.insert(encode::Encoder::new(publish.outlet.encode.clone())?),
         };
         let (config, mut frame) = match encoder.encode(&raw, frame) {
-            Ok(coded) => coded,
+            Ok(Some(coded)) => coded,
+            Ok(None) => return Ok(()),
             Err(error) => {
                 self.bad += 1;
                 if self.bad.is_power_of_two() {
@@ -232,7 +227,9 @@ impl Session {
         let now = clock::now();
         frame.times.sent = now;
         self.shared.lock().begin(frame.sequence, frame.times, now);
-        publish.sent.lock().unwrap_or_else(PoisonError::into_inner).count(now, frame.data.len());
+        if let Some(config) = &self.told {
+            publish.outlet.sent(config, &frame);
+        }
         self.client.send(&Message::Frame(frame))
     }
 
@@ -326,5 +323,5 @@ fn listen(client: &Client, mut receiver: Receiver, shared: &Shared) -> Result<()
 }
 
 fn subscribe(publish: &Publish) -> Result<Subscriber> {
-    Ok(publish.hub.subscribe(&publish.local, Policy::Newest, true, clock::now())?)
+    Ok(publish.outlet.hub.subscribe(&publish.outlet.stream, Policy::Newest, true, clock::now())?)
 }

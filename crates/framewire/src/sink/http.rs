@@ -7,7 +7,7 @@ use std::{
     convert::Infallible,
     net::{IpAddr, SocketAddr},
     sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 use anyhow::Result;
@@ -20,7 +20,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use framewire_proto::{Micros, Name, wire::multipart};
+use framewire_proto::{Frame, Micros, Name, wire::multipart};
 use futures_util::stream;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -28,7 +28,7 @@ use hyper_util::{
 };
 use tokio::time::timeout;
 
-use super::{jpegs::Jpegs, metrics, websocket};
+use super::{coded::Coded, metrics, websocket};
 use crate::{
     clock,
     hub::{Hub, Info, Policy, Refused, Subscriber},
@@ -166,21 +166,31 @@ async fn metrics(State(hub): State<Hub>) -> Response {
 /// The stream as JPEGs one after another, as an `<img>` and `cv2.VideoCapture` take them.
 async fn mjpeg(State(hub): State<Hub>, Path(name): Path<String>) -> Result<Response, Refused> {
     let viewer = subscribe(&hub, &name)?;
-    let parts = stream::unfold((viewer, Jpegs::default(), Part::Opening), |(mut viewer, mut jpegs, part)| async move {
+    let parts = stream::unfold((Coded::jpegs(viewer), Part::Opening), |(mut viewer, part)| async move {
         let (bytes, next) = match part {
             Part::Opening => (Bytes::from_static(multipart::OPENING), Part::Head),
             Part::Head => {
-                let frame = jpegs.next(&mut viewer).await;
-                let head = multipart::part_head(frame.data.len(), wall(frame.times.captured), frame.sequence);
+                let frame = next(&mut viewer).await;
+                let head =
+                    multipart::part_head(frame.data.len(), clock::calendar(frame.times.captured), frame.sequence);
                 (Bytes::from(head), Part::Picture(frame.data))
             }
             Part::Picture(data) => (data, Part::Closing),
             Part::Closing => (Bytes::from_static(multipart::CLOSING), Part::Head),
         };
-        Some((Ok::<_, Infallible>(bytes), (viewer, jpegs, next)))
+        Some((Ok::<_, Infallible>(bytes), (viewer, next)))
     });
     let headers = [(header::CONTENT_TYPE, multipart::CONTENT_TYPE)];
     Ok((headers, Body::from_stream(parts)).into_response())
+}
+
+/// The next frame, of whichever publisher it will be.
+async fn next(viewer: &mut Coded) -> Frame {
+    loop {
+        if let Some((_, frame)) = viewer.next().await {
+            return frame;
+        }
+    }
 }
 
 /// What of a multipart response comes next.
@@ -193,12 +203,11 @@ enum Part {
 
 /// One picture of now.
 async fn snapshot(State(hub): State<Hub>, Path(name): Path<String>) -> Result<Response, Refused> {
-    let mut viewer = subscribe(&hub, &name)?;
+    let mut viewer = Coded::jpegs(subscribe(&hub, &name)?);
     let since = clock::now();
     let fresh = timeout(SNAPSHOT, async {
-        let mut jpegs = Jpegs::default();
         loop {
-            let frame = jpegs.next(&mut viewer).await;
+            let frame = next(&mut viewer).await;
             // Without an agreed clock a frame counts as captured when it came here.
             let born =
                 [frame.times.captured, frame.times.received].into_iter().find(|time| *time != 0).unwrap_or(since);
@@ -237,13 +246,6 @@ async fn socket(
 fn subscribe(hub: &Hub, name: &str) -> Result<Subscriber, Refused> {
     hub.stream(name, clock::now())?;
     hub.subscribe(&Name::from_lossy(name), Policy::Newest, false, clock::now())
-}
-
-/// A moment of this process's clock in µs since 1970 (UTC).
-fn wall(moment: Micros) -> Micros {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as Micros);
-    let ago = if moment == 0 { 0 } else { clock::now().saturating_sub(moment) };
-    now.saturating_sub(ago)
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {

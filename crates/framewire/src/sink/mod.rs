@@ -1,12 +1,51 @@
 //! Where frames end.
 
+mod coded;
 pub mod fw;
 pub mod http;
-mod jpegs;
 pub mod metrics;
+pub mod pickle;
 pub mod raw;
 pub mod record;
 mod talk;
 pub mod tcp;
+pub mod tutorial;
 pub mod websocket;
 pub mod window;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use framewire_proto::{Config, Frame, Name};
+
+use crate::{
+    clock,
+    hub::{Hub, Publisher},
+    latency::Meter,
+    media::encode,
+};
+
+/// A stream of this process on its way out of it.
+pub struct Outlet {
+    /// The hub of this process.
+    pub hub: Hub,
+    /// The stream there.
+    pub stream: Name,
+    /// How frames are coded.
+    pub encode: encode::Config,
+    /// How much went out.
+    pub meter: Arc<Mutex<Meter>>,
+    /// Gets what goes out too, to be shown here.
+    pub preview: Option<Publisher>,
+}
+
+impl Outlet {
+    /// Counts a frame that goes out, and shows it.
+    fn sent(&self, config: &Config, frame: &Frame) {
+        let now = clock::now();
+        self.meter.lock().unwrap_or_else(PoisonError::into_inner).count(now, frame.data.len());
+        if let Some(preview) = &self.preview {
+            // Nobody takes the preview over, and its configuration comes first.
+            let _ = preview.configure(config.clone()).map(|()| preview.publish(frame.clone(), now));
+        }
+    }
+}

@@ -252,8 +252,12 @@ fn same_kind(one: &Coding, other: &Coding) -> bool {
     kind(one) == kind(other)
 }
 
-/// A name for the next file of a recording that has some already: never that of a file that is there.
-fn following(path: &Path, begun: usize) -> Result<PathBuf> {
+/// A name for the next file where so many were begun already: with a number before its ending, never that of a file that
+/// is there.
+///
+/// # Errors
+/// No number is free.
+pub fn following(path: &Path, begun: usize) -> Result<PathBuf> {
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
     let extension = path.extension().unwrap_or_default().to_string_lossy();
     let name = |number: usize| path.with_file_name(format!("{stem}-{number}.{extension}"));

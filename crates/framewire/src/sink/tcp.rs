@@ -43,7 +43,7 @@ pub async fn run(channel: &Channel, hub: &Hub, wish: Message, mut link: Link, an
     first.push(Message::Accepted { name: name.clone() });
     first.extend(link.poll(clock::now()));
     channel.greet(&first).await?;
-    info!("{}: watches '{name}'", channel.peer);
+    info!("{}: watches '{name}'", channel.peer());
     let talk = Mutex::new(Talk::new(subscriber, link));
     tokio::select! {
         ended = listen(channel, &talk) => ended,

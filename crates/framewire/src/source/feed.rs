@@ -166,7 +166,8 @@ impl Pump {
                     let frame = match &mut encoder {
                         None => frame,
                         Some(encoder) => match encoder.encode(config, &frame) {
-                            Ok((config, mut frame)) => {
+                            Ok(None) => continue,
+                            Ok(Some((config, mut frame))) => {
                                 self.publisher.configure(config)?;
                                 // It is in the hub by now: there is no way that it has to go.
                                 frame.times.received = frame.times.encoded;

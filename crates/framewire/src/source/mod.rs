@@ -10,10 +10,12 @@ pub mod file;
 pub mod fw;
 pub mod pace;
 pub mod pattern;
+pub mod pickle;
 pub mod push;
 pub mod screen;
 pub mod spec;
 pub mod stdin;
+pub mod tutorial;
 
 use anyhow::{Context, Result};
 use framewire_proto::{
@@ -72,7 +74,8 @@ pub struct Kind {
 }
 
 /// Every kind of source, the most particular first.
-pub const SOURCES: &[Kind] = &[fw::KIND, camera::KIND, screen::KIND, pattern::KIND, stdin::KIND, file::URL, file::PATH];
+pub const SOURCES: &[Kind] =
+    &[fw::KIND, pickle::KIND, camera::KIND, screen::KIND, pattern::KIND, stdin::KIND, file::URL, file::PATH];
 
 /// Opens a source.
 ///

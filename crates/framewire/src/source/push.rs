@@ -23,7 +23,7 @@ use crate::{
 /// # Errors
 /// The connection broke or the publisher does not follow the wire. It was told so.
 pub async fn run(channel: &Channel, hub: &Hub, name: &Name, mut link: Link, answers: Vec<Message>) -> Result<()> {
-    let peer = channel.peer;
+    let peer = channel.peer();
     let publisher = match hub.publish(name, clock::now()) {
         Ok(publisher) => publisher,
         Err(refused) => {
@@ -134,7 +134,7 @@ impl Push<'_> {
         let (Some(publisher), Some(config)) = (&self.publisher, &mut self.config) else {
             bail!("a frame came before its configuration")
         };
-        if let Err(why) = check(config, &frame) {
+        if let Err(why) = check(config, &frame.data) {
             self.bad += 1;
             if self.bad.is_power_of_two() {
                 warn!("'{}': frame {} dropped ({} so far): {why}", self.name, frame.sequence, self.bad);
@@ -150,20 +150,20 @@ impl Push<'_> {
     }
 }
 
-/// Whether a frame is what its configuration says. A JPEG's own size counts more than what was announced.
-fn check(config: &mut Config, frame: &Frame) -> Result<(), String> {
+/// Whether a frame with these bytes is what its configuration says. A JPEG's own size counts more than what was announced.
+pub(super) fn check(config: &mut Config, data: &[u8]) -> Result<(), String> {
     if config.codec == Codec::Jpeg {
-        let (width, height) = jpeg::size(&frame.data).map_err(|error| error.to_string())?;
+        let (width, height) = jpeg::size(data).map_err(|error| error.to_string())?;
         limits::check_size(width.into(), height.into())?;
         (config.width, config.height) = (width, height);
     }
     match config.codec.raw_length(config.width.into(), config.height.into()) {
-        Some(length) if length != frame.data.len() => Err(format!(
+        Some(length) if length != data.len() => Err(format!(
             "{}x{} {} has {length} bytes, {} came",
             config.width,
             config.height,
             config.codec.name(),
-            frame.data.len()
+            data.len()
         )),
         _ => Ok(()),
     }

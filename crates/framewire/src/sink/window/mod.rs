@@ -18,7 +18,10 @@ mod snapshot;
 mod stats;
 mod tile;
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::mpsc::Receiver,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result, anyhow};
 use sdl2::{
@@ -66,12 +69,22 @@ pub struct Config {
     pub on_second: Option<Watcher>,
 }
 
-/// Shows the tiles in a window of this title until it is closed, `q` or ESC is pressed or the stop is raised. To be called by the
-/// main thread. Returns what became of each tile's frames.
+/// What a window shall show.
+pub struct Pane {
+    /// The window's title.
+    pub title: String,
+    /// Side by side in a grid, where there are several.
+    pub tiles: Vec<Tile>,
+}
+
+/// Shows the first pane in a window until it is closed, `q` or ESC is pressed or the stop is raised. To be called by the
+/// main thread.
 ///
 /// # Errors
 /// There is no display, or it takes no window: what, and what to try.
-pub fn run(title: &str, tiles: Vec<Tile>, mut config: Config, stop: &Stop) -> Result<Vec<Stats>> {
+pub fn run(panes: Vec<Pane>, _more: Option<Receiver<Pane>>, mut config: Config, stop: &Stop) -> Result<()> {
+    let Some(Pane { title, tiles }) = panes.into_iter().next() else { return Ok(()) };
+    let title = title.as_str();
     // Ctrl-C is this program's own affair.
     sdl2::hint::set("SDL_NO_SIGNAL_HANDLERS", "1");
     sdl2::hint::set("SDL_VIDEO_ALLOW_SCREENSAVER", "0");
@@ -100,7 +113,7 @@ pub fn run(title: &str, tiles: Vec<Tile>, mut config: Config, stop: &Stop) -> Re
         let mut screen = Plain::new(window(&video, title)?);
         Loop::new(&video, &mut screen, &mut view, &bell).run(&mut pump, &mut config, stop)?;
     }
-    Ok(view.stats(clock::now()))
+    Ok(())
 }
 
 fn window(video: &VideoSubsystem, title: &str) -> Result<Window> {

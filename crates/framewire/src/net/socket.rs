@@ -1,0 +1,127 @@
+//! A socket as tasks use it: what it reads goes where it shall stay, what it writes has a deadline.
+
+use std::{
+    io::{self, IoSlice},
+    net::SocketAddr,
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail};
+use bytes::BytesMut;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use tokio::{io::Interest, net::TcpStream, time::timeout};
+
+use super::{NO_PROGRESS, tune};
+
+/// How long connecting may take, over all of a host's addresses.
+const CONNECT: Duration = Duration::from_secs(10);
+
+/// A connection's bytes. One task may read while another writes.
+#[derive(Debug)]
+pub struct Socket {
+    stream: TcpStream,
+    /// Who is at the other end.
+    pub peer: SocketAddr,
+}
+
+impl Socket {
+    /// A connection that was accepted and tuned.
+    pub fn new(stream: TcpStream, peer: SocketAddr) -> Self {
+        Self { stream, peer }
+    }
+
+    /// Connects to `HOST:PORT`.
+    ///
+    /// # Errors
+    /// No such host, nobody listens there, or no answer in time; with what to try.
+    pub async fn connect(authority: &str) -> Result<Self> {
+        let stream = timeout(CONNECT, TcpStream::connect(authority)).await;
+        let stream = stream.context("it does not answer; check the address and the network")?;
+        let stream = stream.map_err(|error| {
+            let refused = error.kind() == io::ErrorKind::ConnectionRefused;
+            let hint = if refused { "cannot connect: nobody listens there yet" } else { "cannot connect" };
+            anyhow::Error::new(error).context(hint)
+        })?;
+        tune(&stream)?;
+        let peer = stream.peer_addr()?;
+        Ok(Self { stream, peer })
+    }
+
+    /// Appends what has come to `into`, waiting for it; returns how much, 0 at the other end's end. Nothing is lost when the
+    /// wait is given up.
+    ///
+    /// # Errors
+    /// The connection broke.
+    pub async fn read(&self, into: &mut BytesMut) -> Result<usize> {
+        loop {
+            self.readable().await?;
+            if let Some(read) = self.try_read(into)? {
+                return Ok(read);
+            }
+        }
+    }
+
+    /// Waits until there may be something to read.
+    ///
+    /// # Errors
+    /// The connection broke.
+    pub async fn readable(&self) -> Result<()> {
+        self.stream.readable().await.context("the connection broke")
+    }
+
+    /// Appends what has come to `into`; `None` when there is nothing now.
+    ///
+    /// # Errors
+    /// The connection broke.
+    pub fn try_read(&self, into: &mut BytesMut) -> Result<Option<usize>> {
+        match self.stream.try_read_buf(into) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            read => read.map(Some).context("the connection broke"),
+        }
+    }
+
+    /// Writes one after the other, whole, in as few segments as they need.
+    ///
+    /// # Errors
+    /// The connection broke, or the other end took nothing for [`NO_PROGRESS`].
+    pub async fn write(&self, head: &[u8], body: &[u8]) -> Result<()> {
+        let (mut head, mut body) = (head, body);
+        while !head.is_empty() || !body.is_empty() {
+            let wrote = match self.stream.try_write_vectored(&[IoSlice::new(head), IoSlice::new(body)]) {
+                Ok(0) => bail!("the connection takes nothing more"),
+                Ok(wrote) => wrote,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    let writable = timeout(NO_PROGRESS, self.stream.writable()).await;
+                    writable.context("the other end took nothing for 10 s")??;
+                    continue;
+                }
+                Err(error) => return Err(error).context("the connection broke"),
+            };
+            let of_head = wrote.min(head.len());
+            head = &head[of_head..];
+            body = &body[wrote - of_head..];
+        }
+        Ok(())
+    }
+
+    /// Waits until the kernel holds so little unsent that what is written now leaves soon.
+    ///
+    /// # Errors
+    /// The connection broke.
+    pub async fn room(&self) -> Result<()> {
+        loop {
+            self.stream.writable().await?;
+            // What was writable may not be so any more, which only a write that is refused would tell.
+            match self.stream.try_io(Interest::WRITABLE, || writable_now(&self.stream)) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                outcome => return outcome.context("the connection broke"),
+            }
+        }
+    }
+}
+
+fn writable_now(stream: &TcpStream) -> io::Result<()> {
+    let mut asked = [PollFd::new(stream, PollFlags::OUT)];
+    poll(&mut asked, Some(&Timespec::default()))?;
+    if asked[0].revents().is_empty() { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+}

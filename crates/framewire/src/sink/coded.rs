@@ -1,0 +1,84 @@
+//! A viewer's frames in what it takes, coded by threads that may take their time.
+
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use framewire_proto::{Codec, Config, Frame};
+use tokio::task::spawn_blocking;
+use tracing::warn;
+
+use crate::{
+    hub::{Event, Subscriber},
+    media::encode::{self, Encoder},
+};
+
+/// Turns what a stream holds into what its viewer takes. What is that already passes untouched.
+pub(super) struct Coded {
+    viewer: Subscriber,
+    encode: encode::Config,
+    given: Option<Arc<Config>>,
+    /// Made when the first frame comes that is to be coded; away while one is.
+    encoder: Option<Encoder>,
+    bad: u64,
+}
+
+impl Coded {
+    /// What this viewer gets, coded like this.
+    pub(super) fn new(viewer: Subscriber, encode: encode::Config) -> Self {
+        Self { viewer, encode, given: None, encoder: None, bad: 0 }
+    }
+
+    /// What this viewer gets as JPEGs.
+    pub(super) fn jpegs(viewer: Subscriber) -> Self {
+        Self::new(viewer, encode::Config { only: Some(Codec::Jpeg), ..encode::Config::default() })
+    }
+
+    /// The viewer.
+    pub(super) fn viewer(&self) -> &Subscriber {
+        &self.viewer
+    }
+
+    /// Waits for the next frame. A broken one is passed over and counted. `None`: nothing more will come, unless another
+    /// publisher takes the stream over.
+    pub(super) async fn next(&mut self) -> Option<(Arc<Config>, Frame)> {
+        loop {
+            match self.viewer.next().await {
+                Event::Config(config) => self.given = Some(config),
+                Event::Frame(frame) => {
+                    let Some(given) = self.given.clone() else { continue };
+                    if self.encode.passes(&given) {
+                        return Some((given, frame));
+                    }
+                    match self.code(given, frame).await {
+                        Ok(Some((config, frame))) => return Some((Arc::new(config), frame)),
+                        Ok(None) => {}
+                        Err(error) => self.count_bad(&error),
+                    }
+                }
+                Event::State(_) => {}
+                Event::Ended => return None,
+            }
+        }
+    }
+
+    async fn code(&mut self, given: Arc<Config>, frame: Frame) -> Result<Option<(Config, Frame)>> {
+        let mut encoder = match self.encoder.take() {
+            Some(encoder) => encoder,
+            None => Encoder::new(self.encode.clone())?,
+        };
+        let coding = spawn_blocking(move || {
+            let coded = encoder.encode(&given, &frame);
+            (encoder, coded)
+        });
+        let (encoder, coded) = coding.await.context("the coding thread panicked")?;
+        self.encoder = Some(encoder);
+        coded
+    }
+
+    fn count_bad(&mut self, error: &anyhow::Error) {
+        self.bad += 1;
+        if self.bad.is_power_of_two() {
+            warn!("'{}': {error:#}: dropped ({} so far)", self.viewer.name(), self.bad);
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! A tutorial's camera server that pickles its frames, as a source: connects, comes back by itself. Nothing is ever executed.
+
+use std::mem;
+
+use anyhow::{Context, Result};
+use bytes::BytesMut;
+use framewire_proto::{
+    Config, Frame, Times, WireError,
+    wire::{native::State, tutorial::Picture},
+};
+use tokio::runtime::{self, Runtime};
+use tracing::{info, warn};
+
+use super::{
+    Item, Kind, Source,
+    tutorial::{Connection, checked},
+};
+use crate::{
+    clock,
+    net::{client::Backoff, endpoint::Endpoint, socket::Socket},
+    stop::Stop,
+};
+
+/// The row of [`super::SOURCES`].
+pub const KIND: Kind = Kind {
+    usage: "pickle://HOST:PORT",
+    summary: "a tutorial's camera server that pickles its frames",
+    live: true,
+    sized: false,
+    matches: |source| source.starts_with("pickle://"),
+    open: |spec, stop| Ok(Box::new(Viewer::open(&spec.source, spec.options.wait, stop)?)),
+};
+
+/// A viewer of such a server.
+struct Viewer {
+    from: Endpoint,
+    runtime: Runtime,
+    stop: Stop,
+    connection: Option<Connection>,
+    /// Try again even if the first try fails.
+    patient: bool,
+    backoff: Backoff,
+    config: Option<Config>,
+    /// The frame whose configuration was given.
+    waiting: Option<Frame>,
+    next: u64,
+    bad: u64,
+}
+
+impl Viewer {
+    fn open(from: &str, wait: bool, stop: &Stop) -> Result<Self> {
+        let runtime =
+            runtime::Builder::new_current_thread().enable_all().build().context("cannot wait for a socket")?;
+        let mut viewer = Self {
+            from: Endpoint::parse(from)?,
+            runtime,
+            stop: stop.clone(),
+            connection: None,
+            patient: wait,
+            backoff: Backoff::default(),
+            config: None,
+            waiting: None,
+            next: 0,
+            bad: 0,
+        };
+        viewer.connect()?;
+        Ok(viewer)
+    }
+
+    /// Connects; waits instead where it may try again.
+    fn connect(&mut self) -> Result<()> {
+        let (authority, stop) = (self.from.authority(), &self.stop);
+        let connected = self.runtime.block_on(async {
+            tokio::select! {
+                connected = Socket::connect(&authority) => connected.map(Some),
+                () = stop.raised() => Ok(None),
+            }
+        });
+        match connected.with_context(|| self.from.to_string()) {
+            Ok(socket) => {
+                info!("{}: connected", self.from);
+                self.patient = true;
+                self.connection = socket.map(|socket| Connection::new(socket, &self.from.tutorial, BytesMut::new()));
+            }
+            Err(error) if self.patient => self.wait_to_retry(&error),
+            Err(error) => return Err(error.context("--wait tries until it is there")),
+        }
+        Ok(())
+    }
+
+    fn wait_to_retry(&mut self, error: &anyhow::Error) {
+        let wait = self.backoff.next_wait();
+        warn!("{error:#}; trying again in {:.1} s", wait.as_secs_f64());
+        self.stop.wait(wait);
+    }
+
+    /// What a picture gives: its configuration first, where that is new.
+    fn take(&mut self, picture: Picture) -> Option<Item> {
+        let (config, data) = match checked(picture) {
+            Ok(picture) => picture,
+            Err(why) => {
+                self.bad += 1;
+                if self.bad.is_power_of_two() {
+                    warn!("{}: a picture dropped ({} so far): {why}", self.from, self.bad);
+                }
+                return None;
+            }
+        };
+        self.backoff.reset();
+        let now = clock::now();
+        // This wire does not tell when a frame was born: it is as old as its arrival here.
+        let times = Times { captured: now, arrived: now, ..Times::default() };
+        let frame = Frame { sequence: self.next, keyframe: true, times, data };
+        self.next += 1;
+        if self.config.as_ref() == Some(&config) {
+            return Some(Item::Frame(frame));
+        }
+        self.waiting = Some(frame);
+        self.config = Some(config.clone());
+        Some(Item::Config(config))
+    }
+}
+
+impl Source for Viewer {
+    fn next(&mut self) -> Result<Option<Item>> {
+        if let Some(frame) = mem::take(&mut self.waiting) {
+            return Ok(Some(Item::Frame(frame)));
+        }
+        while !self.stop.stopped() {
+            let Some(connection) = &mut self.connection else {
+                self.connect()?;
+                continue;
+            };
+            let stop = &self.stop;
+            let came = self.runtime.block_on(async {
+                tokio::select! {
+                    picture = connection.next() => picture.and_then(|picture| picture.context("the camera closed the connection")).map(Some),
+                    () = stop.raised() => Ok(None),
+                }
+            });
+            match came {
+                Ok(Some(picture)) => {
+                    if let Some(item) = self.take(picture) {
+                        return Ok(Some(item));
+                    }
+                }
+                Ok(None) => {}
+                // What has sent no picture yet speaks another wire, or other pickles: it will do so again.
+                Err(error) if error.is::<WireError>() && self.next == 0 => {
+                    return Err(error.context(self.from.to_string()));
+                }
+                Err(error) => {
+                    self.connection = None;
+                    self.wait_to_retry(&error.context(self.from.to_string()));
+                    return Ok(Some(Item::State(State::Stalled)));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn describe(&self) -> String {
+        self.from.to_string()
+    }
+}
