@@ -20,6 +20,8 @@ CONNECT_MS = 10
 PASSED_ON = 0.01
 # Against the best peer of the same run: p50 at 30 fps at most, frames per second unpaced at least.
 LATENCY_RATIO, UNPACED_RATIO = 0.75, 1.4
+# Against the tutorial's own Python at the same end of the same pair: processor time at most.
+PICKLE_RATIO = 0.5
 
 
 @dataclass
@@ -48,18 +50,21 @@ class Cell:
         return statistics.median(value for result in self.rounds for value in result["connect"])
 
 
-def markdown(results: dict, peers: list[Peer]) -> str:
+def markdown(results: dict, peers: list[Peer], pairs: list[Peer]) -> str:
     """The whole of RESULTS.md."""
     tables = {
         table: {size: {name: Cell(rounds) for name, rounds in cells.items()} for size, cells in results[table].items()}
-        for table in "ABCD"
+        for table in results
+        if table != "about"
     }
     parts = [head(results["about"])]
     for table, section in [("A", section_a), ("B", section_b), ("C", section_c), ("D", section_d)]:
         if tables[table]:
             parts.append(section(tables[table], peers))
-    parts.append(bars(tables, peers))
-    parts.append(footnotes(tables, peers))
+    if tables["E"] or tables["F"]:
+        parts.append(section_wires(tables["E"], tables["F"], pairs))
+    parts.append(bars(tables, peers, pairs))
+    parts.append(footnotes(tables, peers + pairs))
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -116,7 +121,20 @@ def section_d(cells: dict, peers: list[Peer]) -> str:
     return titled(title, ["", "fps", "publisher", "hub", "viewer"], rows)
 
 
-def bars(tables: dict, peers: list[Peer]) -> str:
+def section_wires(paced: dict, unpaced: dict, pairs: list[Peer]) -> str:
+    fast = lambda cell: f"{cell.fps:.0f} ({cell.latency(0.5):.1f})"  # noqa: E731
+    rows = []
+    for peer in pairs:
+        row = [on(paced, size, peer, lambda cell: f"{latencies(cell)}{rate(cell)}") for size in ("480", "720")]
+        row += [on(unpaced, size, peer, fast) for size in ("480", "720")]
+        row.append(on(paced, "720", peer, lambda cell: f"{share(cell.cpu('publish'))} / {share(cell.cpu('view'))}"))
+        rows.append([peer.title, *row])
+    title = "## E, F. The tutorials' wires, camera to viewer: p50/p99 at 30 fps, ms; frames per second unpaced (p50, ms)"
+    head = ["", "480, 30 fps", "720, 30 fps", "480, unpaced", "720, unpaced", "processor at 720p30, camera / viewer"]
+    return titled(title, head, rows)
+
+
+def bars(tables: dict, peers: list[Peer], pairs: list[Peer]) -> str:
     """Each bar, what came of it, and whether it is reached."""
     rows = [*latency_bars(tables["A"], peers), *unpaced_bars(tables["B"], peers)]
     for role, most in PROCESSOR.items():
@@ -128,6 +146,12 @@ def bars(tables: dict, peers: list[Peer]) -> str:
         for role in ("publish", "hub"):
             value = cell.cpu(role)
             rows.append(bar(f"JPEGs passed on, {role}", f"≤ {PASSED_ON}", f"{value:.3f}", value <= PASSED_ON))
+    cells = {name: cell for name, cell in tables["E"].get("720", {}).items() if not cell.failed}
+    for role, end, name in [("publish", "camera", "pickle-framewire-tutorial"), ("view", "viewer", "pickle-tutorial-framewire")]:
+        if name in cells and "pickle-tutorial-tutorial" in cells:
+            value = cells[name].cpu(role) / cells["pickle-tutorial-tutorial"].cpu(role)
+            what = f"pickle at 720p30: processor against the tutorial's own {end}"
+            rows.append(bar(what, f"≤ {PICKLE_RATIO} x", f"{value:.2f} x", value <= PICKLE_RATIO))
     return titled("## The bars", ["", "bar", "this run", ""], rows) if rows else ""
 
 

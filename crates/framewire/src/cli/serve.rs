@@ -65,7 +65,7 @@ pub(super) fn serve(args: &Args, stop: &Stop, ready: impl FnOnce(SocketAddr)) ->
     let runtime =
         runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the hub's threads")?;
     let outcome = runtime.block_on(async {
-        let listener = accept::bind(&args.listen).await?;
+        let listener = accept::bind(&args.listen).await.context("--listen")?;
         let address = listener.local_addr()?;
         let hub = Hub::default();
         for (name, spec) in &args.sources {
