@@ -12,9 +12,9 @@ use crate::frame::Micros;
 /// drift (100 ppm are 1 ms in 10 s) and routes that change.
 pub const WINDOW: Micros = 10_000_000;
 /// How often to ping while there are few samples, and once there are enough.
-pub const PING_EVERY: [Micros; 2] = [100_000, 1_000_000];
+pub const PING_EVERY: [Micros; 2] = [100_000, 250_000];
 
-const SAMPLES: usize = 16;
+const SAMPLES: usize = 48;
 const ENOUGH: usize = 5;
 
 /// What is known of the peer's clock.

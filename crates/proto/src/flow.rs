@@ -1,137 +1,324 @@
-//! How much may be under way to a receiver that reports what it has received.
+//! How much may be under way to a receiver that reports what it has received, and how much its link carries.
 //!
-//! A sender that writes whenever the kernel takes bytes fills the kernel's queue, and every byte queued there is age. So
-//! a frame is begun only while few earlier ones are unreported; what comes meanwhile replaces what waits. Who does not
-//! report is held back by the kernel's queue alone.
+//! A sender that writes whenever the kernel takes bytes fills the queues on the way, and every byte queued there is age. So a
+//! frame is begun only when the link is about to be free of those before it, and is made no larger than the link carries in
+//! a frame's time; what comes meanwhile replaces what waits.
+//!
+//! The link's capacity is measured from each frame alone: its bytes leave together, so the time from when the link was free
+//! for it until its last byte is reported, less the round trip, is the time that the link took for them. That holds whether or
+//! not the link is full. All times are the sender's own: what a receiver reports is believed to be no more than "I have it".
 
 use std::collections::VecDeque;
 
-use crate::frame::Micros;
+use crate::frame::{Config, Micros};
 
-/// Frames that may be unreported at once: one on its way while the receiver reports the one before.
+/// Frames that may be unreported at once besides those that the round trip holds: one on its way while the one before is
+/// being reported.
 pub const IN_FLIGHT: usize = 2;
-/// A receiver whose reports stay away this long, in µs, is taken for one that does not report, until it does.
-pub const SILENCE: Micros = 2_000_000;
-
-/// Frames remembered while nothing is reported. A receiver further behind than this counts as silent for longer.
+/// The time from frame to frame, in µs, while it is not known.
+pub const INTERVAL: Micros = 33_333;
+/// Frames remembered while nothing is reported. Of a receiver further behind the oldest are forgotten.
 const REMEMBERED: usize = 64;
 
-/// What is under way to one receiver.
-#[derive(Debug, Clone, Default)]
-pub struct Window {
-    unreported: VecDeque<(u64, Micros)>,
+/// The share of its capacity that a link is loaded with, in hundredths: the rest is for errors of measurement.
+const LOAD: u64 = 92;
+/// The shortest time, in µs, that a frame is believed to have taken: clocks and threads are no better.
+const SHORTEST: Micros = 100;
+/// Frames below this many bytes tell too little of a link.
+const TELLING: usize = 2_500;
+/// What is measured over this many frames is believed.
+const SAMPLES: usize = 6;
+/// How much more than before a link is believed to carry after each report, in hundredths.
+const GROWTH: u64 = 115;
+/// Bits a second that no link is believed to be below.
+const LEAST: u64 = 50_000;
+
+/// What is under way to one receiver, and what its link carries.
+#[derive(Debug, Clone)]
+pub struct Flow {
+    unreported: VecDeque<Sent>,
     /// The newest frame begun.
     newest: Option<u64>,
     /// The receiver reports. False until its first report, so that one that never will is not kept waiting.
     reports: bool,
+    /// When the last report came.
+    reported: Micros,
+    interval: Micros,
+    round_trip: Micros,
+    /// Bytes of the latest frames and the time that the link took for them.
+    samples: VecDeque<(usize, Micros)>,
+    capacity: Option<u64>,
 }
 
-impl Window {
+/// A frame that is not reported yet.
+#[derive(Debug, Clone, Copy)]
+struct Sent {
+    sequence: u64,
+    bytes: usize,
+    at: Micros,
+}
+
+impl Default for Flow {
+    fn default() -> Self {
+        Self {
+            unreported: VecDeque::new(),
+            newest: None,
+            reports: false,
+            reported: 0,
+            interval: INTERVAL,
+            round_trip: 0,
+            samples: VecDeque::new(),
+            capacity: None,
+        }
+    }
+}
+
+impl Flow {
+    /// Frames are such, from now on.
+    pub fn paced(&mut self, config: &Config) {
+        let interval = 1_000_000_000_u64.checked_div(config.millifps.into());
+        self.interval = interval.unwrap_or(INTERVAL).clamp(1_000, 1_000_000);
+    }
+
+    /// The shortest recent round trip of a message without a picture is this, in µs.
+    pub fn round_trip(&mut self, round_trip: Micros) {
+        self.round_trip = round_trip;
+    }
+
     /// Whether the next frame may be begun now.
     pub fn open(&self, now: Micros) -> bool {
-        self.opens_at().is_none_or(|at| at <= now)
-    }
-
-    /// When a closed window opens even without a report; `None` when it is open.
-    pub fn opens_at(&self) -> Option<Micros> {
-        let (_, sent) = self.unreported.front()?;
-        (self.reports && self.unreported.len() >= IN_FLIGHT).then(|| sent.saturating_add(SILENCE))
-    }
-
-    /// A frame was begun.
-    pub fn sent(&mut self, sequence: u64, now: Micros) {
-        if self.opens_at().is_some_and(|at| at <= now) {
-            self.reports = false;
+        let Some(oldest) = self.unreported.front() else { return true };
+        if !self.reports {
+            return true;
         }
+        let waiting: usize = self.unreported.iter().map(|sent| sent.bytes).sum();
+        let due = self.capacity.map_or(0, |capacity| time_for(waiting, capacity));
+        // What is under way is through before the next frame comes, and nothing is overdue.
+        let through = due < self.interval + self.round_trip;
+        let overdue = now.saturating_sub(oldest.at) > 2 * self.interval + self.round_trip + due;
+        let room = IN_FLIGHT + (self.round_trip / self.interval) as usize;
+        self.unreported.len() < room && through && !overdue
+    }
+
+    /// A frame of this many bytes was begun.
+    pub fn sent(&mut self, sequence: u64, bytes: usize, now: Micros) {
         if self.unreported.len() >= REMEMBERED {
             self.unreported.pop_front();
         }
-        self.unreported.push_back((sequence, now));
+        self.unreported.push_back(Sent { sequence, bytes, at: now });
         self.newest = Some(sequence);
     }
 
     /// The receiver reports this frame; it has all earlier ones too, or never will. A report of what was not sent yet
     /// counts for nothing.
-    pub fn reported(&mut self, sequence: u64) {
-        if self.newest.is_some_and(|newest| sequence <= newest) {
-            self.reports = true;
-            self.unreported.retain(|(sent, _)| *sent > sequence);
+    pub fn reported(&mut self, sequence: u64, now: Micros) {
+        if self.newest.is_none_or(|newest| sequence > newest) {
+            return;
         }
+        self.reports = true;
+        let (mut bytes, mut first) = (0, None);
+        while let Some(sent) = self.unreported.pop_front_if(|sent| sent.sequence <= sequence) {
+            bytes += sent.bytes;
+            first.get_or_insert(sent.at);
+        }
+        let Some(first) = first else { return };
+        let free = self.reported.max(first + self.round_trip);
+        self.reported = now;
+        self.measure(bytes, now.saturating_sub(free).max(SHORTEST));
     }
+
+    /// What the link carries, in bits a second; `None` while that is not known.
+    pub fn capacity(&self) -> Option<u64> {
+        self.capacity
+    }
+
+    /// Bits a second to be sent, so that the link keeps up; `None` while that is not known.
+    pub fn budget(&self) -> Option<u64> {
+        self.capacity.map(|capacity| capacity / 100 * LOAD)
+    }
+
+    /// The link took this long for so many bytes.
+    fn measure(&mut self, bytes: usize, took: Micros) {
+        let expected = self.capacity.map(|capacity| time_for(bytes, capacity));
+        if expected.is_some_and(|expected| took > expected + self.interval / 2) {
+            // Slower than it was: what was measured before counts no more.
+            self.samples.clear();
+        } else if bytes < TELLING {
+            return;
+        }
+        if self.samples.len() == SAMPLES {
+            self.samples.pop_front();
+        }
+        self.samples.push_back((bytes, took));
+        let (bytes, took) = self.samples.iter().fold((0, 0), |sum, sample| (sum.0 + sample.0, sum.1 + sample.1));
+        let measured = (8_000_000 * bytes as u64 / took).max(LEAST);
+        self.capacity = Some(self.capacity.map_or(measured, |before| measured.min(before / 100 * GROWTH)));
+    }
+}
+
+/// The time in µs that a link of this capacity (bits a second) takes for so many bytes.
+fn time_for(bytes: usize, capacity: u64) -> Micros {
+    8_000_000 * bytes as u64 / capacity.max(1)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// A window to a receiver that has reported its first frame, number 0.
-    fn reporting() -> Window {
-        let mut window = Window::default();
-        window.sent(0, 0);
-        window.reported(0);
-        window
+    /// A link in virtual time: one byte after the other at its rate, then the way there, and the report's way back.
+    struct Path {
+        /// Bits a second from each moment on.
+        rates: Vec<(Micros, u64)>,
+        /// One way, in µs.
+        delay: Micros,
+        /// When it is free again.
+        free: Micros,
     }
 
-    #[test]
-    fn a_third_frame_waits_for_the_first_ones_report() {
-        let mut window = reporting();
-        window.sent(7, 100);
-        assert!(window.open(100));
-        window.sent(8, 200);
-        assert!(!window.open(300));
-        window.reported(7);
-        assert!(window.open(300));
-    }
-
-    #[test]
-    fn a_report_covers_what_came_before_and_a_lie_covers_nothing() {
-        let mut window = reporting();
-        window.sent(1, 0);
-        window.sent(2, 0);
-        window.reported(99);
-        assert!(!window.open(1));
-        window.reported(2);
-        assert_eq!(window.opens_at(), None);
-    }
-
-    #[test]
-    fn a_receiver_that_never_reports_is_never_waited_for() {
-        let mut window = Window::default();
-        for sequence in 0..1_000 {
-            assert!(window.open(sequence));
-            window.sent(sequence, sequence);
+    impl Path {
+        fn new(rates: &[(Micros, u64)], delay: Micros) -> Self {
+            Self { rates: rates.to_vec(), delay, free: 0 }
         }
-        assert!(window.unreported.len() <= REMEMBERED);
-    }
 
-    #[test]
-    fn the_first_report_closes_the_window_until_what_was_sent_blindly_has_arrived() {
-        let mut window = Window::default();
-        for sequence in 0..200 {
-            window.sent(sequence, sequence);
+        /// When the last byte of what is sent now arrives.
+        fn send(&mut self, bytes: usize, now: Micros) -> Micros {
+            let mut at = self.free.max(now);
+            let mut bits = 8.0 * bytes as f64;
+            loop {
+                let rate = self.rates.iter().rev().find(|(from, _)| *from <= at).map_or(0, |(_, rate)| *rate) as f64;
+                let until = self.rates.iter().map(|(from, _)| *from).find(|from| *from > at).unwrap_or(Micros::MAX);
+                let all = if rate > 0.0 { (bits * 1e6 / rate) as Micros } else { Micros::MAX };
+                if until - at >= all {
+                    self.free = at + all;
+                    return self.free + self.delay;
+                }
+                bits -= rate * (until - at) as f64 / 1e6;
+                at = until;
+            }
         }
-        window.reported(3);
-        assert!(!window.open(200));
-        window.reported(197);
-        assert!(!window.open(200));
-        window.reported(198);
-        assert!(window.open(200));
+    }
+
+    /// What came of a frame.
+    #[derive(Debug)]
+    struct Seen {
+        captured: Micros,
+        age: Micros,
+        bytes: usize,
+    }
+
+    /// A camera of 30 frames a second behind an encoder, which misses the size that it is told by up to `miss` hundredths, and
+    /// makes none smaller than 1 KB or larger than 50. Reports are late by up to `late` µs.
+    struct Scene {
+        miss: u64,
+        late: Micros,
+        random: u64,
+    }
+
+    impl Scene {
+        const STEADY: Self = Self { miss: 0, late: 0, random: 1 };
+        const REAL: Self = Self { miss: 25, late: 1_500, random: 1 };
+
+        /// From 0 to `most`.
+        fn random(&mut self, most: u64) -> u64 {
+            self.random = self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (self.random >> 33) % (most + 1)
+        }
+
+        fn size(&mut self, budget: Option<u64>) -> usize {
+            let aim = budget.map_or(20_000, |budget| budget / 8 / 30);
+            let share = 100 - self.miss + self.random(2 * self.miss);
+            ((aim * share / 100) as usize).clamp(1_000, 50_000)
+        }
+
+        /// What is seen of it over a path until a moment.
+        fn watch(mut self, path: &mut Path, until: Micros) -> Vec<Seen> {
+            let mut flow = Flow::default();
+            flow.round_trip(2 * path.delay);
+            let (mut seen, mut reports, mut sequence) = (Vec::new(), VecDeque::<(Micros, u64)>::new(), 0);
+            let (mut waiting, mut next) = (None, 0);
+            for now in (0..until).step_by(500) {
+                while let Some((at, sequence)) = reports.pop_front_if(|(at, _)| *at <= now) {
+                    flow.reported(sequence, at);
+                }
+                if now >= next {
+                    waiting = Some(now);
+                    next += INTERVAL;
+                }
+                if flow.open(now)
+                    && let Some(captured) = waiting.take()
+                {
+                    let bytes = self.size(flow.budget());
+                    flow.sent(sequence, bytes, now);
+                    let arrived = path.send(bytes, now);
+                    seen.push(Seen { captured, age: arrived - captured, bytes });
+                    let reported = arrived + path.delay + self.random(self.late);
+                    reports.push_back((reported.max(reports.back().map_or(0, |last| last.0)), sequence));
+                    sequence += 1;
+                }
+            }
+            seen
+        }
+    }
+
+    const SECOND: Micros = 1_000_000;
+    const MEGABIT: u64 = 1_000_000;
+    /// 20, 4, 2 and 20 Mbit/s, ten seconds each.
+    const STEPS: [(Micros, u64); 4] =
+        [(0, 20 * MEGABIT), (10 * SECOND, 4 * MEGABIT), (20 * SECOND, 2 * MEGABIT), (30 * SECOND, 20 * MEGABIT)];
+
+    struct Phase {
+        fps: f64,
+        p95: Micros,
+        max: Micros,
+        load: f64,
+    }
+
+    fn phase(seen: &[Seen], from: Micros, rate: u64) -> Phase {
+        let within: Vec<&Seen> = seen.iter().filter(|seen| (from..from + 10 * SECOND).contains(&seen.captured)).collect();
+        let mut ages: Vec<_> = within.iter().map(|seen| seen.age).collect();
+        ages.sort_unstable();
+        let bits: usize = within.iter().map(|seen| 8 * seen.bytes).sum();
+        Phase {
+            fps: within.len() as f64 / 10.0,
+            p95: ages[ages.len() * 95 / 100],
+            max: ages[ages.len() - 1],
+            load: bits as f64 / 10.0 / rate as f64,
+        }
     }
 
     #[test]
-    fn a_receiver_that_falls_silent_is_not_waited_for_until_it_reports_again() {
-        let mut window = reporting();
-        window.sent(1, 0);
-        window.sent(2, 10);
-        assert_eq!(window.opens_at(), Some(SILENCE));
-        assert!(!window.open(SILENCE - 1));
-        assert!(window.open(SILENCE));
-        window.sent(3, SILENCE);
-        assert_eq!(window.opens_at(), None);
-        window.sent(4, SILENCE + 1);
-        window.reported(2);
-        assert_eq!(window.opens_at(), Some(SILENCE + SILENCE));
-        window.reported(3);
-        assert!(window.open(SILENCE + 2));
+    fn frames_stay_fresh_and_fill_the_link_while_it_falls_and_rises() {
+        for delay in [200, 10_000, 30_000] {
+            for scene in [Scene::STEADY, Scene::REAL] {
+                let miss = scene.miss;
+                let seen = scene.watch(&mut Path::new(&STEPS, delay), 40 * SECOND);
+                for (from, rate) in STEPS {
+                    let Phase { fps, p95, max, load } = phase(&seen, from, rate);
+                    let told = format!("{delay} µs, {miss} %, {rate} bit/s: {fps} fps, p95 {p95}, max {max}, load {load:.2}");
+                    println!("{told}");
+                    assert!(fps >= 29.0, "{told}");
+                    assert!(p95 < 80_000 + delay && max < 300_000 + delay, "{told}");
+                    assert!(load > 0.8 || rate > 12 * MEGABIT, "{told}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_link_that_was_gone_is_used_again_at_once_and_had_little_waiting() {
+        let mut path = Path::new(&[(0, 8 * MEGABIT), (5 * SECOND, 0), (10 * SECOND, 8 * MEGABIT)], 10_000);
+        let seen = Scene::REAL.watch(&mut path, 15 * SECOND);
+        let old = seen.iter().filter(|seen| seen.captured < 10 * SECOND && seen.age > SECOND).count();
+        assert!(old <= IN_FLIGHT + 1, "{old} frames lay on the way");
+        let first = seen.iter().find(|seen| seen.captured >= 9_900_000).unwrap();
+        assert!(first.captured + first.age < 10_200_000, "{first:?}");
+    }
+
+    #[test]
+    fn a_link_that_rises_is_filled_within_a_second_and_a_half() {
+        let mut path = Path::new(&[(0, 2 * MEGABIT), (10 * SECOND, 20 * MEGABIT)], 10_000);
+        let seen = Scene::REAL.watch(&mut path, 15 * SECOND);
+        let full = seen.iter().find(|seen| seen.captured > 10 * SECOND && seen.bytes >= 50_000).unwrap();
+        assert!(full.captured < 11_500_000, "{full:?}");
     }
 }

@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use framewire_proto::{
     Config, Frame, Micros, Name, Times,
-    flow::Window,
+    flow::Flow,
     link::Link,
     wire::native::{Message, Report},
 };
@@ -100,7 +100,7 @@ struct Shared {
 struct Inside {
     accepted: bool,
     viewers: u32,
-    window: Window,
+    flow: Flow,
     /// Times of frames under way, on this process's clock.
     under_way: Vec<(u64, Times)>,
     arrived: Vec<Times>,
@@ -189,7 +189,7 @@ impl Session {
             return Err(error);
         }
         let arrived = std::mem::take(&mut inside.arrived);
-        let answer = (inside.viewers > 0, inside.window.open(clock::now()));
+        let answer = (inside.viewers > 0, inside.flow.open(clock::now()));
         drop(inside);
         if let Some(viewer) = viewer {
             arrived.iter().for_each(|times| viewer.report_arrival(times));
@@ -222,11 +222,12 @@ impl Session {
         self.next = frame.sequence.wrapping_add(1);
         if self.told.as_ref() != Some(&config) {
             self.client.send(&Message::Config(config.clone()))?;
+            self.shared.lock().flow.paced(&config);
             self.told = Some(config);
         }
         let now = clock::now();
         frame.times.sent = now;
-        self.shared.lock().begin(frame.sequence, frame.times, now);
+        self.shared.lock().begin(&frame, now);
         if let Some(config) = &self.told {
             publish.outlet.sent(config, &frame);
         }
@@ -262,19 +263,19 @@ impl Shared {
 }
 
 impl Inside {
-    fn begin(&mut self, sequence: u64, times: Times, now: Micros) {
+    fn begin(&mut self, frame: &Frame, now: Micros) {
         /// More than the window allows, for hubs that do not report.
         const KEPT: usize = 16;
-        self.window.sent(sequence, now);
+        self.flow.sent(frame.sequence, frame.data.len(), now);
         if self.under_way.len() == KEPT {
             self.under_way.remove(0);
         }
-        self.under_way.push((sequence, times));
+        self.under_way.push((frame.sequence, frame.times));
     }
 
     /// The hub has this frame, and had it at this moment of our clock.
-    fn arrived(&mut self, sequence: u64, received: Micros) {
-        self.window.reported(sequence);
+    fn arrived(&mut self, sequence: u64, received: Micros, now: Micros) {
+        self.flow.reported(sequence, now);
         if let Some(place) = self.under_way.iter().position(|(sent, _)| *sent == sequence) {
             let (_, times) = self.under_way.drain(..=place).next_back().unwrap_or_default();
             self.arrived.push(Times { received, ..times });
@@ -304,6 +305,9 @@ fn listen(client: &Client, mut receiver: Receiver, shared: &Shared) -> Result<()
             client.send(&answer)?;
         }
         let mut inside = shared.lock();
+        if let Some(round_trip) = link.round_trip() {
+            inside.flow.round_trip(round_trip);
+        }
         match message {
             Message::Accepted { .. } => inside.accepted = true,
             Message::Demand { viewers } => {
@@ -311,7 +315,7 @@ fn listen(client: &Client, mut receiver: Receiver, shared: &Shared) -> Result<()
                 inside.viewers = viewers;
             }
             Message::Report(Report { sequence, received, .. }) => {
-                inside.arrived(sequence, link.moment_to_ours(received));
+                inside.arrived(sequence, link.moment_to_ours(received), now);
             }
             Message::Error { text, .. } => bail!("{text}"),
             Message::Bye { text } => bail!("the hub ends: {text}"),

@@ -7,8 +7,8 @@ use std::{
 
 use anyhow::{Result, bail};
 use framewire_proto::{
-    Micros, Times,
-    flow::Window,
+    Frame, Micros, Times,
+    flow::Flow,
     link::Link,
     wire::native::{Message, Report},
 };
@@ -23,7 +23,7 @@ const REMEMBERED: usize = 64;
 pub(super) struct Talk {
     subscriber: Subscriber,
     link: Link,
-    window: Window,
+    flow: Flow,
     /// The times of frames that were sent, and whether they were reported before.
     sent: VecDeque<(u64, Times, bool)>,
     outbox: VecDeque<Message>,
@@ -38,7 +38,7 @@ impl Talk {
         Self {
             subscriber,
             link,
-            window: Window::default(),
+            flow: Flow::default(),
             sent: VecDeque::new(),
             outbox: VecDeque::new(),
             waker: None,
@@ -57,8 +57,11 @@ impl Talk {
             }
             self.outbox.push_back(answer);
         }
+        if let Some(round_trip) = self.link.round_trip() {
+            self.flow.round_trip(round_trip);
+        }
         match message {
-            Message::Report(report) => self.report(report),
+            Message::Report(report) => self.report(report, now),
             Message::Bye { .. } => return Ok(false),
             Message::Error { text, .. } => bail!("the viewer ended with an error: {text}"),
             Message::Frame(_) | Message::Config(_) | Message::Publish { .. } | Message::Subscribe { .. } => {
@@ -77,14 +80,17 @@ impl Talk {
         if let Some(message) = self.outbox.pop_front().or_else(|| self.link.poll(now)) {
             return Poll::Ready(message);
         }
-        let ready = self.window.open(now);
+        let ready = self.flow.open(now);
         while let Poll::Ready(event) = self.subscriber.poll(context, ready) {
             match event {
                 Event::State(state) => return Poll::Ready(Message::State(state)),
-                Event::Config(config) => return Poll::Ready(Message::Config((*config).clone())),
+                Event::Config(config) => {
+                    self.flow.paced(&config);
+                    return Poll::Ready(Message::Config((*config).clone()));
+                }
                 Event::Frame(mut frame) => {
                     frame.times.forwarded = now;
-                    self.remember(frame.sequence, frame.times, now);
+                    self.remember(&frame, now);
                     return Poll::Ready(Message::Frame(frame));
                 }
                 // The stream stays for its viewers: its publisher may return.
@@ -97,23 +103,23 @@ impl Talk {
 
     /// When to poll again even though nobody woke.
     pub(super) fn deadline(&self) -> Micros {
-        self.window.opens_at().map_or(self.link.deadline(), |at| at.min(self.link.deadline()))
+        self.link.deadline()
     }
 
     pub(super) fn silent(&self, now: Micros) -> bool {
         self.link.silent(now)
     }
 
-    fn remember(&mut self, sequence: u64, times: Times, now: Micros) {
-        self.window.sent(sequence, now);
+    fn remember(&mut self, frame: &Frame, now: Micros) {
+        self.flow.sent(frame.sequence, frame.data.len(), now);
         if self.sent.len() == REMEMBERED {
             self.sent.pop_front();
         }
-        self.sent.push_back((sequence, times, false));
+        self.sent.push_back((frame.sequence, frame.times, false));
     }
 
-    fn report(&mut self, report: Report) {
-        self.window.reported(report.sequence);
+    fn report(&mut self, report: Report, now: Micros) {
+        self.flow.reported(report.sequence, now);
         let Some((_, times, before)) = self.sent.iter_mut().find(|(sequence, ..)| *sequence == report.sequence) else {
             return;
         };
