@@ -3,8 +3,10 @@
 mod conversation;
 mod decoder;
 mod golden;
+mod hostile;
 mod limits;
 mod memory;
+mod pickle;
 mod round_trip;
 mod tutorials;
 mod util;
