@@ -274,7 +274,8 @@ mod tests {
     }
 
     fn phase(seen: &[Seen], from: Micros, rate: u64) -> Phase {
-        let within: Vec<&Seen> = seen.iter().filter(|seen| (from..from + 10 * SECOND).contains(&seen.captured)).collect();
+        let within: Vec<&Seen> =
+            seen.iter().filter(|seen| (from..from + 10 * SECOND).contains(&seen.captured)).collect();
         let mut ages: Vec<_> = within.iter().map(|seen| seen.age).collect();
         ages.sort_unstable();
         let bits: usize = within.iter().map(|seen| 8 * seen.bytes).sum();
@@ -294,7 +295,8 @@ mod tests {
                 let seen = scene.watch(&mut Path::new(&STEPS, delay), 40 * SECOND);
                 for (from, rate) in STEPS {
                     let Phase { fps, p95, max, load } = phase(&seen, from, rate);
-                    let told = format!("{delay} µs, {miss} %, {rate} bit/s: {fps} fps, p95 {p95}, max {max}, load {load:.2}");
+                    let told =
+                        format!("{delay} µs, {miss} %, {rate} bit/s: {fps} fps, p95 {p95}, max {max}, load {load:.2}");
                     println!("{told}");
                     assert!(fps >= 29.0, "{told}");
                     assert!(p95 < 80_000 + delay && max < 300_000 + delay, "{told}");

@@ -7,25 +7,29 @@ use clap::{Args, ValueEnum};
 use framewire_proto::wire::tutorial::{Size, Tutorial};
 
 use crate::{
-    media::encode,
+    media::encode::{self, Coding},
     source::{
         Spec, kind,
-        spec::{self, Codec, Options},
+        spec::{self, Options},
     },
 };
 
 /// How to capture, code and report.
 #[derive(Args, Clone)]
 pub(super) struct Common {
-    /// What frames are coded in: auto (a camera's own JPEGs as they are, else JPEG), jpeg, copy
-    #[arg(long, value_name = "CODEC", default_value = "auto", value_parser = |text: &str| text.parse::<Codec>())]
-    codec: Codec,
+    /// What frames are coded in: auto (JPEG where the link carries it, a camera's own as they are, else H.264), jpeg, h264,
+    /// copy
+    #[arg(long, value_name = "CODEC", default_value = "auto", value_parser = |text: &str| text.parse::<Coding>())]
+    codec: Coding,
     /// JPEG quality, 1 to 100 [default: 80]
     #[arg(long, value_name = "1..100", value_parser = spec::parse_quality)]
     quality: Option<u8>,
     /// Picture size: asked of a camera or screen, scaled to elsewhere
     #[arg(long, value_name = "WxH", value_parser = spec::parse_size)]
     pub(super) size: Option<(u32, u32)>,
+    /// Bits per second at most, as in 2M or 500k [default: what the link carries]
+    #[arg(long, value_name = "BITS", value_parser = spec::parse_bitrate)]
+    bitrate: Option<u64>,
     /// Frames per second; 0 is as fast as they are taken [default: the source's own]
     #[arg(long, value_name = "N", value_parser = spec::parse_fps)]
     fps: Option<f64>,
@@ -77,6 +81,7 @@ impl Common {
             looped: self.looped,
             codec: self.codec,
             quality: self.quality,
+            bitrate: self.bitrate,
             wait: self.wait,
             every: false,
         }
@@ -88,7 +93,7 @@ pub(super) fn encoding(spec: &Spec) -> Result<encode::Config> {
     let kind = kind(spec)?;
     let Options { quality, size, codec, .. } = spec.options;
     let size = size.filter(|_| !kind.sized).map(|(width, height)| encode::Size::Exactly(width, height));
-    Ok(encode::Config { quality, size, copy: codec == Codec::Copy, only: None })
+    Ok(encode::Config { quality, size, coding: codec, bitrate: spec.options.bitrate, only: None })
 }
 
 /// How frames are coded for a tutorial's wire: with its own size and quality where none is asked for. A source that is
@@ -104,7 +109,8 @@ pub(super) fn encoding_for(tutorial: &Tutorial, options: &Options, sized: bool) 
     encode::Config {
         quality: options.quality.or(tutorial.quality),
         size: asked.or(own).filter(|size| !(sized && exactly(size))),
-        copy: options.codec == Codec::Copy,
+        coding: options.codec,
+        bitrate: options.bitrate,
         only: Some(tutorial.codec),
     }
 }

@@ -104,26 +104,36 @@ impl Mailbox {
         Self { policy, waiting: VecDeque::new(), broken: false, counts: Counts::default() }
     }
 
-    /// Takes a frame meant for this viewer and drops what has to make way for it, or the frame itself.
-    pub(super) fn offer(&mut self, config: &Arc<Config>, frame: Frame) {
+    /// Takes a frame meant for this viewer and drops what has to make way for it, or the frame itself; returns whether from
+    /// now on nothing but a keyframe can be used.
+    pub(super) fn offer(&mut self, config: &Arc<Config>, frame: Frame) -> bool {
+        let before = self.broken;
         self.counts.offered += 1;
+        if let Err(reason) = self.take_in(config, frame) {
+            self.counts.drop_one(reason);
+        }
+        self.broken && !before
+    }
+
+    fn take_in(&mut self, config: &Arc<Config>, frame: Frame) -> Result<(), Reason> {
         if self.broken && !frame.keyframe {
-            return self.counts.drop_one(Reason::Undecodable);
+            return Err(Reason::Undecodable);
         }
         if !self.has_room(config, &frame) {
             if self.policy == Policy::Every {
                 self.skipped(config);
-                return self.counts.drop_one(Reason::Full);
+                return Err(Reason::Full);
             }
             if !frame.keyframe {
                 // Those that wait can still be decoded, this one can't once one of them goes: it is the one to go.
                 self.broken = true;
-                return self.counts.drop_one(Reason::Superseded);
+                return Err(Reason::Superseded);
             }
             self.clear(Reason::Superseded);
         }
         self.broken = false;
         self.waiting.push_back((config.clone(), frame));
+        Ok(())
     }
 
     /// Frames went by that were never offered here.
@@ -133,6 +143,11 @@ impl Mailbox {
 
     pub(super) fn take(&mut self) -> Option<(Arc<Config>, Frame)> {
         self.waiting.pop_front()
+    }
+
+    /// Whether nothing but a keyframe can be used.
+    pub(super) fn broken(&self) -> bool {
+        self.broken
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -74,6 +74,11 @@ impl Publisher {
         self.stream.viewers.subscribe()
     }
 
+    /// How often somebody has wished for a keyframe, to be waited on for changes.
+    pub fn keyframe_wishes(&self) -> watch::Receiver<u64> {
+        self.stream.wishes.subscribe()
+    }
+
     /// Hands what viewers report of this publisher's frames, by its own numbers, to whoever sent them here.
     pub fn on_report(&self, take: impl Fn(Report) + Send + Sync + 'static) {
         if let Ok(mut inside) = self.lock() {
@@ -120,11 +125,15 @@ impl Publisher {
         if frame.keyframe {
             inside.start = Some(frame.clone());
         }
+        let mut broken = false;
         for place in inside.subscribers.values_mut() {
-            place.mailbox.offer(&config, frame.clone());
+            broken |= place.mailbox.offer(&config, frame.clone());
             wakers.extend(place.waker.take());
         }
         drop(inside);
+        if broken {
+            self.stream.wish_keyframe();
+        }
         wakers.into_iter().for_each(Waker::wake);
         Ok(())
     }

@@ -28,6 +28,8 @@ pub(super) struct Stream {
     pub(super) name: Name,
     pub(super) inside: Mutex<Inside>,
     pub(super) viewers: watch::Sender<u32>,
+    /// How often somebody has wished for a keyframe.
+    pub(super) wishes: watch::Sender<u64>,
 }
 
 #[derive(Debug)]
@@ -142,7 +144,7 @@ impl Stream {
             split: Split::default(),
             deserted_since: None,
         };
-        Self { name, inside: Mutex::new(inside), viewers: watch::Sender::new(0) }
+        Self { name, inside: Mutex::new(inside), viewers: watch::Sender::new(0), wishes: watch::Sender::new(0) }
     }
 
     /// Whether the stream ever had a publisher.
@@ -207,6 +209,11 @@ impl Stream {
     pub(super) fn tell_viewers(&self, inside: &Inside) {
         let viewers = inside.subscribers.len() as u32;
         self.viewers.send_if_modified(|told| mem::replace(told, viewers) != viewers);
+    }
+
+    /// Somebody cannot decode before a keyframe comes.
+    pub(super) fn wish_keyframe(&self) {
+        self.wishes.send_modify(|wishes| *wishes += 1);
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Inside> {

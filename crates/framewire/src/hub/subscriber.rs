@@ -58,13 +58,19 @@ impl Subscriber {
         let mut mailbox = Mailbox::new(policy);
         let stored = inside.start.as_ref().map(|start| start.sequence);
         if let (Some(config), Some(start)) = (&inside.config, &inside.start) {
-            // Who wants every picture wants those from now on, not one that may be an hour old.
-            if policy == Policy::Newest {
+            let last = start.sequence.wrapping_add(1) == inside.next_sequence;
+            // Who wants every picture wants those from now on, not one that may be an hour old. Where the newest picture
+            // can be had soon, an old one is worse than none.
+            let wanted = last || inside.state != State::Live;
+            if policy == Policy::Newest && wanted {
                 mailbox.offer(config, start.clone());
             }
-            if policy == Policy::Every || start.sequence.wrapping_add(1) != inside.next_sequence {
+            if policy == Policy::Every || !last {
                 mailbox.skipped(config);
             }
+        }
+        if mailbox.broken() {
+            stream.wish_keyframe();
         }
         let place = Place { mailbox, news: Some(inside.state), ended: inside.ended, under_way: false, waker: None };
         inside.joined += 1;
@@ -131,6 +137,11 @@ impl Subscriber {
             }
             thread::park_timeout(left);
         }
+    }
+
+    /// This viewer cannot decode before a keyframe comes, for a reason of its own.
+    pub fn wish_keyframe(&self) {
+        self.stream.wish_keyframe();
     }
 
     /// What became of this viewer's frames so far.

@@ -1,10 +1,12 @@
 //! Frames become what is sent.
 
-use anyhow::{Context, Result};
+use std::str::FromStr;
+
+use anyhow::{Context, Result, bail};
 use bytes::Bytes;
 use framewire_proto::{Codec, Frame};
 
-use super::{Picture, decode::Decoder, jpeg, scale::Scaler};
+use super::{Picture, aim::Aim, decode::Decoder, h264, jpeg, scale::Scaler};
 use crate::clock;
 
 /// JPEG quality where none is asked for.
@@ -17,10 +19,41 @@ pub struct Config {
     pub quality: Option<u8>,
     /// The size to scale to; `None` leaves it.
     pub size: Option<Size>,
-    /// Pass frames on as they come, where whoever takes them can.
-    pub copy: bool,
+    /// What frames become.
+    pub coding: Coding,
+    /// Bits per second at most, whatever the link carries.
+    pub bitrate: Option<u64>,
     /// The one codec that whoever takes them can: [`Codec::Jpeg`] or [`Codec::Bgr24`]. `None`: any.
     pub only: Option<Codec>,
+}
+
+/// What frames are coded in on their way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Coding {
+    /// JPEG, a camera's or file's own as they are, where the link carries that; else H.264. H.264 as it comes.
+    #[default]
+    Auto,
+    /// JPEG, made here unless the source gives JPEGs and no size or quality is asked for; of less quality where the link
+    /// carries no more.
+    Jpeg,
+    /// H.264.
+    H264,
+    /// As the source gives it, never coded again.
+    Copy,
+}
+
+impl FromStr for Coding {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "jpeg" => Ok(Self::Jpeg),
+            "h264" => Ok(Self::H264),
+            "copy" => Ok(Self::Copy),
+            _ => bail!("'{text}' is no codec: auto, jpeg, h264 or copy"),
+        }
+    }
 }
 
 /// The size that pictures are scaled to, in pixels.
@@ -33,24 +66,20 @@ pub enum Size {
 }
 
 impl Config {
-    /// Whether such frames are passed on as they come.
+    /// Whether such frames are passed on as they come, where the link carries them.
     pub fn passes(&self, given: &framewire_proto::Config) -> bool {
         if self.only.is_some_and(|only| only != given.codec) {
             return false;
         }
         let size = (given.width.into(), given.height.into());
         let same = self.size(size.0, size.1) == size;
-        self.copy
-            || match given.codec {
-                Codec::H264 => true,
-                Codec::Jpeg => self.quality.is_none() && same,
-                Codec::Bgr24 | Codec::I420 => self.only.is_some() && same,
-            }
-    }
-
-    /// What frames become that are not passed on.
-    fn codec(&self) -> Codec {
-        self.only.unwrap_or(Codec::Jpeg)
+        match (self.coding, given.codec) {
+            (Coding::Copy, _) => true,
+            (Coding::Auto | Coding::H264, Codec::H264) => true,
+            (Coding::Auto | Coding::Jpeg, Codec::Jpeg) => self.quality.is_none() && same,
+            (_, Codec::Bgr24 | Codec::I420) => self.only.is_some() && same,
+            _ => false,
+        }
     }
 
     /// The size that a picture of this size is scaled to.
@@ -63,11 +92,14 @@ impl Config {
     }
 }
 
-/// Codes frames: raw pictures become JPEGs; JPEGs are passed on untouched unless another size or a quality is asked for.
-/// H.264 is passed on as it comes, unless only another codec is taken.
+/// Codes frames as the [`Config`] says, and as large as [`Encoder::aim`] allows.
 pub struct Encoder {
     config: Config,
+    aim: Aim,
     jpeg: jpeg::Encoder,
+    h264: Option<(h264::Config, h264::Encoder)>,
+    /// The next H.264 frame shall be a keyframe.
+    keyframe: bool,
     decoder: Decoder,
     scaler: Scaler,
 }
@@ -81,13 +113,20 @@ impl Encoder {
         if let Some(Size::Exactly(width, height)) = config.size {
             framewire_proto::limits::check_size(width, height).map_err(anyhow::Error::msg)?;
         }
-        let jpeg = jpeg::Encoder::new(config.quality.unwrap_or(QUALITY));
-        Ok(Self { config, jpeg, decoder: Decoder::new(), scaler: Scaler::new() })
+        let quality = config.quality.unwrap_or(QUALITY);
+        let aim = Aim::new(quality, config.bitrate);
+        let (jpeg, decoder, scaler) = (jpeg::Encoder::new(quality), Decoder::new(), Scaler::new());
+        Ok(Self { config, aim, jpeg, h264: None, keyframe: false, decoder, scaler })
     }
 
-    /// The quality of the JPEGs made from now on, 1 to 100.
-    pub fn set_quality(&mut self, quality: u8) {
-        self.jpeg.set_quality(quality);
+    /// From now on the link carries this many bits a second; `None` while that is not known.
+    pub fn aim(&mut self, budget: Option<u64>) {
+        self.aim.budget(budget);
+    }
+
+    /// Somebody cannot decode before a keyframe comes.
+    pub fn wish_keyframe(&mut self) {
+        self.keyframe = true;
     }
 
     /// The frame as it is to be sent, with the time at which it was ready, and what a decoder must know of it. `None` while
@@ -101,39 +140,86 @@ impl Encoder {
         frame: &Frame,
     ) -> Result<Option<(framewire_proto::Config, Frame)>> {
         let (mut config, mut frame) = (config.clone(), frame.clone());
-        if !self.config.passes(&config) {
-            let Some(picture) = self.picture(&config, &frame).with_context(|| format!("frame {}", frame.sequence))?
-            else {
-                return Ok(None);
-            };
-            config.codec = self.config.codec();
+        let codec = self.codec(&config);
+        let passed = self.config.passes(&config) && codec == config.codec && (codec != Codec::Jpeg || self.aim.best());
+        if passed {
+            self.aim.made(&config, frame.data.len());
+        } else {
+            let whose = || format!("frame {}", frame.sequence);
+            let Some(picture) = self.picture(&config, &frame, codec).with_context(whose)? else { return Ok(None) };
+            config.codec = codec;
             config.extra = Bytes::new();
             config.width = picture.width.try_into().context("the picture is too wide")?;
             config.height = picture.height.try_into().context("the picture is too high")?;
             frame.keyframe = true;
-            frame.data = if config.codec == Codec::Jpeg { self.jpeg.encode(&picture)? } else { picture.into_data() };
+            frame.data = match codec {
+                Codec::Jpeg => {
+                    self.jpeg.set_quality(self.aim.quality());
+                    let data = self.jpeg.encode(&picture)?;
+                    self.aim.made(&config, data.len());
+                    data
+                }
+                Codec::H264 => {
+                    let coded = self.h264(&config, &picture)?;
+                    frame.keyframe = coded.keyframe;
+                    coded.data
+                }
+                Codec::I420 | Codec::Bgr24 => picture.into_data(),
+            };
         }
         frame.times.encoded = clock::now();
         Ok(Some((config, frame)))
     }
 
-    /// The picture to be coded, in its size and, for a codec of plain pixels, in that layout.
-    fn picture(&mut self, config: &framewire_proto::Config, frame: &Frame) -> Result<Option<Picture>> {
+    /// What such frames become.
+    fn codec(&mut self, given: &framewire_proto::Config) -> Codec {
+        match (self.config.only, self.config.coding) {
+            (Some(only), _) => only,
+            (None, Coding::Copy) => given.codec,
+            (None, Coding::Jpeg) => Codec::Jpeg,
+            (None, Coding::H264) => Codec::H264,
+            (None, Coding::Auto) if given.codec == Codec::H264 => Codec::H264,
+            (None, Coding::Auto) => self.aim.choose(clock::now()),
+        }
+    }
+
+    fn h264(&mut self, config: &framewire_proto::Config, picture: &Picture) -> Result<h264::Encoded> {
+        let wanted = h264::Config {
+            width: picture.width,
+            height: picture.height,
+            millifps: config.millifps,
+            bitrate: self.aim.bitrate(config),
+        };
+        let encoder = match &mut self.h264 {
+            Some((open, encoder)) if h264::Config { bitrate: wanted.bitrate, ..*open } == wanted => {
+                encoder.set_bitrate(wanted.bitrate);
+                encoder
+            }
+            other => &mut other.insert((wanted, h264::Encoder::open(wanted)?)).1,
+        };
+        encoder.encode(picture, std::mem::take(&mut self.keyframe))
+    }
+
+    /// The picture to be coded, in the size and layout that this codec takes.
+    fn picture(&mut self, config: &framewire_proto::Config, frame: &Frame, codec: Codec) -> Result<Option<Picture>> {
         let (width, height) = (config.width.into(), config.height.into());
-        let layout = if self.config.codec() == Codec::Jpeg { Codec::I420 } else { self.config.codec() };
-        let scaled = self.config.size(width, height) != (width, height);
+        let layout = if codec == Codec::Bgr24 { Codec::Bgr24 } else { Codec::I420 };
         let picture = match config.codec {
             Codec::Jpeg | Codec::H264 => {
+                let scaled = self.config.size(width, height) != (width, height);
                 let want = if scaled { Codec::I420 } else { layout };
                 let Some(picture) = self.decoder.decode(config, frame, want)? else { return Ok(None) };
                 picture
             }
-            codec => Picture::new(codec, width, height, frame.data.clone())?,
+            raw => Picture::new(raw, width, height, frame.data.clone())?,
         };
-        let size = self.config.size(picture.width, picture.height);
-        let fits = size == (picture.width, picture.height);
+        let mut size = self.config.size(picture.width, picture.height);
+        if codec == Codec::H264 {
+            // It codes even sizes only.
+            size = ((size.0 & !1).max(2), (size.1 & !1).max(2));
+        }
         // JPEGs are made of either layout.
-        if fits && (self.config.codec() == Codec::Jpeg || picture.codec == layout) {
+        if size == (picture.width, picture.height) && (codec == Codec::Jpeg || picture.codec == layout) {
             return Ok(Some(picture));
         }
         self.scaler.scale(&picture, size, layout).map(Some)
@@ -184,7 +270,8 @@ mod tests {
         let (_, worse) =
             encoder(Config { quality: Some(10), ..Config::default() }).encode(&config, &jpeg).unwrap().unwrap();
         assert_ne!(worse.data, jpeg.data);
-        let copy = Config { quality: Some(10), size: Some(Size::Exactly(32, 24)), copy: true, only: None };
+        let copy =
+            Config { quality: Some(10), size: Some(Size::Exactly(32, 24)), coding: Coding::Copy, ..Config::default() };
         assert_eq!(encoder(copy).encode(&config, &jpeg).unwrap().unwrap().1.data, jpeg.data);
     }
 
@@ -193,7 +280,7 @@ mod tests {
         let (raw, frame) = grey(64, 48);
         let (config, jpeg) = encoder(Config::default()).encode(&raw, &frame).unwrap().unwrap();
         let only = Config { only: Some(Codec::Bgr24), ..Config::default() };
-        let narrow = Config { size: Some(Size::Width(32)), copy: true, ..only.clone() };
+        let narrow = Config { size: Some(Size::Width(32)), coding: Coding::Copy, ..only.clone() };
         for (given, frame) in [(&raw, &frame), (&config, &jpeg)] {
             for (code, width, height) in [(&only, 64, 48), (&narrow, 32, 24)] {
                 let (pixels, frame) = encoder(code.clone()).encode(given, frame).unwrap().unwrap();

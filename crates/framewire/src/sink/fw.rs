@@ -1,6 +1,7 @@
 //! Publishing to a hub: the newest frame, coded when the link is ready for it, and nothing while nobody watches.
 
 use std::{
+    mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread::{self, Thread},
     time::{Duration, Instant},
@@ -104,6 +105,8 @@ struct Inside {
     /// Times of frames under way, on this process's clock.
     under_way: Vec<(u64, Times)>,
     arrived: Vec<Times>,
+    /// Somebody cannot decode before a keyframe comes.
+    keyframe: bool,
     broken: Option<anyhow::Error>,
 }
 
@@ -206,6 +209,12 @@ impl Session {
             Some(encoder) => encoder,
             None => self.encoder.insert(encode::Encoder::new(publish.outlet.encode.clone())?),
         };
+        let mut inside = self.shared.lock();
+        encoder.aim(inside.flow.budget());
+        if mem::take(&mut inside.keyframe) {
+            encoder.wish_keyframe();
+        }
+        drop(inside);
         let (config, mut frame) = match encoder.encode(&raw, frame) {
             Ok(Some(coded)) => coded,
             Ok(None) => return Ok(()),
@@ -317,6 +326,7 @@ fn listen(client: &Client, mut receiver: Receiver, shared: &Shared) -> Result<()
             Message::Report(Report { sequence, received, .. }) => {
                 inside.arrived(sequence, link.moment_to_ours(received), now);
             }
+            Message::Keyframe => inside.keyframe = true,
             Message::Error { text, .. } => bail!("{text}"),
             Message::Bye { text } => bail!("the hub ends: {text}"),
             _ => continue,

@@ -111,6 +111,6 @@ async fn viewer(
 ) -> Result<()> {
     let socket = Socket::new(accepted.stream, accepted.peer);
     let subscriber = served.subscribe(name, Policy::Newest, false, clock::now()).context("the stream is gone")?;
-    let as_it_comes = encode::Config { copy: true, ..encode::Config::default() };
+    let as_it_comes = encode::Config { coding: encode::Coding::Copy, ..encode::Config::default() };
     feed(&socket, transmitter.as_mut(), &mut Coded::new(subscriber, as_it_comes), stop, |_, _| {}).await
 }

@@ -35,14 +35,7 @@ const OUTBOX: usize = 64;
 
 impl Talk {
     pub(super) fn new(subscriber: Subscriber, link: Link) -> Self {
-        Self {
-            subscriber,
-            link,
-            flow: Flow::default(),
-            sent: VecDeque::new(),
-            outbox: VecDeque::new(),
-            waker: None,
-        }
+        Self { subscriber, link, flow: Flow::default(), sent: VecDeque::new(), outbox: VecDeque::new(), waker: None }
     }
 
     pub(super) fn heard(&mut self, now: Micros) {
@@ -62,6 +55,7 @@ impl Talk {
         }
         match message {
             Message::Report(report) => self.report(report, now),
+            Message::Keyframe => self.subscriber.wish_keyframe(),
             Message::Bye { .. } => return Ok(false),
             Message::Error { text, .. } => bail!("the viewer ended with an error: {text}"),
             Message::Frame(_) | Message::Config(_) | Message::Publish { .. } | Message::Subscribe { .. } => {

@@ -8,7 +8,7 @@ use framewire_proto::{
     link::Link,
     wire::native::{Message, Report, code},
 };
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, info, warn};
 
 use crate::{
@@ -16,6 +16,9 @@ use crate::{
     hub::{Hub, Publisher},
     net::channel::{self, Channel},
 };
+
+/// A publisher is asked for a keyframe at most once in this time: each is a burst.
+const KEYFRAMES: Duration = Duration::from_secs(1);
 
 /// Feeds the stream of this name from this connection until either ends. `link` has taken the messages so far, `answers`
 /// are what it gave.
@@ -33,6 +36,8 @@ pub async fn run(channel: &Channel, hub: &Hub, name: &Name, mut link: Link, answ
         }
     };
     let mut demand = publisher.viewers();
+    let mut wishes = publisher.keyframe_wishes();
+    let mut quiet_until = Instant::now();
     let mut first = vec![channel::hello()];
     first.extend(answers);
     first.push(Message::Accepted { name: name.clone() });
@@ -44,6 +49,10 @@ pub async fn run(channel: &Channel, hub: &Hub, name: &Name, mut link: Link, answ
     loop {
         let now = clock::now();
         let wait = Duration::from_micros(link.deadline().saturating_sub(now));
+        let wished = async {
+            sleep_until(quiet_until).await;
+            wishes.changed().await
+        };
         tokio::select! {
             message = channel.receive(|| link.heard(clock::now())) => {
                 let message = message?;
@@ -64,6 +73,10 @@ pub async fn run(channel: &Channel, hub: &Hub, name: &Name, mut link: Link, answ
                         return Err(error);
                     }
                 }
+            }
+            Ok(()) = wished => {
+                quiet_until = Instant::now() + KEYFRAMES;
+                channel.send(&Message::Keyframe).await?;
             }
             changed = demand.changed() => match changed {
                 Ok(()) => {
@@ -119,7 +132,11 @@ impl Push<'_> {
                 return Ok(Outcome::Bye);
             }
             Message::Ping { .. } | Message::Pong { .. } => publisher.heard(now),
-            Message::Hello { .. } | Message::Demand { .. } | Message::State(_) | Message::Report(_) => {}
+            Message::Hello { .. }
+            | Message::Demand { .. }
+            | Message::Keyframe
+            | Message::State(_)
+            | Message::Report(_) => {}
             Message::Error { text, .. } => bail!("the publisher ended with an error: {text}"),
             Message::Publish { .. } | Message::Subscribe { .. } | Message::Accepted { .. } => {
                 bail!("a second Publish or Subscribe on one connection: open another for it")

@@ -4,6 +4,8 @@ use std::str::FromStr;
 
 use anyhow::{Context, Result, bail, ensure};
 
+use crate::media::encode::Coding;
+
 /// A source and how to open it, as in `/dev/video0#size=1280x720#fps=30`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Spec {
@@ -25,25 +27,15 @@ pub struct Options {
     /// Begin again at the end.
     pub looped: bool,
     /// What to code frames in.
-    pub codec: Codec,
+    pub codec: Coding,
     /// JPEG quality, 1 to 100.
     pub quality: Option<u8>,
+    /// Bits per second at most.
+    pub bitrate: Option<u64>,
     /// Of a hub's stream: wait for it if it is not there.
     pub wait: bool,
     /// Of a hub's stream: every frame, queued within bounds, instead of the newest.
     pub every: bool,
-}
-
-/// What frames are coded in on their way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Codec {
-    /// A camera's or file's JPEGs as they are, everything else as JPEG.
-    #[default]
-    Auto,
-    /// JPEG, made here unless the source gives JPEGs and no size or quality is asked for.
-    Jpeg,
-    /// As the source gives it, never coded again.
-    Copy,
 }
 
 impl FromStr for Spec {
@@ -80,8 +72,9 @@ impl Options {
             "every" => self.every = true,
             "codec" => self.codec = value.parse()?,
             "quality" => self.quality = Some(parse_quality(value)?),
+            "bitrate" => self.bitrate = Some(parse_bitrate(value)?),
             _ => bail!(
-                "'{key}' is no option of a source: size=WxH, fps=N, format=NAME, loop, codec=NAME, quality=1..100, wait, every"
+                "'{key}' is no option of a source: size=WxH, fps=N, format=NAME, loop, codec=NAME, quality=1..100, bitrate=BITS, wait, every"
             ),
         }
         Ok(())
@@ -100,23 +93,11 @@ impl Options {
             fps: self.fps.or(other.fps),
             format: self.format.or_else(|| other.format.clone()),
             looped: self.looped || other.looped,
-            codec: if self.codec == Codec::Auto { other.codec } else { self.codec },
+            codec: if self.codec == Coding::Auto { other.codec } else { self.codec },
             quality: self.quality.or(other.quality),
+            bitrate: self.bitrate.or(other.bitrate),
             wait: self.wait || other.wait,
             every: self.every || other.every,
-        }
-    }
-}
-
-impl FromStr for Codec {
-    type Err = anyhow::Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        match text {
-            "auto" => Ok(Self::Auto),
-            "jpeg" => Ok(Self::Jpeg),
-            "copy" => Ok(Self::Copy),
-            _ => bail!("'{text}' is no codec: auto, jpeg or copy"),
         }
     }
 }
@@ -151,6 +132,20 @@ pub fn parse_quality(text: &str) -> Result<u8> {
     quality.with_context(|| format!("'{text}' is no quality: a number from 1 to 100"))
 }
 
+/// Bits per second: `2M`, `500k` or `1500000`.
+///
+/// # Errors
+/// It is no such number, or below 50 000.
+pub fn parse_bitrate(text: &str) -> Result<u64> {
+    let (number, unit) = match text.trim_end_matches(['k', 'K', 'M']) {
+        number if number.len() == text.len() => (number, 1.0),
+        number => (number, if text.ends_with('M') { 1e6 } else { 1e3 }),
+    };
+    let bits = number.parse().ok().map(|number: f64| number * unit).filter(|bits| (50e3..=1e9).contains(bits));
+    let wanted = || format!("'{text}' is no bitrate: bits per second from 50k to 1000M, as in 2M or 500k");
+    bits.map(|bits| bits as u64).with_context(wanted)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -162,7 +157,7 @@ mod tests {
         assert_eq!(spec.options.size, Some((1280, 720)));
         assert_eq!(spec.options.fps, Some(30.0));
         assert!(spec.options.looped);
-        assert_eq!(spec.options.codec, Codec::Copy);
+        assert_eq!(spec.options.codec, Coding::Copy);
     }
 
     #[test]

@@ -84,6 +84,8 @@ pub enum Message {
         /// How many viewers the stream has.
         viewers: u32,
     },
+    /// Hub to publisher, or viewer to hub: somebody cannot decode before a keyframe comes.
+    Keyframe,
     /// Hub to viewer: how the stream is, whenever that changes.
     State(State),
     /// What went wrong; the sender closes the connection after it.
@@ -173,6 +175,7 @@ mod kind {
     pub(super) const STATE: u8 = 11;
     pub(super) const ERROR: u8 = 12;
     pub(super) const BYE: u8 = 13;
+    pub(super) const KEYFRAME: u8 = 14;
 }
 
 /// Bytes of a configuration's fields before what its codec needs.
@@ -222,6 +225,7 @@ impl Message {
                 header(out, kind::DEMAND, 0, 4);
                 out.put_u32_le(*viewers);
             }
+            Self::Keyframe => header(out, kind::KEYFRAME, 0, 0),
             Self::State(state) => {
                 header(out, kind::STATE, 0, 4);
                 out.put_slice(&[*state as u8, 0, 0, 0]);
@@ -304,7 +308,9 @@ impl Head {
             kind::HELLO | kind::BYE => ("a text", limits.text),
             kind::ERROR => ("an error", limits.text.saturating_add(ERROR_FIELDS)),
             kind::PUBLISH | kind::SUBSCRIBE | kind::ACCEPTED => ("a stream's name", limits.text),
-            kind::REPORT | kind::PING | kind::PONG | kind::DEMAND | kind::STATE => ("a control message", limits.text),
+            kind::REPORT | kind::PING | kind::PONG | kind::DEMAND | kind::STATE | kind::KEYFRAME => {
+                ("a control message", limits.text)
+            }
             _ => return None,
         })
     }
@@ -352,6 +358,7 @@ fn parse(head: Head, mut body: Bytes) -> Result<Option<Message>, Kind> {
             let [pinged, received, sent] = fields("a pong", &mut body)?;
             Message::Pong { pinged, received, sent }
         }
+        kind::KEYFRAME => Message::Keyframe,
         kind::DEMAND => Message::Demand { viewers: need("a demand", &body, 4)?.get_u32_le() },
         kind::STATE => {
             let number = need("a state", &body, 4)?.get_u8();

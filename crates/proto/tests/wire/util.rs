@@ -63,6 +63,7 @@ pub(crate) fn message() -> impl Strategy<Value = Message> {
         any::<u64>().prop_map(|sent| Message::Ping { sent }),
         any::<[u64; 3]>().prop_map(|[pinged, received, sent]| Message::Pong { pinged, received, sent }),
         any::<u32>().prop_map(|viewers| Message::Demand { viewers }),
+        Just(Message::Keyframe),
         prop_oneof![Just(State::Live), Just(State::Stalled), Just(State::Idle)].prop_map(Message::State),
         (any::<u16>(), text()).prop_map(|(code, text)| Message::Error { code, text }),
         text().prop_map(|text| Message::Bye { text }),

@@ -1,0 +1,185 @@
+//! How large frames may be for their link, and what they are therefore coded in.
+
+use framewire_proto::{Codec, Config, Micros};
+
+/// Frames per second where they are not known.
+const FPS: u64 = 30;
+/// JPEGs are coded no worse than this: below, H.264 is the better choice, or fewer of them.
+const WORST: u8 = 20;
+/// A link must carry this many hundredths of what JPEGs need to begin with them, and to go on with them.
+const TO_JPEG: u64 = 200;
+const KEEP_JPEG: u64 = 110;
+/// How long it must do so before JPEGs are begun with again, in µs: at first, and at most when that has failed before.
+const PATIENCE: [Micros; 2] = [5_000_000, 80_000_000];
+/// H.264 frames fill their budget to 7 parts in 8 in the mean, so they may have this many hundredths of it.
+const FILL: u64 = 112;
+/// Bits per pixel beyond which nobody sees H.264 get better.
+const BITS_PER_PIXEL: f64 = 0.9;
+
+/// What a link carries and what that means for the next frame.
+#[derive(Debug)]
+pub(super) struct Aim {
+    /// Bits a second that the link carries; `None` while that is not known.
+    budget: Option<u64>,
+    /// Bits a second at most, by hand.
+    most: Option<u64>,
+    /// The quality of JPEGs that was asked for, and that of the next.
+    wanted: u8,
+    quality: u8,
+    /// Bits a second that JPEGs of the quality asked for take.
+    jpegs: Option<u64>,
+    codec: Codec,
+    /// Since when the link would carry JPEGs.
+    roomy: Option<Micros>,
+    patience: Micros,
+}
+
+impl Aim {
+    pub(super) fn new(quality: u8, most: Option<u64>) -> Self {
+        Self {
+            budget: None,
+            most,
+            wanted: quality,
+            quality,
+            jpegs: None,
+            codec: Codec::Jpeg,
+            roomy: None,
+            patience: PATIENCE[0],
+        }
+    }
+
+    /// From now on the link carries this many bits a second.
+    pub(super) fn budget(&mut self, budget: Option<u64>) {
+        self.budget = budget;
+    }
+
+    /// The codec of the next frame, where that is free.
+    pub(super) fn choose(&mut self, now: Micros) -> Codec {
+        let (Some(budget), Some(jpegs)) = (self.limit(), self.jpegs) else { return self.codec };
+        if self.codec == Codec::Jpeg {
+            // JPEGs that are too large are none, rather than worse.
+            self.quality = self.wanted;
+            if budget < jpegs / 100 * KEEP_JPEG {
+                self.codec = Codec::H264;
+                self.roomy = None;
+            }
+        } else if budget < jpegs / 100 * TO_JPEG {
+            self.roomy = None;
+        } else if now.saturating_sub(*self.roomy.get_or_insert(now)) >= self.patience {
+            self.codec = Codec::Jpeg;
+            // Whoever turns back soon was wrong, and waits for longer.
+            self.patience = (2 * self.patience).min(PATIENCE[1]);
+        }
+        self.codec
+    }
+
+    /// Whether the next JPEG may be as good as was asked for.
+    pub(super) fn best(&self) -> bool {
+        self.quality == self.wanted
+    }
+
+    /// The quality of the next JPEG.
+    pub(super) fn quality(&self) -> u8 {
+        self.quality
+    }
+
+    /// A JPEG of this quality has so many bytes.
+    pub(super) fn made(&mut self, config: &Config, bytes: usize) {
+        let bits = 8 * bytes as u64 * fps(config);
+        if self.quality == self.wanted {
+            self.jpegs = Some(self.jpegs.map_or(bits, |before| before - before / 8 + bits / 8));
+        }
+        let Some(budget) = self.limit() else { return };
+        let room = budget as f64 / bits.max(1) as f64;
+        // Near the quality that fits, bytes go roughly with its power of 1.4; upward in small steps.
+        self.quality = match room {
+            room if room < 1.0 => (f64::from(self.quality) * room.powf(0.7)) as u8,
+            room if room > 1.15 => self.quality.saturating_add(2),
+            _ => self.quality,
+        };
+        self.quality = self.quality.clamp(WORST.min(self.wanted), self.wanted);
+    }
+
+    /// Bits a second for an H.264 encoder.
+    pub(super) fn bitrate(&self, config: &Config) -> u64 {
+        let pixels = f64::from(config.width) * f64::from(config.height);
+        let best = (pixels * fps(config) as f64 * BITS_PER_PIXEL) as u64;
+        self.limit().map_or(best, |limit| (limit / 100 * FILL).min(best))
+    }
+
+    fn limit(&self) -> Option<u64> {
+        [self.budget, self.most].into_iter().flatten().min()
+    }
+}
+
+fn fps(config: &Config) -> u64 {
+    if config.millifps == 0 { FPS } else { u64::from(config.millifps).div_ceil(1000) }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    const CONFIG: Config =
+        Config { codec: Codec::Jpeg, width: 1280, height: 720, millifps: 30_000, extra: Bytes::new() };
+    /// What makes 24 Mbit/s of JPEGs.
+    const BYTES: usize = 100_000;
+    const SECOND: Micros = 1_000_000;
+
+    #[test]
+    fn a_link_that_does_not_carry_jpegs_gets_h264_until_it_does_for_a_while() {
+        let mut aim = Aim::new(80, None);
+        assert_eq!(aim.choose(0), Codec::Jpeg, "nothing is known");
+        aim.made(&CONFIG, BYTES);
+        aim.budget(Some(30_000_000));
+        assert_eq!(aim.choose(0), Codec::Jpeg);
+        aim.budget(Some(20_000_000));
+        assert_eq!(aim.choose(0), Codec::H264);
+        aim.budget(Some(60_000_000));
+        assert_eq!(aim.choose(SECOND), Codec::H264);
+        assert_eq!(aim.choose(5 * SECOND), Codec::H264);
+        assert_eq!(aim.choose(6 * SECOND), Codec::Jpeg);
+        aim.budget(Some(20_000_000));
+        assert_eq!(aim.choose(7 * SECOND), Codec::H264);
+        aim.budget(Some(60_000_000));
+        assert_eq!(aim.choose(8 * SECOND), Codec::H264);
+        assert_eq!(aim.choose(14 * SECOND), Codec::H264, "it was wrong before");
+        assert_eq!(aim.choose(18 * SECOND), Codec::Jpeg);
+    }
+
+    #[test]
+    fn jpegs_get_worse_until_they_fit_and_better_again() {
+        let mut aim = Aim::new(80, None);
+        // Bytes go with the quality's power of 1.4.
+        let made = |aim: &Aim| (BYTES as f64 * (f64::from(aim.quality()) / 80.0).powf(1.4)) as usize;
+        aim.budget(Some(12_000_000));
+        for _ in 0..10 {
+            aim.made(&CONFIG, made(&aim));
+        }
+        assert!((40..=52).contains(&aim.quality()), "{}", aim.quality());
+        aim.budget(Some(1_000_000));
+        for _ in 0..10 {
+            aim.made(&CONFIG, made(&aim));
+        }
+        assert_eq!(aim.quality(), WORST);
+        aim.budget(None);
+        aim.budget(Some(100_000_000));
+        for _ in 0..60 {
+            aim.made(&CONFIG, made(&aim));
+        }
+        assert_eq!(aim.quality(), 80);
+    }
+
+    #[test]
+    fn h264_gets_what_the_link_carries_up_to_what_can_be_seen_or_was_allowed() {
+        let mut aim = Aim::new(80, None);
+        assert!((20_000_000..30_000_000).contains(&aim.bitrate(&CONFIG)));
+        aim.budget(Some(2_000_000));
+        assert_eq!(aim.bitrate(&CONFIG), 2_240_000);
+        let mut aim = Aim::new(80, Some(1_000_000));
+        aim.budget(Some(2_000_000));
+        assert_eq!(aim.bitrate(&CONFIG), 1_120_000);
+    }
+}
