@@ -1,4 +1,4 @@
-//! FFmpeg's frames, packets and decoders as owned things; what the rest of this module shares of FFmpeg.
+//! FFmpeg's frames, packets, decoders and encoders as owned things; what the rest of this module shares of FFmpeg.
 #![allow(unsafe_code)]
 
 use std::{
@@ -7,7 +7,7 @@ use std::{
     sync::Once,
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use ffmpeg_the_third::ffi;
 
 /// What FFmpeg says when it must be given something first.
@@ -42,7 +42,7 @@ pub(super) fn check(code: c_int, what: &str) -> Result<c_int> {
     Ok(code)
 }
 
-/// A frame that decoders fill.
+/// A frame that decoders fill, or that is filled for encoders.
 pub(super) struct Frame(*mut ffi::AVFrame);
 
 // SAFETY: the buffers of a frame are counted atomically and bound to no thread.
@@ -74,7 +74,7 @@ impl Drop for Frame {
     }
 }
 
-/// A packet that demultiplexers fill.
+/// A packet that demultiplexers or encoders fill.
 pub(super) struct Packet(*mut ffi::AVPacket);
 
 // SAFETY: the buffers of a packet are counted atomically and bound to no thread.
@@ -238,6 +238,150 @@ impl Decoder {
 }
 
 impl Drop for Decoder {
+    fn drop(&mut self) {
+        // SAFETY: the context is ours and live.
+        unsafe { ffi::avcodec_free_context(&raw mut self.context) }
+    }
+}
+
+/// An open encoder of full-range BT.601 4:2:0 video that gives a packet for each frame.
+pub(super) struct Encoder {
+    context: *mut ffi::AVCodecContext,
+    frame: Frame,
+}
+
+// SAFETY: an encoder is bound to no thread; it is used by whoever holds it, one at a time.
+unsafe impl Send for Encoder {}
+
+/// How large frames may be: a buffer that so many bits flow into each second, and each frame's are taken out of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Budget {
+    /// Bits per second.
+    pub(super) rate: i64,
+    /// Bits.
+    pub(super) buffer: c_int,
+}
+
+/// What an encoder is opened for.
+pub(super) struct Coding<'a> {
+    /// FFmpeg's name of the encoder.
+    pub(super) name: &'a CStr,
+    /// FFmpeg's names of options, and their values.
+    pub(super) options: &'a [(&'a CStr, &'a CStr)],
+    pub(super) threads: u8,
+    pub(super) size: (u32, u32),
+    /// Frames per second in thousandths, at least 1.
+    pub(super) millifps: u32,
+    pub(super) budget: Budget,
+}
+
+impl Encoder {
+    /// Opens this encoder, to make keyframes only when asked and to write parameter sets into each.
+    ///
+    /// # Errors
+    /// FFmpeg was built without it, or it refuses what it is to do.
+    pub(super) fn open(coding: &Coding<'_>) -> Result<Self> {
+        quiet();
+        let name = coding.name.to_string_lossy();
+        // SAFETY: looks into a constant table for a string that lives through the call.
+        let encoder = unsafe { ffi::avcodec_find_encoder_by_name(coding.name.as_ptr()) };
+        ensure!(
+            !encoder.is_null(),
+            "this FFmpeg was built without {name}: install one that has it (Fedora: ffmpeg from RPM Fusion; Debian's and \
+             Homebrew's have it), or send JPEG"
+        );
+        // SAFETY: the encoder is a constant; null only without memory.
+        let context = unsafe { ffi::avcodec_alloc_context3(encoder) };
+        assert!(!context.is_null(), "no memory for an encoder");
+        let mut this = Self { context, frame: Frame::new() };
+        this.describe(coding)?;
+        let refused = format!("{name} cannot be opened for {}x{}", coding.size.0, coding.size.1);
+        // SAFETY: the context is ours and not yet open; the strings live through the calls, which copy them.
+        unsafe {
+            for (option, value) in coding.options {
+                let code = ffi::av_opt_set(
+                    context.cast(),
+                    option.as_ptr(),
+                    value.as_ptr(),
+                    ffi::AV_OPT_SEARCH_CHILDREN as c_int,
+                );
+                check(code, &format!("{name} refuses its option {}", option.to_string_lossy()))?;
+            }
+            check(ffi::avcodec_open2(context, encoder, ptr::null_mut()), &refused)?;
+            check(ffi::av_frame_get_buffer(this.frame.as_ptr(), 0), "no memory for a frame")?;
+        }
+        Ok(this)
+    }
+
+    /// Fills in what the encoder and its frame must know before they are made.
+    fn describe(&mut self, coding: &Coding<'_>) -> Result<()> {
+        let (width, height) = (c_int::try_from(coding.size.0)?, c_int::try_from(coding.size.1)?);
+        let millifps = c_int::try_from(coding.millifps)?;
+        // SAFETY: both are ours and live, and nobody else has them.
+        let (context, frame) = unsafe { (&mut *self.context, &mut *self.frame.as_ptr()) };
+        (context.width, context.height) = (width, height);
+        context.pix_fmt = ffi::AVPixelFormat::YUV420P;
+        // The colours of JFIF, which JPEG decoders and browsers know as such.
+        context.color_range = ffi::AVColorRange::JPEG;
+        context.colorspace = ffi::AVColorSpace::SMPTE170M;
+        context.color_primaries = ffi::AVColorPrimaries::BT709;
+        context.color_trc = ffi::AVColorTransferCharacteristic::IEC61966_2_1;
+        context.time_base = ffi::AVRational { num: 1000, den: millifps };
+        context.framerate = ffi::AVRational { num: millifps, den: 1000 };
+        context.gop_size = c_int::MAX;
+        context.max_b_frames = 0;
+        context.thread_count = coding.threads.into();
+        frame.format = context.pix_fmt.0;
+        (frame.width, frame.height) = (width, height);
+        (frame.color_range, frame.colorspace) = (context.color_range, context.colorspace);
+        frame.pts = 0;
+        self.set_budget(coding.budget);
+        Ok(())
+    }
+
+    /// Changes how large frames may be, from the next one on.
+    pub(super) fn set_budget(&mut self, budget: Budget) {
+        // SAFETY: the context is ours and live; encoders read these again for each frame.
+        let context = unsafe { &mut *self.context };
+        (context.rc_max_rate, context.rc_buffer_size) = (budget.rate, budget.buffer);
+    }
+
+    /// The packet of one picture, whose planes are without padding and of the size that this was opened for.
+    ///
+    /// # Errors
+    /// The encoder failed, or held the picture back.
+    pub(super) fn encode(&mut self, planes: [&[u8]; 3], keyframe: bool) -> Result<Packet> {
+        let frame = self.frame.as_ptr();
+        // SAFETY: the frame is ours and has its buffers; they are copied first should the encoder still hold them.
+        check(unsafe { ffi::av_frame_make_writable(frame) }, "no memory for a frame")?;
+        // SAFETY: ours and live, and nobody else has it.
+        let fields = unsafe { &mut *frame };
+        let (width, height) = (fields.width.unsigned_abs(), fields.height.unsigned_abs());
+        for (number, plane) in planes.into_iter().enumerate() {
+            let shift = u32::from(number > 0);
+            let (width, height) = (width.div_ceil(1 << shift) as usize, height.div_ceil(1 << shift) as usize);
+            let (data, stride) = (fields.data[number], fields.linesize[number] as usize);
+            for (row, line) in plane.chunks_exact(width).take(height).enumerate() {
+                // SAFETY: the frame's plane has `height` rows of at least `width` bytes, `stride` apart.
+                unsafe { ptr::copy_nonoverlapping(line.as_ptr(), data.add(row * stride), width) };
+            }
+        }
+        fields.pts += 1;
+        fields.pict_type = if keyframe { ffi::AVPictureType::I } else { ffi::AVPictureType::NONE };
+        let packet = Packet::new();
+        // SAFETY: all are ours and live.
+        unsafe {
+            check(ffi::avcodec_send_frame(self.context, frame), "a picture cannot be coded")?;
+            match ffi::avcodec_receive_packet(self.context, packet.as_ptr()) {
+                AGAIN => bail!("the encoder held a picture back"),
+                code => check(code, "a picture cannot be coded")?,
+            };
+        }
+        Ok(packet)
+    }
+}
+
+impl Drop for Encoder {
     fn drop(&mut self) {
         // SAFETY: the context is ours and live.
         unsafe { ffi::avcodec_free_context(&raw mut self.context) }

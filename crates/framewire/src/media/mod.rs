@@ -4,6 +4,7 @@
 //! the [`Bytes`] of a [`Frame`](framewire_proto::Frame), without padding.
 //!
 //! ```text
+//!   h264    pictures become H.264, each frame within a bitrate that may change at any time
 //!   encode  a frame becomes what is sent: raw to JPEG, JPEG as it is or at another size and quality
 //!   decode  a frame becomes a picture: JPEG, H.264, raw
 //!   input   whatever FFmpeg opens: packets, and their decoder
@@ -22,6 +23,7 @@ pub mod canvas;
 pub mod colour;
 pub mod decode;
 pub mod encode;
+pub mod h264;
 pub mod huffman;
 pub mod input;
 pub mod jpeg;
