@@ -13,6 +13,7 @@
 //!   link    what both ends do besides their frames: ping, answer, notice silence
 //!   flow    how much may be under way to a receiver
 //!   jpeg    a JPEG's header, and where one JPEG ends in a row of them
+//!   h264    whether a frame of H.264 is a keyframe, and its parameter sets
 //! ```
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
@@ -21,6 +22,7 @@ pub mod clock;
 pub mod error;
 pub mod flow;
 pub mod frame;
+pub mod h264;
 pub mod jpeg;
 pub mod limits;
 pub mod link;

@@ -10,9 +10,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
-use framewire_proto::{Codec, Config, Frame, Micros};
+use framewire_proto::{Codec, Config, Frame, Micros, h264};
 
 use self::output::{Output, Pixels, Stream, TimeBase};
 
@@ -218,25 +218,10 @@ fn pixels(jpeg: &[u8]) -> Result<Pixels> {
     }
 }
 
-/// The sequence and picture parameter sets of an Annex B access unit (ITU-T H.264, sections 7.3.1 and 7.4.1), in the same form.
 fn parameter_sets(unit: &[u8]) -> Result<Bytes> {
-    const START: [u8; 3] = [0, 0, 1];
-    let starts: Vec<usize> =
-        unit.windows(3).enumerate().filter(|(_, bytes)| *bytes == START).map(|(at, _)| at).collect();
-    let mut sets = Vec::new();
-    for (number, start) in starts.iter().enumerate() {
-        let end = starts.get(number + 1).copied().unwrap_or(unit.len());
-        let nal = &unit[start + START.len()..end];
-        if matches!(nal.first().map(|head| head & 0x1F), Some(7 | 8)) {
-            let length = nal.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
-            sets.extend_from_slice(&[0, 0, 0, 1]);
-            sets.extend_from_slice(&nal[..length]);
-        }
-    }
-    if sets.is_empty() {
-        bail!("the first H.264 keyframe carries no parameter sets");
-    }
-    Ok(sets.into())
+    let sets = h264::parameter_sets(unit);
+    ensure!(!sets.is_empty(), "the first H.264 keyframe carries no parameter sets");
+    Ok(sets)
 }
 
 #[cfg(test)]
