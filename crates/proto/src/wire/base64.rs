@@ -9,7 +9,7 @@ use time::{PrimitiveDateTime, UtcDateTime, format_description::BorrowedFormatIte
 
 use super::{
     Verdict, Wire,
-    tutorial::{self, End, Inbox, Outgoing, Picture, Receive, Received, Size, Transmit, Tutorial},
+    tutorial::{self, End, Inbox, Outgoing, Parse, Picture, Received, Size, Transmit, Tutorial},
 };
 use crate::{Codec, Limits, Micros, WireError, error::Kind};
 
@@ -26,7 +26,7 @@ pub const WIRE: Wire = Wire {
         size: Size::Exactly(480, 315),
         codec: Codec::Jpeg,
         quality: Some(90),
-        receiver: |limits| Box::new(Receiver::new(limits)),
+        receiver: |limits| tutorial::receiver(NAME, Parser::new(limits)),
         transmitter: |_| Box::new(Transmitter { waiting: None }),
     }),
 };
@@ -44,73 +44,63 @@ pub fn recognise(prefix: &[u8]) -> Verdict {
 
 /// The displaying end.
 #[derive(Debug)]
-pub struct Receiver {
+struct Parser {
     limit: usize,
-    inbox: Inbox,
     /// Bytes of base64 in the picture whose length was taken.
     length: Option<usize>,
 }
 
-impl Receiver {
-    /// A displaying end that takes pictures within these limits.
-    pub fn new(limits: &Limits) -> Self {
-        Self { limit: tutorial::longest(limits), inbox: Inbox::new(NAME), length: None }
-    }
-
-    fn next(&mut self) -> Result<Option<Received>, Kind> {
-        loop {
-            let Some(length) = self.length()? else { return Ok(None) };
-            if !self.inbox.holds(length + FIELD) {
-                return Ok(None);
-            }
-            self.length = None;
-            let data = self.decode(length)?;
-            self.inbox.skip(length);
-            // A time that cannot be read is no reason to lose the picture.
-            let sent = parse_time(&self.inbox.take(FIELD));
-            if !data.is_empty() {
-                return Ok(Some(Received::Picture(Picture { sent, ..Picture::jpeg(data) })));
-            }
-        }
+impl Parser {
+    fn new(limits: &Limits) -> Self {
+        Self { limit: tutorial::longest(limits), length: None }
     }
 
     /// The bytes of base64 that come, taken from the field that announces them; `None` when more bytes are needed.
-    fn length(&mut self) -> Result<Option<usize>, Kind> {
-        if self.length.is_some() || !self.inbox.holds(FIELD) {
+    fn length(&mut self, inbox: &mut Inbox) -> Result<Option<usize>, Kind> {
+        if self.length.is_some() || !inbox.holds(FIELD) {
             return Ok(self.length);
         }
-        let field = &self.inbox.bytes()[..FIELD];
+        let field = &inbox.bytes()[..FIELD];
         let text = std::str::from_utf8(field).unwrap_or_default().trim_end_matches(' ');
         let length = Some(text).filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
         let Some(length) = length.and_then(|text| text.parse::<u64>().ok()) else {
-            let why = format!("'{}' begins no 64 bytes of a number and spaces", self.inbox.shown());
+            let why = format!("'{}' begins no 64 bytes of a number and spaces", inbox.shown());
             return Err(Kind::Invalid { what: "a length", why });
         };
         let limit = (self.limit as u64).div_ceil(3) * 4;
         if length > limit {
             return Err(Kind::TooLong { what: "a picture in base64", length, limit });
         }
-        self.inbox.skip(FIELD);
+        inbox.skip(FIELD);
         self.length = Some(length as usize);
         Ok(self.length)
     }
+}
 
-    fn decode(&self, length: usize) -> Result<Bytes, Kind> {
-        let data = STANDARD.decode(&self.inbox.bytes()[..length]);
-        let data = data.map_err(|error| Kind::Invalid { what: "a picture in base64", why: error.to_string() })?;
-        Ok(Bytes::from(data))
+impl Parse for Parser {
+    fn next(&mut self, inbox: &mut Inbox) -> Result<Option<Received>, Kind> {
+        loop {
+            let Some(length) = self.length(inbox)? else { return Ok(None) };
+            if !inbox.holds(length + FIELD) {
+                return Ok(None);
+            }
+            self.length = None;
+            let (coded, time) = inbox.bytes()[..length + FIELD].split_at(length);
+            let data = decode(coded)?;
+            // A time that cannot be read is no reason to lose the picture.
+            let sent = parse_time(time);
+            inbox.skip(length + FIELD);
+            if !data.is_empty() {
+                return Ok(Some(Received::Picture(Picture { sent, ..Picture::jpeg(data) })));
+            }
+        }
     }
 }
 
-impl Receive for Receiver {
-    fn space(&mut self) -> &mut BytesMut {
-        self.inbox.space()
-    }
-
-    fn pull(&mut self) -> Result<Option<Received>, WireError> {
-        self.inbox.intact()?;
-        self.next().map_err(|kind| self.inbox.fail(kind))
-    }
+fn decode(coded: &[u8]) -> Result<Bytes, Kind> {
+    let data = STANDARD.decode(coded);
+    let data = data.map_err(|error| Kind::Invalid { what: "a picture in base64", why: error.to_string() })?;
+    Ok(Bytes::from(data))
 }
 
 /// The camera's end.

@@ -7,7 +7,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use super::{
     Verdict, Wire,
-    tutorial::{self, End, Inbox, Outgoing, Picture, Receive, Received, Size, Transmit, Tutorial, Width},
+    tutorial::{self, End, Inbox, Outgoing, Parse, Picture, Received, Size, Transmit, Tutorial, Width},
 };
 use crate::{Codec, Limits, Micros, WireError, error::Kind, jpeg};
 
@@ -24,7 +24,7 @@ pub const WIRE: Wire = Wire {
         size: Size::Exactly(640, 480),
         codec: Codec::Jpeg,
         quality: Some(15),
-        receiver: |limits| Box::new(Receiver::new(limits)),
+        receiver: |limits| tutorial::receiver(NAME, Parser::new(limits)),
         transmitter: |width| Box::new(Transmitter { width, waiting: None }),
     }),
 };
@@ -50,48 +50,23 @@ pub fn recognise(prefix: &[u8]) -> Verdict {
 
 /// The displaying end.
 #[derive(Debug)]
-pub struct Receiver {
+struct Parser {
     limit: usize,
-    inbox: Inbox,
     /// Bytes of a header, once a picture has shown that.
     header: Option<usize>,
 }
 
-impl Receiver {
-    /// A displaying end that takes pictures within these limits.
-    pub fn new(limits: &Limits) -> Self {
-        Self { limit: tutorial::longest(limits), inbox: Inbox::new(NAME), header: None }
-    }
-
-    fn next(&mut self) -> Result<Option<Received>, Kind> {
-        while let Some(header) = self.header()? {
-            if !self.inbox.holds(header) {
-                return Ok(None);
-            }
-            let length = little_endian(&self.inbox.bytes()[..header - SIZE]);
-            if length > self.limit as u64 {
-                return Err(Kind::TooLong { what: "a picture", length, limit: self.limit as u64 });
-            }
-            let whole = header + length as usize;
-            if !self.inbox.holds(whole) {
-                return Ok(None);
-            }
-            let data = self.inbox.take(whole).slice(header..);
-            if !data.is_empty() {
-                self.header = Some(header);
-                return Ok(Some(Received::Picture(Picture::jpeg(data))));
-            }
-        }
-        Ok(None)
+impl Parser {
+    fn new(limits: &Limits) -> Self {
+        Self { limit: tutorial::longest(limits), header: None }
     }
 
     /// How long the header at the front is; `None` while that cannot be told. An empty frame, which a camera may begin
     /// with, tells by what follows its length's first half: zero is the other half, width and height are not.
-    fn header(&self) -> Result<Option<usize>, Kind> {
+    fn header(&self, bytes: &[u8]) -> Result<Option<usize>, Kind> {
         if self.header.is_some() {
             return Ok(self.header);
         }
-        let bytes = self.inbox.bytes();
         if bytes.len() < HEADERS[0] {
             return Ok(None);
         }
@@ -111,14 +86,27 @@ impl Receiver {
     }
 }
 
-impl Receive for Receiver {
-    fn space(&mut self) -> &mut BytesMut {
-        self.inbox.space()
-    }
-
-    fn pull(&mut self) -> Result<Option<Received>, WireError> {
-        self.inbox.intact()?;
-        self.next().map_err(|kind| self.inbox.fail(kind))
+impl Parse for Parser {
+    fn next(&mut self, inbox: &mut Inbox) -> Result<Option<Received>, Kind> {
+        while let Some(header) = self.header(inbox.bytes())? {
+            if !inbox.holds(header) {
+                return Ok(None);
+            }
+            let length = little_endian(&inbox.bytes()[..header - SIZE]);
+            if length > self.limit as u64 {
+                return Err(Kind::TooLong { what: "a picture", length, limit: self.limit as u64 });
+            }
+            let whole = header + length as usize;
+            if !inbox.holds(whole) {
+                return Ok(None);
+            }
+            let data = inbox.take(whole).slice(header..);
+            if !data.is_empty() {
+                self.header = Some(header);
+                return Ok(Some(Received::Picture(Picture::jpeg(data))));
+            }
+        }
+        Ok(None)
     }
 }
 

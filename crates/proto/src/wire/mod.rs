@@ -4,6 +4,7 @@ pub mod base64;
 pub mod lhh;
 pub mod multipart;
 pub mod native;
+mod room;
 pub mod stopwait;
 pub mod tutorial;
 pub mod y4m;
@@ -80,8 +81,6 @@ pub fn recognise(prefix: &[u8]) -> Result<Option<&'static Wire>, Unknown> {
 #[error("the first bytes are those of no wire")]
 pub struct Unknown;
 
-/// Room made at most for what a peer has announced and not sent.
-const ROOM: usize = 256 << 10;
 /// Digits that a length in ASCII has at most.
 const DIGITS: usize = 10;
 

@@ -4,11 +4,11 @@
 //! or `over` with one `recv(1024)` and takes nothing else in there. Both ends here therefore send each of those alone, and
 //! only when the other end waits for it.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use super::{
     Verdict, Wire,
-    tutorial::{self, End, Inbox, Outgoing, Picture, Receive, Received, Size, Transmit, Tutorial},
+    tutorial::{self, End, Inbox, Outgoing, Parse, Picture, Received, Size, Transmit, Tutorial},
 };
 use crate::{Codec, Limits, Micros, WireError, error::Kind};
 
@@ -25,7 +25,7 @@ pub const WIRE: Wire = Wire {
         size: Size::Own,
         codec: Codec::Jpeg,
         quality: Some(30),
-        receiver: |limits| Box::new(Receiver::new(limits)),
+        receiver: |limits| tutorial::receiver(NAME, Parser::new(limits)),
         transmitter: |_| Box::new(Transmitter::default()),
     }),
 };
@@ -42,9 +42,8 @@ pub fn recognise(prefix: &[u8]) -> Verdict {
 
 /// The displaying end.
 #[derive(Debug)]
-pub struct Receiver {
+struct Parser {
     limit: usize,
-    inbox: Inbox,
     step: Step,
 }
 
@@ -59,45 +58,18 @@ enum Step {
     Give(Bytes),
 }
 
-impl Receiver {
-    /// A displaying end that takes pictures within these limits.
-    pub fn new(limits: &Limits) -> Self {
-        Self { limit: tutorial::longest(limits), inbox: Inbox::new(NAME), step: Step::Header }
-    }
-
-    fn next(&mut self) -> Result<Option<Received>, Kind> {
-        match std::mem::replace(&mut self.step, Step::Header) {
-            Step::Header => match super::begins(self.inbox.bytes(), OVER) {
-                Verdict::More => Ok(None),
-                Verdict::Yes => {
-                    self.inbox.skip(OVER.len());
-                    Ok(Some(Received::End))
-                }
-                Verdict::No => {
-                    let Some(length) = self.header()? else { return Ok(None) };
-                    self.step = Step::Picture(length);
-                    Ok(Some(Received::Answer(OK)))
-                }
-            },
-            Step::Picture(length) => {
-                if !self.inbox.holds(length) {
-                    self.step = Step::Picture(length);
-                    return Ok(None);
-                }
-                self.step = Step::Give(self.inbox.take(length));
-                Ok(Some(Received::Answer(OK)))
-            }
-            Step::Give(data) => Ok(Some(Received::Picture(Picture::jpeg(data)))),
-        }
+impl Parser {
+    fn new(limits: &Limits) -> Self {
+        Self { limit: tutorial::longest(limits), step: Step::Header }
     }
 
     /// Takes the header at the front and returns the length in it; `None` when more bytes are needed.
-    fn header(&mut self) -> Result<Option<usize>, Kind> {
-        let bytes = self.inbox.bytes();
+    fn header(&self, inbox: &mut Inbox) -> Result<Option<usize>, Kind> {
+        let bytes = inbox.bytes();
         let digits = bytes.iter().take_while(|byte| byte.is_ascii_digit()).count();
         let ends = super::begins(&bytes[digits..], ENDS);
         if digits == 0 || digits > super::DIGITS || ends == Verdict::No {
-            let why = format!("'{}' is neither 'LENGTH, ' nor 'over'", self.inbox.shown());
+            let why = format!("'{}' is neither 'LENGTH, ' nor 'over'", inbox.shown());
             return Err(Kind::Invalid { what: "a header", why });
         }
         if ends == Verdict::More {
@@ -111,19 +83,36 @@ impl Receiver {
             // Header and nothing would be answered at once, with two answers that hang the camera.
             return Err(Kind::Invalid { what: "a header", why: "a picture of 0 bytes cannot be waited for".into() });
         }
-        self.inbox.skip(digits + ENDS.len());
+        inbox.skip(digits + ENDS.len());
         Ok(Some(length as usize))
     }
 }
 
-impl Receive for Receiver {
-    fn space(&mut self) -> &mut BytesMut {
-        self.inbox.space()
-    }
-
-    fn pull(&mut self) -> Result<Option<Received>, WireError> {
-        self.inbox.intact()?;
-        self.next().map_err(|kind| self.inbox.fail(kind))
+impl Parse for Parser {
+    fn next(&mut self, inbox: &mut Inbox) -> Result<Option<Received>, Kind> {
+        match std::mem::replace(&mut self.step, Step::Header) {
+            Step::Header => match super::begins(inbox.bytes(), OVER) {
+                Verdict::More => Ok(None),
+                Verdict::Yes => {
+                    inbox.skip(OVER.len());
+                    Ok(Some(Received::End))
+                }
+                Verdict::No => {
+                    let Some(length) = self.header(inbox)? else { return Ok(None) };
+                    self.step = Step::Picture(length);
+                    Ok(Some(Received::Answer(OK)))
+                }
+            },
+            Step::Picture(length) => {
+                if !inbox.holds(length) {
+                    self.step = Step::Picture(length);
+                    return Ok(None);
+                }
+                self.step = Step::Give(inbox.take(length));
+                Ok(Some(Received::Answer(OK)))
+            }
+            Step::Give(data) => Ok(Some(Received::Picture(Picture::jpeg(data)))),
+        }
     }
 }
 

@@ -4,6 +4,7 @@ mod conversation;
 mod decoder;
 mod golden;
 mod limits;
+mod memory;
 mod round_trip;
 mod tutorials;
 mod util;

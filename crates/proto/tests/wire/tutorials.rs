@@ -25,7 +25,7 @@ fn testdata(name: &str) -> Bytes {
     fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}; {hint}", path.display())).into()
 }
 
-fn tutorials() -> impl Iterator<Item = &'static Wire> {
+pub(crate) fn tutorials() -> impl Iterator<Item = &'static Wire> {
     WIRES.iter().filter(|wire| wire.tutorial.is_some())
 }
 

@@ -5,7 +5,11 @@ use std::io;
 use bytes::{Buf, BytesMut};
 
 use super::{HEADER, Head, Message, NAME, PREAMBLE, VERSION, parse, recognise};
-use crate::{Limits, WireError, error::Kind, wire::Verdict};
+use crate::{
+    Limits, WireError,
+    error::Kind,
+    wire::{Verdict, room::Room},
+};
 
 /// Turns a connection's bytes into messages: fill [`Decoder::space`] (or [`Decoder::push`]), then [`Decoder::pull`]
 /// until there are none.
@@ -19,38 +23,24 @@ pub struct Decoder {
     begun: bool,
     /// Bytes of a message that are still to be thrown away.
     skip: usize,
-    /// Bytes of the longest message that came whole.
-    proven: usize,
+    room: Room,
     failed: Option<WireError>,
 }
 
-/// Room to read into when nothing is known of what comes. What is read here of a long frame is moved once, so it is small
-/// beside a frame.
-const SMALL: usize = 4 << 10;
-/// Room given on a peer's word for a message longer than it has ever sent. Beyond that it must send half of what it gets
-/// room for.
-const CREDIT: usize = 256 << 10;
 /// Room cleared at once for a reader that needs that: what stays in the processor's cache until it is read into.
 const CLEARED: usize = 64 << 10;
 
 impl Decoder {
     /// A decoder for one direction of a connection, from its first byte.
     pub fn new(limits: Limits) -> Self {
-        Self { limits, buffer: BytesMut::new(), offset: 0, begun: false, skip: 0, proven: 0, failed: None }
+        Self { limits, buffer: BytesMut::new(), offset: 0, begun: false, skip: 0, room: Room::default(), failed: None }
     }
 
     /// Where to append what was read: always some spare capacity, and no more than the rest of the message that has
     /// begun when that is long. So a frame has memory of its own, which its bytes are read into and stay in.
     pub fn space(&mut self) -> &mut BytesMut {
-        let held = self.buffer.len();
         let announced = self.announced().unwrap_or(0);
-        let wanted = announced.min(CREDIT.max(self.proven).max(2 * held)).max(SMALL);
-        let wanted = if wanted > held { wanted } else { held + SMALL };
-        if !self.buffer.try_reclaim(wanted - held) {
-            let mut buffer = BytesMut::with_capacity(wanted);
-            buffer.extend_from_slice(&self.buffer);
-            self.buffer = buffer;
-        }
+        self.room.make(&mut self.buffer, announced);
         &mut self.buffer
     }
 
@@ -108,7 +98,7 @@ impl Decoder {
             body.advance(HEADER);
             let message = parse(head, body)?;
             self.offset += head.whole() as u64;
-            self.proven = self.proven.max(head.whole());
+            self.room.prove(head.whole());
             if message.is_some() {
                 return Ok(message);
             }
