@@ -167,7 +167,10 @@ impl Camera {
     /// `framewire send` of a source, with flags after it.
     pub(super) fn framewire(wire: &Wire, source: &[&str], at: At) -> Self {
         let to = wire.url(at.address()) + wire.query;
-        Self::new(framewire([&["send", source[0], &to], &source[1..]].concat()), at)
+        let mut send = framewire([&["send", source[0], &to], &source[1..]].concat());
+        // Even where figures are asked for, it says where it listens.
+        send.env("FRAMEWIRE_LOG", "framewire=info");
+        Self::new(send, at)
     }
 
     fn new(command: Command, at: At) -> Self {
@@ -277,7 +280,7 @@ impl Cable {
                 let ends = if camera_listens { (far, near) } else { (near, far) };
                 let back = (ends.1.try_clone().expect("a socket"), ends.0.try_clone().expect("a socket"));
                 let (limit, tell) = (std::mem::replace(&mut rest, usize::MAX), tell.clone());
-                thread::spawn(move || pass(&ends.0, &ends.1, limit, || drop(tell.send(()))));
+                thread::spawn(move || pass(&ends.0, &ends.1, limit, || tell.send(()).unwrap_or_default()));
                 thread::spawn(move || pass(&back.0, &back.1, usize::MAX, || {}));
             }
         });

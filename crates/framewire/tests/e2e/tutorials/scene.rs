@@ -14,6 +14,11 @@ pub(super) enum Scene {
     Night,
 }
 
+/// Pictures from this many dB on look the same.
+pub(super) const ALIKE: f64 = 30.0;
+/// From this many on they are the same to the last bit: one that differs by one makes 102 of it.
+pub(super) const SAME: f64 = 110.0;
+
 /// Squares in the row that tells a picture's number, the lowest bit first.
 const SQUARES: usize = 10;
 
@@ -26,21 +31,14 @@ impl Scene {
     /// A picture as it would be filmed in this size: shades that move too fast for two neighbours to look the same, and in
     /// the upper eighth the number.
     pub(super) fn picture(self, number: usize, (width, height): (usize, usize)) -> Rgb {
-        let mut pixels = Vec::with_capacity(width * height * 3);
-        for y in 0..height {
-            for x in 0..width {
-                if y < height / 8 {
-                    let bit = number >> (x * SQUARES / width) & 1;
-                    pixels.extend([if bit == 1 { 208 } else { 48 }; 3]);
-                    continue;
-                }
-                let (x, y) = (x * 256 / width, y * 256 / height);
-                let mut shades = [shade(x + 37 * number), shade(y + 53 * number), shade(x + y + 71 * number)];
-                if self == Self::Night {
-                    shades = shades.map(|shade| shade / 3);
-                }
-                pixels.extend(shades);
-            }
+        let night = if self == Self::Night { 3 } else { 1 };
+        let shades: Vec<u8> = (0..1024).map(|place| shade(place) / night).collect();
+        let columns: Vec<usize> = (0..width).map(|x| x * 256 / width).collect();
+        let [red, green, blue] = [37, 53, 71].map(|speed| speed * number % 512);
+        let code = (0..width).flat_map(|x| [[48, 208][number >> (x * SQUARES / width) & 1]; 3]);
+        let mut pixels = code.collect::<Vec<u8>>().repeat(height / 8);
+        for y in (height / 8..height).map(|y| y * 256 / height) {
+            pixels.extend(columns.iter().flat_map(|x| [shades[x + red], shades[y + green], shades[x + y + blue]]));
         }
         Rgb { width, height, pixels }
     }
@@ -53,6 +51,16 @@ impl Scene {
             usize::from(picture.pixels[pixel + 1] > 128) << square
         };
         (0..SQUARES).map(bit).sum()
+    }
+
+    /// How much a picture is like the one of this number that was filmed, in dB.
+    pub(super) fn psnr(self, picture: &Rgb) -> f64 {
+        picture.psnr(&self.picture(Self::number(picture), (picture.width, picture.height)))
+    }
+
+    /// Whether a picture shows this scene.
+    pub(super) fn is_on(self, picture: &Rgb) -> bool {
+        self.psnr(picture) > ALIKE
     }
 
     /// Its film, without loss, 60 pictures a second.
@@ -75,7 +83,7 @@ impl Scene {
     }
 }
 
-/// Up and down between 32 and 224.
+/// Up and down between 32 and 224, again from 512 on.
 fn shade(place: usize) -> u8 {
     (32 + (place % 512).abs_diff(256) * 3 / 4) as u8
 }
