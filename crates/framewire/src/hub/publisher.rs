@@ -1,8 +1,9 @@
 //! Who feeds a stream.
 
 use std::{
+    future::poll_fn,
     sync::{Arc, MutexGuard},
-    task::Waker,
+    task::{Context, Poll, Waker},
     thread,
     time::Instant,
 };
@@ -13,7 +14,10 @@ use framewire_proto::{
 };
 use tokio::sync::watch;
 
-use super::stream::{Inside, Stream, Upstream};
+use super::{
+    stream::{Inside, Stream, Upstream},
+    subscriber::Unpark,
+};
 
 /// A publisher that was not heard of for this long may be replaced by another.
 const LOST_AFTER: Micros = 3_000_000;
@@ -125,21 +129,33 @@ impl Publisher {
         Ok(())
     }
 
+    /// Waits until some viewer has room for a frame; returns whether one has: not so when another publisher feeds the stream.
+    pub async fn room(&self) -> bool {
+        poll_fn(|context| self.poll_room(context)).await
+    }
+
     /// Blocks this thread until some viewer has room for a frame, or the deadline; returns whether one has.
     pub fn room_before(&self, deadline: Instant) -> bool {
+        let waker = Waker::from(Arc::new(Unpark(thread::current())));
         loop {
-            let Ok(mut inside) = self.lock() else { return false };
-            if inside.subscribers.values().any(|place| place.mailbox.is_empty()) {
-                return true;
+            if let Poll::Ready(room) = self.poll_room(&Context::from_waker(&waker)) {
+                return room;
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return false;
             }
-            inside.hungry = Some(thread::current());
-            drop(inside);
             thread::park_timeout(left);
         }
+    }
+
+    fn poll_room(&self, context: &Context<'_>) -> Poll<bool> {
+        let Ok(mut inside) = self.lock() else { return Poll::Ready(false) };
+        if inside.subscribers.values().any(|place| place.mailbox.is_empty()) {
+            return Poll::Ready(true);
+        }
+        inside.hungry = Some(context.waker().clone());
+        Poll::Pending
     }
 
     /// The source knows how its stream is: it sleeps, or what it feeds from has stalled.

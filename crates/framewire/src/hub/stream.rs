@@ -5,7 +5,6 @@ use std::{
     fmt, mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Waker},
-    thread::Thread,
 };
 
 use framewire_proto::{
@@ -55,8 +54,8 @@ pub(super) struct Inside {
     pub(super) subscribers: BTreeMap<u64, Place>,
     /// Where reports of what was shown go, so that they reach the publisher's own sender.
     pub(super) upstream: Option<Upstream>,
-    /// The publisher's thread, which waits until somebody has room.
-    pub(super) hungry: Option<Thread>,
+    /// Wakes the publisher, which waits until somebody has room.
+    pub(super) hungry: Option<Waker>,
     pub(super) joined: u64,
     /// What became of the frames of viewers that have left.
     pub(super) left: Counts,

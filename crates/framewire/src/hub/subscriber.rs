@@ -70,7 +70,7 @@ impl Subscriber {
         inside.joined += 1;
         let id = inside.joined;
         inside.subscribers.insert(id, place);
-        inside.hungry.take().iter().for_each(Thread::unpark);
+        inside.hungry.take().into_iter().for_each(Waker::wake);
         stream.tell_viewers(&inside);
         drop(inside);
         let reporter = Reporter { stream: stream.clone(), stored };
@@ -103,7 +103,7 @@ impl Subscriber {
         }
         if let Some((_, frame)) = place.mailbox.take() {
             place.under_way = true;
-            inside.hungry.take().iter().for_each(Thread::unpark);
+            inside.hungry.take().into_iter().for_each(Waker::wake);
             return Poll::Ready(Event::Frame(frame));
         }
         if mem::take(&mut place.ended) {
@@ -184,8 +184,8 @@ impl Drop for Subscriber {
     }
 }
 
-/// Wakes a thread that waits in [`Subscriber::next_before`].
-struct Unpark(Thread);
+/// Wakes a thread that waits.
+pub(super) struct Unpark(pub(super) Thread);
 
 impl Wake for Unpark {
     fn wake(self: Arc<Self>) {

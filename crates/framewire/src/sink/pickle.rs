@@ -73,8 +73,13 @@ impl Port {
             let subscriber = hub.subscribe(stream, Policy::Newest, true, clock::now())?;
             let mut pictures = Coded::new(subscriber, encode.clone());
             loop {
+                let next = async {
+                    // What nobody can take yet need not be coded.
+                    served.room().await;
+                    pictures.next().await
+                };
                 let next = tokio::select! {
-                    next = pictures.next() => next,
+                    next = next => next,
                     _ = viewers.wait_for(|count| *count == 0) => break,
                 };
                 match next {
