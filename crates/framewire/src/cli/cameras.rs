@@ -2,7 +2,7 @@
 
 use std::{
     net::SocketAddr,
-    sync::{Arc, mpsc},
+    sync::Arc,
     thread::{self, JoinHandle},
 };
 
@@ -32,11 +32,11 @@ pub(super) fn endpoint(from: &Spec) -> Result<Option<Endpoint>> {
 }
 
 /// A stream for each camera, of which whoever takes them is given a subscriber.
-pub(super) fn watched(hub: &Hub, policy: Policy, meet: mpsc::Sender<Subscriber>) -> Streams {
+pub(super) fn watched(hub: &Hub, policy: Policy, meet: impl Fn(Subscriber) + Send + Sync + 'static) -> Streams {
     let hub = hub.clone();
     Streams::Watched(Arc::new(move |name| {
         // Whatever fails here leaves the camera unwatched, so that it is let go.
-        let _ = hub.subscribe(name, policy, false, clock::now()).map(|subscriber| meet.send(subscriber));
+        let _ = hub.subscribe(name, policy, false, clock::now()).map(&meet);
     }))
 }
 

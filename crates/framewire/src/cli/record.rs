@@ -107,7 +107,7 @@ fn each_camera(args: &Args, at: &Endpoint, hub: &Hub, file: &Path, stop: &Stop) 
         bail!("{at}: its pictures are recorded as they come: leave out --size and --quality");
     }
     let (meet, met) = mpsc::channel();
-    let watched = cameras::watched(hub, Policy::Every, meet);
+    let watched = cameras::watched(hub, Policy::Every, move |subscriber| drop(meet.send(subscriber)));
     let listening = cameras::listen(at, hub, watched, stop)?;
     super::stop_after(args.common.duration, stop);
     let mut recordings: Vec<Feeding> = Vec::new();

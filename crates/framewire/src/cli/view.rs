@@ -1,16 +1,16 @@
-//! `framewire view`: streams in a window.
+//! `framewire view`: streams in one window or in several.
 
-use std::thread::JoinHandle;
+use std::{pin::pin, sync::mpsc, thread::JoinHandle};
 
 use anyhow::{Context, Result};
 use framewire_proto::Name;
 
-use super::{options::Common, stats::Teller};
+use super::{cameras, options::Common, stats::Teller};
 use crate::{
     clock,
     hub::{Hub, Policy, Subscriber},
     media::encode,
-    sink::window::{self, Tile},
+    sink::window::{self, Pane, Tile},
     source::{self, Spec, feed::Feed},
     stop::Stop,
 };
@@ -18,9 +18,13 @@ use crate::{
 #[derive(clap::Args)]
 #[command(after_help = source::help())]
 pub(super) struct Args {
-    /// What to watch: fw://HOST:PORT/NAME, or any source, see below; several make a grid
+    /// What to watch: fw://HOST:PORT/NAME, or any source, see below; several make a grid. Tutorials' cameras that connect
+    /// to lhh://ADDR:PORT, base64://ADDR:PORT or stopwait://ADDR:PORT get a window each
     #[arg(required = true)]
     from: Vec<Spec>,
+    /// A window for each, instead of one grid
+    #[arg(long)]
+    windows: bool,
     /// Begin with the overlay of figures (the key i toggles it)
     #[arg(long)]
     overlay: bool,
@@ -32,16 +36,31 @@ pub(super) fn run(args: &Args, stop: &Stop) -> Result<()> {
     let hub = super::local_hub(stop);
     let teller = Teller::new(args.common.stats, &hub, None);
     let (mut tiles, mut feeds) = (Vec::new(), Vec::new());
+    let (meet, met) = mpsc::channel();
+    let mut listening = false;
     for from in &args.from {
-        let (name, subscriber, feed) = watch(&hub, &args.common.apply(from), None, Policy::Newest, stop)?;
-        tiles.push(Tile { name: name.to_string(), subscriber });
+        if let Some(at) = cameras::endpoint(from)? {
+            let meet = meet.clone();
+            // Who is not shown any more is let go.
+            let show = move |subscriber| drop(meet.send(pane(vec![tile(subscriber)])));
+            let watched = cameras::watched(&hub, Policy::Newest, show);
+            feeds.push(cameras::listen(&at, &hub, watched, stop)?);
+            listening = true;
+            continue;
+        }
+        let (_, subscriber, feed) = watch(&hub, &args.common.apply(from), None, Policy::Newest, stop)?;
+        tiles.push(tile(subscriber));
         feeds.push(feed);
     }
+    drop(meet);
     super::stop_after(args.common.duration, stop);
-    let names: Vec<&str> = tiles.iter().map(|tile| tile.name.as_str()).collect();
-    let title = format!("{} — framewire", names.join(", "));
+    let panes = match tiles {
+        tiles if tiles.is_empty() => Vec::new(),
+        tiles if args.windows => tiles.into_iter().map(|tile| pane(vec![tile])).collect(),
+        tiles => vec![pane(tiles)],
+    };
     let config = window::Config { overlay: args.overlay, close_at_end: true, on_second: teller.of_window() };
-    let outcome = window::run(vec![window::Pane { title, tiles }], None, config, stop);
+    let outcome = window::run(panes, listening.then_some(met), config, stop);
     stop.stop();
     for feed in feeds {
         feed.join().ok().context("a source's thread panicked").flatten()?;
@@ -50,7 +69,17 @@ pub(super) fn run(args: &Args, stop: &Stop) -> Result<()> {
     outcome
 }
 
-/// Opens what is to be watched as a stream of this process's hub, coded anew where `encode` says so.
+fn pane(tiles: Vec<Tile>) -> Pane {
+    let names: Vec<&str> = tiles.iter().map(|tile| tile.name.as_str()).collect();
+    Pane { title: format!("{} — framewire", names.join(", ")), tiles }
+}
+
+fn tile(subscriber: Subscriber) -> Tile {
+    Tile { name: subscriber.name().to_string(), subscriber }
+}
+
+/// Opens what is to be watched as a stream of this process's hub, coded anew where `encode` says so; closes it when the
+/// subscriber is dropped.
 pub(super) fn watch(
     hub: &Hub,
     spec: &Spec,
@@ -58,15 +87,25 @@ pub(super) fn watch(
     policy: Policy,
     stop: &Stop,
 ) -> Result<(Name, Subscriber, JoinHandle<Result<()>>)> {
-    let closing = stop.child();
+    let unwatched = stop.child();
+    let closing = unwatched.child();
     let opened = (source::open(spec, &closing)?, closing);
     let now = clock::now();
     let name = free_name(hub, &spec.source);
     let publisher = hub.publish(&name, now)?;
     let subscriber = hub.subscribe(&name, policy, false, now)?;
+    let mut viewers = publisher.viewers();
     let feed = Feed { spec: spec.clone(), publisher, encode, on_demand: false, again: false };
-    let feed = super::in_background(feed.run(Some(opened), stop.clone()), stop)?;
-    Ok((name, subscriber, feed))
+    let feed = async move {
+        let mut feed = pin!(feed.run(Some(opened), unwatched.clone()));
+        tokio::select! {
+            outcome = &mut feed => return outcome,
+            _ = viewers.wait_for(|count| *count == 0) => {}
+        }
+        unwatched.stop();
+        feed.await
+    };
+    Ok((name, subscriber, super::in_background(feed, stop)?))
 }
 
 /// What a source is called: the last part of its path, with a number where it is watched twice.
