@@ -3,7 +3,7 @@
 mod ends;
 mod scene;
 
-use std::{collections::HashMap, io::Read, net::TcpListener, path::Path, thread};
+use std::{collections::HashMap, io::Read, net::TcpListener, path::Path, rc::Rc, thread};
 
 use ends::{
     At, BASE64, By, Cable, Camera, Display, LHH_32, LHH_64, NUMPY_1, NUMPY_2, PICKLE, PICKLE_NUMPY_1, STOPWAIT, Wire,
@@ -12,8 +12,9 @@ use ends::{
 use scene::{ALIKE, SAME, Scene};
 
 use crate::{
-    harness::{Hub, Running, Scratch, eventually, fails, ffmpeg, framewire, output, python},
+    harness::{Display as Screen, Hub, Running, Scratch, eventually, fails, ffmpeg, framewire, output, python},
     picture::Rgb,
+    window::Window,
 };
 
 /// Every wire, with both widths of lhh and the pickles of both NumPys.
@@ -101,7 +102,7 @@ fn a_hub_takes_the_tutorials_cameras_all_at_once() {
     thread::scope(|scope| {
         for (wire, scene) in PUSHED.into_iter().zip([Scene::Day, Scene::Night, Scene::Day, Scene::Night]) {
             cameras.push(Camera::start(By::Script, &wire, scene, At::Connect(hub.address)));
-            let name = new_stream(&mut hub, &wire);
+            let name = new_stream(&mut hub.running, &wire);
             let mut display = Display::of(&hub.fw(&name), wire.size);
             scope.spawn(move || sees(&mut display, scene, MANY, ALIKE));
         }
@@ -297,12 +298,12 @@ fn a_camera_killed_in_mid_picture_leaves_its_hub() {
         let mut hub = Hub::start(&[]);
         let cable = Cable::lay(wire, hub.address, CUT);
         let camera = Camera::start(By::Script, wire, Scene::Day, At::Connect(cable.address));
-        let name = new_stream(&mut hub, wire);
+        let name = new_stream(&mut hub.running, wire);
         cable.is_cut();
         camera.running.signal("KILL");
         eventually("the stream is gone", || hub.stream(&name).is_none().then_some(()));
         let _camera = Camera::start(By::Script, wire, Scene::Night, At::Connect(cable.address));
-        let name = new_stream(&mut hub, wire);
+        let name = new_stream(&mut hub.running, wire);
         let mut display = Display::of(&hub.fw(&name), wire.size);
         sees(&mut display, Scene::Night, SOME, ALIKE);
     });
@@ -326,9 +327,9 @@ fn a_hub_restarted_before_tutorials_displays() {
 }
 
 /// The stream that a camera on this wire now begins to feed.
-fn new_stream(hub: &mut Hub, wire: &Wire) -> String {
+fn new_stream(running: &mut Running, wire: &Wire) -> String {
     let begins = format!("'{}-127.0.0.1-", wire.name);
-    let line = hub.running.wait_for_line(&begins, |line| line.contains(&begins) && line.contains("sends pictures"));
+    let line = running.wait_for_line(&begins, |line| line.contains(&begins) && line.contains("sends pictures"));
     line.split('\'').nth(1).expect(&line).into()
 }
 
@@ -467,6 +468,54 @@ fn a_hub_may_refuse_the_tutorials_cameras() {
     let streams: serde_json::Value = serde_json::from_slice(&streams).unwrap();
     assert_eq!(streams.as_array().map(Vec::len), Some(1), "{streams}");
     sees(&mut Display::of(&hub.fw("film"), Scene::SIZE), Scene::Day, SOME, ALIKE);
+}
+
+#[test]
+fn cameras_have_a_window_each_titled_with_their_address() {
+    on(&[LHH_32, BASE64, STOPWAIT], |wire| {
+        let screen = Rc::new(Screen::start("1280x480"));
+        let mut view = Running::start(screen.on(framewire(["view", &wire.url("127.0.0.1:0")])));
+        let to = At::Connect(listening(&mut view, "listens on "));
+        let mut open = |scene| {
+            let camera = Camera::script(wire, scene, to, 20);
+            (camera, Window::find(&screen, &new_stream(&mut view, wire)))
+        };
+        let (mut day, left) = open(Scene::Day);
+        let (night, right) = open(Scene::Night);
+        // None lies above the other.
+        left.xdotool(&["windowmove", &left.id, "0", "0"]);
+        right.xdotool(&["windowmove", &right.id, "640", "0"]);
+        let shows = |window: &Window, scene: Scene| {
+            eventually("the scene", || window.shot(wire.size).filter(|shot| scene.is_on(shot)));
+        };
+        shows(&left, Scene::Day);
+        shows(&right, Scene::Night);
+
+        left.press("Escape");
+        left.is_gone();
+        if wire.name == BASE64.name {
+            day.running.wait_for("begins anew");
+        } else {
+            assert!(!day.running.ended().0.success());
+        }
+        shows(&right, Scene::Night);
+        night.running.signal("KILL");
+        right.is_gone();
+        let (_day, left) = open(Scene::Day);
+        shows(&left, Scene::Day);
+        view.signal("TERM");
+        let (status, said) = view.ended();
+        assert_eq!(status.code(), Some(0), "{said}");
+    });
+}
+
+#[test]
+fn a_window_shows_pickles() {
+    let camera = Camera::start(By::Script, &PICKLE, Scene::Day, At::ANY);
+    let screen = Rc::new(Screen::start("640x480"));
+    let _view = Running::start(screen.on(framewire(["view", &PICKLE.url(camera.address)])));
+    let window = Window::find(&screen, "framewire");
+    eventually("the scene", || window.shot(Scene::SIZE).filter(|shot| Scene::Day.is_on(shot)));
 }
 
 #[test]
