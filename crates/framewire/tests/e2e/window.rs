@@ -64,9 +64,9 @@ impl Drop for Camera {
 }
 
 /// A window on a screen.
-struct Window {
+pub(crate) struct Window {
     screen: Rc<Display>,
-    id: String,
+    pub(crate) id: String,
 }
 
 impl Window {
@@ -78,7 +78,7 @@ impl Window {
     }
 
     /// The window with this in its title.
-    fn find(screen: &Rc<Display>, title: &str) -> Self {
+    pub(crate) fn find(screen: &Rc<Display>, title: &str) -> Self {
         let id = eventually("a window", || Self::titled(screen, title).into_iter().next());
         Self { screen: screen.clone(), id }
     }
@@ -89,13 +89,15 @@ impl Window {
         String::from_utf8(run(search).stdout).unwrap().lines().map(str::to_owned).collect()
     }
 
-    fn xdotool(&self, arguments: &[&str]) -> String {
+    /// Runs xdotool on its screen.
+    pub(crate) fn xdotool(&self, arguments: &[&str]) -> String {
         let mut command = self.screen.on(tool("xdotool"));
         command.args(arguments);
         String::from_utf8(output(command)).unwrap()
     }
 
-    fn press(&self, key: &str) {
+    /// Presses a key in it.
+    pub(crate) fn press(&self, key: &str) {
         self.xdotool(&["windowfocus", "--sync", &self.id, "key", key]);
     }
 
@@ -111,12 +113,12 @@ impl Window {
     }
 
     /// Waits until it is not there any more.
-    fn is_gone(&self) {
+    pub(crate) fn is_gone(&self) {
         eventually("the window is gone", || (!Self::titled(&self.screen, "").contains(&self.id)).then_some(()));
     }
 
     /// What is on the window; `None` while it has another size.
-    fn shot(&self, (width, height): (usize, usize)) -> Option<Rgb> {
+    pub(crate) fn shot(&self, (width, height): (usize, usize)) -> Option<Rgb> {
         let mut import = self.screen.on(tool("import"));
         import.args(["-window", &self.id, "-depth", "8", "rgb:-"]);
         let pixels = run(import).stdout;
