@@ -10,7 +10,7 @@ use crate::{
     clock,
     hub::{Hub, Policy, Subscriber},
     media::encode,
-    sink::window::{self, Tile},
+    sink::window::{self, Pane, Tile},
     source::{self, Spec, feed::Feed},
     stop::Stop,
 };
@@ -37,19 +37,23 @@ pub(super) fn run(args: &Args, stop: &Stop) -> Result<()> {
         feeds.push(feed);
     }
     super::stop_after(args.common.duration, stop);
-    let names: Vec<&str> = tiles.iter().map(|tile| tile.name.as_str()).collect();
-    let title = format!("{} — framewire", names.join(", "));
+    let panes = vec![pane(tiles)];
     let config = window::Config {
         overlay: args.overlay,
         close_at_end: true,
         on_second: stats::of_window(args.common.stats, &hub),
     };
-    let outcome = window::run(&title, tiles, config, stop);
+    let outcome = window::run(panes, None, config, stop);
     stop.stop();
     for feed in feeds {
         feed.join().ok().context("a source's thread panicked").flatten()?;
     }
-    outcome.map(|_| ())
+    outcome
+}
+
+fn pane(tiles: Vec<Tile>) -> Pane {
+    let names: Vec<&str> = tiles.iter().map(|tile| tile.name.as_str()).collect();
+    Pane { title: format!("{} — framewire", names.join(", ")), tiles }
 }
 
 /// Opens what is to be watched as a stream of this process's hub, coded anew where `encode` says so.

@@ -1,4 +1,9 @@
-//! Where in the window each picture goes.
+//! Where in its window each picture goes, and where on the display each window.
+
+use sdl2::rect::Rect;
+
+/// How far a window is moved at a time, and how much of each there is to be seen, in pixels.
+const STEP: i32 = 32;
 
 /// A part of the window in pixels, from its upper left corner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -72,6 +77,25 @@ pub(super) fn window_size(count: usize, picture: (u32, u32), display: (u32, u32)
     (fitted.width, fitted.height)
 }
 
+/// Where on the display a window of this size goes: into the middle, or as little to the lower right or upper left of it
+/// as it takes that neither this nor another hides the other, if there is such a place. Where there is a window manager
+/// it decides.
+pub(super) fn place(size: (u32, u32), others: &[Rect], display: Rect) -> Rect {
+    let middle = Rect::from_center(display.center(), size.0, size.1);
+    let hides = |one: Rect, other: Rect| {
+        let (width, height) = (one.width() + STEP as u32, one.height() + STEP as u32);
+        Rect::new(one.x() - STEP / 2, one.y() - STEP / 2, width, height).contains_rect(other)
+    };
+    let free = |place: &Rect| !others.iter().any(|other| hides(*place, *other) || hides(*other, *place));
+    let moved = |steps| Rect::new(middle.x() + steps * STEP, middle.y() + steps * STEP, size.0, size.1);
+    let most = display.width().max(display.height()) as i32 / 2 / STEP;
+    let mut whole =
+        (0..most).flat_map(|steps| [moved(steps), moved(-steps)]).filter(|place| display.contains_rect(*place));
+    // What reaches beyond the display is still seen when its corner isn't at the very edge.
+    let mut cut = (0..most).map(moved).filter(|place| display.contains_point(place.top_left().offset(STEP, STEP)));
+    whole.find(free).or_else(|| cut.find(free)).unwrap_or(middle)
+}
+
 fn columns(count: usize) -> usize {
     (1..=count).find(|columns| columns * columns >= count).unwrap_or(0)
 }
@@ -115,6 +139,23 @@ mod tests {
         assert_eq!(window_size(1, (3840, 2160), (1920, 1000)), (1778, 1000));
         assert_eq!(window_size(4, (640, 480), (1920, 1080)), (1280, 960));
         assert_eq!(window_size(2, (1280, 720), (1920, 1080)), (1920, 540));
+    }
+
+    #[test]
+    fn windows_lie_about_the_middle_of_the_display_and_none_hides_another() {
+        let display = Rect::new(0, 0, 1280, 800);
+        let mut places = vec![];
+        for (width, height) in [(640, 480); 3].into_iter().chain([(320, 240), (800, 600), (1280, 800)]) {
+            places.push(place((width, height), &places, display));
+        }
+        let corners: Vec<(i32, i32)> = places.iter().map(|place| (place.x(), place.y())).collect();
+        assert_eq!(corners[..3], [(320, 160), (352, 192), (288, 128)]);
+        for place in &places {
+            let hidden = places.iter().filter(|other| place.contains_rect(**other)).count();
+            assert!(hidden == 1 && display.contains_point(place.top_left()), "{place:?} of {places:?}");
+        }
+        let everywhere: Vec<Rect> = (-40..40).map(|step| Rect::new(16 * step, 16 * step, 1280, 800)).collect();
+        assert_eq!(place((1280, 800), &everywhere, display), display, "there is no such place");
     }
 
     proptest! {

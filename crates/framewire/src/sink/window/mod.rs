@@ -1,77 +1,80 @@
-//! A window in which streams are watched: one, or several in a grid.
+//! Windows in which streams are watched: each with one, or with several in a grid. More may come while others are open.
 //!
 //! ```text
 //!   player    a thread a tile: coded frames in, the newest picture out
 //!   tile      a player, what it shows and what is written over it
+//!   pane      a window: its tiles, its keys, its place and size
 //!   screen    pictures and labels onto the window
 //!   layout    where they go      label  words as pixels      stats  what is known of a tile
 //! ```
 //!
-//! A picture is painted when it is decoded, not by a timer: the player wakes the window by an event. Nothing is painted
-//! without news.
+//! A picture is painted when it is decoded, not by a timer: the player wakes the windows' thread by an event. Nothing
+//! is painted without news.
 
 mod label;
 mod layout;
+mod pane;
 mod player;
 mod screen;
 mod snapshot;
 mod stats;
 mod tile;
 
-use std::time::{Duration, Instant};
-
-use anyhow::{Context as _, Result, anyhow};
-use sdl2::{
-    EventPump, VideoSubsystem,
-    event::{Event, WindowEvent},
-    keyboard::Keycode,
-    video::{FullscreenType, Window, WindowPos},
+use std::{
+    sync::mpsc::{Receiver, RecvTimeoutError},
+    time::{Duration, Instant},
 };
 
-use crate::{clock, hub, stop::Stop};
-use player::{Bell, News};
-use screen::{Gpu, Plain, Screen};
-pub use stats::{Drops, Stats};
-use tile::View;
+use anyhow::{Result, anyhow};
+use sdl2::{EventPump, Sdl, VideoSubsystem, event::Event, mouse::MouseUtil, rect::Rect};
 
-/// How often the labels are written anew, at most.
-const REFRESH: Duration = Duration::from_millis(250);
-/// How long the window waits for an event before it looks whether it shall end.
+use crate::{hub, stop::Stop};
+use pane::Open;
+use player::{Bell, News};
+pub use stats::{Drops, Stats};
+
+/// How long the windows' thread waits before it looks whether it shall end, or open another.
 const PATIENCE: Duration = Duration::from_millis(100);
-/// The window's size before the first picture.
-const FIRST: (u32, u32) = (640, 360);
+
+/// What a window shall show.
+pub struct Pane {
+    /// The window's title.
+    pub title: String,
+    /// Side by side in a grid, where there are several.
+    pub tiles: Vec<Tile>,
+}
 
 /// One stream to be shown.
 pub struct Tile {
     /// What it is called on the window.
     pub name: String,
-    /// Where its frames come from; when each was received, decoded and shown is reported there.
+    /// Where its frames come from; when each was received, decoded and shown is reported there. Dropped
+    /// about a tenth of a second after the window was closed, at the latest.
     pub subscriber: hub::Subscriber,
 }
 
 /// Takes what is known of each tile.
-pub type Watcher = Box<dyn FnMut(&[Stats])>;
-
-/// Takes what is known of each tile.
 pub type OnSecond = Box<dyn FnMut(&[Stats])>;
 
-/// How a window behaves.
+/// How windows behave.
 #[derive(Default)]
 pub struct Config {
     /// The overlay is there from the beginning.
     pub overlay: bool,
-    /// The window closes by itself when every stream has ended.
+    /// A window closes by itself when every stream in it has ended.
     pub close_at_end: bool,
-    /// Called once a second with what is known of each tile.
-    pub on_second: Option<Watcher>,
+    /// Called once a second with what is known of each tile of the windows that are open.
+    pub on_second: Option<OnSecond>,
 }
 
-/// Shows the tiles in a window of this title until it is closed, `q` or ESC is pressed or the stop is raised. To be called by the
-/// main thread. Returns what became of each tile's frames.
+/// Shows each pane in a window of its own until that is closed or `q` or ESC is pressed in it, and those that come out
+/// of `more` too, each within about a tenth of a second. Returns when no window is left and no pane can come any more
+/// (every sender into `more` was dropped), or when the stop is raised. To be called by the main thread.
 ///
 /// # Errors
-/// There is no display, or it takes no window: what, and what to try.
-pub fn run(title: &str, tiles: Vec<Tile>, mut config: Config, stop: &Stop) -> Result<Vec<Stats>> {
+/// There is no display, or it takes no window: what, and what to try. Of a window for a pane that came later it is only
+/// warned.
+pub fn run(panes: Vec<Pane>, more: Option<Receiver<Pane>>, config: Config, stop: &Stop) -> Result<()> {
     // Ctrl-C is this program's own affair.
     sdl2::hint::set("SDL_NO_SIGNAL_HANDLERS", "1");
     sdl2::hint::set("SDL_VIDEO_ALLOW_SCREENSAVER", "0");
@@ -82,30 +85,10 @@ pub fn run(title: &str, tiles: Vec<Tile>, mut config: Config, stop: &Stop) -> Re
     if ["offscreen", "dummy", "evdev"].contains(&driver) && std::env::var_os("SDL_VIDEODRIVER").is_none() {
         return Err(no_display("no display was found"));
     }
-    let events = sdl.event().map_err(no_display)?;
-    // A second window of this process finds its event registered already.
-    let _ = events.register_custom_event::<News>();
-    let mut pump = sdl.event_pump().map_err(no_display)?;
-    let bell = Bell::new(events.event_sender());
-    let mut view = View::new(tiles, config.overlay, &bell)?;
-    if screen::has_gpu(&video)
-        && let Ok(canvas) = window(&video, title)?.into_canvas().accelerated().build()
-    {
-        let textures = canvas.texture_creator();
-        let mut screen = Gpu::new(canvas, &textures);
-        Loop::new(&video, &mut screen, &mut view, &bell).run(&mut pump, &mut config, stop)?;
-    } else {
-        // Straight into the window's memory, not through an emulated OpenGL.
-        sdl2::hint::set("SDL_FRAMEBUFFER_ACCELERATION", "0");
-        let mut screen = Plain::new(window(&video, title)?);
-        Loop::new(&video, &mut screen, &mut view, &bell).run(&mut pump, &mut config, stop)?;
-    }
-    Ok(view.stats(clock::now()))
-}
-
-fn window(video: &VideoSubsystem, title: &str) -> Result<Window> {
-    let window = video.window(title, FIRST.0, FIRST.1).position_centered().resizable().build();
-    window.map_err(|error| no_display(error.to_string()))
+    let mut windows = Windows::new(&sdl, video, more, config)?;
+    let outcome = windows.show(panes, stop);
+    windows.close();
+    outcome
 }
 
 fn no_display(error: impl std::fmt::Display) -> anyhow::Error {
@@ -115,127 +98,160 @@ fn no_display(error: impl std::fmt::Display) -> anyhow::Error {
     )
 }
 
-/// What the window's thread works with.
-struct Loop<'a> {
-    video: &'a VideoSubsystem,
-    screen: &'a mut dyn Screen,
-    view: &'a mut View,
-    bell: &'a Bell,
-    /// Where the window was and how large before it filled the screen.
-    windowed: Option<((i32, i32), (u32, u32))>,
+/// What the windows' thread works with.
+struct Windows {
+    video: VideoSubsystem,
+    mouse: MouseUtil,
+    pump: EventPump,
+    bell: Bell,
+    config: Config,
+    open: Vec<Open>,
+    /// Hidden, and kept until they may go, see [`Windows::clear_away`].
+    closed: Vec<Open>,
+    /// The window that was opened last.
+    newest: u32,
+    /// Where panes come from, while some can.
+    more: Option<Receiver<Pane>>,
+    /// When [`Config::on_second`] was called.
+    told: Instant,
 }
 
-fn place(window: &mut Window, (x, y): (i32, i32), (width, height): (u32, u32)) {
-    window.set_position(WindowPos::Positioned(x), WindowPos::Positioned(y));
-    // Only a size of zero is refused.
-    let _ = window.set_size(width, height);
-}
-
-impl<'a> Loop<'a> {
-    fn new(video: &'a VideoSubsystem, screen: &'a mut dyn Screen, view: &'a mut View, bell: &'a Bell) -> Self {
-        Self { video, screen, view, bell, windowed: None }
+impl Windows {
+    fn new(sdl: &Sdl, video: VideoSubsystem, more: Option<Receiver<Pane>>, config: Config) -> Result<Self> {
+        let events = sdl.event().map_err(no_display)?;
+        // A second run in this process finds its event registered already.
+        let _ = events.register_custom_event::<News>();
+        Ok(Self {
+            video,
+            mouse: sdl.mouse(),
+            pump: sdl.event_pump().map_err(no_display)?,
+            bell: Bell::new(events.event_sender()),
+            config,
+            open: Vec::new(),
+            closed: Vec::new(),
+            newest: 0,
+            more,
+            told: Instant::now(),
+        })
     }
 
-    fn run(&mut self, pump: &mut EventPump, config: &mut Config, stop: &Stop) -> Result<()> {
-        let outcome = self.watch(pump, config, stop);
-        // SDL passes a player's events by way of the X server, which ends a program that sends one to a window that is gone:
-        // the players go first, and hiding waits until the server has taken what they sent.
-        self.view.close();
-        self.screen.window().hide();
-        outcome
-    }
-
-    fn watch(&mut self, pump: &mut EventPump, config: &mut Config, stop: &Stop) -> Result<()> {
-        let (mut refreshed, mut second, mut sized) = (None::<Instant>, Instant::now(), false);
-        while !stop.stopped() {
-            let first = pump.wait_event_timeout(PATIENCE.as_millis() as u32);
+    fn show(&mut self, panes: Vec<Pane>, stop: &Stop) -> Result<()> {
+        for pane in panes {
+            self.open(pane)?;
+        }
+        while !stop.stopped() && (!self.open.is_empty() || self.more.is_some()) {
+            let first = self.wait();
             self.bell.answered();
-            let later: Vec<Event> = pump.poll_iter().collect();
+            let later: Vec<Event> = self.pump.poll_iter().collect();
             for event in first.into_iter().chain(later) {
-                if !self.take(&event) {
-                    return Ok(());
-                }
+                self.take(&event);
             }
-            let news = self.view.collect();
-            if !sized && let Some(picture) = self.view.first_size() {
-                sized = true;
-                self.fit(picture)?;
-            }
-            let now = Instant::now();
-            if news || refreshed.is_none_or(|last| now.duration_since(last) >= REFRESH) {
-                refreshed = Some(now);
-                self.view.relabel(clock::now());
-            }
-            self.view.arrange(self.screen.size(pump)?);
-            self.view.paint(|cells| self.screen.paint(pump, cells))?;
-            if config.close_at_end && self.view.ended() {
-                return Ok(());
-            }
-            if let Some(tell) = &mut config.on_second
-                && now.duration_since(second) >= Duration::from_secs(1)
-            {
-                second = now;
-                tell(&self.view.stats(clock::now()));
-            }
+            self.paint()?;
+            self.clear_away();
+            self.tell();
         }
         Ok(())
     }
 
-    /// Does what an event asks for; false when the window shall close.
-    fn take(&mut self, event: &Event) -> bool {
-        match event {
-            Event::Quit { .. } => return false,
-            Event::Window { win_event: WindowEvent::Exposed | WindowEvent::SizeChanged(..), .. } => self.view.expose(),
-            Event::KeyDown { keycode: Some(key), repeat: false, .. } => match *key {
-                Keycode::Q | Keycode::Escape => return false,
-                Keycode::I => self.view.toggle_overlay(),
-                Keycode::Space => self.view.toggle_freeze(),
-                Keycode::S => self.view.snapshot(),
-                Keycode::F => self.toggle_fullscreen(),
-                _ => {}
-            },
-            _ => {}
-        }
-        true
-    }
-
-    fn toggle_fullscreen(&mut self) {
-        let bounds = self.video.display_bounds(self.screen.window().display_index().unwrap_or(0));
-        let window = self.screen.window();
-        let changed = match (window.fullscreen_state(), bounds) {
-            (FullscreenType::Off, Ok(bounds)) => {
-                // A window manager makes it fill the display; where there is none, as in a kiosk, this does.
-                self.windowed = Some((window.position(), window.size()));
-                place(window, bounds.top_left().into(), bounds.size());
-                window.set_fullscreen(FullscreenType::Desktop)
-            }
-            (FullscreenType::Off, Err(error)) => Err(error),
-            _ => {
-                let changed = window.set_fullscreen(FullscreenType::Off);
-                if let Some((position, size)) = self.windowed.take() {
-                    place(window, position, size);
-                }
-                changed
-            }
+    /// Waits for an event, and opens a window for each pane that came.
+    fn wait(&mut self) -> Option<Event> {
+        let (event, mut patience) = if self.open.is_empty() {
+            // SDL would not sleep without a window but look for events again and again: the pane is waited for.
+            (None, PATIENCE)
+        } else {
+            (self.pump.wait_event_timeout(PATIENCE.as_millis() as u32), Duration::ZERO)
         };
-        if let Err(error) = changed {
-            tracing::warn!("no full screen: {error}");
+        while let Some(more) = &self.more {
+            match more.recv_timeout(patience) {
+                Ok(pane) => {
+                    let title = pane.title.clone();
+                    if let Err(error) = self.open(pane) {
+                        tracing::warn!("'{title}': {error:#}");
+                    }
+                    patience = Duration::ZERO;
+                }
+                Err(RecvTimeoutError::Timeout) => break,
+                Err(RecvTimeoutError::Disconnected) => self.more = None,
+            }
         }
-        self.view.expose();
+        event
     }
 
-    /// Gives the window the first picture's size, unless somebody has given it another already.
-    fn fit(&mut self, picture: (u32, u32)) -> Result<()> {
-        let display = self.video.display_usable_bounds(self.screen.window().display_index().unwrap_or(0));
-        let display = display.map_or(FIRST, |bounds| bounds.size());
-        let window = self.screen.window();
-        if window.size() != FIRST || window.fullscreen_state() != FullscreenType::Off {
-            return Ok(());
-        }
-        let (width, height) = layout::window_size(self.view.len(), picture, display);
-        window.set_size(width, height).context("the window does not take the picture's size")?;
-        window.set_position(WindowPos::Centered, WindowPos::Centered);
-        self.view.expose();
+    fn open(&mut self, pane: Pane) -> Result<()> {
+        let others = self.areas(None);
+        let open = Open::new(&self.video, pane, self.config.overlay, &self.bell, &others)?;
+        self.newest = open.id;
+        self.open.push(open);
         Ok(())
+    }
+
+    /// Gives an event to the window that it names.
+    fn take(&mut self, event: &Event) {
+        if let Event::Quit { .. } = event {
+            // The desktop wants the program to close what it has open, or the last window's close button was pressed.
+            return self.open.iter_mut().for_each(|open| open.closing = true);
+        }
+        let id = match event.get_window_id() {
+            // A key that is no window's, as may be without a window manager, is for the one under the pointer.
+            Some(0) => self.mouse.focused_window_id(),
+            id => id,
+        };
+        if let Some(open) = self.open.iter_mut().find(|open| Some(open.id) == id) {
+            open.take(event);
+        }
+    }
+
+    /// Paints what is new on each window.
+    fn paint(&mut self) -> Result<()> {
+        for place in 0..self.open.len() {
+            // Each takes its newest picture when it is its turn.
+            if let Some(picture) = self.open[place].collect() {
+                let others = self.areas(Some(self.open[place].id));
+                self.open[place].fit(picture, &others);
+            }
+            self.open[place].paint(&self.pump)?;
+        }
+        Ok(())
+    }
+
+    /// Where windows are, besides this one.
+    fn areas(&mut self, besides: Option<u32>) -> Vec<Rect> {
+        self.open.iter_mut().filter(|open| Some(open.id) != besides).map(Open::area).collect()
+    }
+
+    /// Hides the windows that shall close, and lets those go that were hidden before and whose players have ended.
+    ///
+    /// To wake this thread, SDL sends an event to the window that was opened last, by another connection to the X server
+    /// than the one that destroys windows, and a program that has sent one to a window that is gone is ended. So that
+    /// window is only hidden until another is the last, and none goes while a player may be sending.
+    fn clear_away(&mut self) {
+        let at_end = self.config.close_at_end;
+        for mut open in self.open.extract_if(.., |open| open.closing || at_end && open.ended()) {
+            open.hide();
+            self.closed.push(open);
+        }
+        let newest = self.newest;
+        let gone: Vec<Open> = self.closed.extract_if(.., |open| open.id != newest && open.finished()).collect();
+        if !gone.is_empty() {
+            self.bell.hush(|| drop(gone));
+        }
+    }
+
+    fn tell(&mut self) {
+        let now = Instant::now();
+        if let Some(tell) = &mut self.config.on_second
+            && now.duration_since(self.told) >= Duration::from_secs(1)
+        {
+            self.told = now;
+            tell(&self.open.iter().flat_map(Open::stats).collect::<Vec<_>>());
+        }
+    }
+
+    /// Closes every window, when no player can send to one any more.
+    fn close(&mut self) {
+        self.open.iter_mut().for_each(Open::hide);
+        self.closed.append(&mut self.open);
+        self.closed.iter_mut().for_each(Open::join);
+        self.closed.clear();
     }
 }

@@ -54,20 +54,20 @@ pub(super) struct Condition {
     pub(super) fault: Option<String>,
 }
 
-/// Tells the window that there is news; pushes no second event while one is on its way.
+/// Tells the windows' thread that there is news; pushes no second event while one is on its way.
 #[derive(Clone)]
 pub(super) struct Bell(Arc<Inner>);
 
 struct Inner {
     rung: AtomicBool,
-    sender: EventSender,
+    sender: Mutex<EventSender>,
 }
 
 /// The event that a [`Bell`] pushes.
 #[derive(Debug)]
 pub(super) struct News;
 
-/// The thread of one tile. Dropped, it ends.
+/// The thread of one tile. Dropped, it is ended and waited for.
 pub(super) struct Player {
     inside: Arc<Mutex<Inside>>,
     stop: Stop,
@@ -84,18 +84,24 @@ struct Inside {
 impl Bell {
     /// For a thread that may push [`News`], which has been registered.
     pub(super) fn new(sender: EventSender) -> Self {
-        Self(Arc::new(Inner { rung: AtomicBool::new(false), sender }))
+        Self(Arc::new(Inner { rung: AtomicBool::new(false), sender: Mutex::new(sender) }))
     }
 
-    /// The window is about to look at what is new.
+    /// The windows are about to be given what is new.
     pub(super) fn answered(&self) {
         self.0.rung.store(false, Ordering::SeqCst);
     }
 
+    /// Does this while no player pushes an event.
+    pub(super) fn hush(&self, work: impl FnOnce()) {
+        let _sender = lock(&self.0.sender);
+        work();
+    }
+
     fn ring(&self) {
-        // A full queue of events wakes the window just as well.
+        // A full queue of events wakes the thread just as well.
         if !self.0.rung.swap(true, Ordering::SeqCst) {
-            let _ = self.0.sender.push_custom_event(News);
+            let _ = lock(&self.0.sender).push_custom_event(News);
         }
     }
 }
@@ -146,12 +152,17 @@ impl Player {
         self.stop.stop();
     }
 
-    /// Ends the thread.
+    /// Ends the thread and waits for it.
     pub(super) fn join(&mut self) {
         self.stop.stop();
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
+    }
+
+    /// The thread has ended, and its subscriber is gone.
+    pub(super) fn finished(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
     }
 }
 
@@ -220,6 +231,6 @@ impl Work {
     }
 }
 
-fn lock(inside: &Mutex<Inside>) -> MutexGuard<'_, Inside> {
-    inside.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(held: &Mutex<T>) -> MutexGuard<'_, T> {
+    held.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! What the window shows: each tile with its player, its picture and what is written over it.
+//! What a window shows: each tile with its player, its picture and what is written over it.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -20,9 +20,9 @@ const NOTE: Duration = Duration::from_secs(3);
 /// Pixels between a label and its cell's edge.
 const GAP: u32 = 8;
 /// What the keys do, under the overlay.
-const KEYS: &str = "i overlay  f full screen  s snapshot\nspace freeze  q quit";
+const KEYS: &str = "i overlay  f full screen  s snapshot\nspace freeze  q close";
 
-/// All that is on the window.
+/// All that is on a window.
 pub(super) struct View {
     tiles: Vec<Shown>,
     mode: Mode,
@@ -149,14 +149,23 @@ impl View {
         self.relabel(clock::now());
     }
 
-    /// Ends the players.
-    pub(super) fn close(&mut self) {
+    /// Asks the players to end.
+    pub(super) fn stop(&self) {
         for tile in &self.tiles {
             tile.player.stop();
         }
+    }
+
+    /// Ends the players and waits for them.
+    pub(super) fn join(&mut self) {
         for tile in &mut self.tiles {
             tile.player.join();
         }
+    }
+
+    /// The players have ended, and their subscribers are gone.
+    pub(super) fn finished(&self) -> bool {
+        self.tiles.iter().all(|tile| tile.player.finished())
     }
 
     /// What is known of each tile.

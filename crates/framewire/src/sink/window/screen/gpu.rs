@@ -8,16 +8,27 @@ use sdl2::{
     render::{BlendMode, ScaleMode, Texture, TextureCreator, WindowCanvas},
     video::{Window, WindowContext},
 };
+use self_cell::self_cell;
 
 use super::{Area, Cell, Label, Placed, Screen, planes};
 use crate::media::Picture;
 
 /// A window painted by the graphics processor.
-pub(in super::super) struct Gpu<'a> {
+pub(super) struct Gpu {
+    textures: Textures,
     canvas: WindowCanvas,
-    textures: &'a TextureCreator<WindowContext>,
-    cells: Vec<Kept<'a>>,
 }
+
+self_cell!(
+    /// Textures borrow from what created them: here they live together, so that a window can come and go as it likes.
+    struct Textures {
+        owner: TextureCreator<WindowContext>,
+        #[not_covariant]
+        dependent: Cells,
+    }
+);
+
+type Cells<'a> = Vec<Kept<'a>>;
 
 /// What the graphics processor keeps of a cell.
 #[derive(Default)]
@@ -26,15 +37,15 @@ struct Kept<'a> {
     labels: Vec<(Label, Texture<'a>)>,
 }
 
-impl<'a> Gpu<'a> {
-    pub(in super::super) fn new(canvas: WindowCanvas, textures: &'a TextureCreator<WindowContext>) -> Self {
+impl Gpu {
+    pub(super) fn new(canvas: WindowCanvas) -> Self {
         // SAFETY: it sets a number in SDL that is read when a texture is painted, by this thread.
         unsafe { sdl2::sys::SDL_SetYUVConversionMode(sdl2::sys::SDL_YUV_CONVERSION_MODE::SDL_YUV_CONVERSION_JPEG) };
-        Self { canvas, textures, cells: Vec::new() }
+        Self { textures: Textures::new(canvas.texture_creator(), |_| Cells::new()), canvas }
     }
 }
 
-impl Screen for Gpu<'_> {
+impl Screen for Gpu {
     fn window(&mut self) -> &mut Window {
         self.canvas.window_mut()
     }
@@ -44,15 +55,17 @@ impl Screen for Gpu<'_> {
     }
 
     fn paint(&mut self, _: &EventPump, cells: &[Cell]) -> Result<()> {
-        let Self { canvas, textures, cells: kept } = self;
-        kept.resize_with(cells.len(), Kept::default);
+        let Self { textures, canvas } = self;
         canvas.set_draw_color(Color::BLACK);
         canvas.clear();
-        for (cell, kept) in cells.iter().zip(kept) {
-            if let Err(error) = kept.update(textures, cell).and_then(|()| kept.draw(canvas, cell)) {
-                tracing::warn!("a picture could not be painted: {error:#}");
+        textures.with_dependent_mut(|textures, kept| {
+            kept.resize_with(cells.len(), Kept::default);
+            for (cell, kept) in cells.iter().zip(kept) {
+                if let Err(error) = kept.update(textures, cell).and_then(|()| kept.draw(canvas, cell)) {
+                    tracing::warn!("a picture could not be painted: {error:#}");
+                }
             }
-        }
+        });
         canvas.present();
         Ok(())
     }

@@ -6,12 +6,16 @@ mod plain;
 use std::path::Path;
 
 use anyhow::Result;
-use sdl2::{EventPump, VideoSubsystem, video::Window};
+use sdl2::{
+    EventPump, VideoSubsystem,
+    rect::Rect,
+    video::{Window, WindowBuildError},
+};
 
 use super::{label::Label, layout::Area};
 use crate::media::Picture;
-pub(super) use gpu::Gpu;
-pub(super) use plain::Plain;
+use gpu::Gpu;
+use plain::Plain;
 
 /// A label in its place on the window.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,9 +50,25 @@ pub(super) trait Screen {
     fn paint(&mut self, pump: &EventPump, cells: &[Cell]) -> Result<()>;
 }
 
+/// Opens a window.
+pub(super) fn open(video: &VideoSubsystem, title: &str, area: Rect) -> Result<Box<dyn Screen>, WindowBuildError> {
+    let window = || {
+        let mut builder = video.window(title, area.width(), area.height());
+        builder.position(area.x(), area.y()).resizable().build()
+    };
+    if has_gpu(video)
+        && let Ok(canvas) = window()?.into_canvas().accelerated().build()
+    {
+        return Ok(Box::new(Gpu::new(canvas)));
+    }
+    // Straight into the window's memory, not through an emulated OpenGL.
+    sdl2::hint::set("SDL_FRAMEBUFFER_ACCELERATION", "0");
+    Ok(Box::new(Plain::new(window()?)))
+}
+
 /// Whether drawing can be left to a graphics processor. Without one OpenGL is there too, emulated by the processor at
 /// twenty times the cost of painting without it.
-pub(super) fn has_gpu(video: &VideoSubsystem) -> bool {
+fn has_gpu(video: &VideoSubsystem) -> bool {
     match sdl2::hint::get("SDL_RENDER_DRIVER") {
         Some(driver) if !driver.is_empty() => driver != "software",
         _ if !cfg!(target_os = "linux") => video.current_video_driver() != "dummy",

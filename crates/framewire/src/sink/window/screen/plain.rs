@@ -10,7 +10,7 @@ use super::{Area, Cell, Label, Screen, planes};
 use crate::media::{Picture, scale::Scaler};
 
 /// A window painted by the processor.
-pub(in super::super) struct Plain {
+pub(super) struct Plain {
     window: Window,
     scaler: Scaler,
     /// Painted instead of the window's memory where that has another format.
@@ -18,7 +18,7 @@ pub(in super::super) struct Plain {
 }
 
 impl Plain {
-    pub(in super::super) fn new(window: Window) -> Self {
+    pub(super) fn new(window: Window) -> Self {
         Self { window, scaler: Scaler::new(), backing: None }
     }
 }
