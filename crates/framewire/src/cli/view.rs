@@ -1,6 +1,6 @@
-//! `framewire view`: streams in a window.
+//! `framewire view`: streams in one window or in several.
 
-use std::thread::JoinHandle;
+use std::{pin::pin, thread::JoinHandle};
 
 use anyhow::{Context, Result};
 use framewire_proto::Name;
@@ -21,6 +21,9 @@ pub(super) struct Args {
     /// What to watch: fw://HOST:PORT/NAME, or any source, see below; several make a grid
     #[arg(required = true)]
     from: Vec<Spec>,
+    /// A window for each, instead of one grid
+    #[arg(long)]
+    windows: bool,
     /// Begin with the overlay of figures (the key i toggles it)
     #[arg(long)]
     overlay: bool,
@@ -37,7 +40,7 @@ pub(super) fn run(args: &Args, stop: &Stop) -> Result<()> {
         feeds.push(feed);
     }
     super::stop_after(args.common.duration, stop);
-    let panes = vec![pane(tiles)];
+    let panes = if args.windows { tiles.into_iter().map(|tile| pane(vec![tile])).collect() } else { vec![pane(tiles)] };
     let config = window::Config {
         overlay: args.overlay,
         close_at_end: true,
@@ -56,7 +59,8 @@ fn pane(tiles: Vec<Tile>) -> Pane {
     Pane { title: format!("{} — framewire", names.join(", ")), tiles }
 }
 
-/// Opens what is to be watched as a stream of this process's hub, coded anew where `encode` says so.
+/// Opens what is to be watched as a stream of this process's hub, coded anew where `encode` says so; closes it when the
+/// subscriber is dropped.
 pub(super) fn watch(
     hub: &Hub,
     spec: &Spec,
@@ -64,15 +68,27 @@ pub(super) fn watch(
     policy: Policy,
     stop: &Stop,
 ) -> Result<(Name, Subscriber, JoinHandle<Result<()>>)> {
-    let closing = stop.child();
+    let unwatched = stop.child();
+    let closing = unwatched.child();
     let opened = (source::open(spec, &closing)?, closing);
     let now = clock::now();
     let name = free_name(hub, &spec.source);
     let publisher = hub.publish(&name, now)?;
     let subscriber = hub.subscribe(&name, policy, false, now)?;
+    let mut viewers = publisher.viewers();
     let feed = Feed { spec: spec.clone(), publisher, encode, on_demand: false, again: false };
-    let feed = super::in_background(feed.run(Some(opened), stop.clone()), stop)?;
-    Ok((name, subscriber, feed))
+    let feed = async move {
+        let mut feed = pin!(feed.run(Some(opened), unwatched.clone()));
+        tokio::select! {
+            outcome = &mut feed => return outcome,
+            _ = viewers.wait_for(|count| *count == 0) => {}
+        }
+        unwatched.stop();
+        // How it ends now matters to nobody.
+        let _ = feed.await;
+        Ok(())
+    };
+    Ok((name, subscriber, super::in_background(feed, stop)?))
 }
 
 /// What a source is called: the last part of its path, with a number where it is watched twice.

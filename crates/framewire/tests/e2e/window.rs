@@ -1,15 +1,23 @@
-//! The window, as it comes onto a screen.
+//! Windows, as they come onto a screen.
 
 use std::{
-    fs,
-    process::Command,
-    sync::{Arc, Mutex},
+    env, fs,
+    io::{self, Write as _},
+    process::{ChildStdin, ChildStdout, Command},
+    rc::Rc,
+    sync::{Arc, Mutex, mpsc},
     thread::{self, JoinHandle},
     time::Duration,
 };
 
 use bytes::Bytes;
-use framewire::stop::Stop;
+use framewire::{
+    clock,
+    hub::{self, Policy},
+    sink::window::{self, Pane, Tile},
+    stop::Stop,
+};
+use framewire_proto::{Codec, Config, Frame, Times};
 
 use crate::{
     harness::{Display, Hub, Peer, Running, Scratch, eventually, fails, ffmpeg, framewire, output, run, tool},
@@ -55,27 +63,30 @@ impl Drop for Camera {
     }
 }
 
-/// A window on a screen of its own.
+/// A window on a screen.
 struct Window {
-    running: Running,
-    screen: Display,
+    screen: Rc<Display>,
     id: String,
 }
 
 impl Window {
-    fn open(command: Command) -> Self {
-        let screen = Display::start("640x480");
+    /// The only window of a program that has a screen for itself.
+    fn open(command: Command) -> (Running, Self) {
+        let screen = Rc::new(Display::start("640x480"));
         let running = Running::start(screen.on(command));
-        let id = eventually("a window", || {
-            let mut search = screen.on(tool("xdotool"));
-            search.args(["search", "--onlyvisible", "--name", "framewire"]);
-            let found = String::from_utf8(run(search).stdout).ok()?;
-            found.lines().next().map(str::to_owned)
-        });
-        let window = Self { running, screen, id };
-        // Keys go to the window under the pointer, where there is no window manager.
-        window.xdotool(&["mousemove", "320", "240"]);
-        window
+        (running, Self::find(&screen, "framewire"))
+    }
+
+    /// The window with this in its title.
+    fn find(screen: &Rc<Display>, title: &str) -> Self {
+        let id = eventually("a window", || Self::titled(screen, title).into_iter().next());
+        Self { screen: screen.clone(), id }
+    }
+
+    fn titled(screen: &Display, title: &str) -> Vec<String> {
+        let mut search = screen.on(tool("xdotool"));
+        search.args(["search", "--onlyvisible", "--name", title]);
+        String::from_utf8(run(search).stdout).unwrap().lines().map(str::to_owned).collect()
     }
 
     fn xdotool(&self, arguments: &[&str]) -> String {
@@ -85,13 +96,23 @@ impl Window {
     }
 
     fn press(&self, key: &str) {
-        self.xdotool(&["key", key]);
+        self.xdotool(&["windowfocus", "--sync", &self.id, "key", key]);
+    }
+
+    /// Clicks into its upper left corner.
+    fn click(&self) {
+        self.xdotool(&["mousemove", "--window", &self.id, "2", "2", "click", "1"]);
     }
 
     /// Moves the window to the screen's corner and makes it this large.
     fn resize(&self, (width, height): (usize, usize)) {
         self.xdotool(&["windowmove", &self.id, "0", "0"]);
         self.xdotool(&["windowsize", &self.id, &width.to_string(), &height.to_string()]);
+    }
+
+    /// Waits until it is not there any more.
+    fn is_gone(&self) {
+        eventually("the window is gone", || (!Self::titled(&self.screen, "").contains(&self.id)).then_some(()));
     }
 
     /// What is on the window; `None` while it has another size.
@@ -132,7 +153,7 @@ fn insides(picture: &Rgb) -> [Rgb; 4] {
 fn a_picture_comes_onto_the_screen_as_it_was_sent() {
     let (hub, truth) = (Hub::start(&[]), Rgb::quadrants(SIZE.0, SIZE.1));
     let _camera = Camera::start(&hub, "still", &truth);
-    let window = Window::open(framewire(["view", &hub.fw("still")]));
+    let (_running, window) = Window::open(framewire(["view", &hub.fw("still")]));
     window.shows("the picture in its own size", &truth);
     window.resize((640, 480));
     let shot = eventually("the picture between bars", || {
@@ -154,7 +175,7 @@ fn keys_do_what_they_promise() {
     let camera = Camera::start(&hub, "still", &truth);
     let mut view = framewire(["view", &hub.fw("still")]);
     view.current_dir(scratch.path());
-    let mut window = Window::open(view);
+    let (mut running, window) = Window::open(view);
     window.shows("the picture", &truth);
 
     window.press("i");
@@ -163,7 +184,7 @@ fn keys_do_what_they_promise() {
     window.shows("the picture alone again", &truth);
 
     window.press("s");
-    let saved = window.running.wait_for("saved ");
+    let saved = running.wait_for("saved ");
     let file = scratch.path().join(saved.trim_start_matches("saved "));
     assert_eq!(fs::read(&file).unwrap(), truth.jpeg(), "a snapshot is the picture as it came");
 
@@ -188,7 +209,7 @@ fn keys_do_what_they_promise() {
     window.shows("the newest picture", &other);
 
     window.press("q");
-    let (status, said) = window.running.ended();
+    let (status, said) = running.ended();
     assert_eq!(status.code(), Some(0), "{said}");
 }
 
@@ -198,7 +219,7 @@ fn a_stream_that_stalls_says_so_and_lives_again() {
     let send = || Running::start_fed(framewire(["send", "-", &hub.fw("still"), "--fps", "20"]), truth.jpeg());
     let sender = send();
     hub.wait_until("still", "has a frame", |info| info["published"].as_u64() > Some(0));
-    let window = Window::open(framewire(["view", &hub.fw("still")]));
+    let (_running, window) = Window::open(framewire(["view", &hub.fw("still")]));
     window.shows("the picture", &truth);
     sender.signal("KILL");
     let stalled = window.changes("that it is stalled", &truth);
@@ -210,13 +231,17 @@ fn a_stream_that_stalls_says_so_and_lives_again() {
     window.shows("the picture again", &truth);
 }
 
+/// Two pictures that no mistake takes for one another.
+fn two() -> [Rgb; 2] {
+    let one = Rgb::quadrants(320, 240);
+    [Rgb { pixels: one.pixels.iter().rev().copied().collect(), ..one.clone() }, one]
+}
+
 #[test]
 fn several_streams_make_a_grid() {
-    let hub = Hub::start(&[]);
-    let left = Rgb::quadrants(320, 240);
-    let right = Rgb { pixels: left.pixels.iter().rev().copied().collect(), ..left.clone() };
+    let (hub, [left, right]) = (Hub::start(&[]), two());
     let _cameras = [Camera::start(&hub, "left", &left), Camera::start(&hub, "right", &right)];
-    let window = Window::open(framewire(["view", &hub.fw("left"), &hub.fw("right")]));
+    let (_running, window) = Window::open(framewire(["view", &hub.fw("left"), &hub.fw("right")]));
     // Each has its name in a corner.
     let below = |x: usize| Part { x, y: 60, width: 320, height: 180 };
     eventually("both side by side", || {
@@ -227,20 +252,70 @@ fn several_streams_make_a_grid() {
 }
 
 #[test]
+fn several_streams_have_a_window_each_that_is_closed_for_itself() {
+    let (hub, [one, other]) = (Hub::start(&[]), two());
+    let cameras = [Camera::start(&hub, "left", &one), Camera::start(&hub, "right", &other)];
+    let screen = Rc::new(Display::start("640x480"));
+    let view = framewire(["view", "--windows", &hub.fw("left"), &hub.fw("right")]);
+    let running = Running::start(screen.on(view));
+    let [left, right] = ["^left ", "^right "].map(|title| Window::find(&screen, title));
+    // None lies above the other, of which the server has no pixels then.
+    left.xdotool(&["windowmove", &left.id, "0", "0"]);
+    right.xdotool(&["windowmove", &right.id, "320", "240"]);
+    left.shows("its own picture", &one);
+    right.shows("its own picture", &other);
+
+    left.press("Escape");
+    left.is_gone();
+    hub.wait_until("left", "is not watched any more", |info| info["viewers"] == 0);
+    cameras[1].show(&one);
+    right.shows("what is new", &one);
+    // Without a window manager nobody gives it the keys that the other had.
+    right.click();
+    right.xdotool(&["key", "i"]);
+    right.changes("the overlay", &one);
+
+    right.press("q");
+    let (status, said) = running.ended();
+    assert_eq!(status.code(), Some(0), "{said}");
+}
+
+#[test]
 fn sigterm_closes_the_window() {
     let hub = Hub::start(&["--source", "scene=pattern#size=320x180"]);
-    let window = Window::open(framewire(["view", &hub.fw("scene")]));
-    window.running.signal("TERM");
-    let (status, said) = window.running.ended();
+    let (running, _window) = Window::open(framewire(["view", &hub.fw("scene")]));
+    running.signal("TERM");
+    let (status, said) = running.ended();
+    assert_eq!(status.code(), Some(0), "{said}");
+}
+
+/// A film of three seconds.
+fn film(scratch: &Scratch) -> String {
+    let film = scratch.file("film.mkv");
+    output(ffmpeg(&["-f", "lavfi", "-i", "testsrc=size=320x180:rate=25", "-frames:v", "75", "-c:v", "libx264", &film]));
+    film
+}
+
+#[test]
+fn the_window_of_a_film_closes_after_it_and_the_others_stay() {
+    let (hub, scratch) = (Hub::start(&["--source", "scene=pattern#size=320x180"]), Scratch::new("stay"));
+    let screen = Rc::new(Display::start("640x480"));
+    let running = Running::start(screen.on(framewire(["view", "--windows", &film(&scratch), &hub.fw("scene")])));
+    let [film, scene] = ["^film.mkv ", "^scene "].map(|title| Window::find(&screen, title));
+    film.is_gone();
+    let before = hub.stream("scene").unwrap()["delivered"].as_u64();
+    hub.wait_until("scene", "goes on", |info| info["delivered"].as_u64() > before.map(|count| count + 5));
+    scene.press("q");
+    let (status, said) = running.ended();
     assert_eq!(status.code(), Some(0), "{said}");
 }
 
 #[test]
 fn the_window_closes_after_a_film_and_counts_what_it_showed() {
     let scratch = Scratch::new("closes");
-    let film = scratch.file("film.mkv");
-    output(ffmpeg(&["-f", "lavfi", "-i", "testsrc=size=320x180:rate=25", "-frames:v", "75", "-c:v", "libx264", &film]));
-    let (status, said) = Window::open(framewire(["view", &film, "--stats", "json"])).running.ended();
+    let film = film(&scratch);
+    let (running, _window) = Window::open(framewire(["view", &film, "--stats", "json"]));
+    let (status, said) = running.ended();
     assert_eq!(status.code(), Some(0), "{said}");
     let figures: Vec<serde_json::Value> = said.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
     let last = figures.last().unwrap_or_else(|| panic!("once a second it tells figures: {said}"));
@@ -254,4 +329,92 @@ fn without_a_display_it_is_said_in_a_line() {
     view.env_remove("DISPLAY").env_remove("WAYLAND_DISPLAY").env_remove("SDL_VIDEODRIVER");
     let error = fails(view);
     assert!(error.contains("DISPLAY") && error.contains("framewire record"), "{error}");
+}
+
+/// Starts [`opens_windows_as_told`] on this screen. It is told by its standard input and tells by its standard error.
+fn start_opener(screen: &Display) -> (Running, ChildStdin, ChildStdout) {
+    let mut opener = Command::new(env::current_exe().unwrap());
+    opener.args(["window::opens_windows_as_told", "--exact", "--ignored", "--nocapture"]);
+    Running::start_piped(screen.on(opener))
+}
+
+#[test]
+fn windows_come_and_go_while_the_program_runs() {
+    let (screen, picture) = (Rc::new(Display::start("640x480")), Rgb::quadrants(SIZE.0, SIZE.1));
+    let (mut running, mut told, _stdout) = start_opener(&screen);
+    let mut open = |name: &str| {
+        writeln!(told, "{name}").unwrap();
+        Window::find(&screen, name)
+    };
+    let first = open("first");
+    first.shows("its picture", &picture);
+    let second = open("second");
+    second.shows("its picture", &picture);
+
+    first.press("Escape");
+    running.wait_for("nobody watches first");
+    first.is_gone();
+    second.press("i");
+    second.changes("the overlay", &picture);
+    second.press("q");
+    running.wait_for("nobody watches second");
+    running.wait_for("0 tiles");
+
+    let third = open("third");
+    // Nothing more can come.
+    drop(told);
+    third.shows("its picture", &picture);
+    third.press("q");
+    let (status, said) = running.ended();
+    assert_eq!(status.code(), Some(0), "{said}");
+}
+
+#[test]
+fn waiting_for_a_first_window_ends_with_the_stop() {
+    let screen = Display::start("640x480");
+    let (mut running, mut told, _stdout) = start_opener(&screen);
+    running.wait_for("0 tiles");
+    writeln!(told, "stop").unwrap();
+    let (status, said) = running.ended();
+    assert_eq!(status.code(), Some(0), "{said}");
+}
+
+#[test]
+#[ignore = "it is the program of the tests before"]
+fn opens_windows_as_told() {
+    let (hub, stop, (hand_over, more)) = (hub::Hub::default(), Stop::default(), mpsc::channel());
+    let stopped = stop.clone();
+    thread::spawn(move || {
+        for line in io::stdin().lines().map_while(Result::ok) {
+            match line.as_str() {
+                "stop" => stopped.stop(),
+                name => hand_over.send(pane(&hub, name)).unwrap(),
+            }
+        }
+    });
+    let on_second: window::OnSecond = Box::new(|tiles| eprintln!("{} tiles", tiles.len()));
+    let config = window::Config { on_second: Some(on_second), ..window::Config::default() };
+    window::run(vec![], Some(more), config, &stop).unwrap();
+}
+
+/// A window for a stream of this name, and who publishes that as long as it is watched.
+fn pane(hub: &hub::Hub, name: &str) -> Pane {
+    let publisher = hub.publish(&name.parse().unwrap(), clock::now()).unwrap();
+    let subscriber = hub.subscribe(publisher.name(), Policy::Newest, false, clock::now()).unwrap();
+    let (data, viewers) = (Bytes::from(Rgb::quadrants(SIZE.0, SIZE.1).jpeg()), publisher.viewers());
+    thread::spawn(move || {
+        let (width, height) = (SIZE.0 as u16, SIZE.1 as u16);
+        let config = Config { codec: Codec::Jpeg, width, height, millifps: 0, extra: Bytes::new() };
+        publisher.configure(config).unwrap();
+        let rate = Stop::default();
+        for sequence in 0.. {
+            let frame = Frame { sequence, keyframe: true, times: Times::default(), data: data.clone() };
+            publisher.publish(frame, clock::now()).unwrap();
+            if rate.wait(Duration::from_millis(50)) || *viewers.borrow() == 0 {
+                break;
+            }
+        }
+        eprintln!("nobody watches {}", publisher.name());
+    });
+    Pane { title: name.into(), tiles: vec![Tile { name: name.into(), subscriber }] }
 }
