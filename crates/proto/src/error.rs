@@ -52,4 +52,14 @@ pub enum Kind {
         /// What is wrong with it.
         why: String,
     },
+    /// A message that is a program of its own holds what it may not hold.
+    #[error("{why}, at byte {at} of {what}")]
+    Inside {
+        /// The message.
+        what: &'static str,
+        /// Where in it, counted from its first byte.
+        at: usize,
+        /// What is wrong there.
+        why: String,
+    },
 }

@@ -5,6 +5,8 @@
 pub struct Limits {
     /// Bytes of one coded frame.
     pub frame: usize,
+    /// Bytes of one picture that comes as plain pixels from a tutorial's camera, which nobody could have coded.
+    pub raw: usize,
     /// Bytes of a text: an error's sentence, a program's name.
     pub text: usize,
     /// Bytes of a codec's out-of-band configuration.
@@ -22,7 +24,7 @@ pub const PIXELS: u64 = 40_000_000;
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { frame: 8 << 20, text: 1 << 10, extra: 16 << 10, unknown: 64 << 10 }
+        Self { frame: 8 << 20, raw: 3 * PIXELS as usize, text: 1 << 10, extra: 16 << 10, unknown: 64 << 10 }
     }
 }
 

@@ -52,7 +52,7 @@ struct Parser {
 
 impl Parser {
     fn new(limits: &Limits) -> Self {
-        Self { limit: tutorial::longest(limits), length: None }
+        Self { limit: tutorial::longest(limits.frame), length: None }
     }
 
     /// The bytes of base64 that come, taken from the field that announces them; `None` when more bytes are needed.

@@ -3,7 +3,7 @@
 //! The fields are native C types, so a header has 12 bytes where a `long` has 8 and 8 where it has 4; little-endian on every
 //! machine this is met on. Which of the two it is shows in where the JPEG begins. No answers, no end but the connection's.
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 
 use super::{
     Verdict, Wire,
@@ -38,10 +38,7 @@ const SIZE: usize = 4;
 pub fn recognise(prefix: &[u8]) -> Verdict {
     let limit = Limits::default().frame as u64;
     super::any(HEADERS.map(|header| {
-        let known = &prefix[..prefix.len().min(header - SIZE)];
-        let length = little_endian(known);
-        // The low bytes come first, so a length can be too long before it is whole.
-        if length > limit || (length == 0 && known.len() == header - SIZE) {
+        if !super::within(prefix, header - SIZE, limit) {
             return Verdict::No;
         }
         super::begins(prefix.get(header..).unwrap_or_default(), &jpeg::MAGIC)
@@ -58,7 +55,7 @@ struct Parser {
 
 impl Parser {
     fn new(limits: &Limits) -> Self {
-        Self { limit: tutorial::longest(limits), header: None }
+        Self { limit: tutorial::longest(limits.frame), header: None }
     }
 
     /// How long the header at the front is; `None` while that cannot be told. An empty frame, which a camera may begin
@@ -70,8 +67,8 @@ impl Parser {
         if bytes.len() < HEADERS[0] {
             return Ok(None);
         }
-        if little_endian(&bytes[..SIZE]) == 0 {
-            let long = little_endian(&bytes[SIZE..HEADERS[0]]) == 0;
+        if super::little_endian(&bytes[..SIZE]) == 0 {
+            let long = super::little_endian(&bytes[SIZE..HEADERS[0]]) == 0;
             return Ok(Some(HEADERS[usize::from(long)]));
         }
         match HEADERS.map(|header| super::begins(bytes.get(header..).unwrap_or_default(), &jpeg::MAGIC)) {
@@ -92,7 +89,7 @@ impl Parse for Parser {
             if !inbox.holds(header) {
                 return Ok(None);
             }
-            let length = little_endian(&inbox.bytes()[..header - SIZE]);
+            let length = super::little_endian(&inbox.bytes()[..header - SIZE]);
             if length > self.limit as u64 {
                 return Err(Kind::TooLong { what: "a picture", length, limit: self.limit as u64 });
             }
@@ -137,9 +134,4 @@ impl Transmit for Transmitter {
     fn pull(&mut self) -> Result<Option<Bytes>, WireError> {
         Ok(self.waiting.take())
     }
-}
-
-/// The number in at most 8 bytes.
-fn little_endian(mut bytes: &[u8]) -> u64 {
-    bytes.get_uint_le(bytes.len())
 }

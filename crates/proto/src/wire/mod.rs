@@ -4,11 +4,13 @@ pub mod base64;
 pub mod lhh;
 pub mod multipart;
 pub mod native;
+pub mod pickle;
 mod room;
 pub mod stopwait;
 pub mod tutorial;
 pub mod y4m;
 
+use bytes::Buf;
 use tutorial::Tutorial;
 
 /// A byte format on a connection.
@@ -50,6 +52,7 @@ pub const WIRES: &[Wire] = &[
         tutorial: None,
     },
     lhh::WIRE,
+    pickle::WIRE,
     base64::WIRE,
     stopwait::WIRE,
 ];
@@ -93,6 +96,19 @@ fn after_digits(prefix: &[u8], end: &[u8]) -> Verdict {
         verdict if (2..=DIGITS).contains(&digits) => verdict,
         _ => Verdict::No,
     }
+}
+
+/// Whether `prefix` may begin with a length of so many bytes that is neither 0 nor over its limit, as far as it goes. The low
+/// bytes come first, so a length can be too long before it is whole.
+fn within(prefix: &[u8], width: usize, limit: u64) -> bool {
+    let known = &prefix[..prefix.len().min(width)];
+    let length = little_endian(known);
+    length <= limit && (length > 0 || known.len() < width)
+}
+
+/// The number in at most 8 bytes.
+fn little_endian(mut bytes: &[u8]) -> u64 {
+    bytes.get_uint_le(bytes.len())
 }
 
 /// What is said of several possibilities together.

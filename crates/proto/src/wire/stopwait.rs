@@ -60,7 +60,7 @@ enum Step {
 
 impl Parser {
     fn new(limits: &Limits) -> Self {
-        Self { limit: tutorial::longest(limits), step: Step::Header }
+        Self { limit: tutorial::longest(limits.frame), step: Step::Header }
     }
 
     /// Takes the header at the front and returns the length in it; `None` when more bytes are needed.

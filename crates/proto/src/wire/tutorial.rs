@@ -136,9 +136,9 @@ pub struct Outgoing {
     pub data: Bytes,
 }
 
-/// The longest picture that these limits allow: a gigabyte at most, so that sums of lengths fit a `usize` on any machine.
-pub(super) fn longest(limits: &Limits) -> usize {
-    limits.frame.min(1 << 30)
+/// The longest picture within this limit: a gigabyte at most, so that sums of lengths fit a `usize` on any machine.
+pub(super) fn longest(limit: usize) -> usize {
+    limit.min(1 << 30)
 }
 
 /// A wire's own part of a displaying end: takes what came apart.

@@ -19,7 +19,7 @@ fn announce(kind: u8, length: usize) -> Result<Vec<Message>, WireError> {
 
 #[test]
 fn every_kind_is_taken_at_its_limit_and_refused_above_it() {
-    let Limits { frame, text, extra, unknown } = Limits::default();
+    let Limits { frame, text, extra, unknown, .. } = Limits::default();
     let limits = [
         (1, text),
         (2, text),

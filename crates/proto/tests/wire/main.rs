@@ -5,6 +5,7 @@ mod decoder;
 mod golden;
 mod limits;
 mod memory;
+mod pickle;
 mod round_trip;
 mod tutorials;
 mod util;

@@ -1,0 +1,398 @@
+//! Reads a pickle without running it: a stack machine whose values are only what a picture is built of.
+//!
+//! A pickle is a program, and to load it in Python is to run it: GLOBAL imports what it names, REDUCE calls it. Here nothing
+//! is called. The few calls that NumPy's pickles of a uint8 array make are known by what they would give; every other is
+//! refused in words.
+
+use std::{collections::BTreeMap, ops::Range};
+
+use bytes::Buf;
+
+use super::{
+    Array,
+    array::Pixels,
+    op,
+    value::{Global, Value, shown},
+};
+use crate::{error::Kind, limits};
+
+/// The opcodes of one pickle: twice what NumPy writes. As each leaves one value at most on the stack or in the memo, this
+/// bounds those and the depth of tuples too.
+pub const OPCODES: usize = 128;
+/// Bytes of a module's or a name's line.
+const LINE: usize = 64;
+/// The protocols that are read.
+const PROTOCOLS: std::ops::RangeInclusive<u8> = 2..=5;
+
+/// Reads one pickle of an array of height x width x 3 bytes, which are `limit` at most; `None` when it holds Python's
+/// `None`, as a camera sends it that got no picture. No pixel is looked at or copied.
+///
+/// # Errors
+/// What it holds besides, in words, and at which byte of the pickle.
+pub fn read(pickle: &[u8], limit: usize) -> Result<Option<Array>, Kind> {
+    let mut reader = Reader { pickle, at: 0, next: 0, stack: vec![], marks: vec![], memo: BTreeMap::new(), limit };
+    reader.begin()?;
+    for _ in 1..OPCODES {
+        reader.at = reader.next;
+        let Some(&opcode) = pickle.get(reader.at) else {
+            return Err(reader.refuse("the pickle ends without STOP"));
+        };
+        reader.next += 1;
+        if opcode == op::STOP {
+            return reader.end();
+        }
+        reader.step(opcode)?;
+    }
+    Err(reader.refuse(format!("a picture's pickle has at most {OPCODES} opcodes")))
+}
+
+struct Reader<'a> {
+    pickle: &'a [u8],
+    /// Where the opcode stands that is read.
+    at: usize,
+    /// Where reading goes on.
+    next: usize,
+    stack: Vec<Value>,
+    /// How high the stack was at each MARK: what is below cannot be taken.
+    marks: Vec<usize>,
+    memo: BTreeMap<u32, Value>,
+    limit: usize,
+}
+
+impl<'a> Reader<'a> {
+    fn begin(&mut self) -> Result<(), Kind> {
+        match self.pickle {
+            [op::PROTO, protocol, ..] if PROTOCOLS.contains(protocol) => {
+                self.next = 2;
+                Ok(())
+            }
+            [op::PROTO, protocol, ..] => Err(self.refuse(format!("protocol {protocol} is not one of 2 to 5"))),
+            _ => Err(self.refuse("it does not begin with PROTO: protocols 0 and 1 are not read, 2 to 5 are")),
+        }
+    }
+
+    fn end(&mut self) -> Result<Option<Array>, Kind> {
+        if self.next < self.pickle.len() {
+            let bytes = self.pickle.len() - self.next;
+            return Err(self.refuse(format!("{bytes} bytes follow STOP")));
+        }
+        match (self.stack.as_slice(), self.marks.as_slice()) {
+            ([Value::None], []) => Ok(None),
+            ([Value::Array(array)], []) => Ok(Some(array.clone())),
+            ([other], []) => Err(self.refuse(format!("{} is no picture", self.show(other)))),
+            (values, []) => Err(self.refuse(format!("STOP with {} values where one is due", values.len()))),
+            (_, _) => Err(self.refuse("STOP after a MARK that no TUPLE has taken")),
+        }
+    }
+
+    fn step(&mut self, opcode: u8) -> Result<(), Kind> {
+        let value = match opcode {
+            op::NONE => Value::None,
+            op::NEWTRUE => Value::Bool(true),
+            op::NEWFALSE => Value::Bool(false),
+            op::BININT1 => Value::Int(self.number(1)? as i32),
+            op::BININT2 => Value::Int(self.number(2)? as i32),
+            op::BININT => Value::Int(self.number(4)? as u32 as i32),
+            op::SHORT_BINUNICODE => self.text(1)?,
+            op::BINUNICODE => self.text(4)?,
+            op::SHORT_BINBYTES | op::SHORT_BINSTRING => Value::Bytes(self.counted(1)?),
+            op::BINBYTES | op::BINSTRING => Value::Bytes(self.counted(4)?),
+            op::BINBYTES8 | op::BYTEARRAY8 => Value::Bytes(self.counted(8)?),
+            op::GLOBAL => self.global()?,
+            op::STACK_GLOBAL => self.stack_global()?,
+            op::MARK => {
+                self.marks.push(self.stack.len());
+                return Ok(());
+            }
+            op::TUPLE => self.tuple_from_mark()?,
+            op::TUPLE1 => self.tuple(1)?,
+            op::TUPLE2 => self.tuple(2)?,
+            op::TUPLE3 => self.tuple(3)?,
+            op::BINPUT => return self.put(1),
+            op::LONG_BINPUT => return self.put(4),
+            op::MEMOIZE => return self.memoize(),
+            op::BINGET => self.memorised(1)?,
+            op::LONG_BINGET => self.memorised(4)?,
+            op::FRAME => return self.frame(),
+            op::REDUCE => self.reduce()?,
+            op::BUILD => self.build()?,
+            other => return Err(self.no_part(&op::name(other))),
+        };
+        self.stack.push(value);
+        Ok(())
+    }
+
+    // What stands behind an opcode.
+
+    fn take(&mut self, length: usize) -> Result<Range<usize>, Kind> {
+        let left = self.pickle.len() - self.next;
+        if length > left {
+            let opcode = op::name(self.pickle[self.at]);
+            return Err(self.refuse(format!("{opcode} of {length} bytes where {left} are left")));
+        }
+        let place = self.next..self.next + length;
+        self.next = place.end;
+        Ok(place)
+    }
+
+    fn number(&mut self, width: usize) -> Result<u64, Kind> {
+        let place = self.take(width)?;
+        Ok(self.pickle.get(place).unwrap_or_default().get_uint_le(width))
+    }
+
+    /// So many bytes as the number in front of them says.
+    fn counted(&mut self, width: usize) -> Result<Range<usize>, Kind> {
+        let length = self.number(width)?;
+        self.take(usize::try_from(length).unwrap_or(usize::MAX))
+    }
+
+    fn text(&mut self, width: usize) -> Result<Value, Kind> {
+        let place = self.counted(width)?;
+        match std::str::from_utf8(&self.pickle[place.clone()]) {
+            Ok(_) => Ok(Value::Text(place)),
+            Err(error) => Err(self.refuse(format!("text that is not UTF-8 from its byte {} on", error.valid_up_to()))),
+        }
+    }
+
+    /// A frame says only how many of the bytes that follow can be read at once.
+    fn frame(&mut self) -> Result<(), Kind> {
+        let frame = self.counted(8)?;
+        self.next = frame.start;
+        Ok(())
+    }
+
+    fn line(&mut self) -> Result<&'a [u8], Kind> {
+        let pickle = self.pickle;
+        let rest = &pickle[self.next..];
+        let Some(length) = rest.iter().take(LINE + 1).position(|byte| *byte == b'\n') else {
+            let why = if rest.len() > LINE { "a line over 64 bytes" } else { "a line that does not end" };
+            return Err(self.refuse(format!("GLOBAL with {why}: {}", shown(rest))));
+        };
+        self.next += length + 1;
+        Ok(&rest[..length])
+    }
+
+    // The stack and the memo.
+
+    fn pop(&mut self) -> Result<Value, Kind> {
+        let value = self.top()?.clone();
+        self.stack.pop();
+        Ok(value)
+    }
+
+    fn top(&self) -> Result<&Value, Kind> {
+        let floor = self.marks.last().copied().unwrap_or(0);
+        self.stack[floor..].last().ok_or_else(|| {
+            let opcode = op::name(self.pickle[self.at]);
+            self.refuse(format!("{opcode} wants a value and the stack has none"))
+        })
+    }
+
+    fn tuple_from_mark(&mut self) -> Result<Value, Kind> {
+        let Some(mark) = self.marks.pop() else { return Err(self.refuse("TUPLE without a MARK")) };
+        Ok(Value::Tuple(self.stack.drain(mark..).collect()))
+    }
+
+    fn tuple(&mut self, length: usize) -> Result<Value, Kind> {
+        let mut values = Vec::with_capacity(length);
+        for _ in 0..length {
+            values.push(self.pop()?);
+        }
+        values.reverse();
+        Ok(Value::Tuple(values.into()))
+    }
+
+    fn put(&mut self, width: usize) -> Result<(), Kind> {
+        let place = self.number(width)? as u32;
+        self.memo.insert(place, self.top()?.clone());
+        Ok(())
+    }
+
+    fn memoize(&mut self) -> Result<(), Kind> {
+        self.memo.insert(self.memo.len() as u32, self.top()?.clone());
+        Ok(())
+    }
+
+    fn memorised(&mut self, width: usize) -> Result<Value, Kind> {
+        let place = self.number(width)? as u32;
+        let value = self.memo.get(&place).cloned();
+        value.ok_or_else(|| self.refuse(format!("{place} is gotten from the memo and was never put there")))
+    }
+
+    // What Python would import, call and fill.
+
+    fn global(&mut self) -> Result<Value, Kind> {
+        let (module, name) = (self.line()?, self.line()?);
+        self.find(module, name)
+    }
+
+    fn stack_global(&mut self) -> Result<Value, Kind> {
+        let (name, module) = (self.pop()?, self.pop()?);
+        let pickle = self.pickle;
+        match (&module, &name) {
+            (Value::Text(module), Value::Text(name)) => self.find(&pickle[module.clone()], &pickle[name.clone()]),
+            _ => Err(self.no_part(&format!("the global {} of {}", self.show(&name), self.show(&module)))),
+        }
+    }
+
+    fn find(&self, module: &[u8], name: &[u8]) -> Result<Value, Kind> {
+        let found = Global::find(module, name).map(Value::Global);
+        found.ok_or_else(|| self.no_part(&format!("the global {} of {}", shown(name), shown(module))))
+    }
+
+    fn reduce(&mut self) -> Result<Value, Kind> {
+        let (arguments, called) = (self.pop()?, self.pop()?);
+        if let (Value::Global(global), Value::Tuple(arguments)) = (&called, &arguments) {
+            match (global, arguments.as_ref()) {
+                (Global::Reconstruct, [Value::Global(Global::Ndarray), shape, kind])
+                    if is_zero(shape) && self.is(kind, "b") =>
+                {
+                    return Ok(Value::Empty);
+                }
+                (Global::Dtype, [name, align, copy])
+                    if self.is(name, "u1") && is_flag(align, false) && is_flag(copy, true) =>
+                {
+                    return Ok(Value::Uint8);
+                }
+                (Global::Encode, [Value::Text(place), encoding]) if self.is(encoding, "latin1") => {
+                    return Ok(Value::Latin1(place.clone()));
+                }
+                (Global::FromBuffer, [pixels, Value::Uint8, shape, order, axes @ ..]) => {
+                    return match axes {
+                        [] if self.is(order, "C") => self.array(self.sides(shape)?, [0, 1, 2], pixels),
+                        [] if self.is(order, "F") => self.array_of_columns(shape, pixels),
+                        [axes] if self.is(order, "K") => self.array(self.sides(shape)?, self.axes(axes)?, pixels),
+                        _ => Err(self.no_part(&format!("the order {}", self.show(order)))),
+                    };
+                }
+                _ => {}
+            }
+        }
+        Err(self.no_part(&format!("a call of {} with {}", self.show(&called), self.show(&arguments))))
+    }
+
+    fn build(&mut self) -> Result<Value, Kind> {
+        let (state, object) = (self.pop()?, self.pop()?);
+        if let Value::Tuple(state) = &state {
+            match (&object, state.as_ref()) {
+                (Value::Uint8, [Value::Int(3), order, rest @ ..]) if self.is(order, "|") && is_plain(rest) => {
+                    return Ok(Value::Uint8);
+                }
+                (Value::Empty, [Value::Int(1), shape, Value::Uint8, Value::Bool(columns), pixels]) => {
+                    return match columns {
+                        false => self.array(self.sides(shape)?, [0, 1, 2], pixels),
+                        true => self.array_of_columns(shape, pixels),
+                    };
+                }
+                _ => {}
+            }
+        }
+        Err(self.no_part(&format!("{} filled with {}", self.show(&object), self.show(&state))))
+    }
+
+    // The array.
+
+    /// An array whose first index varies fastest: Fortran's order, which is C's of the mirrored shape.
+    fn array_of_columns(&self, shape: &Value, pixels: &Value) -> Result<Value, Kind> {
+        let [height, width, colours] = self.sides(shape)?;
+        self.array([colours, width, height], [2, 1, 0], pixels)
+    }
+
+    /// An array whose bytes lie in C's order of these sides. Its rows, columns and colours are these axes of them.
+    fn array(&self, sides: [i32; 3], axes: [usize; 3], pixels: &Value) -> Result<Value, Kind> {
+        let shape = axes.map(|axis| sides[axis]);
+        let [Ok(height), Ok(width), Ok(3)] = shape.map(u32::try_from) else {
+            let [height, width, colours] = shape;
+            return Err(self.refuse(format!("the shape ({height}, {width}, {colours}) is not {SHAPE}")));
+        };
+        limits::check_size(width, height).map_err(|why| self.refuse(why))?;
+        let [_, columns, colours] = sides.map(|side| side as usize);
+        let steps = [columns * colours, colours, 1];
+        let pixels = self.pixels(pixels, 3 * width as usize * height as usize)?;
+        let steps = axes.map(|axis| steps[axis]);
+        Ok(Value::Array(Array { width: width as u16, height: height as u16, pixels, steps }))
+    }
+
+    fn sides(&self, shape: &Value) -> Result<[i32; 3], Kind> {
+        integers(shape).ok_or_else(|| self.refuse(format!("the shape {} is not {SHAPE}", self.show(shape))))
+    }
+
+    fn axes(&self, axes: &Value) -> Result<[usize; 3], Kind> {
+        let order = integers(axes).filter(|order| (0..3).all(|axis| order.contains(&axis)));
+        let order =
+            order.ok_or_else(|| self.refuse(format!("the axes {} are not those of a shape", self.show(axes))))?;
+        Ok(order.map(|axis| axis as usize))
+    }
+
+    fn pixels(&self, pixels: &Value, due: usize) -> Result<Pixels, Kind> {
+        let (pixels, length) = match pixels {
+            Value::Bytes(place) => (Pixels::Plain(place.clone()), place.len()),
+            Value::Latin1(place) => (Pixels::Latin1(place.clone()), self.latin1(place)?),
+            other => return Err(self.no_part(&format!("{} for pixels", self.show(other)))),
+        };
+        if length != due {
+            return Err(self.refuse(format!("{length} bytes of pixels came for a shape of {due}")));
+        }
+        if length > self.limit {
+            return Err(Kind::TooLong { what: "a picture", length: length as u64, limit: self.limit as u64 });
+        }
+        Ok(pixels)
+    }
+
+    /// How many bytes this text is in Latin-1.
+    fn latin1(&self, place: &Range<usize>) -> Result<usize, Kind> {
+        let text = std::str::from_utf8(&self.pickle[place.clone()]).unwrap_or_default();
+        match text.chars().find(|character| *character > '\u{ff}') {
+            None => Ok(text.chars().count()),
+            Some(other) => Err(self.refuse(format!("'{}' stands for no byte in Latin-1", other.escape_unicode()))),
+        }
+    }
+
+    // Words.
+
+    fn is(&self, value: &Value, word: &str) -> bool {
+        matches!(value, Value::Text(place) | Value::Bytes(place) | Value::Latin1(place)
+            if &self.pickle[place.clone()] == word.as_bytes())
+    }
+
+    fn show(&self, value: &Value) -> String {
+        value.shown(self.pickle)
+    }
+
+    fn no_part(&self, what: &str) -> Kind {
+        self.refuse(format!("{what} is no part of a uint8 picture"))
+    }
+
+    fn refuse(&self, why: impl Into<String>) -> Kind {
+        Kind::Inside { what: "the pickle", at: self.at, why: why.into() }
+    }
+}
+
+/// What the shape of a picture must be.
+const SHAPE: &str = "height x width x 3";
+
+fn integers(value: &Value) -> Option<[i32; 3]> {
+    match value {
+        Value::Tuple(values) => match values.as_ref() {
+            [Value::Int(first), Value::Int(second), Value::Int(third)] => Some([*first, *second, *third]),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// Whether this is the shape that NumPy makes an array with before it is filled.
+fn is_zero(shape: &Value) -> bool {
+    matches!(shape, Value::Tuple(sides) if matches!(sides.as_ref(), [Value::Int(0)]))
+}
+
+/// Whether this is so said: NumPy before 1.14 wrote numbers.
+fn is_flag(value: &Value, flag: bool) -> bool {
+    matches!(value, Value::Bool(said) if *said == flag) || matches!(value, Value::Int(said) if *said == i32::from(flag))
+}
+
+/// Whether the rest of a type's state says what it does for bytes: no parts, no fields, no shape; size, alignment and flags
+/// as they are by themselves.
+fn is_plain(state: &[Value]) -> bool {
+    matches!(state, [Value::None, Value::None, Value::None, Value::Int(-1), Value::Int(-1), Value::Int(0)])
+}
