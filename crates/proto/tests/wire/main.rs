@@ -3,6 +3,7 @@
 mod conversation;
 mod decoder;
 mod golden;
+mod hostile;
 mod limits;
 mod memory;
 mod pickle;

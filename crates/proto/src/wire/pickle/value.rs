@@ -93,7 +93,11 @@ impl Value {
 
 fn tuple(values: impl ExactSizeIterator<Item = String>) -> String {
     const MOST: usize = 9;
-    let more = if values.len() > MOST { ", ..." } else { "" };
+    let more = match values.len() {
+        1 => ",",
+        ..=MOST => "",
+        _ => ", ...",
+    };
     format!("({}{more})", values.take(MOST).collect::<Vec<_>>().join(", "))
 }
 
