@@ -89,14 +89,12 @@ impl Window {
         String::from_utf8(run(search).stdout).unwrap().lines().map(str::to_owned).collect()
     }
 
-    /// Runs xdotool on its screen.
-    pub(crate) fn xdotool(&self, arguments: &[&str]) -> String {
+    fn xdotool(&self, arguments: &[&str]) -> String {
         let mut command = self.screen.on(tool("xdotool"));
         command.args(arguments);
         String::from_utf8(output(command)).unwrap()
     }
 
-    /// Presses a key in it.
     pub(crate) fn press(&self, key: &str) {
         self.xdotool(&["windowfocus", "--sync", &self.id, "key", key]);
     }
@@ -118,7 +116,7 @@ impl Window {
     }
 
     /// What is on the window; `None` while it has another size.
-    pub(crate) fn shot(&self, (width, height): (usize, usize)) -> Option<Rgb> {
+    fn shot(&self, (width, height): (usize, usize)) -> Option<Rgb> {
         let mut import = self.screen.on(tool("import"));
         import.args(["-window", &self.id, "-depth", "8", "rgb:-"]);
         let pixels = run(import).stdout;
