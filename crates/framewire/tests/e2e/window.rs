@@ -89,7 +89,7 @@ impl Window {
         String::from_utf8(run(search).stdout).unwrap().lines().map(str::to_owned).collect()
     }
 
-    fn xdotool(&self, arguments: &[&str]) -> String {
+    pub(crate) fn xdotool(&self, arguments: &[&str]) -> String {
         let mut command = self.screen.on(tool("xdotool"));
         command.args(arguments);
         String::from_utf8(output(command)).unwrap()
@@ -116,7 +116,7 @@ impl Window {
     }
 
     /// What is on the window; `None` while it has another size.
-    fn shot(&self, (width, height): (usize, usize)) -> Option<Rgb> {
+    pub(crate) fn shot(&self, (width, height): (usize, usize)) -> Option<Rgb> {
         let mut import = self.screen.on(tool("import"));
         import.args(["-window", &self.id, "-depth", "8", "rgb:-"]);
         let pixels = run(import).stdout;
