@@ -63,20 +63,20 @@ impl Scene {
         self.psnr(picture) > ALIKE
     }
 
-    /// Its film, without loss, 60 pictures a second.
+    /// Its film, plain pixels, 60 pictures a second.
     pub(super) fn film(self) -> String {
         static FILMS: [OnceLock<String>; 2] = [const { OnceLock::new() }; 2];
         FILMS[self as usize].get_or_init(|| self.shoot()).clone()
     }
 
     fn shoot(self) -> String {
-        let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{self:?}.mkv"));
-        let unfinished = file.with_extension(format!("{}.mkv", std::process::id()));
+        let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{self:?}.avi"));
+        let unfinished = file.with_extension(format!("{}.avi", std::process::id()));
         let (file, unfinished) = (file.to_str().expect("a UTF-8 path"), unfinished.to_str().expect("a UTF-8 path"));
         let size = format!("{}x{}", Self::SIZE.0, Self::SIZE.1);
         let pixels = (0..Self::LENGTH).flat_map(|number| self.picture(number, Self::SIZE).pixels).collect();
         let input = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", &size, "-r", "60", "-i", "-"];
-        output_fed(ffmpeg(&[&input[..], &["-c:v", "ffv1", "-pix_fmt", "bgr0", unfinished]].concat()), pixels);
+        output_fed(ffmpeg(&[&input[..], &["-c:v", "rawvideo", "-pix_fmt", "bgr24", unfinished]].concat()), pixels);
         // Another run may be reading what the last one has left.
         fs::rename(unfinished, file).expect("a film");
         file.into()
