@@ -69,9 +69,10 @@ async fn connection(accepted: Accepted, hub: Hub, pages: Arc<http::Pages>, camer
         (None, _) if wire.name == native::NAME => native(Channel::new(accepted), &hub).await,
         (None, _) => pages.serve(accepted).await,
         (Some(tutorial), Some(cameras)) if tutorial.camera == End::Connects => cameras.serve(accepted).await,
-        (Some(_), Some(_)) => {
-            Err(anyhow!("{} is not taken here: give it to `framewire view` by its scheme", wire.name))
-        }
+        (Some(_), Some(_)) => Err(anyhow!(
+            "{} is never taken from who connects here: `framewire view {0}://HOST:PORT` goes and gets it",
+            wire.name
+        )),
         (Some(_), None) => Err(anyhow!("{} is refused by --no-legacy", wire.name)),
     };
     match outcome {

@@ -103,7 +103,9 @@ pub(super) fn watch(
             _ = viewers.wait_for(|count| *count == 0) => {}
         }
         unwatched.stop();
-        feed.await
+        // How it ends now matters to nobody.
+        let _ = feed.await;
+        Ok(())
     };
     Ok((name, subscriber, super::in_background(feed, stop)?))
 }

@@ -211,7 +211,12 @@ impl File {
             return Ok(true);
         }
         (self.given, self.broken) = (0, 0);
-        self.playing = play(&self.url, &self.stop).with_context(|| self.name.clone())?.0;
+        match play(&self.url, &self.stop) {
+            Ok((playing, _)) => self.playing = playing,
+            // It need not begin again any more.
+            Err(_) if self.stop.stopped() => return Ok(true),
+            Err(error) => return Err(error.context(self.name.clone())),
+        }
         Ok(false)
     }
 

@@ -80,7 +80,8 @@ impl Viewer {
             Ok(socket) => {
                 info!("{}: connected", self.from);
                 self.patient = true;
-                self.connection = socket.map(|socket| Connection::new(socket, &self.from.tutorial, BytesMut::new()));
+                let Endpoint { wire, tutorial, .. } = &self.from;
+                self.connection = socket.map(|socket| Connection::new(socket, wire, tutorial, BytesMut::new()));
             }
             Err(error) if self.patient => self.wait_to_retry(&error),
             Err(error) => return Err(error.context("--wait tries until it is there")),

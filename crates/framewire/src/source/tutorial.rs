@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use bytes::{Bytes, BytesMut};
 use framewire_proto::{
     Config, Frame, Limits, Micros, Name, Times, WireError,
+    error::Kind,
     wire::{
         self, Wire,
         tutorial::{Picture, Receive, Received, Tutorial},
@@ -73,7 +74,7 @@ impl Cameras {
             Streams::One(name) => name.clone(),
             _ => Name::from_lossy(&format!("{}-{}-{}", wire.name, peer.ip().to_canonical(), peer.port())),
         };
-        let mut connection = Connection::new(Socket::new(stream, peer), &tutorial, prefix);
+        let mut connection = Connection::new(Socket::new(stream, peer), wire, &tutorial, prefix);
         let mut camera = Camera {
             cameras: self,
             name,
@@ -100,17 +101,18 @@ impl Cameras {
 /// A connection to a tutorial's camera, whichever of the two has connected.
 pub(super) struct Connection {
     socket: Socket,
+    wire: &'static Wire,
     receiver: Box<dyn Receive>,
     /// How the connection begins.
     first: BytesMut,
 }
 
 impl Connection {
-    /// A connection that begins with these bytes.
-    pub(super) fn new(socket: Socket, tutorial: &Tutorial, first: BytesMut) -> Self {
+    /// A connection on this wire that begins with these bytes.
+    pub(super) fn new(socket: Socket, wire: &'static Wire, tutorial: &Tutorial, first: BytesMut) -> Self {
         let mut receiver = (tutorial.receiver)(&Limits::default());
         receiver.push(&first);
-        Self { socket, receiver, first }
+        Self { socket, wire, receiver, first }
     }
 
     /// The next picture; `None` at the camera's end. Nothing is lost when the wait is given up, unless an answer was being
@@ -131,8 +133,22 @@ impl Connection {
                     }
                     let missing = wire::PREFIX.saturating_sub(self.first.len());
                     self.first.extend(space[held..].iter().take(missing));
+                    if missing > 0 {
+                        self.check_wire()?;
+                    }
                 }
             }
+        }
+    }
+
+    /// Refuses what begins another wire. One whose camera waits for an answer may send fewer bytes than this one's first
+    /// header has.
+    fn check_wire(&self) -> Result<(), WireError> {
+        match wire::recognise(&self.first) {
+            Ok(Some(other)) if other.name != self.wire.name => {
+                Err(WireError { wire: self.wire.name, offset: 0, kind: Kind::NotThisWire })
+            }
+            _ => Ok(()),
         }
     }
 }

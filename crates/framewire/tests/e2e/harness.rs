@@ -56,7 +56,12 @@ pub(crate) fn deps(path: &str) -> String {
 
 /// The Python that has OpenCV.
 pub(crate) fn python<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Command {
-    let mut command = Command::new(deps("venv/bin/python"));
+    python_in("venv", arguments)
+}
+
+/// The Python of an environment of `.deps`.
+pub(crate) fn python_in<S: AsRef<OsStr>>(environment: &str, arguments: impl IntoIterator<Item = S>) -> Command {
+    let mut command = Command::new(deps(&format!("{environment}/bin/python")));
     command.args(arguments);
     command
 }
@@ -70,8 +75,13 @@ pub(crate) fn ffmpeg(arguments: &[&str]) -> Command {
 
 /// Runs a command that must succeed and returns its standard output.
 pub(crate) fn output(command: Command) -> Vec<u8> {
+    output_fed(command, Vec::new())
+}
+
+/// The same, with these bytes as its standard input.
+pub(crate) fn output_fed(command: Command, input: Vec<u8>) -> Vec<u8> {
     let what = format!("{command:?}");
-    let output = run(command);
+    let output = run_fed(command, input);
     assert!(output.status.success(), "{what}: {}: {}", output.status, String::from_utf8_lossy(&output.stderr));
     output.stdout
 }
@@ -194,6 +204,18 @@ impl Running {
                 return line;
             }
         }
+    }
+
+    /// A line that holds this text: one that was said already, or the next.
+    pub(crate) fn has_said(&mut self, text: &str) -> String {
+        let said = self.seen.iter().find(|line| line.contains(text)).cloned();
+        said.unwrap_or_else(|| self.wait_for(text))
+    }
+
+    /// All that it has said so far.
+    pub(crate) fn words(&mut self) -> String {
+        self.seen.extend(self.lines.try_iter());
+        self.seen.join("\n")
     }
 
     /// Sends a signal, by its name.

@@ -16,4 +16,5 @@ mod http;
 mod hub;
 mod picture;
 mod sources;
+mod tutorials;
 mod window;

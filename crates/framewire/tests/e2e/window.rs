@@ -64,9 +64,9 @@ impl Drop for Camera {
 }
 
 /// A window on a screen.
-struct Window {
+pub(crate) struct Window {
     screen: Rc<Display>,
-    id: String,
+    pub(crate) id: String,
 }
 
 impl Window {
@@ -78,7 +78,7 @@ impl Window {
     }
 
     /// The window with this in its title.
-    fn find(screen: &Rc<Display>, title: &str) -> Self {
+    pub(crate) fn find(screen: &Rc<Display>, title: &str) -> Self {
         let id = eventually("a window", || Self::titled(screen, title).into_iter().next());
         Self { screen: screen.clone(), id }
     }
@@ -89,13 +89,13 @@ impl Window {
         String::from_utf8(run(search).stdout).unwrap().lines().map(str::to_owned).collect()
     }
 
-    fn xdotool(&self, arguments: &[&str]) -> String {
+    pub(crate) fn xdotool(&self, arguments: &[&str]) -> String {
         let mut command = self.screen.on(tool("xdotool"));
         command.args(arguments);
         String::from_utf8(output(command)).unwrap()
     }
 
-    fn press(&self, key: &str) {
+    pub(crate) fn press(&self, key: &str) {
         self.xdotool(&["windowfocus", "--sync", &self.id, "key", key]);
     }
 
@@ -111,12 +111,12 @@ impl Window {
     }
 
     /// Waits until it is not there any more.
-    fn is_gone(&self) {
+    pub(crate) fn is_gone(&self) {
         eventually("the window is gone", || (!Self::titled(&self.screen, "").contains(&self.id)).then_some(()));
     }
 
     /// What is on the window; `None` while it has another size.
-    fn shot(&self, (width, height): (usize, usize)) -> Option<Rgb> {
+    pub(crate) fn shot(&self, (width, height): (usize, usize)) -> Option<Rgb> {
         let mut import = self.screen.on(tool("import"));
         import.args(["-window", &self.id, "-depth", "8", "rgb:-"]);
         let pixels = run(import).stdout;
@@ -417,4 +417,24 @@ fn pane(hub: &hub::Hub, name: &str) -> Pane {
         eprintln!("nobody watches {}", publisher.name());
     });
     Pane { title: name.into(), tiles: vec![Tile { name: name.into(), subscriber }] }
+}
+
+#[test]
+fn what_is_sent_is_previewed_and_told_in_words_until_q() {
+    let (hub, scratch) = (Hub::start(&[]), Scratch::new("preview"));
+    let picture = Rgb::quadrants(320, 240);
+    fs::write(scratch.file("still.jpg"), picture.jpeg()).unwrap();
+    let still = format!("{}#loop#fps=20", scratch.file("still.jpg"));
+    let (mut send, window) =
+        Window::open(framewire(["send", &still, &hub.fw("still"), "--preview", "--stats", "text"]));
+    let _viewer = Peer::watch(&hub, "still");
+    window.shows("what is sent", &picture);
+    send.wait_for_line("frames, rate, time and delay", |line| {
+        ["still: live, ", " frames, ", " fps, ", " sent ", " delay "].iter().all(|part| line.contains(part))
+    });
+    window.press("q");
+    let (status, said) = send.ended();
+    assert_eq!(status.code(), Some(0), "{said}");
+    let totals = said.lines().last().unwrap();
+    assert!(totals.starts_with("still: in all ") && totals.ends_with(" 0 missed"), "{said}");
 }

@@ -23,7 +23,7 @@ mod reader;
 mod value;
 
 pub use array::Array;
-pub use reader::{OPCODES, read};
+pub use reader::read;
 
 /// The word for this wire.
 pub const NAME: &str = "pickle";

@@ -28,10 +28,8 @@ fn captures(end: &str) -> Vec<(String, Bytes)> {
     captures
 }
 
-fn capture(name: &str) -> Bytes {
-    let captures = captures(name);
-    let [(_, bytes)] = captures.as_slice() else { panic!("one capture {name}: {captures:?}") };
-    bytes.clone()
+fn capture(end: &str) -> Bytes {
+    captures(end).into_iter().next().unwrap_or_else(|| panic!("no capture ends in {end}")).1
 }
 
 /// The tiny captures and what each says.

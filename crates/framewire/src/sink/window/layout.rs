@@ -77,8 +77,9 @@ pub(super) fn window_size(count: usize, picture: (u32, u32), display: (u32, u32)
     (fitted.width, fitted.height)
 }
 
-/// Where on the display a window of this size goes: into the middle, or as little to the lower right or upper left of that as
-/// it takes that neither it nor another hides the other, if there is such a place. Where there is a window manager it decides.
+/// Where on the display a window of this size goes: into the middle, or as little to the lower right or upper left of it
+/// as it takes that neither this nor another hides the other, if there is such a place. Where there is a window manager
+/// it decides.
 pub(super) fn place(size: (u32, u32), others: &[Rect], display: Rect) -> Rect {
     let middle = Rect::from_center(display.center(), size.0, size.1);
     let hides = |one: Rect, other: Rect| {
@@ -88,10 +89,10 @@ pub(super) fn place(size: (u32, u32), others: &[Rect], display: Rect) -> Rect {
     let free = |place: &Rect| !others.iter().any(|other| hides(*place, *other) || hides(*other, *place));
     let moved = |steps| Rect::new(middle.x() + steps * STEP, middle.y() + steps * STEP, size.0, size.1);
     let most = display.width().max(display.height()) as i32 / 2 / STEP;
-    let places = (0..most).flat_map(|steps| [moved(steps), moved(-steps)]);
-    let mut whole = places.clone().filter(|place| display.contains_rect(*place));
+    let mut whole =
+        (0..most).flat_map(|steps| [moved(steps), moved(-steps)]).filter(|place| display.contains_rect(*place));
     // What reaches beyond the display is still seen when its corner isn't at the very edge.
-    let mut cut = places.filter(|place| display.contains_point(place.top_left().offset(STEP, STEP)));
+    let mut cut = (0..most).map(moved).filter(|place| display.contains_point(place.top_left().offset(STEP, STEP)));
     whole.find(free).or_else(|| cut.find(free)).unwrap_or(middle)
 }
 

@@ -1,4 +1,4 @@
-//! Windows in which streams are watched: each with one, or with several in a grid. More may come while the others are open.
+//! Windows in which streams are watched: each with one, or with several in a grid. More may come while others are open.
 //!
 //! ```text
 //!   player    a thread a tile: coded frames in, the newest picture out
@@ -8,8 +8,8 @@
 //!   layout    where they go      label  words as pixels      stats  what is known of a tile
 //! ```
 //!
-//! A picture is painted when it is decoded, not by a timer: the player wakes the windows' thread by an event. Nothing is
-//! painted without news.
+//! A picture is painted when it is decoded, not by a timer: the player wakes the windows' thread by an event. Nothing
+//! is painted without news.
 
 mod label;
 mod layout;
@@ -28,7 +28,7 @@ use std::{
 use anyhow::{Result, anyhow};
 use sdl2::{EventPump, Sdl, VideoSubsystem, event::Event, mouse::MouseUtil, rect::Rect};
 
-use crate::{clock, hub, stop::Stop};
+use crate::{hub, stop::Stop};
 use pane::Open;
 use player::{Bell, News};
 pub use stats::{Drops, Stats};
@@ -48,8 +48,8 @@ pub struct Pane {
 pub struct Tile {
     /// What it is called on the window.
     pub name: String,
-    /// Where its frames come from; when each was received, decoded and shown is reported there. Dropped within a few frames
-    /// of the window's closing.
+    /// Where its frames come from; when each was received, decoded and shown is reported there. Dropped
+    /// about a tenth of a second after the window was closed, at the latest.
     pub subscriber: hub::Subscriber,
 }
 
@@ -67,12 +67,13 @@ pub struct Config {
     pub on_second: Option<OnSecond>,
 }
 
-/// Shows each pane in a window of its own until that is closed or `q` or ESC is pressed in it, and those that come out of
-/// `more` too, each within about a tenth of a second. Returns when no window is left and no pane can come any more (whoever
-/// sends into `more` has dropped that), or when the stop is raised. To be called by the main thread.
+/// Shows each pane in a window of its own until that is closed or `q` or ESC is pressed in it, and those that come out
+/// of `more` too, each within about a tenth of a second. Returns when no window is left and no pane can come any more
+/// (every sender into `more` was dropped), or when the stop is raised. To be called by the main thread.
 ///
 /// # Errors
-/// There is no display, or it takes no window: what, and what to try. A window for a pane that came later is only warned of.
+/// There is no display, or it takes no window: what, and what to try. Of a window for a pane that came later it is only
+/// warned.
 pub fn run(panes: Vec<Pane>, more: Option<Receiver<Pane>>, config: Config, stop: &Stop) -> Result<()> {
     // Ctrl-C is this program's own affair.
     sdl2::hint::set("SDL_NO_SIGNAL_HANDLERS", "1");
@@ -191,7 +192,7 @@ impl Windows {
             return self.open.iter_mut().for_each(|open| open.closing = true);
         }
         let id = match event.get_window_id() {
-            // A key that is no window's, as where no window manager gives out the focus, is for the one under the pointer.
+            // A key that is no window's, as may be without a window manager, is for the one under the pointer.
             Some(0) => self.mouse.focused_window_id(),
             id => id,
         };
@@ -220,9 +221,9 @@ impl Windows {
 
     /// Hides the windows that shall close, and lets those go that were hidden before and whose players have ended.
     ///
-    /// To wake this thread, SDL sends an event to the window that was opened last, by a connection of its own to the X
-    /// server, which ends a program that sends one to a window that is gone. So that window stays until another is the
-    /// last, and none goes while a player may be at it.
+    /// To wake this thread, SDL sends an event to the window that was opened last, by another connection to the X server
+    /// than the one that destroys windows, and a program that has sent one to a window that is gone is ended. So that
+    /// window is only hidden until another is the last, and none goes while a player may be sending.
     fn clear_away(&mut self) {
         let at_end = self.config.close_at_end;
         for mut open in self.open.extract_if(.., |open| open.closing || at_end && open.ended()) {
@@ -242,7 +243,7 @@ impl Windows {
             && now.duration_since(self.told) >= Duration::from_secs(1)
         {
             self.told = now;
-            tell(&self.open.iter().flat_map(|open| open.stats(clock::now())).collect::<Vec<_>>());
+            tell(&self.open.iter().flat_map(Open::stats).collect::<Vec<_>>());
         }
     }
 

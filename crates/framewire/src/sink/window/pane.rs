@@ -92,7 +92,8 @@ impl Open {
         first
     }
 
-    /// Gives the window this picture's size, and a place beside these others, unless somebody has given it another size already.
+    /// Gives the window this picture's size and a place among these others, unless somebody has given it another size
+    /// already.
     pub(super) fn fit(&mut self, picture: (u32, u32), others: &[Rect]) {
         let window = self.screen.window();
         if window.size() != FIRST || window.fullscreen_state() != FullscreenType::Off {
@@ -126,8 +127,8 @@ impl Open {
     }
 
     /// What is known of each tile.
-    pub(super) fn stats(&self, now: framewire_proto::Micros) -> Vec<Stats> {
-        self.view.stats(now)
+    pub(super) fn stats(&self) -> Vec<Stats> {
+        self.view.stats(clock::now())
     }
 
     /// Takes the window from the display and asks its players to end.
@@ -146,8 +147,8 @@ impl Open {
         self.view.join();
     }
 
-    /// Gives the window the keys, where no window manager has done so before the mouse button was let go: when it is shown
-    /// SDL does it.
+    /// Gives the window the keys, where no window manager has done so by the time the mouse button is let go: SDL does
+    /// when it is shown anew.
     fn focus(&mut self) {
         let window = self.screen.window();
         if !window.has_input_focus() {

@@ -18,7 +18,7 @@ use crate::{error::Kind, limits};
 
 /// The opcodes of one pickle: twice what NumPy writes. As each leaves one value at most on the stack or in the memo, this
 /// bounds those and the depth of tuples too.
-pub const OPCODES: usize = 128;
+const OPCODES: usize = 128;
 /// Bytes of a module's or a name's line.
 const LINE: usize = 64;
 /// The protocols that are read.
@@ -111,8 +111,8 @@ impl<'a> Reader<'a> {
             op::BINPUT => return self.put(1),
             op::LONG_BINPUT => return self.put(4),
             op::MEMOIZE => return self.memoize(),
-            op::BINGET => self.memorised(1)?,
-            op::LONG_BINGET => self.memorised(4)?,
+            op::BINGET => self.recall(1)?,
+            op::LONG_BINGET => self.recall(4)?,
             op::FRAME => return self.frame(),
             op::REDUCE => self.reduce()?,
             op::BUILD => self.build()?,
@@ -149,7 +149,8 @@ impl<'a> Reader<'a> {
     fn text(&mut self, width: usize) -> Result<Value, Kind> {
         let place = self.counted(width)?;
         match std::str::from_utf8(&self.pickle[place.clone()]) {
-            Ok(_) => Ok(Value::Text(place)),
+            // Here, once: a pickle may name one text many times.
+            Ok(text) => Ok(Value::Text(place, latin1(text))),
             Err(error) => Err(self.refuse(format!("text that is not UTF-8 from its byte {} on", error.valid_up_to()))),
         }
     }
@@ -213,10 +214,10 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    fn memorised(&mut self, width: usize) -> Result<Value, Kind> {
+    fn recall(&mut self, width: usize) -> Result<Value, Kind> {
         let place = self.number(width)? as u32;
         let value = self.memo.get(&place).cloned();
-        value.ok_or_else(|| self.refuse(format!("{place} is gotten from the memo and was never put there")))
+        value.ok_or_else(|| self.refuse(format!("nothing was put at {place} of the memo")))
     }
 
     // What Python would import, call and fill.
@@ -230,7 +231,7 @@ impl<'a> Reader<'a> {
         let (name, module) = (self.pop()?, self.pop()?);
         let pickle = self.pickle;
         match (&module, &name) {
-            (Value::Text(module), Value::Text(name)) => self.find(&pickle[module.clone()], &pickle[name.clone()]),
+            (Value::Text(module, _), Value::Text(name, _)) => self.find(&pickle[module.clone()], &pickle[name.clone()]),
             _ => Err(self.no_part(&format!("the global {} of {}", self.show(&name), self.show(&module)))),
         }
     }
@@ -254,8 +255,8 @@ impl<'a> Reader<'a> {
                 {
                     return Ok(Value::Uint8);
                 }
-                (Global::Encode, [Value::Text(place), encoding]) if self.is(encoding, "latin1") => {
-                    return Ok(Value::Latin1(place.clone()));
+                (Global::Encode, [Value::Text(place, Some(length)), encoding]) if self.is(encoding, "latin1") => {
+                    return Ok(Value::Latin1(place.clone(), *length));
                 }
                 (Global::FromBuffer, [pixels, Value::Uint8, shape, order, axes @ ..]) => {
                     return match axes {
@@ -327,7 +328,7 @@ impl<'a> Reader<'a> {
     fn pixels(&self, pixels: &Value, due: usize) -> Result<Pixels, Kind> {
         let (pixels, length) = match pixels {
             Value::Bytes(place) => (Pixels::Plain(place.clone()), place.len()),
-            Value::Latin1(place) => (Pixels::Latin1(place.clone()), self.latin1(place)?),
+            Value::Latin1(place, length) => (Pixels::Latin1(place.clone()), *length),
             other => return Err(self.no_part(&format!("{} for pixels", self.show(other)))),
         };
         if length != due {
@@ -339,19 +340,10 @@ impl<'a> Reader<'a> {
         Ok(pixels)
     }
 
-    /// How many bytes this text is in Latin-1.
-    fn latin1(&self, place: &Range<usize>) -> Result<usize, Kind> {
-        let text = std::str::from_utf8(&self.pickle[place.clone()]).unwrap_or_default();
-        match text.chars().find(|character| *character > '\u{ff}') {
-            None => Ok(text.chars().count()),
-            Some(other) => Err(self.refuse(format!("'{}' stands for no byte in Latin-1", other.escape_unicode()))),
-        }
-    }
-
     // Words.
 
     fn is(&self, value: &Value, word: &str) -> bool {
-        matches!(value, Value::Text(place) | Value::Bytes(place) | Value::Latin1(place)
+        matches!(value, Value::Text(place, _) | Value::Bytes(place) | Value::Latin1(place, _)
             if &self.pickle[place.clone()] == word.as_bytes())
     }
 
@@ -366,6 +358,11 @@ impl<'a> Reader<'a> {
     fn refuse(&self, why: impl Into<String>) -> Kind {
         Kind::Inside { what: "the pickle", at: self.at, why: why.into() }
     }
+}
+
+/// How many bytes this text is in Latin-1, whose characters are the first of Unicode's; `None` if others are among them.
+fn latin1(text: &str) -> Option<usize> {
+    text.chars().all(|character| character <= '\u{ff}').then(|| text.chars().count())
 }
 
 /// What the shape of a picture must be.

@@ -10,12 +10,13 @@ pub(super) enum Value {
     None,
     Bool(bool),
     Int(i32),
-    /// Text: its UTF-8, which was checked, stands at this place of the pickle.
-    Text(Range<usize>),
+    /// Text: its UTF-8, which was checked, stands at this place of the pickle. In Latin-1 it is so many bytes, if it is
+    /// anything there.
+    Text(Range<usize>, Option<usize>),
     /// Bytes at this place of the pickle. A string of Python 2 is this too.
     Bytes(Range<usize>),
-    /// The bytes that the text at this place is in Latin-1.
-    Latin1(Range<usize>),
+    /// The bytes that the text at this place is in Latin-1, and how many.
+    Latin1(Range<usize>, usize),
     Global(Global),
     Tuple(Rc<[Value]>),
     /// The type of one byte without a sign.
@@ -79,8 +80,8 @@ impl Value {
             Self::Bool(true) => "True".into(),
             Self::Bool(false) => "False".into(),
             Self::Int(number) => number.to_string(),
-            Self::Text(place) => shown(&pickle[place.clone()]),
-            Self::Bytes(place) | Self::Latin1(place) => format!("b{}", shown(&pickle[place.clone()])),
+            Self::Text(place, _) => shown(&pickle[place.clone()]),
+            Self::Bytes(place) | Self::Latin1(place, _) => format!("b{}", shown(&pickle[place.clone()])),
             Self::Global(global) => global.shown().into(),
             Self::Tuple(_) if depth == 0 => "(...)".into(),
             Self::Tuple(values) => tuple(values.iter().map(|value| value.shown_within(pickle, depth - 1))),

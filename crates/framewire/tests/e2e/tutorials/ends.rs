@@ -1,0 +1,320 @@
+//! Cameras and displays, each of them a tutorial's script or framewire, and a cable between them that can be cut.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    fs::File,
+    io::{ErrorKind, Read, Write},
+    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
+    path::Path,
+    process::Command,
+    sync::{
+        atomic::{AtomicU32, Ordering},
+        mpsc::{self, Receiver},
+    },
+    thread,
+};
+
+use super::scene::Scene;
+use crate::{
+    harness::{PATIENCE, Running, Scratch, framewire, python_in},
+    picture::Rgb,
+};
+
+/// One of the tutorials' wires with its scripts.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wire {
+    /// Its URL's scheme, with which its scripts' names begin.
+    pub(super) name: &'static str,
+    /// What framewire's URL must say to send to the display.
+    query: &'static str,
+    /// Width and height of the pictures that the scripts send.
+    pub(super) size: (usize, usize),
+    /// Whether the camera waits for displays to connect, and not they for it.
+    pub(super) camera_listens: bool,
+    /// The environment that the scripts run in.
+    python: &'static str,
+    /// What the camera's script is told besides.
+    camera: &'static [&'static str],
+    /// What the display's script is told besides.
+    display: &'static [&'static str],
+}
+
+const ORDINARY: Wire =
+    Wire { name: "", query: "", size: (0, 0), camera_listens: false, python: NUMPY_2, camera: &[], display: &[] };
+pub(super) const NUMPY_1: &str = "venv-numpy1";
+pub(super) const NUMPY_2: &str = "venv";
+/// As on a 32-bit system, where the tutorial's server works as it stands.
+pub(super) const LHH_32: Wire =
+    Wire { name: "lhh", size: (640, 480), camera: &["<lhh"], display: &["<lhh"], python: NUMPY_1, ..ORDINARY };
+/// As on a 64-bit system, with the server that someone made work there.
+pub(super) const LHH_64: Wire =
+    Wire { name: "lhh", size: (640, 480), query: "?long=8", display: &["lhh", "12"], ..ORDINARY };
+pub(super) const BASE64: Wire = Wire { name: "base64", size: (480, 315), ..ORDINARY };
+pub(super) const STOPWAIT: Wire = Wire { name: "stopwait", size: Scene::SIZE, ..ORDINARY };
+/// The scenes' films are as wide as its pictures.
+pub(super) const PICKLE: Wire = Wire { name: "pickle", size: Scene::SIZE, camera_listens: true, ..ORDINARY };
+pub(super) const PICKLE_NUMPY_1: Wire = Wire { python: NUMPY_1, ..PICKLE };
+
+impl Wire {
+    /// Starts both ends, the one that listens first.
+    pub(super) fn meet(&self, camera: By, display: By) -> (Camera, Display) {
+        let (camera, display, _) = self.meet_over(camera, display, None);
+        (camera, display)
+    }
+
+    /// The same with a cable between them, that is cut after so many bytes of pictures.
+    pub(super) fn meet_over(&self, camera: By, display: By, cut: Option<usize>) -> (Camera, Display, Option<Cable>) {
+        let lay = |address| cut.map(|bytes| Cable::lay(self, address, bytes));
+        let end = |address, cable: &Option<Cable>| At::Connect(cable.as_ref().map_or(address, |cable| cable.address));
+        if self.camera_listens {
+            let camera = Camera::start(camera, self, Scene::Day, At::ANY);
+            let cable = lay(camera.address);
+            let display = Display::start(display, self, end(camera.address, &cable));
+            return (camera, display, cable);
+        }
+        let display = Display::start(display, self, At::ANY);
+        let cable = lay(display.address);
+        (Camera::start(camera, self, Scene::Day, end(display.address, &cable)), display, cable)
+    }
+
+    /// The same scripts in another environment.
+    pub(super) fn in_python(self, python: &'static str) -> Self {
+        Self { python, ..self }
+    }
+
+    /// An address on this wire.
+    pub(super) fn url(&self, address: impl std::fmt::Display) -> String {
+        format!("{}://{address}", self.name)
+    }
+
+    fn script(&self, role: &str, at: At, arguments: &[&str]) -> Command {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/tutorials");
+        let mut command = python_in(self.python, ["-B"]);
+        command.arg(folder.join(format!("{}_{role}.py", self.name)));
+        command.args([at.address().ip().to_string(), at.address().port().to_string()]).args(arguments);
+        command
+    }
+}
+
+impl fmt::Display for Wire {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}{} in {}", self.name, self.query, self.python)
+    }
+}
+
+/// Who does it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum By {
+    Script,
+    Framewire,
+}
+
+/// What an end does to meet the other.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum At {
+    Listen(SocketAddr),
+    Connect(SocketAddr),
+}
+
+impl At {
+    /// Listens on a port that the system chooses.
+    pub(super) const ANY: Self = Self::Listen(SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0));
+
+    fn address(self) -> SocketAddr {
+        match self {
+            Self::Listen(address) | Self::Connect(address) => address,
+        }
+    }
+
+    /// The address, as far as the program that was started there is what chooses it.
+    fn settled(self, running: &mut Running) -> SocketAddr {
+        match self {
+            Self::Listen(_) => listening(running, "listens on "),
+            Self::Connect(address) => address,
+        }
+    }
+}
+
+/// Where a program listens, which it says in a line that holds this text.
+pub(super) fn listening(running: &mut Running, text: &str) -> SocketAddr {
+    let line = running.has_said(text);
+    line.rsplit(' ').next().and_then(|text| text.parse().ok()).expect(&line)
+}
+
+/// A camera.
+pub(super) struct Camera {
+    pub(super) running: Running,
+    /// Where it listens, or has connected to.
+    pub(super) address: SocketAddr,
+}
+
+impl Camera {
+    /// A scene's film on this wire: played once by a script, again and again by framewire.
+    pub(super) fn start(by: By, wire: &Wire, scene: Scene, at: At) -> Self {
+        match by {
+            By::Script => Self::script(wire, scene, at, 60),
+            By::Framewire => Self::framewire(wire, &[&scene.film(), "--loop"], at),
+        }
+    }
+
+    /// The script, with so many pictures a second.
+    pub(super) fn script(wire: &Wire, scene: Scene, at: At, fps: u32) -> Self {
+        let (film, fps) = (scene.film(), fps.to_string());
+        Self::new(wire.script("camera", at, &[&[film.as_str(), &fps], wire.camera].concat()), at)
+    }
+
+    /// `framewire send` of a source, with flags after it.
+    pub(super) fn framewire(wire: &Wire, source: &[&str], at: At) -> Self {
+        let to = wire.url(at.address()) + wire.query;
+        let mut send = framewire([&["send", source[0], &to], &source[1..]].concat());
+        // Even where figures are asked for, it says where it listens.
+        send.env("FRAMEWIRE_LOG", "framewire=info");
+        Self::new(send, at)
+    }
+
+    fn new(command: Command, at: At) -> Self {
+        let mut running = Running::start(command);
+        let address = at.settled(&mut running);
+        Self { running, address }
+    }
+}
+
+/// A display, and what is to be seen there.
+pub(super) struct Display {
+    pub(super) running: Running,
+    /// Where it listens, or has connected to.
+    pub(super) address: SocketAddr,
+    shown: Shown,
+}
+
+/// Where a display's pictures come out.
+enum Shown {
+    /// On framewire's standard output, in this size.
+    Pipe(Receiver<Vec<u8>>, (usize, usize)),
+    /// In a file for each of a script's windows.
+    Windows(Scratch, HashMap<String, File>),
+}
+
+impl Display {
+    /// A display on this wire.
+    pub(super) fn start(by: By, wire: &Wire, at: At) -> Self {
+        match by {
+            By::Script => Self::script(wire, at),
+            By::Framewire => Self::record(&wire.url(at.address()), wire.size, at),
+        }
+    }
+
+    /// A display of a hub's stream, whose pictures have this size.
+    pub(super) fn of(url: &str, size: (usize, usize)) -> Self {
+        let authority = url.split('/').nth(2).and_then(|text| text.parse().ok()).expect(url);
+        Self::record(url, size, At::Connect(authority))
+    }
+
+    fn script(wire: &Wire, at: At) -> Self {
+        static SCREENS: AtomicU32 = AtomicU32::new(0);
+        let folder = Scratch::new(&format!("screen-{}", SCREENS.fetch_add(1, Ordering::Relaxed)));
+        let role = if wire.camera_listens { "viewer" } else { "server" };
+        let arguments = [&[folder.path().to_str().expect("a UTF-8 path")], wire.display].concat();
+        let mut running = Running::start(wire.script(role, at, &arguments));
+        let address = at.settled(&mut running);
+        Self { running, address, shown: Shown::Windows(folder, HashMap::new()) }
+    }
+
+    fn record(url: &str, size: (usize, usize), at: At) -> Self {
+        let (mut running, _, mut out) = Running::start_piped(framewire(["record", url, "-", "--format", "bgr24"]));
+        let address = at.settled(&mut running);
+        let (tell, pictures) = mpsc::sync_channel(8);
+        thread::spawn(move || {
+            let mut picture = vec![0; size.0 * size.1 * 3];
+            while out.read_exact(&mut picture).is_ok() && tell.send(picture.clone()).is_ok() {}
+        });
+        Self { running, address, shown: Shown::Pipe(pictures, size) }
+    }
+
+    /// Waits for the next picture, and says in which window it is.
+    pub(super) fn next(&mut self) -> (String, Rgb) {
+        let (window, (width, height), mut pixels) = match &mut self.shown {
+            Shown::Pipe(pictures, size) => {
+                let pixels = pictures.recv_timeout(PATIENCE);
+                let no_more = |error| panic!("no picture came ({error}), but: {}", self.running.words());
+                (String::new(), *size, pixels.unwrap_or_else(no_more))
+            }
+            Shown::Windows(folder, files) => {
+                let line = self.running.wait_for(" shows ");
+                let (window, size) = line.split_once(" shows ").expect(&line);
+                let size =
+                    size.split_once('x').and_then(|(w, h)| Some((w.parse().ok()?, h.parse().ok()?))).expect(&line);
+                let path = folder.file(&format!("{window}.bgr"));
+                let file = files.entry(window.into()).or_insert_with(|| File::open(path).expect("a window's file"));
+                let mut pixels = vec![0; size.0 * size.1 * 3];
+                file.read_exact(&mut pixels).expect("the picture that was announced");
+                (window.into(), size, pixels)
+            }
+        };
+        pixels.chunks_exact_mut(3).for_each(|bgr| bgr.swap(0, 2));
+        (window, Rgb { width, height, pixels })
+    }
+}
+
+/// A cable to whoever listens at its other end, which the first connection finds cut after so many bytes of pictures. What
+/// comes after those is lost; the connection stays until one of its ends goes. The next ones are whole.
+pub(super) struct Cable {
+    /// What is to be connected to.
+    pub(super) address: SocketAddr,
+    cut: Receiver<()>,
+}
+
+impl Cable {
+    /// A cable to this address. Pictures come from whom the wire has for a camera.
+    pub(super) fn lay(wire: &Wire, to: SocketAddr, bytes: usize) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("its address");
+        let (tell, cut) = mpsc::channel();
+        let camera_listens = wire.camera_listens;
+        thread::spawn(move || {
+            let mut rest = bytes;
+            for near in listener.incoming().map_while(Result::ok) {
+                // Who is not there closes the connection.
+                let Ok(far) = TcpStream::connect(to) else { continue };
+                let ends = if camera_listens { (far, near) } else { (near, far) };
+                let back = (ends.1.try_clone().expect("a socket"), ends.0.try_clone().expect("a socket"));
+                let (limit, tell) = (std::mem::replace(&mut rest, usize::MAX), tell.clone());
+                thread::spawn(move || pass(&ends.0, &ends.1, limit, || tell.send(()).unwrap_or_default()));
+                thread::spawn(move || pass(&back.0, &back.1, usize::MAX, || {}));
+            }
+        });
+        Self { address, cut }
+    }
+
+    /// Waits until it is cut.
+    pub(super) fn is_cut(&self) {
+        self.cut.recv_timeout(PATIENCE).expect("pictures go over the cable until it is cut");
+    }
+}
+
+/// Passes on so many bytes, then none. The end of either is the end of both.
+fn pass(mut from: &TcpStream, mut to: &TcpStream, mut rest: usize, cut: impl FnOnce()) {
+    let (mut cut, mut buffer) = (Some(cut), [0; 4096]);
+    loop {
+        let read = match from.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(read) => read,
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            Err(_) => break,
+        };
+        let passed = read.min(rest);
+        if to.write_all(&buffer[..passed]).is_err() {
+            break;
+        }
+        rest -= passed;
+        if rest == 0
+            && let Some(cut) = cut.take()
+        {
+            cut();
+        }
+    }
+    for end in [from, to] {
+        let _ = end.shutdown(Shutdown::Both);
+    }
+}

@@ -1,0 +1,33 @@
+//! A pickle of any bytes: read or refused without a panic, and a picture that is read is read again when it is sent on.
+#![no_main]
+
+use bytes::Bytes;
+use framewire_proto::{
+    limits::check_size,
+    wire::{
+        pickle::{WIRE, read},
+        tutorial::{Outgoing, Picture, Width},
+    },
+};
+use libfuzzer_sys::fuzz_target;
+
+const LIMIT: usize = 3_000;
+
+fuzz_target!(|pickle: &[u8]| {
+    let Ok(Some(array)) = read(pickle, LIMIT) else { return };
+    let picture = array.picture(&Bytes::copy_from_slice(pickle));
+    let (width, height) = picture.size.expect("a pickle says its size");
+    check_size(width.into(), height.into()).expect("a size within the limits");
+    assert_eq!(picture.data.len(), 3 * usize::from(width) * usize::from(height));
+    assert!(picture.data.len() <= LIMIT);
+    assert_eq!(again(&picture), picture);
+});
+
+fn again(picture: &Picture) -> Picture {
+    let (width, height) = picture.size.expect("a pickle says its size");
+    let mut camera = (WIRE.tutorial.expect("it is a tutorial's").transmitter)(Width::default());
+    camera.picture(&Outgoing { width, height, data: picture.data.clone() }, 0);
+    let written: Vec<Bytes> = std::iter::from_fn(|| camera.pull().expect("nothing is awaited")).collect();
+    let pickle = Bytes::from(written.concat()).slice(8..);
+    read(&pickle, LIMIT).expect("what is sent is read").expect("a picture").picture(&pickle)
+}
