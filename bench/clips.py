@@ -1,8 +1,11 @@
-"""Makes the clips that every program sends: photographs panned, with as much noise as brings a JPEG to the size wanted.
+"""Makes the clips that every program sends.
 
-    clips.py FOLDER FILM        writes FOLDER/{480,720,1080}.bgr, 720.jpegs/ and 720.avi, unless they are there
+    clips.py FOLDER FILM        photographs panned, with as much noise as brings a JPEG to the size wanted: writes
+                                FOLDER/{480,720,1080}.bgr, 720.jpegs/ and 720.avi, unless they are there
+    clips.py FOLDER FILM NAME   ten seconds of the film's own motion at 720p30 with light noise: FOLDER/NAME.bgr
 """
 
+import itertools
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +23,8 @@ WANTED = {"480": 54_000, "720": 127_000, "1080": 234_000}
 # Pixels that the view moves from frame to frame, to the right and down.
 PAN = (6, 2)
 PASSED = "720"
+# Pictures of a clip with motion, and the noise that a camera adds to it, of 255.
+MOVING, GRAIN = 300, 2.0
 
 
 def make(folder: Path, film: Path) -> None:
@@ -34,15 +39,40 @@ def make(folder: Path, film: Path) -> None:
     ready_jpegs(folder)
 
 
+def make_moving(target: Path, film: Path) -> None:
+    """The film frame by frame, from its beginning again where it is shorter, filling a wide picture."""
+    if target.exists():
+        return
+    frames = itertools.islice(itertools.cycle(pictures(film)), MOVING)
+    width, height = SIZES["720"]
+    clip = with_noise(np.stack([filling(frame, width, height) for frame in frames]), GRAIN)
+    clip.tofile(partial := target.with_suffix(".partial"))
+    partial.rename(target)
+    print(f"{target}: {len(clip)} frames, {mean_size(clip[::10]) / 1000:.0f} KB as JPEG")
+
+
+def filling(picture: np.ndarray, width: int, height: int) -> np.ndarray:
+    """The picture scaled until it fills the size, and cut at the middle."""
+    scale = max(width / picture.shape[1], height / picture.shape[0])
+    scaled = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
+    top, left = (scaled.shape[0] - height) // 2, (scaled.shape[1] - width) // 2
+    return scaled[top : top + height, left : left + width]
+
+
 def stills(film: Path) -> list[np.ndarray]:
     """Pictures of a film, evenly spaced, black ones at its ends left out."""
+    frames = pictures(film)
+    return [frames[len(frames) * (2 * turn + 1) // (2 * STILLS)] for turn in range(STILLS)]
+
+
+def pictures(film: Path) -> list[np.ndarray]:
     video = cv2.VideoCapture(str(film))
     frames = []
     while (read := video.read())[0]:
         frames.append(read[1])
     if not frames:
         sys.exit(f"{film}: holds no pictures that OpenCV can read; `scripts/setup bench` fetches it")
-    return [frames[len(frames) * (2 * turn + 1) // (2 * STILLS)] for turn in range(STILLS)]
+    return frames
 
 
 def panned(pictures: list[np.ndarray], width: int, height: int) -> np.ndarray:
@@ -94,4 +124,8 @@ def ready_jpegs(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    make(Path(sys.argv[1]), Path(sys.argv[2]))
+    folder, film = Path(sys.argv[1]), Path(sys.argv[2])
+    if len(sys.argv) > 3:
+        make_moving(folder / f"{sys.argv[3]}.bgr", film)
+    else:
+        make(folder, film)

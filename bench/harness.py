@@ -13,6 +13,8 @@ import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import netns
+
 CLOCK_WRAP = 1 << 40
 TICKS = os.sysconf("SC_CLK_TCK")
 HOST = "127.0.0.1"
@@ -31,17 +33,27 @@ class Job:
     """One pair of programs to run."""
 
     size: str = "720"
+    # The clip's name where it is not the size.
+    clip: str | None = None
     # 0: as fast as it goes.
     fps: float = 30.0
     # Ready JPEGs are passed on; nothing is encoded or decoded.
     passed: bool = False
     clips: Path = Path()
     logs: Path = Path()
+    # Where the end that listens does.
+    host: str = HOST
     port: int = 0
+    # A folder into which viewers put the luma of every tenth frame.
+    lumas: Path | None = None
+    # The network namespace of a role; the machine's own where none is named.
+    places: dict[str, str] = field(default_factory=dict)
 
     def flags(self) -> list[str]:
-        flags = ["--port", str(self.port), "--size", self.size, "--clips", str(self.clips), "--fps", str(self.fps)]
-        return flags + ["--passed"] * self.passed
+        flags = ["--host", self.host, "--port", str(self.port), "--size", self.size, "--clips", str(self.clips)]
+        flags += ["--fps", str(self.fps)] + ["--passed"] * self.passed
+        flags += ["--clip", self.clip] if self.clip else []
+        return flags + (["--lumas", str(self.lumas)] if self.lumas else [])
 
 
 @dataclass
@@ -145,12 +157,13 @@ class Running:
         try:
             for role in self.peer.order():
                 log = self.job.logs / f"{self.peer.name}-{role}.log"
-                program = Program(role, self.peer.command(role, self.job), log)
+                command = netns.within(self.job.places.get(role), self.peer.command(role, self.job))
+                program = Program(role, command, log)
                 self.programs[role] = program
                 if role == self.peer.listens:
                     wait_listening(self.job.port, program)
                 elif role == "publish" and self.peer.listens == "hub":
-                    wait_published(self.job.port, program)
+                    wait_published(self.job, program)
             self.first = self.programs["view"].fact("first", TO_PICTURE)
         except BaseException:
             self.__exit__()
@@ -202,13 +215,14 @@ def processor(running: Running) -> dict[str, float]:
     return {role: program.processor() for role, program in running.programs.items()}
 
 
-def wait_published(port: int, publisher: Program) -> None:
+def wait_published(job: Job, publisher: Program) -> None:
     """Waits until the hub lists a stream."""
+    address = f"http://{job.host}:{job.port}/streams"
     deadline = time.monotonic() + TO_PUBLISH
     while time.monotonic() < deadline:
         if publisher.process.poll() is not None:
             raise publisher.failed("ended before it published")
-        with urllib.request.urlopen(f"http://{HOST}:{port}/streams", timeout=TO_PUBLISH) as answer:
+        with netns.inside(job.places.get("hub")), urllib.request.urlopen(address, timeout=TO_PUBLISH) as answer:
             if json.load(answer):
                 return
         time.sleep(0.05)
@@ -233,9 +247,15 @@ def wait_listening(port: int, program: Program) -> None:
     while time.monotonic() < deadline:
         if program.process.poll() is not None:
             raise program.failed("ended before it listened")
-        for line in Path("/proc/net/tcp").read_text().splitlines()[1:] + Path("/proc/net/tcp6").read_text().splitlines()[1:]:
+        for line in sockets(program.process.pid):
             local, state = line.split()[1], line.split()[3]
             if state == "0A" and int(local.rpartition(":")[2], 16) == port:
                 return
         time.sleep(0.01)
     raise program.failed(f"does not listen on port {port} after {TO_LISTEN} s")
+
+
+def sockets(process: int) -> list[str]:
+    """The kernel's lists of TCP sockets, as this process's network namespace has them."""
+    lists = [Path(f"/proc/{process}/net/{family}").read_text() for family in ("tcp", "tcp6")]
+    return [line for text in lists for line in text.splitlines()[1:]]

@@ -1,0 +1,141 @@
+"""Figures of a run: by phase of the link, and of what came after the last one."""
+
+import bisect
+import statistics
+from dataclasses import dataclass
+
+from harness import percentile
+
+# Back at full quality: within this much of the first phase, for good.
+WITHIN = 0.98
+# Seconds over which a rate or a latency is taken while it is looked for, and how far apart these windows are.
+WINDOW, STEP = 1.0, 0.1
+# A frame's interval at 30 fps, ms.
+FRAME_MS = 1000 / 30
+
+
+@dataclass
+class Phase:
+    """What was shown while the link had one rate."""
+
+    # Mbit/s; seconds of CLOCK_MONOTONIC; bytes that crossed the link.
+    rate: float
+    begin: float
+    end: float
+    sent: float
+    # Number, latency (ms) and time of decoding (s) of each picture that was decoded meanwhile.
+    frames: list
+    # SSIM of those that were sampled, by number.
+    ssim: dict[int, float]
+
+    @property
+    def seconds(self) -> float:
+        return self.end - self.begin
+
+    @property
+    def fps(self) -> float:
+        return len({number for number, _, _ in self.frames}) / self.seconds
+
+    def latency(self, part: float) -> float | None:
+        """Milliseconds; the largest for 1."""
+        taken = [latency for _, latency, _ in self.frames]
+        if not taken:
+            return None
+        return max(taken) if part == 1 else percentile(taken, part)
+
+    @property
+    def used(self) -> float:
+        """The share of the link that carried something."""
+        return self.sent * 8 / (self.rate * 1e6 * self.seconds)
+
+    @property
+    def gap(self) -> float:
+        """The longest time without a new picture, seconds."""
+        return longest([self.begin, *(decoded for _, _, decoded in self.frames), self.end])
+
+    @property
+    def quality(self) -> float | None:
+        return statistics.mean(self.ssim.values()) if self.ssim else None
+
+    def ratio(self, reference: dict[int, float]) -> float | None:
+        """Its SSIM over that of the reference at the same frames of the clip."""
+        pairs = [(ssim, reference[frame]) for number, ssim in self.ssim.items() if (frame := number % CLIP) in reference]
+        return statistics.mean(a for a, _ in pairs) / statistics.mean(b for _, b in pairs) if pairs else None
+
+
+# Frames of a clip before it begins again.
+CLIP = 300
+
+
+def phases(run: dict) -> list[Phase]:
+    ends = [begin for _, begin in run["turns"][1:]] + [run["end"]]
+    result = []
+    for (rate, begin), end in zip(run["turns"], ends):
+        frames = [frame for frame in run["frames"] if begin <= frame[2] < end]
+        ssim = {number: run["ssim"][str(number)] for number, _, _ in frames if str(number) in run["ssim"]}
+        result.append(Phase(rate, begin, end, crossed(run["meter"], begin, end), frames, ssim))
+    return result
+
+
+def back(all_phases: list[Phase]) -> float | None:
+    """Seconds of the last phase until it is for good as the first one was: picture, rate and latency; `None` if it never is."""
+    first, last = all_phases[0], all_phases[-1]
+    if not first.frames or not last.frames:
+        return None
+    ends = [picture_back(first, last), window_back(first, last)]
+    return None if None in ends else max(ends)
+
+
+def picture_back(first: Phase, last: Phase) -> float | None:
+    # A clip's frames differ, so each is held against the same one of the first phase, where it was sampled.
+    then = {number % CLIP: ssim for number, ssim in first.ssim.items()}
+    sampled = [frame for frame in last.frames if frame[0] in last.ssim]
+    good_from = last.begin
+    for place, (number, _, _) in enumerate(sampled):
+        if last.ssim[number] < WITHIN * then.get(number % CLIP, first.quality or 0):
+            if place + 1 == len(sampled):
+                return None
+            good_from = sampled[place + 1][2]
+    return good_from - last.begin
+
+
+def window_back(first: Phase, last: Phase) -> float | None:
+    least = WITHIN * first.fps * WINDOW - 1
+    most = first.latency(0.95) + FRAME_MS
+    good_from = 0.0
+    steps = int((last.seconds - WINDOW) / STEP)
+    for step in range(steps + 1):
+        begin = last.begin + step * STEP
+        taken = [latency for _, latency, decoded in last.frames if begin <= decoded < begin + WINDOW]
+        if len(taken) < least or not taken or statistics.median(taken) > most:
+            good_from = (step + 1) * STEP
+    return good_from if good_from <= steps * STEP else None
+
+
+def after_outage(run: dict, bound: float) -> tuple[float | None, int, float]:
+    """Seconds until a picture younger than the bound (ms) is shown, how many older ones are shown after it is back, and the oldest (ms)."""
+    after = [frame for frame in run["frames"] if frame[2] >= run["back"]]
+    fresh = next((decoded - run["back"] for _, latency, decoded in after if latency <= bound), None)
+    ages = [latency for _, latency, _ in after]
+    return fresh, sum(age > bound for age in ages), max(ages, default=0.0)
+
+
+def percentile_between(run: dict, begin: float, end: float, part: float) -> float:
+    return percentile([latency for _, latency, decoded in run["frames"] if begin <= decoded < end], part)
+
+
+def crossed(notes: list, begin: float, end: float) -> float:
+    """Bytes that crossed between two times, between two looks by proportion."""
+    return at(notes, end) - at(notes, begin)
+
+
+def at(notes: list, time: float) -> float:
+    place = bisect.bisect(notes, time, key=lambda note: note[0])
+    if place in (0, len(notes)):
+        return notes[min(place, len(notes) - 1)][1]
+    (early, before), (late, after) = notes[place - 1], notes[place]
+    return before + (after - before) * (time - early) / (late - early)
+
+
+def longest(times: list[float]) -> float:
+    return max(after - before for before, after in zip(times, times[1:]))

@@ -1,0 +1,197 @@
+"""Results over changing links as tables, and beside them the bars that framewire has set itself."""
+
+import figures
+from figures import Phase
+from report import bar, head, titled
+
+# Milliseconds by round trip, p95 of every phase and largest of all; frames per second; SSIM against x264's.
+P95_MS, MOST_MS = {0: 120, 20: 150, 60: 150}, {0: 350, 20: 500, 60: 500}
+FPS, SSIM, BACK_S, USED = 29, 0.97, 2, 0.80
+# After a link was gone: milliseconds to a picture that is younger than these. By how much a slow neighbour may disturb, ms. Old frames after a stop.
+FRESH_MS, OLD_MS, NEIGHBOUR_MS, OLD_FRAMES = 500, 500, 5, 1
+
+
+def markdown(results: dict) -> str:
+    about, runs = results["about"], results["runs"]
+    parts = [head(about).replace("loopback", f"network namespaces, TCP {about['congestion']}"), emulator_section(results["emulator"])]
+    good = [run for run in runs if "failed" not in run]
+    for case, section in [("changing", changing), ("outage", outage), ("neighbour", neighbour), ("stopped", stopped)]:
+        if taken := [run for run in good if run["case"] == case]:
+            parts.append(section(taken, results))
+    rows = [row for run in good if run["ours"] for row in BARS[run["case"]](run, results)]
+    parts.append(titled("## The bars", ["", "bar", "this run", ""], rows) if rows else "")
+    parts.append(footnotes(runs))
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def brief(run: dict) -> str:
+    """One run in a line, for the terminal."""
+    words = [run["case"], run["peer"], *(str(run[key]) for key in ("clip", "slow", "rtt", "at", "how") if key in run)]
+    return f"{' '.join(words)}: {BRIEF[run['case']](run) if 'failed' not in run else 'FAILED: ' + run['failed']}"
+
+
+def changing_brief(run: dict) -> str:
+    parts = [f"{phase.rate:g}: {latency(phase)} ms {phase.fps:.1f} fps {phase.used:.0%} ssim {quality(phase)}" for phase in figures.phases(run)]
+    return " | ".join(parts) + f" | back {seconds(figures.back(figures.phases(run)))}"
+
+
+def outage_brief(run: dict) -> str:
+    fresh, old, oldest = figures.after_outage(run, OLD_MS)
+    return f"fresh after {seconds(fresh)}, {old} older than {OLD_MS} ms, oldest {oldest:.0f} ms"
+
+
+def neighbour_brief(run: dict) -> str:
+    alone, beside = neighbour_p95(run)
+    return f"p95 alone {alone:.1f} ms, beside a slow one {beside:.1f} ms"
+
+
+BRIEF = {"changing": changing_brief, "outage": outage_brief, "neighbour": neighbour_brief, "stopped": outage_brief}
+
+
+def emulator_section(checks: list[dict]) -> str:
+    rows = []
+    for facts in checks:
+        for at in facts["rates"]:
+            lost = (facts["relay"] or {}).get("lost")
+            relay = "-" if lost is None else f"{facts['relay']['late_50']:.2f}/{facts['relay']['late_99']:.2f}/{facts['relay']['late_100']:.2f}, {lost} lost"
+            message = f"{at['message']:.0f} ({at['expected']:.0f})"
+            rows.append([f"{at['rate']:g} Mbit/s, RTT {facts['rtt']:g}, queue at the {facts['at']}", message, f"{at['carried']:.2f}", "/".join(f"{ping:.1f}" for ping in at["ping"]), relay])
+    title = "## The links themselves: a message of 55 KB, ms (computed); Mbit/s when full; round trip of a byte p50/p99/max, ms; packets of the relay late by p50/p99/max, ms"
+    return titled(title, ["", "message", "full", "round trip", "relay"], rows) if rows else ""
+
+
+def emulator_lines(facts: dict) -> str:
+    return emulator_section([facts]).split("\n", 4)[-1]
+
+
+def changing(runs: list[dict], results: dict) -> str:
+    tables = []
+    kinds = dict.fromkeys((run["clip"], run["slow"], run["rtt"], run["at"]) for run in runs)
+    for clip, slow, rtt, at in kinds:
+        rows, rates = [], [rate for rate, _ in results["about"]["schedule"]]
+        for run in (run for run in runs if (run["clip"], run["slow"], run["rtt"], run["at"]) == (clip, slow, rtt, at)):
+            phases = figures.phases(run)
+            cells = [cell(phase, reference(results, clip, phase.rate)) for phase in phases]
+            rows.append([run["title"], *cells, f"{max(phase.gap for phase in phases):.2f}", seconds(figures.back(phases))])
+        title = f"### {clip}, slow {slow}, RTT {rtt:g} ms, queue at the {at}"
+        tables.append(titled(title, ["", *(f"{rate:g} Mbit/s" for rate in rates), "gap, s", "back after"], rows))
+    said = "p50/p95/max ms · frames per second · share of the link used · SSIM (against x264's, offline)"
+    return "\n\n".join([f"## A link that changes, 720p30: {said}", *tables])
+
+
+def cell(phase: Phase, reference: dict) -> str:
+    ratio = phase.ratio(reference)
+    against = "" if ratio is None else f" ({ratio:.2f}x)"
+    return f"{latency(phase)} · {phase.fps:.1f} · {phase.used:.0%} · {quality(phase)}{against}"
+
+
+def outage(runs: list[dict], _) -> str:
+    rows = []
+    for run in runs:
+        fresh, old, oldest = figures.after_outage(run, OLD_MS)
+        what = "link down: all is lost" if run["how"] == "down" else "rate nothing: all waits"
+        rows.append([run["title"], f"{run['slow']}, RTT {run['rtt']:g}, {what}", seconds(fresh), str(old), f"{oldest:.0f}"])
+    title = f"## The link gone for 5 s: until a picture younger than {OLD_MS} ms is shown; older ones shown; the oldest, ms"
+    return titled(title, ["", "", "fresh after", "old", "oldest"], rows)
+
+
+def neighbour(runs: list[dict], _) -> str:
+    rows = []
+    for run in runs:
+        alone, beside = neighbour_p95(run)
+        rows.append([run["title"], f"{alone:.1f}", f"{beside:.1f}", f"{beside - alone:+.1f}", str(len(run["slow_frames"]))])
+    title = "## Two viewers, one on 2 Mbit/s: the other's p95, ms"
+    return titled(title, ["", "alone", "beside", "change", "pictures of the slow one"], rows)
+
+
+def stopped(runs: list[dict], _) -> str:
+    rows = []
+    for run in runs:
+        fresh, old, oldest = figures.after_outage(run, OLD_MS)
+        rows.append([run["title"], str(old), f"{oldest:.0f}", seconds(fresh)])
+    title = f"## A reader stopped for 5 s, then continued: frames older than {OLD_MS} ms that it then gets; the oldest, ms"
+    return titled(title, ["", "old frames", "oldest", "a fresh one after"], rows)
+
+
+def changing_bars(run: dict, results: dict) -> list:
+    phases = figures.phases(run)
+    where = f"{run['clip']}, {run['slow']}, RTT {run['rtt']:g}, queue at the {run['at']}"
+    worst = max(phase.latency(0.95) or float("inf") for phase in phases)
+    most = max(phase.latency(1) or float("inf") for phase in phases)
+    fps = min(phase.fps for phase in phases)
+    p95_ms, most_ms = nearest(P95_MS, run["rtt"]), nearest(MOST_MS, run["rtt"])
+    rows = [
+        bar(f"{where}: p95, worst phase", f"≤ {p95_ms} ms", f"{worst:.0f} ms", worst <= p95_ms),
+        bar(f"{where}: largest", f"≤ {most_ms} ms", f"{most:.0f} ms", most <= most_ms),
+        bar(f"{where}: frames per second, worst phase", f"≥ {FPS}", f"{fps:.1f}", fps >= FPS),
+    ]
+    ratios = [phase.ratio(reference(results, run["clip"], phase.rate)) for phase in phases]
+    if all(ratios):
+        rows.append(bar(f"{where}: SSIM against x264, worst phase", f"≥ {SSIM} x", f"{min(ratios):.3f} x", min(ratios) >= SSIM))
+    back = figures.back(phases)
+    rows.append(bar(f"{where}: back at full quality", f"≤ {BACK_S} s", seconds(back), back is not None and back <= BACK_S))
+    slow = [phase for phase in phases if phase.rate < phases[0].rate]
+    if slow:
+        used = min(phase.used for phase in slow)
+        rows.append(bar(f"{where}: share of the link used when slow", f"≥ {USED:.0%}", f"{used:.0%}", used >= USED))
+    return rows
+
+
+def outage_bars(run: dict, _) -> list:
+    fresh, old, _ = figures.after_outage(run, OLD_MS)
+    where = f"link gone 5 s ({run['how']}), {run['slow']}, RTT {run['rtt']:g}"
+    reached = fresh is not None and fresh * 1000 <= FRESH_MS
+    return [
+        bar(f"{where}: fresh picture after", f"≤ {FRESH_MS} ms", seconds(fresh), reached),
+        bar(f"{where}: pictures shown that are older than {OLD_MS} ms", "0", str(old), old == 0),
+    ]
+
+
+def neighbour_bars(run: dict, _) -> list:
+    alone, beside = neighbour_p95(run)
+    change = beside - alone
+    return [bar("a slow viewer beside a fast one: the fast one's p95 changes by", f"< {NEIGHBOUR_MS} ms", f"{change:+.1f} ms", abs(change) < NEIGHBOUR_MS)]
+
+
+def stopped_bars(run: dict, _) -> list:
+    _, old, _ = figures.after_outage(run, OLD_MS)
+    return [bar(f"a reader stopped for 5 s: frames older than {OLD_MS} ms", f"≤ {OLD_FRAMES}", str(old), old <= OLD_FRAMES)]
+
+
+BARS = {"changing": changing_bars, "outage": outage_bars, "neighbour": neighbour_bars, "stopped": stopped_bars}
+
+
+def neighbour_p95(run: dict) -> tuple[float, float]:
+    between = [(run["alone"], run["joined"] - (run["joined"] - run["alone"]) * 0.05), (run["joined"], run["end"])]
+    return tuple(figures.percentile_between(run, begin, end, 0.95) for begin, end in between)
+
+
+def reference(results: dict, clip: str, rate: float) -> dict[int, float]:
+    return {int(frame): ssim for frame, ssim in results["references"].get(f"{clip} {rate:g}", {}).items()}
+
+
+def nearest(bars: dict, rtt: float) -> float:
+    return bars[min(bars, key=lambda known: abs(known - rtt))]
+
+
+def latency(phase: Phase) -> str:
+    taken = [phase.latency(part) for part in (0.5, 0.95, 1)]
+    return "-" if None in taken else "/".join(f"{value:.0f}" for value in taken)
+
+
+def quality(phase: Phase) -> str:
+    return "-" if phase.quality is None else f"{phase.quality:.3f}"
+
+
+def seconds(value: float | None) -> str:
+    return "never" if value is None else f"{value:.2f} s"
+
+
+def footnotes(runs: list[dict]) -> str:
+    """What failed or could not be read, and how busy the machine was besides."""
+    notes = [f"- {brief(run)}" for run in runs if "failed" in run]
+    notes += [f"- {brief(run).split(':')[0]}: the stamp of {run['unreadable']} pictures could not be read" for run in runs if run.get("unreadable")]
+    if runs:
+        loads = [run["load"] for run in runs]
+        notes.append(f"- Processes that wanted to run before each run (load average of a minute): {min(loads):.1f} to {max(loads):.1f}.")
+    return "\n".join(["## Notes", "", *notes]) if notes else ""
