@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import netns
-from harness import CLOCK_WRAP, TO_END, TO_PICTURE, Failed, Job, Peer, Program, Running, processor
+from harness import (
+    CLOCK_WRAP, HOST, TO_END, TO_PICTURE, Failed, Job, Peer, Program, Running, free_port, processor, wait_listening,
+)
 from netns import Link, Meter, Road
 
 # Seconds after the first picture that are not measured.
@@ -18,6 +20,8 @@ WARM_UP = 2.0
 GONE, BEFORE, AFTER = 5.0, 3.0, 12.0
 # Of a link that goes, Mbit/s; of the slow one of two viewers; seconds with and without it.
 OUTAGE_RATE, SLOW_RATE, NEIGHBOUR = 20, 2, 10.0
+# Seconds that many viewers are measured, and that they may take to connect.
+CROWD, TO_CONNECT = 5.0, 30
 
 
 @dataclass
@@ -114,6 +118,93 @@ def stopped(peer: Peer, clip: str, scratch: Path) -> dict:
         os.kill(viewer, signal.SIGCONT)
         time.sleep(AFTER)
         return shown(running) | {"back": back, "end": time.monotonic()}
+
+
+class Server:
+    """framewire's hub, with ready JPEGs as a source of its own: a frame's time of capture is when the hub has it."""
+
+    def __init__(self, scratch: Path, release: Path, stream: str):
+        port = free_port()
+        source = f"{stream}={scratch / 'clips/crowd.avi'}#loop"
+        command = [release / "framewire", "serve", "--listen", f"{HOST}:{port}", "--source", source]
+        self.program = Program("hub", command, scratch / "logs/crowd-hub.log")
+        self.address = f"http://{HOST}:{port}/streams/{stream}/mjpeg"
+        self._watch = [release / "framewire-bench", "crowd", self.address]
+        self._log = scratch / "logs/crowd.log"
+        wait_listening(port, self.program)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.program.end()
+
+    def crowd(self, viewers: int, warm_up: float, seconds: float) -> Program:
+        numbers = ["--viewers", str(viewers), "--warm-up", str(warm_up), "--seconds", str(seconds)]
+        return Program("view", [*self._watch, *numbers], self._log)
+
+    def memory(self) -> int:
+        """Kilobytes that it holds."""
+        status = Path(f"/proc/{self.program.process.pid}/status").read_text()
+        return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS:")))
+
+
+def crowd(viewers: int, *server) -> dict:
+    """Many viewers over HTTP: the rate of each, the ages of last bytes, and what they cost the hub, which is a new one."""
+    with Server(*server) as server:
+        with_one = holding(server, 1)
+        watching = server.crowd(viewers, WARM_UP, CROWD)
+        try:
+            watching.fact("begun", TO_CONNECT)
+            before, begin = server.program.processor(), time.monotonic()
+            # A little less than is watched, so that all of them still do.
+            time.sleep(CROWD * 0.9)
+            spent, memory = (server.program.processor() - before) / (time.monotonic() - begin), server.memory()
+            watching.fact("viewers", TO_END)
+        finally:
+            watching.end()
+    told = {name: watching.facts[name] for name in ("viewers", "fps_least", "fps_mean", "p50", "p99", "max")}
+    return told | {"ms": spent * 1000 / viewers, "kb": (memory - with_one) / max(1, viewers - 1)}
+
+
+def holding(server: Server, viewers: int) -> int:
+    """Kilobytes that the hub holds while so many watch."""
+    watching = server.crowd(viewers, 0, CROWD)
+    try:
+        watching.fact("begun", TO_CONNECT)
+        time.sleep(1)
+        return server.memory()
+    finally:
+        watching.end()
+
+
+def most_viewers(least_fps: float, step: int, most: int, *server) -> list[dict]:
+    """More and more viewers until not all of them get the rate any more; then between the last two."""
+    taken, good, bad = [], 0, most + step
+    while bad - good > step // 2:
+        asked = min(good + step, most) if bad > most else (good + bad) // 2
+        taken.append(crowd(asked, *server))
+        if taken[-1]["fps_least"] >= least_fps:
+            good = asked
+            if good == most:
+                break
+        else:
+            bad = asked
+    return taken
+
+
+def stopped_crowd(*server) -> dict:
+    """One viewer over HTTP is stopped for a while and continued."""
+    with Server(*server) as server:
+        watching = server.crowd(1, WARM_UP, GONE + AFTER)
+        try:
+            watching.fact("begun", TO_CONNECT)
+            os.kill(watching.process.pid, signal.SIGSTOP)
+            time.sleep(GONE)
+            os.kill(watching.process.pid, signal.SIGCONT)
+            return {"old": watching.fact("old", AFTER + TO_END), "oldest": watching.facts["max"]}
+        finally:
+            watching.end()
 
 
 def shown(running: Running) -> dict:

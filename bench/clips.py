@@ -2,7 +2,8 @@
 
     clips.py FOLDER FILM        photographs panned, with as much noise as brings a JPEG to the size wanted: writes
                                 FOLDER/{480,720,1080}.bgr, 720.jpegs/ and 720.avi, unless they are there
-    clips.py FOLDER FILM NAME   ten seconds of the film's own motion at 720p30 with light noise: FOLDER/NAME.bgr
+    clips.py FOLDER FILM NAME   ten seconds of the film's own motion at 720p30 with light noise: FOLDER/NAME.bgr; with the
+                                name crowd FOLDER/crowd.avi: ready JPEGs of 100 KB
 """
 
 import itertools
@@ -14,7 +15,7 @@ import cv2
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent / "peers"))
-from common import SIZES, encode
+from common import QUALITY, SIZES, encode
 
 FRAMES = 60
 STILLS = 4
@@ -25,6 +26,8 @@ PAN = (6, 2)
 PASSED = "720"
 # Pictures of a clip with motion, and the noise that a camera adds to it, of 255.
 MOVING, GRAIN = 300, 2.0
+# Of a JPEG for many viewers.
+CROWD = 100_000
 
 
 def make(folder: Path, film: Path) -> None:
@@ -106,26 +109,41 @@ def with_noise(clip: np.ndarray, sigma: float) -> np.ndarray:
     return out
 
 
-def mean_size(clip: np.ndarray) -> float:
-    return float(np.mean([len(encode(frame)) for frame in clip]))
+def mean_size(clip: np.ndarray, quality: int = QUALITY) -> float:
+    return float(np.mean([len(encode(frame, quality)) for frame in clip]))
 
 
 def ready_jpegs(folder: Path) -> None:
     """A camera's own JPEGs: one a file for the peers, and as an AVI."""
-    jpegs, film = folder / f"{PASSED}.jpegs", folder / f"{PASSED}.avi"
-    if film.exists():
+    if not (folder / f"{PASSED}.avi").exists():
+        width, height = SIZES[PASSED]
+        as_avi(np.fromfile(folder / f"{PASSED}.bgr", np.uint8).reshape(-1, height, width, 3), folder, PASSED)
+
+
+def make_crowd(folder: Path, film: Path) -> None:
+    if (folder / "crowd.avi").exists():
         return
-    width, height = SIZES[PASSED]
+    clip = panned(stills(film), *SIZES["720"])
+    # The pictures are larger even without noise.
+    quality = next(quality for quality in range(QUALITY, 0, -1) if mean_size(clip[::6], quality) <= CROWD)
+    as_avi(clip, folder, "crowd", quality)
+
+
+def as_avi(clip: np.ndarray, folder: Path, name: str, quality: int = QUALITY) -> None:
+    jpegs, film = folder / f"{name}.jpegs", folder / f"{name}.avi"
     jpegs.mkdir(exist_ok=True)
-    for number, frame in enumerate(np.fromfile(folder / f"{PASSED}.bgr", np.uint8).reshape(-1, height, width, 3)):
-        (jpegs / f"{number:03}.jpg").write_bytes(encode(frame).tobytes())
+    for number, frame in enumerate(clip):
+        (jpegs / f"{number:03}.jpg").write_bytes(encode(frame, quality).tobytes())
     command = ["ffmpeg", "-v", "error", "-y", "-framerate", "30", "-i", jpegs / "%03d.jpg", "-c", "copy", film]
     subprocess.run(command, check=True)
 
 
 if __name__ == "__main__":
     folder, film = Path(sys.argv[1]), Path(sys.argv[2])
-    if len(sys.argv) > 3:
-        make_moving(folder / f"{sys.argv[3]}.bgr", film)
-    else:
-        make(folder, film)
+    match sys.argv[3:]:
+        case []:
+            make(folder, film)
+        case ["crowd"]:
+            make_crowd(folder, film)
+        case [name]:
+            make_moving(folder / f"{name}.bgr", film)

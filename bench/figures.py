@@ -34,7 +34,7 @@ class Phase:
 
     @property
     def fps(self) -> float:
-        return len({number for number, _, _ in self.frames}) / self.seconds
+        return len(self.frames) / self.seconds
 
     def latency(self, part: float) -> float | None:
         """Milliseconds; the largest for 1."""
@@ -69,12 +69,17 @@ CLIP = 300
 
 def phases(run: dict) -> list[Phase]:
     ends = [begin for _, begin in run["turns"][1:]] + [run["end"]]
-    result = []
+    result, new = [], new_pictures(run["frames"])
     for (rate, begin), end in zip(run["turns"], ends):
-        frames = [frame for frame in run["frames"] if begin <= frame[2] < end]
+        frames = [frame for frame in new if begin <= frame[2] < end]
         ssim = {number: run["ssim"][str(number)] for number, _, _ in frames if str(number) in run["ssim"]}
         result.append(Phase(rate, begin, end, crossed(run["meter"], begin, end), frames, ssim))
     return result
+
+
+def new_pictures(frames: list) -> list:
+    """Without those that were shown before: what captures a screen may send one twice."""
+    return list({frame[0]: frame for frame in reversed(frames)}.values())[::-1]
 
 
 def back(all_phases: list[Phase]) -> float | None:
@@ -100,7 +105,8 @@ def picture_back(first: Phase, last: Phase) -> float | None:
 
 
 def window_back(first: Phase, last: Phase) -> float | None:
-    least = WITHIN * first.fps * WINDOW - 1
+    # A frame more or less in a second is none that is missing.
+    least = WITHIN * first.fps * WINDOW - 2
     most = first.latency(0.95) + FRAME_MS
     good_from = 0.0
     steps = int((last.seconds - WINDOW) / STEP)

@@ -19,7 +19,7 @@ CLOCK_WRAP = 1 << 40
 TICKS = os.sysconf("SC_CLK_TCK")
 HOST = "127.0.0.1"
 # Seconds to wait for a port to listen, for a stream in the hub's list, for a first picture, and for a program to end.
-TO_LISTEN, TO_PUBLISH, TO_PICTURE, TO_END = 10, 10, 20, 5
+TO_LISTEN, TO_PUBLISH, TO_PICTURE, TO_END = 30, 10, 20, 5
 # Seconds after the first picture that are not measured.
 WARM_UP = 1.0
 
@@ -88,6 +88,9 @@ class Program:
                 [str(word) for word in command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr,
                 text=True, start_new_session=True,
             )
+        if priority := os.nice(0):
+            # Linux shares the processors among sessions; inside of one alone the priority of a process would count.
+            Path(f"/proc/{self.process.pid}/autogroup").write_text(str(priority))
         threading.Thread(target=self._listen, daemon=True).start()
 
     def fact(self, name: str, seconds: float):

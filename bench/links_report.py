@@ -9,13 +9,15 @@ P95_MS, MOST_MS = {0: 120, 20: 150, 60: 150}, {0: 350, 20: 500, 60: 500}
 FPS, SSIM, BACK_S, USED = 29, 0.97, 2, 0.80
 # After a link was gone: milliseconds to a picture that is younger than these. By how much a slow neighbour may disturb, ms. Old frames after a stop.
 FRESH_MS, OLD_MS, NEIGHBOUR_MS, OLD_FRAMES = 500, 500, 5, 1
+# Many viewers: ms to the last byte, p50 and p99, of a hundred; how many; ms of processor a second and KB for each.
+HUNDRED_MS, MANY, MANY_MS, MANY_KB = (3, 10), 900, 0.8, 24
 
 
 def markdown(results: dict) -> str:
     about, runs = results["about"], results["runs"]
     parts = [head(about).replace("loopback", f"network namespaces, TCP {about['congestion']}"), emulator_section(results["emulator"])]
     good = [run for run in runs if "failed" not in run]
-    for case, section in [("changing", changing), ("outage", outage), ("neighbour", neighbour), ("stopped", stopped)]:
+    for case, section in [("changing", changing), ("outage", outage), ("neighbour", neighbour), ("stopped", stopped), ("crowd", crowd)]:
         if taken := [run for run in good if run["case"] == case]:
             parts.append(section(taken, results))
     rows = [row for run in good if run["ours"] for row in BARS[run["case"]](run, results)]
@@ -45,7 +47,11 @@ def neighbour_brief(run: dict) -> str:
     return f"p95 alone {alone:.1f} ms, beside a slow one {beside:.1f} ms"
 
 
-BRIEF = {"changing": changing_brief, "outage": outage_brief, "neighbour": neighbour_brief, "stopped": outage_brief}
+def crowd_brief(run: dict) -> str:
+    return " | ".join(" · ".join(crowd_row(taken)) for taken in [run["hundred"], *run["most"]]) + f" | {run['stopped']}"
+
+
+BRIEF = {"changing": changing_brief, "outage": outage_brief, "neighbour": neighbour_brief, "stopped": outage_brief, "crowd": crowd_brief}
 
 
 def emulator_section(checks: list[dict]) -> str:
@@ -113,6 +119,30 @@ def stopped(runs: list[dict], _) -> str:
     return titled(title, ["", "old frames", "oldest", "a fresh one after"], rows)
 
 
+def crowd(runs: list[dict], _) -> str:
+    rows = [["**framewire**", *crowd_row(taken)] for run in runs for taken in [run["hundred"], *run["most"]]]
+    head = ["", "viewers", "fps, the least of them", "p50/p99/max ms", "ms of processor a second and viewer", "KB a viewer"]
+    return titled("## JPEGs of 100 KB at 30 fps to many viewers over HTTP who throw them away, on loopback", head, rows)
+
+
+def crowd_row(taken: dict) -> list[str]:
+    ages = f"{taken['p50']:.1f}/{taken['p99']:.1f}/{taken['max']:.1f}"
+    return [str(taken["viewers"]), f"{taken['fps_least']:.1f}", ages, f"{taken['ms']:.2f}", f"{taken['kb']:.0f}"]
+
+
+def crowd_bars(run: dict, _) -> list:
+    hundred, good = run["hundred"], [taken for taken in run["most"] if taken["fps_least"] >= FPS]
+    rows = [bar(f"100 viewers over HTTP: {part}", f"≤ {most} ms", f"{hundred[part]:.1f} ms", hundred[part] <= most) for part, most in zip(("p50", "p99"), HUNDRED_MS)]
+    most = max(good, key=lambda taken: taken["viewers"], default={"viewers": 0, "ms": float("inf"), "kb": float("inf")})
+    old = run["stopped"]["old"]
+    return rows + [
+        bar(f"viewers over HTTP that get {FPS} fps", f"≥ {MANY}", str(most["viewers"]), most["viewers"] >= MANY),
+        bar("so many: ms of processor a second and viewer", f"≤ {MANY_MS}", f"{most['ms']:.2f}", most["ms"] <= MANY_MS),
+        bar("so many: memory of each", f"≤ {MANY_KB} KB", f"{most['kb']:.0f} KB", most["kb"] <= MANY_KB),
+        bar(f"a reader over HTTP stopped for 5 s: frames older than {OLD_MS} ms", f"≤ {OLD_FRAMES}", str(old), old <= OLD_FRAMES),
+    ]
+
+
 def changing_bars(run: dict, results: dict) -> list:
     phases = figures.phases(run)
     where = f"{run['clip']}, {run['slow']}, RTT {run['rtt']:g}, queue at the {run['at']}"
@@ -158,7 +188,7 @@ def stopped_bars(run: dict, _) -> list:
     return [bar(f"a reader stopped for 5 s: frames older than {OLD_MS} ms", f"≤ {OLD_FRAMES}", str(old), old <= OLD_FRAMES)]
 
 
-BARS = {"changing": changing_bars, "outage": outage_bars, "neighbour": neighbour_bars, "stopped": stopped_bars}
+BARS = {"changing": changing_bars, "outage": outage_bars, "neighbour": neighbour_bars, "stopped": stopped_bars, "crowd": crowd_bars}
 
 
 def neighbour_p95(run: dict) -> tuple[float, float]:

@@ -8,13 +8,15 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 PYTHON = ROOT / ".deps/bench-venv/bin/python"
 MEDIA = ROOT / ".deps/media"
+# Where there is Selkies, which not every system can have.
+SELKIES = ROOT / ".deps/selkies-venv/bin/python"
 RELEASE = ROOT / "target/release"
 STREAM = "bench"
 
 
-def in_python(script: str, name: str):
+def in_python(script: str, name: str, python: Path = PYTHON):
     """The command lines of a peer written in Python."""
-    return lambda role, job: [PYTHON, HERE / "peers" / script, name, role, *job.flags()]
+    return lambda role, job: [python, HERE / "peers" / script, name, role, *job.flags()]
 
 
 def framewire(*options: str):
@@ -45,6 +47,12 @@ PEERS = [
     Peer("camera-stream", "camera-stream", in_python("latest.py", "camera-stream"), "publish", passes=False),
     Peer("ffmpeg", "FFmpeg mjpeg, tuned", in_python("piped.py", "ffmpeg"), "publish"),
     Peer("gstreamer", "GStreamer jpeg, tuned", in_python("piped.py", "gstreamer"), "publish", passes=False),
+]
+
+# Measured over links only: its publisher is a whole desktop. The number is its target, Mbit/s.
+DESKTOPS = [
+    Peer(f"selkies-{rate}", f"Selkies, at most {rate} Mbit/s", in_python("desktop.py", f"selkies-{rate}", SELKIES), "publish", passes=False)
+    for rate in (8, 18)
 ]
 
 

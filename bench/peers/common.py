@@ -117,9 +117,9 @@ class Screen:
         os._exit(0)
 
 
-def encode(frame: np.ndarray) -> np.ndarray:
+def encode(frame: np.ndarray, quality: int = QUALITY) -> np.ndarray:
     """As the tutorials do it."""
-    return cv2.imencode(".jpg", frame, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1]
+    return cv2.imencode(".jpg", frame, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
 
 
 # The stamp: a row of 80 squares over the top, black for 0 and white for 1, most significant bit first: the frame's number

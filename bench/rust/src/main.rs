@@ -2,6 +2,7 @@
 //! reads the stamps. Started by `bench/run`, which reads the lines of JSON that they print.
 
 mod camera;
+mod crowd;
 mod screen;
 
 use std::{
@@ -39,6 +40,8 @@ enum Role {
     Publish(Job),
     /// Takes a stream of a hub or of a tutorial's camera and tells when each picture was decoded.
     View(Job),
+    /// Many viewers of MJPEG over HTTP, who throw it away.
+    Crowd(crowd::Crowd),
 }
 
 #[derive(clap::Args)]
@@ -100,6 +103,7 @@ fn run(role: &Role) -> Result<()> {
     match role {
         Role::Publish(job) => publish(job, &stop),
         Role::View(job) => screen::view(&job.to, job.passed, job.lumas.as_deref(), &stop),
+        Role::Crowd(crowd) => crowd::watch(crowd, &stop),
     }
 }
 
