@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import netns
@@ -67,17 +67,26 @@ def changing(peer: Peer, setting: Setting, schedule: list[tuple[float, float]], 
     return result
 
 
+# How a link goes, how it comes back, and where its queue must be for it: a machine knows of its own link.
+OUTAGES = {
+    "down": (Road.down, Road.up, "sender"),
+    "lost": (Road.lose, lambda road: road.find(OUTAGE_RATE), "router"),
+    "stall": (lambda road: road.rate(netns.STANDSTILL), lambda road: road.rate(OUTAGE_RATE), "router"),
+}
+
+
 def outage(peer: Peer, setting: Setting, how: str, scratch: Path) -> dict:
-    """The link is gone for a while: `down`, and what is sent is lost; or `stall`, its rate is nothing, and what is sent waits."""
-    with Road(setting.link) as road:
+    """The link is gone for a while: it is taken down, it loses all that is sent, or it stands still and what is sent waits."""
+    go, come, at = OUTAGES[how]
+    with Road(replace(setting.link, at=at)) as road:
         job = setting.job(peer, road, scratch)
         road.rate(OUTAGE_RATE)
         with Running(peer, job) as running:
             time.sleep(WARM_UP + BEFORE)
             gone = time.monotonic()
-            road.cut() if how == "down" else road.rate(netns.STANDSTILL)
+            go(road)
             time.sleep(GONE)
-            road.mend() if how == "down" else road.rate(OUTAGE_RATE)
+            come(road)
             back = time.monotonic()
             time.sleep(AFTER)
             return shown(running) | {"gone": gone, "back": back, "end": time.monotonic()}
@@ -93,6 +102,7 @@ def neighbour(peer: Peer, setting: Setting, scratch: Path) -> dict:
             time.sleep(WARM_UP)
             alone = time.monotonic()
             time.sleep(NEIGHBOUR)
+            joining = time.monotonic()
             slow = Program("view", netns.within(there, peer.command("view", job)), job.logs / f"{peer.name}-slow.log")
             try:
                 slow.fact("first", TO_PICTURE)
@@ -103,7 +113,9 @@ def neighbour(peer: Peer, setting: Setting, scratch: Path) -> dict:
                 theirs = slow.fact("frames", TO_END)
             finally:
                 slow.end()
-            return shown(running) | {"alone": alone, "joined": joined, "end": end, "slow_frames": theirs}
+            return shown(running) | {
+                "alone": alone, "joining": joining, "joined": joined, "end": end, "slow_frames": theirs,
+            }
 
 
 def stopped(peer: Peer, clip: str, scratch: Path) -> dict:

@@ -2,7 +2,7 @@
 
 import figures
 from figures import Phase
-from report import bar, head, titled
+from report import bar, titled
 
 # Milliseconds by round trip, p95 of every phase and largest of all; frames per second; SSIM against x264's.
 P95_MS, MOST_MS = {0: 120, 20: 150, 60: 150}, {0: 350, 20: 500, 60: 500}
@@ -15,7 +15,7 @@ HUNDRED_MS, MANY, MANY_MS, MANY_KB = (3, 10), 900, 0.8, 24
 
 def markdown(results: dict) -> str:
     about, runs = results["about"], results["runs"]
-    parts = [head(about).replace("loopback", f"network namespaces, TCP {about['congestion']}"), emulator_section(results["emulator"])]
+    parts = [head(about), emulator_section(results["emulator"])]
     good = [run for run in runs if "failed" not in run]
     for case, section in [("changing", changing), ("outage", outage), ("neighbour", neighbour), ("stopped", stopped), ("crowd", crowd)]:
         if taken := [run for run in good if run["case"] == case]:
@@ -26,6 +26,18 @@ def markdown(results: dict) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
+def head(about: dict) -> str:
+    versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
+    schedule = ", ".join(f"{rate:g} Mbit/s for {seconds:g} s" for rate, seconds in about["schedule"])
+    return f"""# Results over links
+
+Taken on {about['date']} by `bench/links` ([how](README.md#links)): {about['cores']} cores of {about['processor']}, {about['system']}, network
+namespaces, TCP's congestion control {about['congestion']}, at most {about['queue']} bytes waiting before the link; framewire's codec {about['codec']}.
+A link that changes: {schedule}. One run each; figures compare within this run only.
+
+Versions: {versions}."""
+
+
 def brief(run: dict) -> str:
     """One run in a line, for the terminal."""
     words = [run["case"], run["peer"], *(str(run[key]) for key in ("clip", "slow", "rtt", "at", "how") if key in run)]
@@ -33,8 +45,9 @@ def brief(run: dict) -> str:
 
 
 def changing_brief(run: dict) -> str:
-    parts = [f"{phase.rate:g}: {latency(phase)} ms {phase.fps:.1f} fps {phase.used:.0%} ssim {quality(phase)}" for phase in figures.phases(run)]
-    return " | ".join(parts) + f" | back {seconds(figures.back(figures.phases(run)))}"
+    phases = figures.phases(run)
+    parts = [f"{phase.rate:g}: {latency(phase)} ms {phase.fps:.1f} fps {phase.used:.0%} ssim {quality(phase)}" for phase in phases]
+    return " | ".join([*parts, f"back {seconds(figures.back(phases))}"])
 
 
 def outage_brief(run: dict) -> str:
@@ -58,12 +71,18 @@ def emulator_section(checks: list[dict]) -> str:
     rows = []
     for facts in checks:
         for at in facts["rates"]:
-            lost = (facts["relay"] or {}).get("lost")
-            relay = "-" if lost is None else f"{facts['relay']['late_50']:.2f}/{facts['relay']['late_99']:.2f}/{facts['relay']['late_100']:.2f}, {lost} lost"
+            link = f"{at['rate']:g} Mbit/s, RTT {facts['rtt']:g}, queue at the {facts['at']}"
             message = f"{at['message']:.0f} ({at['expected']:.0f})"
-            rows.append([f"{at['rate']:g} Mbit/s, RTT {facts['rtt']:g}, queue at the {facts['at']}", message, f"{at['carried']:.2f}", "/".join(f"{ping:.1f}" for ping in at["ping"]), relay])
-    title = "## The links themselves: a message of 55 KB, ms (computed); Mbit/s when full; round trip of a byte p50/p99/max, ms; packets of the relay late by p50/p99/max, ms"
-    return titled(title, ["", "message", "full", "round trip", "relay"], rows) if rows else ""
+            pings = "/".join(f"{ping:.1f}" for ping in at["ping"])
+            rows.append([link, message, f"{at['carried']:.2f}", pings, relay(facts["relay"])])
+    head = ["", "55 KB take, ms (computed)", "full, Mbit/s", "a byte there and back, p50/p99/max ms", "relay late, p50/p99/max ms"]
+    return titled("## The links themselves", head, rows) if rows else ""
+
+
+def relay(told: dict | None) -> str:
+    if told is None:
+        return "-"
+    return "/".join(f"{told[f'late_{part}']:.2f}" for part in ("50", "99", "100")) + f", {told['lost']} lost"
 
 
 def emulator_lines(facts: dict) -> str:
@@ -72,10 +91,10 @@ def emulator_lines(facts: dict) -> str:
 
 def changing(runs: list[dict], results: dict) -> str:
     tables = []
-    kinds = dict.fromkeys((run["clip"], run["slow"], run["rtt"], run["at"]) for run in runs)
+    kinds = dict.fromkeys(kind(run) for run in runs)
     for clip, slow, rtt, at in kinds:
         rows, rates = [], [rate for rate, _ in results["about"]["schedule"]]
-        for run in (run for run in runs if (run["clip"], run["slow"], run["rtt"], run["at"]) == (clip, slow, rtt, at)):
+        for run in (run for run in runs if kind(run) == (clip, slow, rtt, at)):
             phases = figures.phases(run)
             cells = [cell(phase, reference(results, clip, phase.rate)) for phase in phases]
             rows.append([run["title"], *cells, f"{max(phase.gap for phase in phases):.2f}", seconds(figures.back(phases))])
@@ -83,6 +102,10 @@ def changing(runs: list[dict], results: dict) -> str:
         tables.append(titled(title, ["", *(f"{rate:g} Mbit/s" for rate in rates), "gap, s", "back after"], rows))
     said = "p50/p95/max ms · frames per second · share of the link used · SSIM (against x264's, offline)"
     return "\n\n".join([f"## A link that changes, 720p30: {said}", *tables])
+
+
+def kind(run: dict) -> tuple:
+    return run["clip"], run["slow"], run["rtt"], run["at"]
 
 
 def cell(phase: Phase, reference: dict) -> str:
@@ -95,8 +118,7 @@ def outage(runs: list[dict], _) -> str:
     rows = []
     for run in runs:
         fresh, old, oldest = figures.after_outage(run, OLD_MS)
-        what = "link down: all is lost" if run["how"] == "down" else "rate nothing: all waits"
-        rows.append([run["title"], f"{run['slow']}, RTT {run['rtt']:g}, {what}", seconds(fresh), str(old), f"{oldest:.0f}"])
+        rows.append([run["title"], f"{run['slow']}, RTT {run['rtt']:g}, {run['how']}", seconds(fresh), str(old), f"{oldest:.0f}"])
     title = f"## The link gone for 5 s: until a picture younger than {OLD_MS} ms is shown; older ones shown; the oldest, ms"
     return titled(title, ["", "", "fresh after", "old", "oldest"], rows)
 
@@ -132,7 +154,9 @@ def crowd_row(taken: dict) -> list[str]:
 
 def crowd_bars(run: dict, _) -> list:
     hundred, good = run["hundred"], [taken for taken in run["most"] if taken["fps_least"] >= FPS]
-    rows = [bar(f"100 viewers over HTTP: {part}", f"≤ {most} ms", f"{hundred[part]:.1f} ms", hundred[part] <= most) for part, most in zip(("p50", "p99"), HUNDRED_MS)]
+    rows = []
+    for part, most in zip(("p50", "p99"), HUNDRED_MS):
+        rows.append(bar(f"100 viewers over HTTP: {part}", f"≤ {most} ms", f"{hundred[part]:.1f} ms", hundred[part] <= most))
     most = max(good, key=lambda taken: taken["viewers"], default={"viewers": 0, "ms": float("inf"), "kb": float("inf")})
     old = run["stopped"]["old"]
     return rows + [
@@ -180,7 +204,8 @@ def outage_bars(run: dict, _) -> list:
 def neighbour_bars(run: dict, _) -> list:
     alone, beside = neighbour_p95(run)
     change = beside - alone
-    return [bar("a slow viewer beside a fast one: the fast one's p95 changes by", f"< {NEIGHBOUR_MS} ms", f"{change:+.1f} ms", abs(change) < NEIGHBOUR_MS)]
+    what = "a slow viewer beside a fast one: the fast one's p95 changes by"
+    return [bar(what, f"< {NEIGHBOUR_MS} ms", f"{change:+.1f} ms", abs(change) < NEIGHBOUR_MS)]
 
 
 def stopped_bars(run: dict, _) -> list:
@@ -192,7 +217,7 @@ BARS = {"changing": changing_bars, "outage": outage_bars, "neighbour": neighbour
 
 
 def neighbour_p95(run: dict) -> tuple[float, float]:
-    between = [(run["alone"], run["joined"] - (run["joined"] - run["alone"]) * 0.05), (run["joined"], run["end"])]
+    between = [(run["alone"], run["joining"]), (run["joined"], run["end"])]
     return tuple(figures.percentile_between(run, begin, end, 0.95) for begin, end in between)
 
 
@@ -220,7 +245,8 @@ def seconds(value: float | None) -> str:
 def footnotes(runs: list[dict]) -> str:
     """What failed or could not be read, and how busy the machine was besides."""
     notes = [f"- {brief(run)}" for run in runs if "failed" in run]
-    notes += [f"- {brief(run).split(':')[0]}: the stamp of {run['unreadable']} pictures could not be read" for run in runs if run.get("unreadable")]
+    for run in (run for run in runs if run.get("unreadable")):
+        notes.append(f"- {brief(run).split(':')[0]}: the stamp of {run['unreadable']} pictures could not be read")
     if runs:
         loads = [run["load"] for run in runs]
         notes.append(f"- Processes that wanted to run before each run (load average of a minute): {min(loads):.1f} to {max(loads):.1f}.")

@@ -79,21 +79,30 @@ class Road:
     def rate(self, mbits: float | None) -> None:
         """Sets the rate of the direction that the video takes, in Mbit/s; `None` lifts it."""
         if mbits is None:
-            # There is none to take away on a new link.
-            subprocess.run(["tc", "-n", self.shaped, "qdisc", "del", "dev", DEVICE, "root"], capture_output=True)
-            return
+            return unshaped(self.shaped)
         tbf = ["tbf", "rate", f"{round(mbits * 1e6)}bit", "burst", str(BURST), "limit", str(self.link.queue)]
         run("tc", "-n", self.shaped, "qdisc", "replace", "dev", DEVICE, "root", *tbf)
         self._nudge()
 
-    def cut(self) -> None:
-        """Takes the link away: nothing crosses it in either direction, what is sent is lost."""
+    def down(self) -> None:
+        """Takes the link away, as a cable that is pulled: nothing crosses it in either direction."""
         run("ip", "-n", self.far, "link", "set", DEVICE, "down")
 
-    def mend(self) -> None:
+    def up(self) -> None:
         run("ip", "-n", self.far, "link", "set", DEVICE, "up")
         if self.link.at == "router":
             run("ip", "-n", self.far, "route", "replace", "default", "via", NEAR)
+
+    def lose(self) -> None:
+        """From now on the link stays up and loses every packet, in both directions, until it gets a rate."""
+        for namespace in (self.shaped, self.far):
+            unshaped(namespace)
+            run("tc", "-n", namespace, "qdisc", "add", "dev", DEVICE, "root", "bfifo", "limit", "1")
+
+    def find(self, mbits: float) -> None:
+        for namespace in (self.shaped, self.far):
+            unshaped(namespace)
+        self.rate(mbits)
 
     def sent(self) -> int:
         """Bytes that have left over the link towards the far machine. To be called inside its near end's namespace."""
@@ -115,10 +124,9 @@ class Road:
     def _machine(self, namespace: str) -> None:
         run("ip", "netns", "add", namespace)
         run("ip", "-n", namespace, "link", "set", "lo", "up")
-        settings = ["net.ipv6.conf.all.disable_ipv6=1"]
+        set_kernel(namespace, "ipv6/conf/all/disable_ipv6", "1")
         if self.link.congestion:
-            settings.append(f"net.ipv4.tcp_congestion_control={self.link.congestion}")
-        run("ip", "netns", "exec", namespace, "sysctl", "-q", "-w", *settings)
+            set_kernel(namespace, "ipv4/tcp_congestion_control", self.link.congestion)
 
     def _join(self) -> None:
         if self.link.rtt:
@@ -137,7 +145,7 @@ class Road:
         for namespace, address in [(self.near, NEAR_OF_ROUTER), (self.shaped, ROUTER)]:
             run("ip", "-n", namespace, "addr", "add", f"{address}/30", "dev", WIRE)
             one_packet_at_a_time(namespace, WIRE)
-        run("ip", "netns", "exec", self.shaped, "sysctl", "-q", "-w", "net.ipv4.ip_forward=1")
+        set_kernel(self.shaped, "ipv4/ip_forward", "1")
         run("ip", "-n", self.near, "route", "add", "default", "via", ROUTER)
         run("ip", "-n", self.far, "route", "add", "default", "via", NEAR)
 
@@ -206,6 +214,17 @@ def remove_leftovers() -> None:
     for path in NAMESPACES.glob(f"{PREFIX}-*-*"):
         if not Path("/proc", path.name.split("-")[1]).exists():
             run("ip", "netns", "del", path.name)
+
+
+def unshaped(namespace: str) -> None:
+    # There may be none to take away.
+    subprocess.run(["tc", "-n", namespace, "qdisc", "del", "dev", DEVICE, "root"], capture_output=True)
+
+
+def set_kernel(namespace: str, name: str, value: str) -> None:
+    """Sets one of the kernel's values for a namespace."""
+    with inside(namespace):
+        Path("/proc/sys/net", name).write_text(value)
 
 
 def veth(left: str, right: str, device: str) -> None:
