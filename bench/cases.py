@@ -41,7 +41,7 @@ class Setting:
 
 
 def changing(peer: Peer, setting: Setting, schedule: list[tuple[float, float]], scratch: Path, python: Path) -> dict:
-    """The link takes each rate (Mbit/s) for its seconds; every picture shown, the bytes that crossed, the SSIM of a sample."""
+    """The link takes each rate (Mbit/s) for its seconds: the pictures shown, the bytes that crossed, the SSIM of a sample."""
     with Road(setting.link) as road:
         job = setting.job(peer, road, scratch)
         job.lumas = empty_folder(scratch / "lumas")

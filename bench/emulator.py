@@ -1,4 +1,4 @@
-"""Whether the link between the namespaces is what it is said to be: how long a message takes, what it carries, how even its delay is."""
+"""Whether a link is what it is said to be: how long a message takes, what it carries, how even its delay is."""
 
 import json
 import math

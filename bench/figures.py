@@ -8,9 +8,10 @@ from harness import percentile
 
 # Back at full quality: within this much of the first phase, for good.
 WITHIN = 0.98
-# Seconds over which a rate or a latency is taken while it is looked for, and how far apart these windows are.
-WINDOW, STEP = 1.0, 0.1
-# A frame's interval at 30 fps, ms.
+# Seconds over which a rate is taken while it is looked for, how far apart these windows are, and frames of which a latency is.
+WINDOW, STEP, FEW = 1.0, 0.1, 5
+# Frames of a clip before it begins again, and a frame's interval at 30 fps, ms.
+CLIP = 300
 FRAME_MS = 1000 / 30
 
 
@@ -59,12 +60,8 @@ class Phase:
 
     def ratio(self, reference: dict[int, float]) -> float | None:
         """Its SSIM over that of the reference at the same frames of the clip."""
-        pairs = [(ssim, reference[frame]) for number, ssim in self.ssim.items() if (frame := number % CLIP) in reference]
-        return statistics.mean(a for a, _ in pairs) / statistics.mean(b for _, b in pairs) if pairs else None
-
-
-# Frames of a clip before it begins again.
-CLIP = 300
+        pairs = [(ssim, reference[number % CLIP]) for number, ssim in self.ssim.items() if number % CLIP in reference]
+        return statistics.mean(ours for ours, _ in pairs) / statistics.mean(best for _, best in pairs) if pairs else None
 
 
 def phases(run: dict) -> list[Phase]:
@@ -83,11 +80,11 @@ def new_pictures(frames: list) -> list:
 
 
 def back(all_phases: list[Phase]) -> float | None:
-    """Seconds of the last phase until it is for good as the first one was: picture, rate and latency; `None` if it never is."""
+    """Seconds of the last phase until picture, rate and latency are for good as in the first one; `None` if they never are."""
     first, last = all_phases[0], all_phases[-1]
     if not first.frames or not last.frames:
         return None
-    ends = [picture_back(first, last), window_back(first, last)]
+    ends = [picture_back(first, last), rate_back(first, last), latency_back(first, last)]
     return None if None in ends else max(ends)
 
 
@@ -104,22 +101,29 @@ def picture_back(first: Phase, last: Phase) -> float | None:
     return good_from - last.begin
 
 
-def window_back(first: Phase, last: Phase) -> float | None:
-    # A frame more or less in a second is none that is missing.
+def rate_back(first: Phase, last: Phase) -> float | None:
+    # A frame or two more or less in a second are none that are missing.
     least = WITHIN * first.fps * WINDOW - 2
+    starts = [step * STEP for step in range(int((last.seconds - WINDOW) / STEP) + 1)]
+    came = [decoded - last.begin for _, _, decoded in last.frames]
+    bad = [start for start in starts if sum(start <= time < start + WINDOW for time in came) < least]
+    if not bad:
+        return 0.0
+    return None if bad[-1] == starts[-1] else bad[-1] + STEP
+
+
+def latency_back(first: Phase, last: Phase) -> float | None:
     most = first.latency(0.95) + FRAME_MS
     good_from = 0.0
-    steps = int((last.seconds - WINDOW) / STEP)
-    for step in range(steps + 1):
-        begin = last.begin + step * STEP
-        taken = [latency for _, latency, decoded in last.frames if begin <= decoded < begin + WINDOW]
-        if len(taken) < least or not taken or statistics.median(taken) > most:
-            good_from = (step + 1) * STEP
-    return good_from if good_from <= steps * STEP else None
+    # Of a few frames one may be late, as also happens when nothing is wrong.
+    for few in zip(*(last.frames[place:] for place in range(FEW))):
+        if statistics.median(latency for _, latency, _ in few) > most:
+            good_from = few[-1][2] - last.begin
+    return None if last.frames and good_from == last.frames[-1][2] - last.begin else good_from
 
 
 def after_outage(run: dict, bound: float) -> tuple[float | None, int, float]:
-    """Seconds until a picture younger than the bound (ms) is shown, how many older ones are shown after it is back, and the oldest (ms)."""
+    """Seconds until a picture younger than the bound (ms) is shown; how many older ones are once it is back; the oldest, ms."""
     after = [frame for frame in run["frames"] if frame[2] >= run["back"]]
     fresh = next((decoded - run["back"] for _, latency, decoded in after if latency <= bound), None)
     ages = [latency for _, latency, _ in after]

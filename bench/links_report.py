@@ -7,8 +7,10 @@ from report import bar, titled
 # Milliseconds by round trip, p95 of every phase and largest of all; frames per second; SSIM against x264's.
 P95_MS, MOST_MS = {0: 120, 20: 150, 60: 150}, {0: 350, 20: 500, 60: 500}
 FPS, SSIM, BACK_S, USED = 29, 0.97, 2, 0.80
-# After a link was gone: milliseconds to a picture that is younger than these. By how much a slow neighbour may disturb, ms. Old frames after a stop.
-FRESH_MS, OLD_MS, NEIGHBOUR_MS, OLD_FRAMES = 500, 500, 5, 1
+# After a link was gone: milliseconds to a picture that is younger than so many.
+FRESH_MS, OLD_MS = 500, 500
+# By how much a slow neighbour may disturb, ms; frames that are old after a stop.
+NEIGHBOUR_MS, OLD_FRAMES = 5, 1
 # Many viewers: ms to the last byte, p50 and p99, of a hundred; how many; ms of processor a second and KB for each.
 HUNDRED_MS, MANY, MANY_MS, MANY_KB = (3, 10), 900, 0.8, 24
 
@@ -17,7 +19,7 @@ def markdown(results: dict) -> str:
     about, runs = results["about"], results["runs"]
     parts = [head(about), emulator_section(results["emulator"])]
     good = [run for run in runs if "failed" not in run]
-    for case, section in [("changing", changing), ("outage", outage), ("neighbour", neighbour), ("stopped", stopped), ("crowd", crowd)]:
+    for case, section in SECTIONS.items():
         if taken := [run for run in good if run["case"] == case]:
             parts.append(section(taken, results))
     rows = [row for run in good if run["ours"] for row in BARS[run["case"]](run, results)]
@@ -41,12 +43,13 @@ Versions: {versions}."""
 def brief(run: dict) -> str:
     """One run in a line, for the terminal."""
     words = [run["case"], run["peer"], *(str(run[key]) for key in ("clip", "slow", "rtt", "at", "how") if key in run)]
-    return f"{' '.join(words)}: {BRIEF[run['case']](run) if 'failed' not in run else 'FAILED: ' + run['failed']}"
+    said = f"FAILED: {run['failed']}" if "failed" in run else BRIEF[run["case"]](run)
+    return f"{' '.join(words)}: {said}"
 
 
 def changing_brief(run: dict) -> str:
     phases = figures.phases(run)
-    parts = [f"{phase.rate:g}: {latency(phase)} ms {phase.fps:.1f} fps {phase.used:.0%} ssim {quality(phase)}" for phase in phases]
+    parts = [f"{phase.rate:g}: {cell(phase, {})}" for phase in phases]
     return " | ".join([*parts, f"back {seconds(figures.back(phases))}"])
 
 
@@ -145,6 +148,9 @@ def crowd(runs: list[dict], _) -> str:
     rows = [["**framewire**", *crowd_row(taken)] for run in runs for taken in [run["hundred"], *run["most"]]]
     head = ["", "viewers", "fps, the least of them", "p50/p99/max ms", "ms of processor a second and viewer", "KB a viewer"]
     return titled("## JPEGs of 100 KB at 30 fps to many viewers over HTTP who throw them away, on loopback", head, rows)
+
+
+SECTIONS = {"changing": changing, "outage": outage, "neighbour": neighbour, "stopped": stopped, "crowd": crowd}
 
 
 def crowd_row(taken: dict) -> list[str]:

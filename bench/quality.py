@@ -40,8 +40,8 @@ def coded(clip: np.ndarray, mbits: float) -> dict[int, float]:
     x264 = ["-c:v", "libx264", "-preset", "superfast", "-tune", "zerolatency", "-threads", "2", "-g", "9999"]
     bounds = ["-b:v", rate, "-maxrate", rate, "-bufsize", rate]
     stream = ffmpeg(*raw, "-i", "-", *full, *x264, *bounds, "-f", "h264", "-", given=stamped(clip, 2 * len(clip)))
-    picked = f"select=gte(n\\,{len(clip)})*not(mod(n\\,{SAMPLED}))"
-    greys = ffmpeg("-f", "h264", "-i", "-", "-vf", picked, "-vsync", "passthrough", "-pix_fmt", "gray", "-f", "rawvideo", "-", given=[stream])
+    picked = ["-vf", f"select=gte(n\\,{len(clip)})*not(mod(n\\,{SAMPLED}))", "-vsync", "passthrough"]
+    greys = ffmpeg("-f", "h264", "-i", "-", *picked, "-pix_fmt", "gray", "-f", "rawvideo", "-", given=[stream])
     pictures = np.frombuffer(greys, np.uint8).reshape(-1, HEIGHT, WIDTH)
     return {turn * SAMPLED: ssim(luma(clip[turn * SAMPLED]), picture) for turn, picture in enumerate(pictures)}
 

@@ -1,4 +1,4 @@
-//! Many viewers of MJPEG over HTTP that throw the bytes away: how many pictures each gets, and how old each one's last byte is.
+//! Many viewers of MJPEG over HTTP that throw the bytes away: how many pictures each gets, and how old their last bytes are.
 //!
 //! The pictures' bytes are never copied out of the kernel (`MSG_TRUNC`), so that nearly all of the machine is left to the
 //! server; heads are read and parsed, also inside chunks, as browsers get them.
@@ -77,7 +77,9 @@ pub(crate) fn watch(crowd: &Crowd, stop: &Stop) -> Result<()> {
             viewers[number].read(&mut waste).with_context(|| format!("viewer {number}"))?;
         }
     }
-    tell(&viewers, (Instant::now() - begin).as_secs_f64());
+    if begun {
+        tell(&viewers, begin.elapsed().as_secs_f64());
+    }
     Ok(())
 }
 
