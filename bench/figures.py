@@ -102,14 +102,19 @@ def picture_back(first: Phase, last: Phase) -> float | None:
 
 
 def rate_back(first: Phase, last: Phase) -> float | None:
-    # A frame or two more or less in a second are none that are missing.
-    least = WITHIN * first.fps * WINDOW - 2
-    starts = [step * STEP for step in range(int((last.seconds - WINDOW) / STEP) + 1)]
-    came = [decoded - last.begin for _, _, decoded in last.frames]
-    bad = [start for start in starts if sum(start <= time < start + WINDOW for time in came) < least]
+    # A frame or two more or less in a second are none that are missing, nor what the clip's hardest second lacked before.
+    least = min(WITHIN * first.fps * WINDOW - 2, *windows(first))
+    counts = windows(last)
+    bad = [place for place, count in enumerate(counts) if count < least]
     if not bad:
         return 0.0
-    return None if bad[-1] == starts[-1] else bad[-1] + STEP
+    return None if bad[-1] + 1 == len(counts) else (bad[-1] + 1) * STEP
+
+
+def windows(phase: Phase) -> list[int]:
+    """New pictures in each second of a phase, a little later each time."""
+    starts = [phase.begin + step * STEP for step in range(max(1, int((phase.seconds - WINDOW) / STEP) + 1))]
+    return [sum(start <= decoded < start + WINDOW for _, _, decoded in phase.frames) for start in starts]
 
 
 def latency_back(first: Phase, last: Phase) -> float | None:
