@@ -29,6 +29,7 @@ check: ## formatting, and every warning as an error
 bench: build ## framewire beside its peers, with tables
 	scripts/setup bench
 	bench/run
+	$(if $(filter 0,$(shell id -u)),,sudo) bench/links --output bench/LINKS.md
 
 fuzz: ## random and broken input for every parser
 	fuzz/run

@@ -13,11 +13,13 @@ import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import netns
+
 CLOCK_WRAP = 1 << 40
 TICKS = os.sysconf("SC_CLK_TCK")
 HOST = "127.0.0.1"
 # Seconds to wait for a port to listen, for a stream in the hub's list, for a first picture, and for a program to end.
-TO_LISTEN, TO_PUBLISH, TO_PICTURE, TO_END = 10, 10, 20, 5
+TO_LISTEN, TO_PUBLISH, TO_PICTURE, TO_END = 30, 10, 20, 5
 # Seconds after the first picture that are not measured.
 WARM_UP = 1.0
 
@@ -31,17 +33,27 @@ class Job:
     """One pair of programs to run."""
 
     size: str = "720"
+    # The clip's name where it is not the size.
+    clip: str | None = None
     # 0: as fast as it goes.
     fps: float = 30.0
     # Ready JPEGs are passed on; nothing is encoded or decoded.
     passed: bool = False
     clips: Path = Path()
     logs: Path = Path()
+    # Where the end that listens does.
+    host: str = HOST
     port: int = 0
+    # A folder into which viewers put the luma of every tenth frame.
+    lumas: Path | None = None
+    # The network namespace of a role; the machine's own where none is named.
+    places: dict[str, str] = field(default_factory=dict)
 
     def flags(self) -> list[str]:
-        flags = ["--port", str(self.port), "--size", self.size, "--clips", str(self.clips), "--fps", str(self.fps)]
-        return flags + ["--passed"] * self.passed
+        flags = ["--host", self.host, "--port", str(self.port), "--size", self.size, "--clips", str(self.clips)]
+        flags += ["--fps", str(self.fps)] + ["--passed"] * self.passed
+        flags += ["--clip", self.clip] if self.clip else []
+        return flags + (["--lumas", str(self.lumas)] if self.lumas else [])
 
 
 @dataclass
@@ -76,6 +88,9 @@ class Program:
                 [str(word) for word in command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr,
                 text=True, start_new_session=True,
             )
+        if priority := os.nice(0):
+            # Linux shares the processors among sessions; inside of one alone the priority of a process would count.
+            Path(f"/proc/{self.process.pid}/autogroup").write_text(str(priority))
         threading.Thread(target=self._listen, daemon=True).start()
 
     def fact(self, name: str, seconds: float):
@@ -145,12 +160,13 @@ class Running:
         try:
             for role in self.peer.order():
                 log = self.job.logs / f"{self.peer.name}-{role}.log"
-                program = Program(role, self.peer.command(role, self.job), log)
+                command = netns.within(self.job.places.get(role), self.peer.command(role, self.job))
+                program = Program(role, command, log)
                 self.programs[role] = program
                 if role == self.peer.listens:
                     wait_listening(self.job.port, program)
                 elif role == "publish" and self.peer.listens == "hub":
-                    wait_published(self.job.port, program)
+                    wait_published(self.job, program)
             self.first = self.programs["view"].fact("first", TO_PICTURE)
         except BaseException:
             self.__exit__()
@@ -202,13 +218,14 @@ def processor(running: Running) -> dict[str, float]:
     return {role: program.processor() for role, program in running.programs.items()}
 
 
-def wait_published(port: int, publisher: Program) -> None:
+def wait_published(job: Job, publisher: Program) -> None:
     """Waits until the hub lists a stream."""
+    address = f"http://{job.host}:{job.port}/streams"
     deadline = time.monotonic() + TO_PUBLISH
     while time.monotonic() < deadline:
         if publisher.process.poll() is not None:
             raise publisher.failed("ended before it published")
-        with urllib.request.urlopen(f"http://{HOST}:{port}/streams", timeout=TO_PUBLISH) as answer:
+        with netns.inside(job.places.get("hub")), urllib.request.urlopen(address, timeout=TO_PUBLISH) as answer:
             if json.load(answer):
                 return
         time.sleep(0.05)
@@ -233,9 +250,15 @@ def wait_listening(port: int, program: Program) -> None:
     while time.monotonic() < deadline:
         if program.process.poll() is not None:
             raise program.failed("ended before it listened")
-        for line in Path("/proc/net/tcp").read_text().splitlines()[1:] + Path("/proc/net/tcp6").read_text().splitlines()[1:]:
+        for line in sockets(program.process.pid):
             local, state = line.split()[1], line.split()[3]
             if state == "0A" and int(local.rpartition(":")[2], 16) == port:
                 return
         time.sleep(0.01)
     raise program.failed(f"does not listen on port {port} after {TO_LISTEN} s")
+
+
+def sockets(process: int) -> list[str]:
+    """The kernel's lists of TCP sockets, as this process's network namespace has them."""
+    lists = [Path(f"/proc/{process}/net/{family}").read_text() for family in ("tcp", "tcp6")]
+    return [line for text in lists for line in text.splitlines()[1:]]

@@ -246,7 +246,7 @@ def titled(title: str, head: list[str], rows: list[list[str]]) -> str:
     return "\n".join([title, "", *lines])
 
 
-def about(args, python: Path, release: Path) -> dict:
+def about(python: Path, release: Path) -> dict:
     """When, where and with what."""
     packages = ["imagezmq", "vidgear", "camera-stream", "pyzmq", "opencv-python", "simplejpeg", "numpy"]
     ask = f"from importlib.metadata import version as v\nfor name in {packages}: print(name, v(name))"
@@ -264,8 +264,6 @@ def about(args, python: Path, release: Path) -> dict:
         "processor": models[0].split(":")[1].strip() if models else platform.machine(),
         "cores": os.cpu_count(),
         "system": f"{platform.system()} {platform.release().split('-')[0]}",
-        "rounds": args.rounds,
-        "seconds": args.seconds,
         "versions": versions,
     }
 

@@ -13,20 +13,24 @@ import numpy as np
 
 SIZES = {"480": (640, 480), "720": (1280, 720), "1080": (1920, 1080)}
 QUALITY = 80
-HOST = "127.0.0.1"
+# Frames between two whose luma is kept.
+SAMPLED = 10
 
 # OpenCV's own threads would only make the figures of two cores noisier.
 cv2.setNumThreads(1)
 
 
 def arguments(peers: list[str]) -> argparse.Namespace:
-    """The command line of every peer: `PEER publish|view --port N --size 720 …`."""
+    """The command line of every peer: `PEER publish|view --host ADDR --port N --size 720 …`."""
     parser = argparse.ArgumentParser()
     parser.add_argument("peer", choices=peers)
     parser.add_argument("role", choices=["publish", "view"])
+    parser.add_argument("--host", default="127.0.0.1", help="where the end that listens does")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--size", choices=SIZES, default="720")
     parser.add_argument("--clips", type=Path, required=True, help="the folder that clips.py filled")
+    parser.add_argument("--clip", help="the clip's name [default: the size]")
+    parser.add_argument("--lumas", type=Path, help="put the luma of every tenth frame shown into this folder")
     parser.add_argument("--fps", type=float, default=30.0, help="0: as fast as it goes")
     parser.add_argument("--passed", action="store_true", help="pass ready JPEGs on: nothing is encoded or decoded")
     return parser.parse_args()
@@ -52,7 +56,7 @@ class Camera:
         if args.passed:
             self.clip = [path.read_bytes() for path in sorted((args.clips / f"{args.size}.jpegs").iterdir())]
         else:
-            pixels = np.fromfile(args.clips / f"{args.size}.bgr", np.uint8)
+            pixels = np.fromfile(args.clips / f"{args.clip or args.size}.bgr", np.uint8)
             self.clip = pixels.reshape(-1, self.height, self.width, 3)
 
     def frames(self):
@@ -80,7 +84,7 @@ class Screen:
     """Takes decoded pictures, notes which frame each is and when it came, and tells all of it when terminated."""
 
     def __init__(self, args: argparse.Namespace):
-        self.passed = args.passed
+        self.passed, self.lumas = args.passed, args.lumas
         self.seen: list[tuple[int, int, int]] = []
         self.unreadable = 0
         signal.signal(signal.SIGTERM, self._end)
@@ -100,6 +104,8 @@ class Screen:
             self.unreadable += 1
         else:
             self._note(read, now)
+            if self.lumas and read[0] % SAMPLED == 0:
+                cv2.imwrite(str(self.lumas / f"{read[0]}.pgm"), cv2.cvtColor(image, cv2.COLOR_BGR2GRAY))
 
     def _note(self, read: tuple[int, int], now: int) -> None:
         if not self.seen:
@@ -111,9 +117,9 @@ class Screen:
         os._exit(0)
 
 
-def encode(frame: np.ndarray) -> np.ndarray:
+def encode(frame: np.ndarray, quality: int = QUALITY) -> np.ndarray:
     """As the tutorials do it."""
-    return cv2.imencode(".jpg", frame, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1]
+    return cv2.imencode(".jpg", frame, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
 
 
 # The stamp: a row of 80 squares over the top, black for 0 and white for 1, most significant bit first: the frame's number

@@ -7,7 +7,7 @@ from camera_stream import StreamClient
 from camera_stream.config import ServiceConfig
 from camera_stream.drivers.base import CapturedFrameSet, CapturedStream
 from camera_stream.supervisor import Supervisor, install_signal_handlers
-from common import HOST, QUALITY, Camera, arguments, main, micros, tell
+from common import QUALITY, Camera, arguments, main, micros, tell
 
 NAME = "camera"
 # The most that it takes for a rate; nothing paces by it.
@@ -35,7 +35,7 @@ drivers.OpenCVCamera = ClipCamera
 
 
 def endpoint(args) -> str:
-    return f"tcp://{HOST}:{args.port}"
+    return f"tcp://{args.host}:{args.port}"
 
 
 def publish(args, camera):

@@ -1,11 +1,11 @@
 """imageZMQ in both its patterns, and VidGear's NetGear."""
 
 import imagezmq
-from common import HOST, QUALITY, main, micros, tell
+from common import QUALITY, main, micros, tell
 
 
 def address(args) -> str:
-    return f"tcp://{HOST}:{args.port}"
+    return f"tcp://{args.host}:{args.port}"
 
 
 # imageZMQ with its JPEG calls. REQ/REP: the viewer listens and answers every frame. PUB/SUB: the publisher listens.
@@ -47,7 +47,7 @@ def netgear(args, **more):
 
     tell(connecting=micros())
     return NetGear(
-        address=HOST, port=str(args.port), protocol="tcp", pattern=0, logging=False,
+        address=args.host, port=str(args.port), protocol="tcp", pattern=0, logging=False,
         jpeg_compression=True, jpeg_compression_quality=QUALITY,
         jpeg_compression_fastdct=True, jpeg_compression_fastupsample=True, **more,
     )

@@ -4,7 +4,7 @@ import fcntl
 import subprocess
 
 import numpy as np
-from common import HOST, QUALITY, SIZES, main, micros, tell
+from common import QUALITY, SIZES, main, micros, tell
 
 # Pipes of one megabyte, the most that a user may ask for: fewer switches between the programs.
 PIPE_BYTES = 1 << 20
@@ -19,7 +19,7 @@ GSTREAMER = ["gst-launch-1.0", "-q"]
 
 
 def ffmpeg_publish(args, camera):
-    target = ["-f", "mpjpeg", "-flush_packets", "1", f"tcp://{HOST}:{args.port}?listen=1&tcp_nodelay=1"]
+    target = ["-f", "mpjpeg", "-flush_packets", "1", f"tcp://{args.host}:{args.port}?listen=1&tcp_nodelay=1"]
     if args.passed:
         avi = args.clips / f"{args.size}.avi"
         process = subprocess.Popen([*FFMPEG, "-re", "-stream_loop", "-1", "-i", avi, "-c", "copy", *target])
@@ -32,7 +32,7 @@ def ffmpeg_publish(args, camera):
 
 
 def ffmpeg_view(args, screen):
-    source = ["-f", "mpjpeg", "-i", f"tcp://{HOST}:{args.port}?tcp_nodelay=1"]
+    source = ["-f", "mpjpeg", "-i", f"tcp://{args.host}:{args.port}?tcp_nodelay=1"]
     tell(connecting=micros())
     if args.passed:
         count([*FFMPEG, *LOW_DELAY, *source, "-c", "copy", "-flush_packets", "1", "-f", "mjpeg", "pipe:1"], screen)
@@ -46,12 +46,12 @@ def gstreamer_publish(args, camera):
     raw = f"rawvideoparse format=bgr width={camera.width} height={camera.height} framerate=30/1"
     encode = f"videoconvert ! jpegenc quality={QUALITY} ! multipartmux"
     size = camera.width * camera.height * 3
-    sink = f"tcpserversink host={HOST} port={args.port} sync=false"
+    sink = f"tcpserversink host={args.host} port={args.port} sync=false"
     feed([*GSTREAMER, *f"fdsrc fd=0 blocksize={size} ! {raw} ! {encode} ! {sink}".split()], camera)
 
 
 def gstreamer_view(args, screen):
-    source = f"tcpclientsrc host={HOST} port={args.port} ! multipartdemux single-stream=true ! image/jpeg"
+    source = f"tcpclientsrc host={args.host} port={args.port} ! multipartdemux single-stream=true ! image/jpeg"
     decode = "jpegdec ! videoconvert ! video/x-raw,format=BGR"
     tell(connecting=micros())
     show([*GSTREAMER, *f"{source} ! {decode} ! fdsink fd=1 sync=false".split()], args, screen)

@@ -7,16 +7,16 @@ import struct
 import threading
 from datetime import datetime, timezone
 
-from common import HOST, main, micros, tell
+from common import main, micros, tell
 
 
-def connect(port: int) -> socket.socket:
+def connect(args) -> socket.socket:
     tell(connecting=micros())
-    return socket.create_connection((HOST, port))
+    return socket.create_connection((args.host, args.port))
 
 
-def accept(port: int) -> socket.socket:
-    server = socket.create_server((HOST, port))
+def accept(args) -> socket.socket:
+    server = socket.create_server((args.host, args.port))
     return server.accept()[0]
 
 
@@ -38,7 +38,7 @@ LHH = struct.Struct("<lhh")
 
 
 def lhh_publish(args, camera):
-    connection = connect(args.port)
+    connection = connect(args)
     for jpeg in camera.jpegs():
         data = bytes(jpeg)
         connection.send(LHH.pack(len(data), camera.width, camera.height))
@@ -46,7 +46,7 @@ def lhh_publish(args, camera):
 
 
 def lhh_view(args, screen):
-    connection = accept(args.port)
+    connection = accept(args)
 
     def show():
         while True:
@@ -62,7 +62,7 @@ def lhh_view(args, screen):
 
 
 def base64_publish(args, camera):
-    connection = connect(args.port)
+    connection = connect(args)
     for jpeg in camera.jpegs():
         text = base64.b64encode(bytes(jpeg))
         connection.sendall(str(len(text)).encode().ljust(64))
@@ -71,7 +71,7 @@ def base64_publish(args, camera):
 
 
 def base64_view(args, screen):
-    connection = accept(args.port)
+    connection = accept(args)
     while True:
         length = int(receive(connection, 64))
         text = receive(connection, length)
@@ -83,7 +83,7 @@ def base64_view(args, screen):
 
 
 def stopwait_publish(args, camera):
-    connection = connect(args.port)
+    connection = connect(args)
     for jpeg in camera.jpegs():
         data = bytes(jpeg)
         connection.sendall(b"%d, " % len(data))
@@ -93,7 +93,7 @@ def stopwait_publish(args, camera):
 
 
 def stopwait_view(args, screen):
-    connection = accept(args.port)
+    connection = accept(args)
     while True:
         header = connection.recv(1024)
         if not header:
@@ -108,14 +108,14 @@ def stopwait_view(args, screen):
 
 
 def pickle_publish(args, camera):
-    connection = accept(args.port)
+    connection = accept(args)
     for frame in camera.frames():
         data = pickle.dumps(frame)
         connection.sendall(struct.pack("Q", len(data)) + data)
 
 
 def pickle_view(args, screen):
-    connection = connect(args.port)
+    connection = connect(args)
     size = struct.calcsize("Q")
     data = b""
     while True:

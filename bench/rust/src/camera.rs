@@ -1,6 +1,8 @@
 //! A clip played over and over as if a camera gave it, each frame stamped at the moment it is handed over.
 
 use std::{
+    fs::File,
+    io::Read,
     path::Path,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
@@ -50,11 +52,17 @@ struct Loan {
 impl Camera {
     /// Loads a file of BGR pictures, before any time is taken.
     pub(crate) fn load(clip: &Path, play: Play, stop: &Stop) -> Result<Self> {
-        let pixels = std::fs::read(clip).with_context(|| format!("{}: bench/run makes it", clip.display()))?;
+        let mut file = File::open(clip).with_context(|| format!("{}: bench/run makes it", clip.display()))?;
         let (width, height) = play.size;
         let length = Codec::Bgr24.raw_length(width, height).context("a size of pixels")?;
-        let frames: Vec<_> =
-            pixels.chunks_exact(length).map(|bgr| in_codec(bgr, &play).map(Some)).collect::<Result<_>>()?;
+        let mut frames = Vec::new();
+        loop {
+            let mut bgr = Vec::with_capacity(length);
+            if file.by_ref().take(length as u64).read_to_end(&mut bgr)? < length {
+                break;
+            }
+            frames.push(Some(in_codec(bgr, &play)?));
+        }
         ensure!(!frames.is_empty(), "{}: holds no picture of {width}x{height}", clip.display());
         let frames = Arc::new(Mutex::new(frames));
         Ok(Self { play, frames, sequence: 0, configured: false, due: Instant::now(), stop: stop.clone() })
@@ -107,12 +115,12 @@ impl Source for Camera {
 }
 
 /// The clip's BGR pixels as the program shall get them.
-fn in_codec(bgr: &[u8], play: &Play) -> Result<Vec<u8>> {
+fn in_codec(bgr: Vec<u8>, play: &Play) -> Result<Vec<u8>> {
     if play.codec == Codec::Bgr24 {
-        return Ok(bgr.to_vec());
+        return Ok(bgr);
     }
     let (width, height) = play.size;
-    let picture = Picture::new(Codec::Bgr24, width, height, Bytes::copy_from_slice(bgr))?;
+    let picture = Picture::new(Codec::Bgr24, width, height, bgr.into())?;
     Ok(colour::convert(&picture, play.codec, &Pool::default())?.into_data().into())
 }
 

@@ -2,6 +2,7 @@
 //! reads the stamps. Started by `bench/run`, which reads the lines of JSON that they print.
 
 mod camera;
+mod crowd;
 mod screen;
 
 use std::{
@@ -11,7 +12,7 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::{Parser, Subcommand};
 use framewire::{
     clock,
@@ -39,6 +40,8 @@ enum Role {
     Publish(Job),
     /// Takes a stream of a hub or of a tutorial's camera and tells when each picture was decoded.
     View(Job),
+    /// Many viewers of MJPEG over HTTP, who throw it away.
+    Crowd(crowd::Crowd),
 }
 
 #[derive(clap::Args)]
@@ -48,6 +51,9 @@ struct Job {
     /// Picture lines: 480, 720 or 1080
     #[arg(long, default_value = "720")]
     size: String,
+    /// The clip's name [default: the size]
+    #[arg(long)]
+    clip: Option<String>,
     /// The folder that clips.py filled
     #[arg(long)]
     clips: PathBuf,
@@ -57,12 +63,29 @@ struct Job {
     /// Pictures are received, not decoded
     #[arg(long)]
     passed: bool,
+    /// Put the luma of every tenth frame shown into this folder
+    #[arg(long)]
+    lumas: Option<PathBuf>,
+    /// What pictures are coded in
+    #[arg(long, value_enum, default_value_t = Coded::Auto)]
+    codec: Coded,
     /// The publisher gets its pixels as I420, not as BGR
     #[arg(long)]
     i420: bool,
     /// Given to all benchmark programs; here the address says it
     #[arg(long, hide = true)]
+    host: Option<String>,
+    /// Given to all benchmark programs; here the address says it
+    #[arg(long, hide = true)]
     port: Option<u16>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Coded {
+    /// Whatever `framewire send` chooses by itself.
+    Auto,
+    Jpeg,
+    H264,
 }
 
 fn main() -> ExitCode {
@@ -79,7 +102,8 @@ fn run(role: &Role) -> Result<()> {
     let stop = stop_on_signals()?;
     match role {
         Role::Publish(job) => publish(job, &stop),
-        Role::View(job) => screen::view(&job.to, job.passed, &stop),
+        Role::View(job) => screen::view(&job.to, job.passed, job.lumas.as_deref(), &stop),
+        Role::Crowd(crowd) => crowd::watch(crowd, &stop),
     }
 }
 
@@ -92,7 +116,8 @@ fn publish(job: &Job, stop: &Stop) -> Result<()> {
     };
     let codec = if job.i420 { Codec::I420 } else { Codec::Bgr24 };
     let play = Play { size, codec, fps: job.fps };
-    let camera = Camera::load(&job.clips.join(format!("{}.bgr", job.size)), play, stop)?;
+    let clip = job.clip.as_ref().unwrap_or(&job.size);
+    let camera = Camera::load(&job.clips.join(format!("{clip}.bgr")), play, stop)?;
     let hub = Hub::default();
     let local = Name::from_lossy("out");
     // Only its options matter: the source is open.
@@ -100,15 +125,16 @@ fn publish(job: &Job, stop: &Stop) -> Result<()> {
     let publisher = hub.publish(&local, clock::now())?;
     let feed = Feed { spec, publisher, encode: None, on_demand: false, again: false };
     let feeding = in_background(feed.run(Some((Box::new(camera), stop.child())), stop.clone()))?;
-    let outlet = Outlet { hub, stream: local, encode: encoding(&job.to)?, meter: Arc::default(), preview: None };
+    let outlet = Outlet { hub, stream: local, encode: encoding(job)?, meter: Arc::default(), preview: None };
     let outcome = send(&job.to, outlet, stop);
     stop.stop();
     outcome.and(self::outcome(feeding))
 }
 
 /// How pictures are coded: at the quality of all peers, in their own size.
-fn encoding(to: &str) -> Result<encode::Config> {
-    let only = if Endpoint::matches(to) { Some(Endpoint::parse(to)?.tutorial.codec) } else { None };
+fn encoding(job: &Job) -> Result<encode::Config> {
+    ensure!(job.codec != Coded::H264, "--codec h264: framewire does not encode H.264 yet; auto and jpeg are JPEG");
+    let only = if Endpoint::matches(&job.to) { Some(Endpoint::parse(&job.to)?.tutorial.codec) } else { None };
     Ok(encode::Config { only, ..encode::Config::default() })
 }
 

@@ -1,16 +1,19 @@
 //! The viewer: decodes, notes which frame each picture is and when it was there, and tells all of it at the end.
 
 use std::{
+    fs,
+    path::{Path, PathBuf},
     sync::Arc,
     thread::JoinHandle,
     time::{Duration, Instant},
 };
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use framewire::{
     clock,
     hub::{Event, Hub, Policy, Reporter, Subscriber},
     media::{
+        Picture,
         decode::Decoder,
         stamp::{self, Stamp},
     },
@@ -29,15 +32,19 @@ use framewire::{
 
 const LOOK_AROUND: Duration = Duration::from_millis(100);
 
-/// Views a stream until the stop is raised, by the way that its frames have in `framewire view`.
-pub(crate) fn view(address: &str, passed: bool, stop: &Stop) -> Result<()> {
+/// Frames between two whose luma is kept.
+const SAMPLED: u32 = 10;
+
+/// Views a stream until the stop is raised, by the way that its frames have in `framewire view`. The luma of some pictures
+/// is put into the folder.
+pub(crate) fn view(address: &str, passed: bool, lumas: Option<&Path>, stop: &Stop) -> Result<()> {
     tell(&format!("\"connecting\": {}", clock::now()));
     let (hub, local) = (Hub::default(), Name::from_lossy("in"));
     let subscriber = hub.subscribe(&local, Policy::Newest, true, clock::now())?;
     let feeding = feed(address, &hub, local, stop)?;
     let reporter = subscriber.reporter();
-    let mut screen =
-        Screen { subscriber, reporter, decoder: Decoder::new(), config: None, seen: Vec::new(), unreadable: 0 };
+    let (decoder, lumas) = (Decoder::new(), lumas.map(Path::to_path_buf));
+    let mut screen = Screen { subscriber, reporter, decoder, config: None, seen: Vec::new(), unreadable: 0, lumas };
     while !stop.stopped() && !feeding.is_finished() {
         match screen.subscriber.next_before(Instant::now() + LOOK_AROUND) {
             Some(Event::Config(config)) => screen.config = Some(config),
@@ -82,6 +89,7 @@ struct Screen {
     config: Option<Arc<Config>>,
     seen: Vec<Seen>,
     unreadable: u64,
+    lumas: Option<PathBuf>,
 }
 
 struct Seen {
@@ -94,13 +102,25 @@ impl Screen {
         let Some(config) = &self.config else { return Ok(()) };
         let Some(picture) = self.decoder.decode(config, frame, Codec::I420)? else { return Ok(()) };
         let decoded = clock::now();
-        match stamp::read(picture.data(), picture.width(), picture.width() as usize) {
-            Some(stamp) => self.note(Seen { stamp, decoded }),
-            None => self.unreadable += 1,
-        }
         let report = Report { sequence: frame.sequence, received: frame.times.arrived, decoded, shown: decoded };
         self.reporter.report(&frame.times, &report, true);
+        match stamp::read(picture.data(), picture.width(), picture.width() as usize) {
+            Some(stamp) => {
+                self.note(Seen { stamp, decoded });
+                self.keep_luma(stamp.number, &picture)?;
+            }
+            None => self.unreadable += 1,
+        }
         Ok(())
+    }
+
+    /// Keeps the luma of one picture in ten as a file that says its size.
+    fn keep_luma(&self, number: u32, picture: &Picture) -> Result<()> {
+        let Some(folder) = self.lumas.as_ref().filter(|_| number.is_multiple_of(SAMPLED)) else { return Ok(()) };
+        let mut pgm = format!("P5\n{} {}\n255\n", picture.width(), picture.height()).into_bytes();
+        pgm.extend(&picture.data()[..(picture.width() * picture.height()) as usize]);
+        let path = folder.join(format!("{number}.pgm"));
+        fs::write(&path, pgm).with_context(|| path.display().to_string())
     }
 
     /// A frame has come that is not looked at.

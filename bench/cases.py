@@ -1,0 +1,237 @@
+"""What happens to a live video, case by case: a link that changes, one that goes, a slow neighbour, a reader that stops."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import netns
+from harness import (
+    CLOCK_WRAP, HOST, TO_END, TO_PICTURE, Failed, Job, Peer, Program, Running, free_port, processor, wait_listening,
+)
+from netns import Link, Meter, Road
+
+# Seconds after the first picture that are not measured.
+WARM_UP = 2.0
+# Seconds that a link is gone and a reader stopped, and what is looked at before and after.
+GONE, BEFORE, AFTER = 5.0, 3.0, 12.0
+# Of a link that goes, Mbit/s; of the slow one of two viewers; seconds with and without it.
+OUTAGE_RATE, SLOW_RATE, NEIGHBOUR = 20, 2, 10.0
+# Seconds that many viewers are measured, and that they may take to connect.
+CROWD, TO_CONNECT = 5.0, 30
+
+
+@dataclass
+class Setting:
+    """What is sent over which link."""
+
+    clip: str = "film"
+    link: Link = field(default_factory=Link)
+    # Which way of the hub the link is: from the publisher to it, or from it to the viewer.
+    slow: str = "uplink"
+
+    def job(self, peer: Peer, road: Road, scratch: Path) -> Job:
+        hub = road.far if self.slow == "uplink" else road.near
+        places = {"publish": road.near, "hub": hub, "view": road.far}
+        host = road.address[places[peer.listens]]
+        return Job(clip=self.clip, clips=scratch / "clips", logs=scratch / "logs", host=host, places=places)
+
+
+def changing(peer: Peer, setting: Setting, schedule: list[tuple[float, float]], scratch: Path, python: Path) -> dict:
+    """The link takes each rate (Mbit/s) for its seconds: the pictures shown, the bytes that crossed, the SSIM of a sample."""
+    with Road(setting.link) as road:
+        job = setting.job(peer, road, scratch)
+        job.lumas = empty_folder(scratch / "lumas")
+        road.rate(schedule[0][0])
+        turns = []
+        with Running(peer, job) as running, Meter(road) as meter:
+            time.sleep(WARM_UP)
+            before = processor(running)
+            begin = due = time.monotonic()
+            for rate, seconds in schedule:
+                turns.append([rate, time.monotonic()])
+                road.rate(rate)
+                due += seconds
+                time.sleep(max(0.0, due - time.monotonic()))
+            end = time.monotonic()
+            after = processor(running)
+            result = shown(running) | {"begin": begin, "end": end, "turns": turns, "meter": meter.notes}
+        result["cpu"] = {role: (after[role] - before[role]) / (end - begin) for role in after}
+        result["relay"] = road.end_relay()
+    ask = [python, Path(__file__).with_name("quality.py"), "shown", job.clips / f"{job.clip}.bgr", job.lumas]
+    result["ssim"] = json.loads(subprocess.run([str(word) for word in ask], check=True, capture_output=True, text=True).stdout)
+    empty_folder(job.lumas)
+    return result
+
+
+# How a link goes, how it comes back, and where its queue must be for it: a machine knows of its own link.
+OUTAGES = {
+    "down": (Road.down, Road.up, "sender"),
+    "lost": (Road.lose, lambda road: road.find(OUTAGE_RATE), "router"),
+    "stall": (lambda road: road.rate(netns.STANDSTILL), lambda road: road.rate(OUTAGE_RATE), "router"),
+}
+
+
+def outage(peer: Peer, setting: Setting, how: str, scratch: Path) -> dict:
+    """The link is gone for a while: it is taken down, it loses all that is sent, or it stands still and what is sent waits."""
+    go, come, at = OUTAGES[how]
+    with Road(replace(setting.link, at=at)) as road:
+        job = setting.job(peer, road, scratch)
+        road.rate(OUTAGE_RATE)
+        with Running(peer, job) as running:
+            time.sleep(WARM_UP + BEFORE)
+            gone = time.monotonic()
+            go(road)
+            time.sleep(GONE)
+            come(road)
+            back = time.monotonic()
+            time.sleep(AFTER)
+            return shown(running) | {"gone": gone, "back": back, "end": time.monotonic()}
+
+
+def neighbour(peer: Peer, setting: Setting, scratch: Path) -> dict:
+    """A viewer beside the hub, first alone, then with another behind a slow link."""
+    with Road(setting.link) as road:
+        job = setting.job(peer, road, scratch)
+        there, job.places["view"] = job.places["view"], road.near
+        road.rate(SLOW_RATE)
+        with Running(peer, job) as running:
+            time.sleep(WARM_UP)
+            alone = time.monotonic()
+            time.sleep(NEIGHBOUR)
+            joining = time.monotonic()
+            slow = Program("view", netns.within(there, peer.command("view", job)), job.logs / f"{peer.name}-slow.log")
+            try:
+                slow.fact("first", TO_PICTURE)
+                joined = time.monotonic()
+                time.sleep(NEIGHBOUR)
+                end = time.monotonic()
+                slow.terminate()
+                theirs = slow.fact("frames", TO_END)
+            finally:
+                slow.end()
+            return shown(running) | {
+                "alone": alone, "joining": joining, "joined": joined, "end": end, "slow_frames": theirs,
+            }
+
+
+def stopped(peer: Peer, clip: str, scratch: Path) -> dict:
+    """A viewer is stopped for a while, on loopback, and continued."""
+    job = Job(clip=clip, clips=scratch / "clips", logs=scratch / "logs")
+    with Running(peer, job) as running:
+        time.sleep(WARM_UP)
+        viewer = running.programs["view"].process.pid
+        os.kill(viewer, signal.SIGSTOP)
+        time.sleep(GONE)
+        back = time.monotonic()
+        os.kill(viewer, signal.SIGCONT)
+        time.sleep(AFTER)
+        return shown(running) | {"back": back, "end": time.monotonic()}
+
+
+class Server:
+    """framewire's hub, with ready JPEGs as a source of its own: a frame's time of capture is when the hub has it."""
+
+    def __init__(self, scratch: Path, release: Path, stream: str):
+        port = free_port()
+        source = f"{stream}={scratch / 'clips/crowd.avi'}#loop"
+        command = [release / "framewire", "serve", "--listen", f"{HOST}:{port}", "--source", source]
+        self.program = Program("hub", command, scratch / "logs/crowd-hub.log")
+        self.address = f"http://{HOST}:{port}/streams/{stream}/mjpeg"
+        self._watch = [release / "framewire-bench", "crowd", self.address]
+        self._log = scratch / "logs/crowd.log"
+        wait_listening(port, self.program)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.program.end()
+
+    def crowd(self, viewers: int, warm_up: float, seconds: float) -> Program:
+        numbers = ["--viewers", str(viewers), "--warm-up", str(warm_up), "--seconds", str(seconds)]
+        return Program("view", [*self._watch, *numbers], self._log)
+
+    def memory(self) -> int:
+        """Kilobytes that it holds."""
+        status = Path(f"/proc/{self.program.process.pid}/status").read_text()
+        return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS:")))
+
+
+def crowd(viewers: int, *server) -> dict:
+    """Many viewers over HTTP: the rate of each, the ages of last bytes, and what they cost the hub, which is a new one."""
+    with Server(*server) as server:
+        with_one = holding(server, 1)
+        watching = server.crowd(viewers, WARM_UP, CROWD)
+        try:
+            watching.fact("begun", TO_CONNECT)
+            before, begin = server.program.processor(), time.monotonic()
+            # A little less than is watched, so that all of them still do.
+            time.sleep(CROWD * 0.9)
+            spent, memory = (server.program.processor() - before) / (time.monotonic() - begin), server.memory()
+            watching.fact("viewers", TO_END)
+        finally:
+            watching.end()
+    told = {name: watching.facts[name] for name in ("viewers", "fps_least", "fps_mean", "p50", "p99", "max")}
+    return told | {"ms": spent * 1000 / viewers, "kb": (memory - with_one) / max(1, viewers - 1)}
+
+
+def holding(server: Server, viewers: int) -> int:
+    """Kilobytes that the hub holds while so many watch."""
+    watching = server.crowd(viewers, 0, CROWD)
+    try:
+        watching.fact("begun", TO_CONNECT)
+        time.sleep(1)
+        return server.memory()
+    finally:
+        watching.end()
+
+
+def most_viewers(least_fps: float, step: int, most: int, *server) -> list[dict]:
+    """More and more viewers until not all of them get the rate any more; then between the last two."""
+    taken, good, bad = [], 0, most + step
+    while bad - good > step // 2:
+        asked = min(good + step, most) if bad > most else (good + bad) // 2
+        taken.append(crowd(asked, *server))
+        if taken[-1]["fps_least"] >= least_fps:
+            good = asked
+            if good == most:
+                break
+        else:
+            bad = asked
+    return taken
+
+
+def stopped_crowd(*server) -> dict:
+    """One viewer over HTTP is stopped for a while and continued."""
+    with Server(*server) as server:
+        watching = server.crowd(1, WARM_UP, GONE + AFTER)
+        try:
+            watching.fact("begun", TO_CONNECT)
+            os.kill(watching.process.pid, signal.SIGSTOP)
+            time.sleep(GONE)
+            os.kill(watching.process.pid, signal.SIGCONT)
+            return {"old": watching.fact("old", AFTER + TO_END), "oldest": watching.facts["max"]}
+        finally:
+            watching.end()
+
+
+def shown(running: Running) -> dict:
+    """Ends the viewer: each picture's number, its latency in ms and when it was decoded, in seconds of CLOCK_MONOTONIC."""
+    viewer = running.programs["view"]
+    viewer.terminate()
+    frames = viewer.fact("frames", TO_END)
+    if not frames:
+        raise Failed("no picture was shown")
+    frames = [[number, (decoded - captured) % CLOCK_WRAP / 1000, decoded / 1e6] for number, captured, decoded in frames]
+    return {"frames": frames, "unreadable": viewer.facts["unreadable"]}
+
+
+def empty_folder(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in folder.iterdir():
+        path.unlink()
+    return folder

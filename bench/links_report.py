@@ -1,0 +1,260 @@
+"""Results over changing links as tables, and beside them the bars that framewire has set itself."""
+
+import figures
+from figures import Phase
+from report import bar, titled
+
+# Milliseconds by round trip, p95 of every phase and largest of all; frames per second; SSIM against x264's.
+P95_MS, MOST_MS = {0: 120, 20: 150, 60: 150}, {0: 350, 20: 500, 60: 500}
+FPS, SSIM, BACK_S, USED = 29, 0.97, 2, 0.80
+# After a link was gone: milliseconds to a picture that is younger than so many.
+FRESH_MS, OLD_MS = 500, 500
+# By how much a slow neighbour may disturb, ms; frames that are old after a stop.
+NEIGHBOUR_MS, OLD_FRAMES = 5, 1
+# Many viewers: ms to the last byte, p50 and p99, of a hundred; how many; ms of processor a second and KB for each.
+HUNDRED_MS, MANY, MANY_MS, MANY_KB = (3, 10), 900, 0.8, 24
+
+
+def markdown(results: dict) -> str:
+    about, runs = results["about"], results["runs"]
+    parts = [head(about), emulator_section(results["emulator"])]
+    good = [run for run in runs if "failed" not in run]
+    for case, section in SECTIONS.items():
+        if taken := [run for run in good if run["case"] == case]:
+            parts.append(section(taken, results))
+    rows = [row for run in good if run["ours"] for row in BARS[run["case"]](run, results)]
+    parts.append(titled("## The bars", ["", "bar", "this run", ""], rows) if rows else "")
+    parts.append(footnotes(runs))
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def head(about: dict) -> str:
+    versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
+    schedule = ", ".join(f"{rate:g} Mbit/s for {seconds:g} s" for rate, seconds in about["schedule"])
+    return f"""# Results over links
+
+Taken on {about['date']} by `bench/links` ([how](README.md#links)): {about['cores']} cores of {about['processor']}, {about['system']}, network
+namespaces, TCP's congestion control {about['congestion']}, at most {about['queue']} bytes waiting before the link; framewire's codec {about['codec']}.
+A link that changes: {schedule}. One run each; figures compare within this run only.
+
+Versions: {versions}."""
+
+
+def brief(run: dict) -> str:
+    """One run in a line, for the terminal."""
+    words = [run["case"], run["peer"], *(str(run[key]) for key in ("clip", "slow", "rtt", "at", "how") if key in run)]
+    said = f"FAILED: {run['failed']}" if "failed" in run else BRIEF[run["case"]](run)
+    return f"{' '.join(words)}: {said}"
+
+
+def changing_brief(run: dict) -> str:
+    phases = figures.phases(run)
+    parts = [f"{phase.rate:g}: {cell(phase, {})}" for phase in phases]
+    return " | ".join([*parts, f"back {seconds(figures.back(phases))}"])
+
+
+def outage_brief(run: dict) -> str:
+    fresh, old, oldest = figures.after_outage(run, OLD_MS)
+    return f"fresh after {seconds(fresh)}, {old} older than {OLD_MS} ms, oldest {oldest:.0f} ms"
+
+
+def neighbour_brief(run: dict) -> str:
+    alone, beside = neighbour_p95(run)
+    return f"p95 alone {alone:.1f} ms, beside a slow one {beside:.1f} ms"
+
+
+def crowd_brief(run: dict) -> str:
+    return " | ".join(" · ".join(crowd_row(taken)) for taken in [run["hundred"], *run["most"]]) + f" | {run['stopped']}"
+
+
+BRIEF = {"changing": changing_brief, "outage": outage_brief, "neighbour": neighbour_brief, "stopped": outage_brief, "crowd": crowd_brief}
+
+
+def emulator_section(checks: list[dict]) -> str:
+    rows = []
+    for facts in checks:
+        for at in facts["rates"]:
+            link = f"{at['rate']:g} Mbit/s, RTT {facts['rtt']:g}, queue at the {facts['at']}"
+            message = f"{at['message']:.0f} ({at['expected']:.0f})"
+            pings = "/".join(f"{ping:.1f}" for ping in at["ping"])
+            rows.append([link, message, f"{at['carried']:.2f}", pings, relay(facts["relay"])])
+    head = ["", "55 KB take, ms (computed)", "full, Mbit/s", "a byte there and back, p50/p99/max ms", "relay late, p50/p99/max ms"]
+    return titled("## The links themselves", head, rows) if rows else ""
+
+
+def relay(told: dict | None) -> str:
+    if told is None:
+        return "-"
+    return "/".join(f"{told[f'late_{part}']:.2f}" for part in ("50", "99", "100")) + f", {told['lost']} lost"
+
+
+def emulator_lines(facts: dict) -> str:
+    return emulator_section([facts]).split("\n", 4)[-1]
+
+
+def changing(runs: list[dict], results: dict) -> str:
+    tables = []
+    kinds = dict.fromkeys(kind(run) for run in runs)
+    for clip, slow, rtt, at in kinds:
+        rows, rates = [], [rate for rate, _ in results["about"]["schedule"]]
+        for run in (run for run in runs if kind(run) == (clip, slow, rtt, at)):
+            phases = figures.phases(run)
+            cells = [cell(phase, reference(results, clip, phase.rate)) for phase in phases]
+            rows.append([run["title"], *cells, f"{max(phase.gap for phase in phases):.2f}", seconds(figures.back(phases))])
+        title = f"### {clip}, slow {slow}, RTT {rtt:g} ms, queue at the {at}"
+        tables.append(titled(title, ["", *(f"{rate:g} Mbit/s" for rate in rates), "gap, s", "back after"], rows))
+    said = "p50/p95/max ms · frames per second · share of the link used · SSIM (against x264's, offline)"
+    return "\n\n".join([f"## A link that changes, 720p30: {said}", *tables])
+
+
+def kind(run: dict) -> tuple:
+    return run["clip"], run["slow"], run["rtt"], run["at"]
+
+
+def cell(phase: Phase, reference: dict) -> str:
+    ratio = phase.ratio(reference)
+    against = "" if ratio is None else f" ({ratio:.2f}x)"
+    return f"{latency(phase)} · {phase.fps:.1f} · {phase.used:.0%} · {quality(phase)}{against}"
+
+
+def outage(runs: list[dict], _) -> str:
+    rows = []
+    for run in runs:
+        fresh, old, oldest = figures.after_outage(run, OLD_MS)
+        rows.append([run["title"], f"{run['slow']}, RTT {run['rtt']:g}, {run['how']}", seconds(fresh), str(old), f"{oldest:.0f}"])
+    title = f"## The link gone for 5 s: until a picture younger than {OLD_MS} ms is shown; older ones shown; the oldest, ms"
+    return titled(title, ["", "", "fresh after", "old", "oldest"], rows)
+
+
+def neighbour(runs: list[dict], _) -> str:
+    rows = []
+    for run in runs:
+        alone, beside = neighbour_p95(run)
+        rows.append([run["title"], f"{alone:.1f}", f"{beside:.1f}", f"{beside - alone:+.1f}", str(len(run["slow_frames"]))])
+    title = "## Two viewers, one on 2 Mbit/s: the other's p95, ms"
+    return titled(title, ["", "alone", "beside", "change", "pictures of the slow one"], rows)
+
+
+def stopped(runs: list[dict], _) -> str:
+    rows = []
+    for run in runs:
+        fresh, old, oldest = figures.after_outage(run, OLD_MS)
+        rows.append([run["title"], str(old), f"{oldest:.0f}", seconds(fresh)])
+    title = f"## A reader stopped for 5 s, then continued: frames older than {OLD_MS} ms that it then gets; the oldest, ms"
+    return titled(title, ["", "old frames", "oldest", "a fresh one after"], rows)
+
+
+def crowd(runs: list[dict], _) -> str:
+    rows = [["**framewire**", *crowd_row(taken)] for run in runs for taken in [run["hundred"], *run["most"]]]
+    head = ["", "viewers", "fps, the least of them", "p50/p99/max ms", "ms of processor a second and viewer", "KB a viewer"]
+    return titled("## JPEGs of 100 KB at 30 fps to many viewers over HTTP who throw them away, on loopback", head, rows)
+
+
+SECTIONS = {"changing": changing, "outage": outage, "neighbour": neighbour, "stopped": stopped, "crowd": crowd}
+
+
+def crowd_row(taken: dict) -> list[str]:
+    ages = f"{taken['p50']:.1f}/{taken['p99']:.1f}/{taken['max']:.1f}"
+    return [str(taken["viewers"]), f"{taken['fps_least']:.1f}", ages, f"{taken['ms']:.2f}", f"{taken['kb']:.0f}"]
+
+
+def crowd_bars(run: dict, _) -> list:
+    hundred, good = run["hundred"], [taken for taken in run["most"] if taken["fps_least"] >= FPS]
+    rows = []
+    for part, most in zip(("p50", "p99"), HUNDRED_MS):
+        rows.append(bar(f"100 viewers over HTTP: {part}", f"≤ {most} ms", f"{hundred[part]:.1f} ms", hundred[part] <= most))
+    most = max(good, key=lambda taken: taken["viewers"], default={"viewers": 0, "ms": float("inf"), "kb": float("inf")})
+    old = run["stopped"]["old"]
+    return rows + [
+        bar(f"viewers over HTTP that get {FPS} fps", f"≥ {MANY}", str(most["viewers"]), most["viewers"] >= MANY),
+        bar("so many: ms of processor a second and viewer", f"≤ {MANY_MS}", f"{most['ms']:.2f}", most["ms"] <= MANY_MS),
+        bar("so many: memory of each", f"≤ {MANY_KB} KB", f"{most['kb']:.0f} KB", most["kb"] <= MANY_KB),
+        bar(f"a reader over HTTP stopped for 5 s: frames older than {OLD_MS} ms", f"≤ {OLD_FRAMES}", str(old), old <= OLD_FRAMES),
+    ]
+
+
+def changing_bars(run: dict, results: dict) -> list:
+    phases = figures.phases(run)
+    where = f"{run['clip']}, {run['slow']}, RTT {run['rtt']:g}, queue at the {run['at']}"
+    worst = max(phase.latency(0.95) or float("inf") for phase in phases)
+    most = max(phase.latency(1) or float("inf") for phase in phases)
+    fps = min(phase.fps for phase in phases)
+    p95_ms, most_ms = nearest(P95_MS, run["rtt"]), nearest(MOST_MS, run["rtt"])
+    rows = [
+        bar(f"{where}: p95, worst phase", f"≤ {p95_ms} ms", f"{worst:.0f} ms", worst <= p95_ms),
+        bar(f"{where}: largest", f"≤ {most_ms} ms", f"{most:.0f} ms", most <= most_ms),
+        bar(f"{where}: frames per second, worst phase", f"≥ {FPS}", f"{fps:.1f}", fps >= FPS),
+    ]
+    ratios = [phase.ratio(reference(results, run["clip"], phase.rate)) for phase in phases]
+    # Where hardly a picture is shown, none is among the sampled ones.
+    found, good = ("-", False) if None in ratios else (f"{min(ratios):.3f} x", min(ratios) >= SSIM)
+    rows.append(bar(f"{where}: SSIM against x264, worst phase", f"≥ {SSIM} x", found, good))
+    back = figures.back(phases)
+    rows.append(bar(f"{where}: back at full quality", f"≤ {BACK_S} s", seconds(back), back is not None and back <= BACK_S))
+    slow = [phase for phase in phases if phase.rate < phases[0].rate]
+    if slow:
+        used = min(phase.used for phase in slow)
+        rows.append(bar(f"{where}: share of the link used when slow", f"≥ {USED:.0%}", f"{used:.0%}", used >= USED))
+    return rows
+
+
+def outage_bars(run: dict, _) -> list:
+    fresh, old, _ = figures.after_outage(run, OLD_MS)
+    where = f"link gone 5 s ({run['how']}), {run['slow']}, RTT {run['rtt']:g}"
+    reached = fresh is not None and fresh * 1000 <= FRESH_MS
+    return [
+        bar(f"{where}: fresh picture after", f"≤ {FRESH_MS} ms", seconds(fresh), reached),
+        bar(f"{where}: pictures shown that are older than {OLD_MS} ms", "0", str(old), old == 0),
+    ]
+
+
+def neighbour_bars(run: dict, _) -> list:
+    alone, beside = neighbour_p95(run)
+    change = beside - alone
+    what = "a slow viewer beside a fast one: the fast one's p95 changes by"
+    return [bar(what, f"< {NEIGHBOUR_MS} ms", f"{change:+.1f} ms", abs(change) < NEIGHBOUR_MS)]
+
+
+def stopped_bars(run: dict, _) -> list:
+    _, old, _ = figures.after_outage(run, OLD_MS)
+    return [bar(f"a reader stopped for 5 s: frames older than {OLD_MS} ms", f"≤ {OLD_FRAMES}", str(old), old <= OLD_FRAMES)]
+
+
+BARS = {"changing": changing_bars, "outage": outage_bars, "neighbour": neighbour_bars, "stopped": stopped_bars, "crowd": crowd_bars}
+
+
+def neighbour_p95(run: dict) -> tuple[float, float]:
+    between = [(run["alone"], run["joining"]), (run["joined"], run["end"])]
+    return tuple(figures.percentile_between(run, begin, end, 0.95) for begin, end in between)
+
+
+def reference(results: dict, clip: str, rate: float) -> dict[int, float]:
+    return {int(frame): ssim for frame, ssim in results["references"].get(f"{clip} {rate:g}", {}).items()}
+
+
+def nearest(bars: dict, rtt: float) -> float:
+    return bars[min(bars, key=lambda known: abs(known - rtt))]
+
+
+def latency(phase: Phase) -> str:
+    taken = [phase.latency(part) for part in (0.5, 0.95, 1)]
+    return "-" if None in taken else "/".join(f"{value:.0f}" for value in taken)
+
+
+def quality(phase: Phase) -> str:
+    return "-" if phase.quality is None else f"{phase.quality:.3f}"
+
+
+def seconds(value: float | None) -> str:
+    return "never" if value is None else f"{value:.2f} s"
+
+
+def footnotes(runs: list[dict]) -> str:
+    """What failed or could not be read, and how busy the machine was besides."""
+    notes = [f"- {brief(run)}" for run in runs if "failed" in run]
+    for run in (run for run in runs if run.get("unreadable")):
+        notes.append(f"- {brief(run).split(':')[0]}: the stamp of {run['unreadable']} pictures could not be read")
+    if runs:
+        loads = [run["load"] for run in runs]
+        notes.append(f"- Processes that wanted to run before each run (load average of a minute): {min(loads):.1f} to {max(loads):.1f}.")
+    return "\n".join(["## Notes", "", *notes]) if notes else ""

@@ -1,0 +1,78 @@
+"""Every program that is measured: its command lines, and which of its ends listens."""
+
+from pathlib import Path
+
+from harness import Job, Peer
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+PYTHON = ROOT / ".deps/bench-venv/bin/python"
+MEDIA = ROOT / ".deps/media"
+# Where there is Selkies, which not every system can have.
+SELKIES = ROOT / ".deps/selkies-venv/bin/python"
+RELEASE = ROOT / "target/release"
+STREAM = "bench"
+
+
+def in_python(script: str, name: str, python: Path = PYTHON):
+    """The command lines of a peer written in Python."""
+    return lambda role, job: [python, HERE / "peers" / script, name, role, *job.flags()]
+
+
+def framewire(*options: str):
+    """The command lines of framewire: its real hub; publisher and viewer that stamp and read, made of its library."""
+
+    def command(role: str, job: Job) -> list:
+        hub = f"fw://{job.host}:{job.port}/{STREAM}"
+        if role == "hub":
+            # Beyond this machine is a namespace of ours at most.
+            return [RELEASE / "framewire", "serve", "--listen", f"{job.host}:{job.port}", "--insecure"]
+        if role == "publish" and job.passed:
+            return [RELEASE / "framewire", "send", job.clips / f"{job.size}.avi", hub, "--loop", "--codec", "copy"]
+        return [RELEASE / "framewire-bench", role, hub, *job.flags(), *options]
+
+    return command
+
+
+PEERS = [
+    Peer("framewire", "**framewire**", framewire(), "hub", ours=True),
+    Peer("framewire-i420", "framewire, from I420 as video cameras give it", framewire("--i420"), "hub", passes=False, ours=True),
+    Peer("lhh", "lhh tutorial (8-byte header)", in_python("tutorials.py", "lhh"), "view"),
+    Peer("base64", "base64 tutorial", in_python("tutorials.py", "base64"), "view"),
+    Peer("stopwait", "stopwait tutorial", in_python("tutorials.py", "stopwait"), "view"),
+    Peer("pickle", "pickle tutorial, full size", in_python("tutorials.py", "pickle"), "publish", passes=False),
+    Peer("imagezmq-req", "imageZMQ REQ/REP", in_python("messaging.py", "imagezmq-req"), "view"),
+    Peer("imagezmq-pub", "imageZMQ PUB/SUB", in_python("messaging.py", "imagezmq-pub"), "publish"),
+    Peer("netgear", "VidGear NetGear", in_python("messaging.py", "netgear"), "view", passes=False),
+    Peer("camera-stream", "camera-stream", in_python("latest.py", "camera-stream"), "publish", passes=False),
+    Peer("ffmpeg", "FFmpeg mjpeg, tuned", in_python("piped.py", "ffmpeg"), "publish"),
+    Peer("gstreamer", "GStreamer jpeg, tuned", in_python("piped.py", "gstreamer"), "publish", passes=False),
+]
+
+# Measured over links only: its publisher is a whole desktop. The number is its target, Mbit/s.
+DESKTOPS = [
+    Peer(f"selkies-{rate}", f"Selkies, at most {rate} Mbit/s", in_python("desktop.py", f"selkies-{rate}", SELKIES), "publish", passes=False)
+    for rate in (8, 18)
+]
+
+
+def pair(wire: str, listens: str, camera: str, viewer: str) -> Peer:
+    """Two ends of a tutorial's wire, each the tutorial's or framewire's own."""
+    titles = {"tutorial": "tutorial", "framewire": "**framewire**"}
+
+    def command(role: str, job: Job) -> list:
+        if (camera if role == "publish" else viewer) == "tutorial":
+            return in_python("tutorials.py", wire)(role, job)
+        return [RELEASE / "framewire-bench", role, f"{wire}://{job.host}:{job.port}", *job.flags()]
+
+    title = f"{wire}: {titles[camera]} to {titles[viewer]}"
+    return Peer(f"{wire}-{camera}-{viewer}", title, command, listens, passes=False, ours=True)
+
+
+# Every wire of the tutorials, with framewire as either end and as both.
+PAIRS = [
+    pair(wire, listens, camera, viewer)
+    for wire, listens in [("lhh", "view"), ("base64", "view"), ("stopwait", "view"), ("pickle", "publish")]
+    for camera in ("tutorial", "framewire")
+    for viewer in ("tutorial", "framewire")
+]
