@@ -12,12 +12,12 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use framewire::{
     clock,
     hub::Hub,
-    media::encode,
+    media::encode::{self, Coding},
     net::{accept, endpoint::Endpoint},
     proto::{Codec, Name, wire::tutorial::End},
     sink::{Outlet, fw::Publish, pickle::Port, tutorial::Push},
@@ -67,8 +67,8 @@ struct Job {
     #[arg(long)]
     lumas: Option<PathBuf>,
     /// What pictures are coded in
-    #[arg(long, value_enum, default_value_t = Coded::Auto)]
-    codec: Coded,
+    #[arg(long, default_value = "auto")]
+    codec: Coding,
     /// The publisher gets its pixels as I420, not as BGR
     #[arg(long)]
     i420: bool,
@@ -133,9 +133,8 @@ fn publish(job: &Job, stop: &Stop) -> Result<()> {
 
 /// How pictures are coded: at the quality of all peers, in their own size.
 fn encoding(job: &Job) -> Result<encode::Config> {
-    ensure!(job.codec != Coded::H264, "--codec h264: framewire does not encode H.264 yet; auto and jpeg are JPEG");
     let only = if Endpoint::matches(&job.to) { Some(Endpoint::parse(&job.to)?.tutorial.codec) } else { None };
-    Ok(encode::Config { only, ..encode::Config::default() })
+    Ok(encode::Config { only, coding: job.codec, ..encode::Config::default() })
 }
 
 fn send(to: &str, outlet: Outlet, stop: &Stop) -> Result<()> {
