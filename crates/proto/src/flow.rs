@@ -94,7 +94,8 @@ impl Flow {
         let waiting: usize = self.unreported.iter().map(|sent| sent.bytes).sum();
         let due = self.capacity.map_or(0, |capacity| time_for(waiting, capacity));
         // What is under way is through before the next frame comes, and nothing is overdue.
-        let through = due < self.interval + self.round_trip;
+        let spent = now.saturating_sub(oldest.at.max(self.reported.saturating_sub(self.round_trip)));
+        let through = due.saturating_sub(spent) < self.interval + self.round_trip;
         let overdue = now.saturating_sub(oldest.at) > 2 * self.interval + self.round_trip + due;
         let room = IN_FLIGHT + (self.round_trip / self.interval) as usize;
         self.unreported.len() < room && through && !overdue

@@ -2,7 +2,7 @@
 
 use framewire_proto::{
     Micros,
-    flow::{IN_FLIGHT, Window},
+    flow::{Flow, IN_FLIGHT},
     wire::native::{Message, Report},
 };
 
@@ -49,7 +49,7 @@ fn clocks_agree_over_a_link_that_is_seldom_quiet() {
 fn film_over_a_slow_link(reports: bool) -> Vec<Micros> {
     let links = [Link::new(&[10_000], FAST), Link::new(&[10_000], 250_000)];
     let mut pair = Pair::new([1, 1], links);
-    let (mut window, mut waiting) = (Window::default(), None);
+    let (mut flow, mut waiting) = (Flow::default(), None);
     let (mut heard_by_client, mut heard_by_hub) = (0, 0);
     let mut ages = Vec::new();
     for millisecond in 0..10_000_u64 {
@@ -58,8 +58,8 @@ fn film_over_a_slow_link(reports: bool) -> Vec<Micros> {
             newest.times.captured = pair.time(HUB);
             waiting = Some(newest);
         }
-        if let Some(frame) = waiting.take_if(|_| window.open(pair.now)) {
-            window.sent(frame.sequence, pair.now);
+        if let Some(frame) = waiting.take_if(|_| flow.open(pair.now)) {
+            flow.sent(frame.sequence, frame.data.len(), pair.now);
             pair.ends[HUB].say(&Message::Frame(frame));
         }
         pair.pass(1_000);
@@ -74,7 +74,7 @@ fn film_over_a_slow_link(reports: bool) -> Vec<Micros> {
         heard_by_client = client.heard.len();
         for (_, message) in &pair.ends[HUB].heard[heard_by_hub..] {
             if let Message::Report(report) = message {
-                window.reported(report.sequence);
+                flow.reported(report.sequence, pair.now);
             }
         }
         heard_by_hub = pair.ends[HUB].heard.len();

@@ -94,6 +94,7 @@ fn rare() -> Vec<Message> {
         Message::State(State::Stalled),
         Message::State(State::Idle),
         Message::Demand { viewers: 0 },
+        Message::Keyframe,
         Message::Bye { text: String::new() },
     ]);
     messages

@@ -34,7 +34,8 @@ fn every_kind_is_taken_at_its_limit_and_refused_above_it() {
         (11, text),
         (12, 4 + text),
         (13, text),
-        (14, unknown),
+        (14, text),
+        (15, unknown),
         (0, unknown),
         (255, unknown),
     ];
