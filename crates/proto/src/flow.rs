@@ -118,9 +118,10 @@ impl Flow {
         }
         self.reports = true;
         let (mut bytes, mut first) = (0, None);
-        while let Some(sent) = self.unreported.pop_front_if(|sent| sent.sequence <= sequence) {
+        while let Some(sent) = self.unreported.front().filter(|sent| sent.sequence <= sequence) {
             bytes += sent.bytes;
             first.get_or_insert(sent.at);
+            self.unreported.pop_front();
         }
         let Some(first) = first else { return };
         let free = self.reported.max(first + self.round_trip);
@@ -238,8 +239,9 @@ mod tests {
             let (mut seen, mut reports, mut sequence) = (Vec::new(), VecDeque::<(Micros, u64)>::new(), 0);
             let (mut waiting, mut next) = (None, 0);
             for now in (0..until).step_by(500) {
-                while let Some((at, sequence)) = reports.pop_front_if(|(at, _)| *at <= now) {
+                while let Some((at, sequence)) = reports.front().copied().filter(|(at, _)| *at <= now) {
                     flow.reported(sequence, at);
+                    reports.pop_front();
                 }
                 if now >= next {
                     waiting = Some(now);

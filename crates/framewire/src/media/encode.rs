@@ -74,8 +74,7 @@ impl Config {
         let size = (given.width.into(), given.height.into());
         let same = self.size(size.0, size.1) == size;
         match (self.coding, given.codec) {
-            (Coding::Copy, _) => true,
-            (Coding::Auto | Coding::H264, Codec::H264) => true,
+            (Coding::Copy, _) | (Coding::Auto | Coding::H264, Codec::H264) => true,
             (Coding::Auto | Coding::Jpeg, Codec::Jpeg) => self.quality.is_none() && same,
             (_, Codec::Bgr24 | Codec::I420) => self.only.is_some() && same,
             _ => false,
