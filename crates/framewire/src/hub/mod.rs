@@ -20,8 +20,8 @@ use framewire_proto::{Micros, Name};
 
 pub use mailbox::{Counts, Policy, Reason};
 pub use publisher::{Publisher, Replaced, Unconfigured};
-pub use stream::Info;
 use stream::Stream;
+pub use stream::{Info, News};
 pub use subscriber::{Event, Reporter, Subscriber};
 
 /// How many streams a hub holds at most.

@@ -8,14 +8,11 @@ use std::{
     time::Instant,
 };
 
-use framewire_proto::{
-    Config, Frame, Micros, Name,
-    wire::native::{Report, State},
-};
+use framewire_proto::{Config, Frame, Micros, Name, wire::native::State};
 use tokio::sync::watch;
 
 use super::{
-    stream::{Inside, Stream, Upstream},
+    stream::{Inside, News, Stream, Upstream},
     subscriber::Unpark,
 };
 
@@ -79,8 +76,8 @@ impl Publisher {
         self.stream.wishes.subscribe()
     }
 
-    /// Hands what viewers report of this publisher's frames, by its own numbers, to whoever sent them here.
-    pub fn on_report(&self, take: impl Fn(Report) + Send + Sync + 'static) {
+    /// Hands what viewers tell to whoever sent this publisher's frames here.
+    pub fn on_news(&self, take: impl Fn(News) + Send + Sync + 'static) {
         if let Ok(mut inside) = self.lock() {
             inside.upstream = Some(Upstream(Arc::new(take)));
         }

@@ -211,9 +211,13 @@ impl Stream {
         self.viewers.send_if_modified(|told| mem::replace(told, viewers) != viewers);
     }
 
-    /// Somebody cannot decode before a keyframe comes.
+    /// Somebody cannot decode before a keyframe comes. Not to be called with the state locked.
     pub(super) fn wish_keyframe(&self) {
         self.wishes.send_modify(|wishes| *wishes += 1);
+        let upstream = self.lock().upstream.clone();
+        if let Some(upstream) = upstream {
+            upstream.0(News::Keyframe);
+        }
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Inside> {
@@ -271,9 +275,18 @@ impl Place {
     }
 }
 
-/// Takes reports of frames by their publisher's numbers.
+/// What viewers tell whoever feeds their stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum News {
+    /// What became of a frame, by its publisher's own number.
+    Report(Report),
+    /// Somebody cannot decode before a keyframe comes.
+    Keyframe,
+}
+
+/// Takes what viewers tell.
 #[derive(Clone)]
-pub(super) struct Upstream(pub(super) Arc<dyn Fn(Report) + Send + Sync>);
+pub(super) struct Upstream(pub(super) Arc<dyn Fn(News) + Send + Sync>);
 
 impl fmt::Debug for Upstream {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -16,7 +16,7 @@ use framewire_proto::{
 use super::{
     Counts, Policy, Reason,
     mailbox::Mailbox,
-    stream::{Place, Stream},
+    stream::{News, Place, Stream},
 };
 
 /// One who watches a stream. Dropped, it has left.
@@ -69,9 +69,7 @@ impl Subscriber {
                 mailbox.skipped(config);
             }
         }
-        if mailbox.broken() {
-            stream.wish_keyframe();
-        }
+        let broken = mailbox.broken();
         let place = Place { mailbox, news: Some(inside.state), ended: inside.ended, under_way: false, waker: None };
         inside.joined += 1;
         let id = inside.joined;
@@ -79,6 +77,9 @@ impl Subscriber {
         inside.hungry.take().into_iter().for_each(Waker::wake);
         stream.tell_viewers(&inside);
         drop(inside);
+        if broken {
+            stream.wish_keyframe();
+        }
         let reporter = Reporter { stream: stream.clone(), stored };
         Self { stream, id, config: None, reporter }
     }
@@ -177,7 +178,7 @@ impl Reporter {
         }
         let (Some(upstream), Some(renumber)) = (inside.upstream.clone(), inside.renumber) else { return };
         drop(inside);
-        upstream.0(Report { sequence: report.sequence.wrapping_sub(renumber), ..*report });
+        upstream.0(News::Report(Report { sequence: report.sequence.wrapping_sub(renumber), ..*report }));
     }
 }
 

@@ -210,3 +210,37 @@ fn the_end_of_a_source_reaches_those_who_watch_after_its_last_frame() {
     assert_eq!(sequences(&events), [0]);
     assert_eq!(events.last(), Some(&Event::Ended));
 }
+
+#[test]
+fn who_cannot_decode_wishes_for_a_keyframe_and_gets_no_old_one() {
+    let hub = Hub::default();
+    let publisher = publish(&hub, SECOND);
+    publisher.configure(Config { codec: Codec::H264, ..config() }).unwrap();
+    let mut wishes = publisher.keyframe_wishes();
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let teller = told.clone();
+    publisher.on_news(move |news| teller.lock().unwrap().push(news));
+    let give = |sequence, keyframe| publisher.publish(Frame { keyframe, ..frame(sequence) }, SECOND).unwrap();
+    give(0, true);
+    let mut first = hub.subscribe(&name("door"), Policy::Newest, false, SECOND).unwrap();
+    assert_eq!(sequences(&drain(&mut first)), [0]);
+    assert!(!wishes.has_changed().unwrap(), "the keyframe is the newest frame");
+    give(1, false);
+    let mut second = hub.subscribe(&name("door"), Policy::Newest, false, SECOND).unwrap();
+    assert!(wishes.has_changed().unwrap());
+    wishes.mark_unchanged();
+    assert!(sequences(&drain(&mut second)).is_empty(), "a picture of before is not shown as now's");
+    give(2, false);
+    give(3, true);
+    assert_eq!(sequences(&drain(&mut second)), [3]);
+    assert_eq!(sequences(&drain(&mut first)), [1, 2, 3]);
+    for sequence in 4..20 {
+        give(sequence, false);
+    }
+    assert!(wishes.has_changed().unwrap(), "one that was too slow needs another");
+    assert_eq!(
+        *told.lock().unwrap(),
+        [News::Keyframe; 2],
+        "for the one that joined, and for both that were too slow at once"
+    );
+}

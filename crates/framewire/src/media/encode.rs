@@ -274,6 +274,51 @@ mod tests {
         assert_eq!(encoder(copy).encode(&config, &jpeg).unwrap().unwrap().1.data, jpeg.data);
     }
 
+    /// A picture that no codec makes small.
+    fn noise(width: u16, height: u16) -> (Given, Frame) {
+        let (config, mut frame) = grey(width, height);
+        let random = |number: u32| (number.wrapping_mul(2_654_435_761) >> 13) as u8;
+        frame.data = (0..frame.data.len() as u32).map(random).collect();
+        (config, frame)
+    }
+
+    #[test]
+    fn what_the_link_does_not_carry_as_jpegs_becomes_h264() {
+        let (raw, frame) = noise(320, 240);
+        let mut encode = encoder(Config::default());
+        let mut code = |budget, keyframe| {
+            encode.aim(budget);
+            if keyframe {
+                encode.wish_keyframe();
+            }
+            encode.encode(&raw, &frame).unwrap().unwrap()
+        };
+        assert_eq!(code(None, false).0.codec, Codec::Jpeg);
+        let (config, first) = code(Some(1_000_000), false);
+        assert_eq!((config.codec, config.width, config.height, first.keyframe), (Codec::H264, 320, 240, true));
+        let (_, second) = code(Some(1_000_000), false);
+        assert!(!second.keyframe && second.data.len() < 6_000, "{} bytes", second.data.len());
+        assert!(code(Some(1_000_000), true).1.keyframe);
+        let mut decoder = Decoder::new();
+        let picture = decoder.decode(&config, &first, Codec::I420).unwrap().unwrap();
+        assert_eq!((picture.width(), picture.height()), (320, 240));
+    }
+
+    #[test]
+    fn jpegs_that_must_be_jpegs_get_worse_instead() {
+        let (raw, frame) = noise(320, 240);
+        let mut encode = encoder(Config { coding: Coding::Jpeg, ..Config::default() });
+        let best = encode.encode(&raw, &frame).unwrap().unwrap().1.data.len();
+        encode.aim(Some(best as u64 * 8 * 30 / 2));
+        let mut last = best;
+        for _ in 0..8 {
+            let (config, coded) = encode.encode(&raw, &frame).unwrap().unwrap();
+            assert_eq!(config.codec, Codec::Jpeg);
+            last = coded.data.len();
+        }
+        assert!(last < best * 6 / 10, "{last} of {best} bytes");
+    }
+
     #[test]
     fn what_takes_pixels_only_gets_pixels() {
         let (raw, frame) = grey(64, 48);

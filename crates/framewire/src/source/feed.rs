@@ -140,8 +140,8 @@ impl Pump {
             None => open(&self.spec, stop)?,
         };
         info!("'{}': {}", self.publisher.name(), source.describe());
-        if let Some(reports) = source.reports() {
-            self.publisher.on_report(reports);
+        if let Some(listener) = source.listener() {
+            self.publisher.on_news(listener);
         }
         let mut encoder = self.encode.clone().map(encode::Encoder::new).transpose()?;
         let mut config = None;

@@ -10,9 +10,10 @@ use framewire_proto::{
 };
 use tracing::{info, warn};
 
-use super::{Item, Kind, Reports, Source};
+use super::{Item, Kind, Listener, Source};
 use crate::{
     clock,
+    hub::News,
     net::client::{Address, Backoff, Client, Received, Receiver, first_messages},
     stop::Stop,
 };
@@ -152,12 +153,16 @@ impl Source for Fw {
         Ok(None)
     }
 
-    fn reports(&self) -> Option<Reports> {
+    fn listener(&self) -> Option<Listener> {
         let client = self.client.clone();
-        Some(Box::new(move |report| {
+        Some(Box::new(move |news| {
             let client = lock(&client).clone();
+            let message = match news {
+                News::Report(report) => Message::Report(report),
+                News::Keyframe => Message::Keyframe,
+            };
             // A broken connection is noticed by the thread that receives.
-            let _ = client.map(|client| client.send(&Message::Report(report)));
+            let _ = client.map(|client| client.send(&message));
         }))
     }
 

@@ -18,12 +18,9 @@ pub mod stdin;
 pub mod tutorial;
 
 use anyhow::{Context, Result};
-use framewire_proto::{
-    Config, Frame,
-    wire::native::{Report, State},
-};
+use framewire_proto::{Config, Frame, wire::native::State};
 
-use crate::stop::Stop;
+use crate::{hub::News, stop::Stop};
 pub use spec::{Options, Spec};
 
 /// What a source gives.
@@ -45,8 +42,8 @@ pub trait Source: Send {
     /// The source is broken for good: what, where and what to try. What is only one bad frame is counted and passed over.
     fn next(&mut self) -> Result<Option<Item>>;
 
-    /// Where reports of what became of its frames go, by its own numbers, when it wants them.
-    fn reports(&self) -> Option<Reports> {
+    /// Where what viewers tell of its frames goes, when it wants that.
+    fn listener(&self) -> Option<Listener> {
         None
     }
 
@@ -54,8 +51,8 @@ pub trait Source: Send {
     fn describe(&self) -> String;
 }
 
-/// Takes reports of what became of a source's frames.
-pub type Reports = Box<dyn Fn(Report) + Send + Sync>;
+/// Takes what viewers tell of a source's frames.
+pub type Listener = Box<dyn Fn(News) + Send + Sync>;
 
 /// A kind of source.
 pub struct Kind {
