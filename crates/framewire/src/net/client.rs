@@ -116,6 +116,11 @@ impl Client {
         }
     }
 
+    /// Whether the hub is on this machine, so that no link lies between.
+    pub fn local(&self) -> bool {
+        self.stream.peer_addr().is_ok_and(|peer| peer.ip().is_loopback())
+    }
+
     /// Ends the connection in both directions, which wakes the thread that receives.
     pub fn close(&self) {
         // It may have ended already: that is as good.
