@@ -6,12 +6,13 @@ import { now } from "./wire.js";
  * A decoder for what a configuration announces, or null when this browser cannot decode it: WebCodecs, which H.264
  * needs, exist only on https and on localhost.
  *
- * It has `push(frame)`, which calls `screen.offer(image, frame)` when the picture is there, and `close()`. `giveUp()` is
- * called when decoding turns out not to work.
+ * It has `push(frame)`, which calls `screen.offer(image, frame)` when the picture is there, and `close()`.
+ * `on.giveUp()` is called when decoding turns out not to work, `on.wishKeyframe()` when it cannot go on before a keyframe
+ * comes, which may never come by itself.
  */
-export function decoder(config, screen, giveUp) {
+export function decoder(config, screen, on) {
   if (config.codec === "jpeg") return new Jpeg(screen);
-  if (config.codec === "h264" && "VideoDecoder" in window) return new H264(config, screen, giveUp);
+  if (config.codec === "h264" && "VideoDecoder" in window) return new H264(config, screen, on);
   return null;
 }
 
@@ -112,17 +113,18 @@ class H264 {
   static #FAILURES = 3;
   #config;
   #screen;
-  #giveUp;
+  #on;
+  #wished = false;
   #decoder = null;
   #codec = "";
   #pushed = 0;
   #inside = new Map();
   #failures = 0;
 
-  constructor(config, screen, giveUp) {
+  constructor(config, screen, on) {
     this.#config = config;
     this.#screen = screen;
-    this.#giveUp = giveUp;
+    this.#on = on;
   }
 
   push(frame) {
@@ -130,8 +132,12 @@ class H264 {
     if (frame.keyframe && !this.#begin(frame)) return this.#fail();
     if (!this.#decoder) {
       this.#screen.skipped += 1;
+      // Once is enough: the hub remembers until a keyframe comes.
+      if (!this.#wished) this.#on.wishKeyframe();
+      this.#wished = true;
       return;
     }
+    this.#wished = false;
     const timestamp = this.#pushed++;
     this.#inside.set(timestamp, frame);
     const type = frame.keyframe ? "key" : "delta";
@@ -187,7 +193,7 @@ class H264 {
   #fail(fault) {
     this.close();
     this.#failures += 1;
-    if (fault?.name === "NotSupportedError" || this.#failures >= H264.#FAILURES) this.#giveUp();
+    if (fault?.name === "NotSupportedError" || this.#failures >= H264.#FAILURES) this.#on.giveUp();
   }
 }
 

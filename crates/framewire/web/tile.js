@@ -180,7 +180,10 @@ export class Tile {
   #configure(config) {
     this.#stopDecoding();
     this.#config = config;
-    this.#decoder = decoder(config, this.screen, () => this.#showStills());
+    this.#decoder = decoder(config, this.screen, {
+      giveUp: () => this.#showStills(),
+      wishKeyframe: () => this.wire.wishKeyframe(),
+    });
     if (!this.#decoder) this.#showStills();
   }
 

@@ -3,7 +3,7 @@
 // of whoever wrote them, and zero stands for "not known".
 
 const HEADER = 8;
-const KIND = { CONFIG: 5, FRAME: 6, REPORT: 7, PING: 8, PONG: 9, STATE: 11, ERROR: 12, BYE: 13 };
+const KIND = { CONFIG: 5, FRAME: 6, REPORT: 7, PING: 8, PONG: 9, STATE: 11, ERROR: 12, BYE: 13, KEYFRAME: 14 };
 const CODECS = { 1: "jpeg", 2: "h264", 3: "i420", 4: "bgr24" };
 const STATES = { 1: "live", 2: "stalled", 3: "idle" };
 
@@ -70,6 +70,11 @@ export class Wire {
     message.setBigUint64(HEADER, frame.sequence, true);
     [frame.arrived, frame.decoded, frame.shown].forEach((time, place) => putTime(message, 16 + 8 * place, time));
     this.#send(message);
+  }
+
+  /** Asks for a keyframe: nothing that comes before one can be decoded. */
+  wishKeyframe() {
+    this.#send(begin(KIND.KEYFRAME, 0));
   }
 
   #connect() {

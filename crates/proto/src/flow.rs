@@ -47,6 +47,7 @@ pub struct Flow {
     round_trip: Micros,
     /// Bytes of the latest frames and the time that the link took for them.
     samples: VecDeque<(usize, Micros)>,
+    /// What the link carries, in bits a second; `None` while that is not known.
     capacity: Option<u64>,
 }
 
@@ -127,11 +128,6 @@ impl Flow {
         let free = self.reported.max(first + self.round_trip);
         self.reported = now;
         self.measure(bytes, now.saturating_sub(free).max(SHORTEST));
-    }
-
-    /// What the link carries, in bits a second; `None` while that is not known.
-    pub fn capacity(&self) -> Option<u64> {
-        self.capacity
     }
 
     /// Bits a second to be sent, so that the link keeps up; `None` while that is not known.

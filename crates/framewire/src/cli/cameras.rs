@@ -6,9 +6,9 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use framewire_proto::wire::tutorial::End;
-use tokio::{net::TcpListener, runtime};
+use tokio::net::TcpListener;
 use tracing::{info, warn};
 
 use crate::{
@@ -42,7 +42,7 @@ pub(super) fn watched(hub: &Hub, policy: Policy, meet: impl Fn(Subscriber) + Sen
 
 /// Takes cameras there until `stop` is raised.
 pub(super) fn listen(at: &Endpoint, hub: &Hub, streams: Streams, stop: &Stop) -> Result<JoinHandle<Result<()>>> {
-    let runtime = runtime::Builder::new_current_thread().enable_all().build().context("cannot start a thread")?;
+    let runtime = super::runtime()?;
     let listener = runtime.block_on(bind(at, "send pictures"))?;
     let (wire, cameras, stop) = (at.wire, Cameras { hub: hub.clone(), streams }, stop.clone());
     Ok(thread::spawn(move || {

@@ -26,7 +26,7 @@ use signal_hook::{
     consts::{SIGINT, SIGTERM},
     iterator::Signals,
 };
-use tokio::runtime;
+use tokio::runtime::{self, Runtime};
 use tracing_subscriber::EnvFilter;
 
 use crate::{clock, hub::Hub, stop::Stop};
@@ -126,7 +126,7 @@ fn in_background(
     feed: impl Future<Output = Result<()>> + Send + 'static,
     stop: &Stop,
 ) -> Result<thread::JoinHandle<Result<()>>> {
-    let runtime = runtime::Builder::new_current_thread().enable_time().build().context("cannot start a thread")?;
+    let runtime = runtime()?;
     let stop = stop.clone();
     Ok(thread::spawn(move || {
         let outcome = runtime.block_on(feed);
@@ -135,6 +135,11 @@ fn in_background(
         }
         outcome
     }))
+}
+
+/// Runs tasks on the thread that waits for them.
+fn runtime() -> Result<Runtime> {
+    runtime::Builder::new_current_thread().enable_all().build().context("cannot wait for sockets and times")
 }
 
 /// Raises `stop` when this time is over.

@@ -11,7 +11,6 @@ use framewire_proto::{
     Name,
     wire::tutorial::{End, Size},
 };
-use tokio::runtime;
 
 use super::{
     cameras,
@@ -161,15 +160,11 @@ impl To {
     fn send(self, outlet: Outlet, wait: bool, stop: &Stop) -> Result<()> {
         match self {
             Self::Hub(address) => fw::Publish { outlet, address, wait }.run(stop),
-            Self::Script(at) if at.tutorial.camera == End::Listens => runtime()?.block_on(async {
+            Self::Script(at) if at.tutorial.camera == End::Listens => super::runtime()?.block_on(async {
                 let listener = cameras::bind(&at, "watch").await?;
                 pickle::Port { outlet, at, ends: true }.run(listener, stop).await
             }),
-            Self::Script(to) => runtime()?.block_on(tutorial::Push { outlet, to, wait }.run(stop)),
+            Self::Script(to) => super::runtime()?.block_on(tutorial::Push { outlet, to, wait }.run(stop)),
         }
     }
-}
-
-fn runtime() -> Result<runtime::Runtime> {
-    runtime::Builder::new_current_thread().enable_all().build().context("cannot start the sending task")
 }

@@ -141,9 +141,7 @@ impl Encoder {
         let (mut config, mut frame) = (config.clone(), frame.clone());
         let codec = self.codec(&config);
         let passed = self.config.passes(&config) && codec == config.codec && (codec != Codec::Jpeg || self.aim.best());
-        if passed {
-            self.aim.made(&config, frame.data.len());
-        } else {
+        if !passed {
             let whose = || format!("frame {}", frame.sequence);
             let Some(picture) = self.picture(&config, &frame, codec).with_context(whose)? else { return Ok(None) };
             config.codec = codec;
@@ -154,9 +152,7 @@ impl Encoder {
             frame.data = match codec {
                 Codec::Jpeg => {
                     self.jpeg.set_quality(self.aim.quality());
-                    let data = self.jpeg.encode(&picture)?;
-                    self.aim.made(&config, data.len());
-                    data
+                    self.jpeg.encode(&picture)?
                 }
                 Codec::H264 => {
                     let coded = self.h264(&config, &picture)?;
@@ -165,6 +161,9 @@ impl Encoder {
                 }
                 Codec::I420 | Codec::Bgr24 => picture.into_data(),
             };
+        }
+        if codec == Codec::Jpeg {
+            self.aim.made(&config, frame.data.len());
         }
         frame.times.encoded = clock::now();
         Ok(Some((config, frame)))

@@ -61,7 +61,8 @@ where
         let (stream, peer) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
-                // Out of file descriptors, most likely: those who leave make room.
+                // Out of file descriptors, most likely: those who leave make room, which the system does not tell of, and
+                // to ask again at once would only keep a processor busy.
                 warn!("cannot accept a connection: {error}");
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;

@@ -51,7 +51,8 @@ impl Coded {
                     }
                     match self.code(given, frame).await {
                         Ok(Some((config, frame))) => return Some((Arc::new(config), frame)),
-                        Ok(None) => {}
+                        // A decoder that begins here, in the middle.
+                        Ok(None) => self.viewer.wish_keyframe(),
                         Err(error) => self.count_bad(&error),
                     }
                 }

@@ -8,7 +8,7 @@ use framewire_proto::{
     Config, Frame, Micros, Times,
     wire::tutorial::{Outgoing, Transmit},
 };
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
 use super::{Outlet, coded::Coded};
@@ -21,7 +21,7 @@ use crate::{
 
 /// A picture older than this is none to begin with: these wires do not tell its age.
 const FRESH: Micros = 1_000_000;
-/// How long an answer to the last picture is waited for when all shall end.
+/// How long a server may take for the last picture when all shall end.
 const FAREWELL: Duration = Duration::from_secs(2);
 
 /// A stream of this process to be sent to a displaying server.
@@ -53,7 +53,12 @@ impl Push {
                     info!("{}: connected", self.to);
                     backoff.reset();
                     patient = true;
-                    match self.feed(&socket, stop).await {
+                    let fed = tokio::select! {
+                        fed = self.feed(&socket, stop) => fed,
+                        // A server that hangs keeps nobody from ending.
+                        () = async { stop.raised().await; sleep(FAREWELL).await } => return Ok(()),
+                    };
+                    match fed {
                         Ok(()) => return Ok(()),
                         Err(error) => error.context(self.to.to_string()),
                     }
@@ -96,9 +101,8 @@ pub(super) async fn feed(
     loop {
         write_all(socket, transmitter).await?;
         if !transmitter.ready() {
-            let patience = if stop.stopped() { FAREWELL } else { NO_PROGRESS };
-            let heard = timeout(patience, hear(socket, &mut answers)).await;
-            heard.with_context(|| format!("it has not answered for {} s", patience.as_secs()))??;
+            let heard = timeout(NO_PROGRESS, hear(socket, &mut answers)).await;
+            heard.context("it has not answered for 10 s")??;
             transmitter.push(&answers);
             continue;
         }

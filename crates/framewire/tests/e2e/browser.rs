@@ -9,13 +9,22 @@ use crate::harness::{Hub, Running, deps, framewire, tool};
 
 #[test]
 fn the_page_shows_a_stream_that_moves_and_says_when_it_stalls() {
+    moves_and_stalls("jpeg");
+}
+
+#[test]
+fn the_page_decodes_h264_that_has_no_keyframe_unless_it_is_asked_for() {
+    moves_and_stalls("h264");
+}
+
+fn moves_and_stalls(codec: &str) {
     let hub = Hub::start(&[]);
-    let sender = Running::start(framewire(["send", "pattern#size=640x360", &hub.fw("scene")]));
-    hub.wait_until("scene", "is there", |_| true);
+    let sender = Running::start(framewire(["send", "pattern#size=640x360", &hub.fw("scene"), "--codec", codec]));
+    hub.wait_until("scene", "is there", |info| info["codec"] == codec);
     let mut node = tool("node");
     node.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/browser/page.mjs"));
     // The screenshot is kept, for people to look at.
-    let screenshot = Path::new(env!("CARGO_TARGET_TMPDIR")).join("page.png");
+    let screenshot = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("page-{codec}.png"));
     let _ = std::fs::remove_file(&screenshot);
     node.arg(hub.url("/"))
         .arg("scene")

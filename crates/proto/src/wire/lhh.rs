@@ -86,17 +86,7 @@ impl Parser {
 impl Parse for Parser {
     fn next(&mut self, inbox: &mut Inbox) -> Result<Option<Received>, Kind> {
         while let Some(header) = self.header(inbox.bytes())? {
-            if !inbox.holds(header) {
-                return Ok(None);
-            }
-            let length = super::little_endian(&inbox.bytes()[..header - SIZE]);
-            if length > self.limit as u64 {
-                return Err(Kind::TooLong { what: "a picture", length, limit: self.limit as u64 });
-            }
-            let whole = header + length as usize;
-            if !inbox.holds(whole) {
-                return Ok(None);
-            }
+            let Some(whole) = inbox.framed(header, header - SIZE, "a picture", self.limit)? else { return Ok(None) };
             let data = inbox.take(whole).slice(header..);
             if !data.is_empty() {
                 self.header = Some(header);

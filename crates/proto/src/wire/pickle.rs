@@ -51,7 +51,7 @@ const AROUND: usize = 4 << 10;
 /// Whether a connection that begins with these bytes speaks this wire: where a pickle of protocol 2 to 5 begins behind a
 /// length within bounds. A camera that connects and pushes pickles is recognised so, to be refused by name.
 pub fn recognise(prefix: &[u8]) -> Verdict {
-    let limit = longest(&Limits::default());
+    let limit = longest(&Limits::default()) as u64;
     super::any(HEADERS.map(|header| {
         if !super::within(prefix, header, limit) {
             return Verdict::No;
@@ -70,8 +70,8 @@ pub fn recognise(prefix: &[u8]) -> Verdict {
     }))
 }
 
-fn longest(limits: &Limits) -> u64 {
-    (tutorial::longest(limits.raw) + AROUND) as u64
+fn longest(limits: &Limits) -> usize {
+    tutorial::longest(limits.raw) + AROUND
 }
 
 /// The viewer's end.
@@ -107,17 +107,8 @@ impl Parser {
 impl Parse for Parser {
     fn next(&mut self, inbox: &mut Inbox) -> Result<Option<Received>, Kind> {
         while let Some(header) = self.header(inbox.bytes())? {
-            if !inbox.holds(header) {
-                return Ok(None);
-            }
-            let (length, limit) = (super::little_endian(&inbox.bytes()[..header]), longest(&self.limits));
-            if length > limit {
-                return Err(Kind::TooLong { what: "a pickle", length, limit });
-            }
-            let whole = header + length as usize;
-            if !inbox.holds(whole) {
-                return Ok(None);
-            }
+            let limit = longest(&self.limits);
+            let Some(whole) = inbox.framed(header, header, "a pickle", limit)? else { return Ok(None) };
             let array = read(&inbox.bytes()[header..whole], self.limits.raw)?;
             self.header = Some(header);
             let pickle = inbox.take(whole).slice(header..);

@@ -220,6 +220,26 @@ impl Inbox {
         here
     }
 
+    /// The length of a header and of what it announces, once both have come whole: the header's first bytes, so many of
+    /// them, are the length of what follows it, little-endian.
+    pub(super) fn framed(
+        &mut self,
+        header: usize,
+        number: usize,
+        what: &'static str,
+        limit: usize,
+    ) -> Result<Option<usize>, Kind> {
+        if !self.holds(header) {
+            return Ok(None);
+        }
+        let (length, limit) = (super::little_endian(&self.bytes[..number]), limit as u64);
+        if length > limit {
+            return Err(Kind::TooLong { what, length, limit });
+        }
+        let whole = header + length as usize;
+        Ok(self.holds(whole).then_some(whole))
+    }
+
     /// Takes the first bytes, which must have come.
     pub(super) fn take(&mut self, length: usize) -> Bytes {
         self.offset += length as u64;

@@ -13,6 +13,8 @@ use framewire_proto::{
 };
 use proptest::prelude::*;
 
+use crate::tutorials;
+
 /// Captures by what wrote them and their bytes: testdata/make_pickles.py writes those that end in this.
 fn captures(end: &str) -> Vec<(String, Bytes)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/pickle");
@@ -60,19 +62,7 @@ pub(crate) fn framed(pickle: &[u8]) -> Vec<u8> {
 
 /// Everything that a viewer's end says of these bytes, and the error that ended it.
 pub(crate) fn receive(bytes: &[u8], chunk: usize, limits: &Limits) -> (Vec<Received>, Option<WireError>) {
-    let mut receiver = (pickle::WIRE.tutorial.unwrap().receiver)(limits);
-    let mut all = Vec::new();
-    for bytes in bytes.chunks(chunk) {
-        receiver.push(bytes);
-        loop {
-            match receiver.pull() {
-                Ok(Some(received)) => all.push(received),
-                Ok(None) => break,
-                Err(error) => return (all, Some(error)),
-            }
-        }
-    }
-    (all, None)
+    tutorials::receive(pickle::NAME, bytes, chunk, limits)
 }
 
 fn taken(bytes: &[u8]) -> Vec<Received> {

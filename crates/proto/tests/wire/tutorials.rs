@@ -40,7 +40,7 @@ fn pictures() -> [Bytes; 2] {
 }
 
 /// Everything that a displaying end says of a camera's bytes, and the error that ended it.
-fn receive(wire: &str, bytes: &[u8], chunk: usize, limits: &Limits) -> (Vec<Received>, Option<WireError>) {
+pub(crate) fn receive(wire: &str, bytes: &[u8], chunk: usize, limits: &Limits) -> (Vec<Received>, Option<WireError>) {
     let mut receiver = (tutorial(wire).receiver)(limits);
     let mut all = Vec::new();
     for bytes in bytes.chunks(chunk.max(1)) {

@@ -221,6 +221,10 @@ impl Work {
                 }
                 condition.bad += 1;
                 condition.fault = Some(fault);
+                if !config.codec.independent() {
+                    drop(inside);
+                    self.subscriber.wish_keyframe();
+                }
             }
         }
     }
