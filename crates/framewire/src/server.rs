@@ -25,7 +25,7 @@ use crate::{
         accept::{self, Accepted},
         channel::{self, Channel},
     },
-    sink::{http, tcp},
+    sink::{http, renditions, tcp},
     source::{
         push,
         tutorial::{Cameras, Streams},
@@ -46,6 +46,7 @@ pub struct Config {
 
 /// Serves this hub on this listener for as long as it is polled.
 pub async fn run(listener: TcpListener, hub: Hub, config: Config) {
+    renditions::serve(&hub);
     let pages = Arc::new(http::Pages::new(hub.clone(), &config.host_names));
     let cameras = (!config.no_legacy).then(|| Cameras { hub: hub.clone(), streams: Streams::Each });
     let serve = {

@@ -88,18 +88,25 @@ impl Flow {
 
     /// Whether the next frame may be begun now.
     pub fn open(&self, now: Micros) -> bool {
-        let Some(oldest) = self.unreported.front() else { return true };
+        self.opens(now).is_some_and(|at| at <= now)
+    }
+
+    /// When the next frame may be begun though nothing more is reported; `None` when a report has to come first.
+    pub fn opens(&self, now: Micros) -> Option<Micros> {
+        let Some(oldest) = self.unreported.front() else { return Some(now) };
         if !self.reports {
-            return true;
+            return Some(now);
         }
         let waiting: usize = self.unreported.iter().map(|sent| sent.bytes).sum();
         let due = self.capacity.map_or(0, |capacity| time_for(waiting, capacity));
-        // What is under way is through before the next frame comes, and nothing is overdue.
-        let spent = now.saturating_sub(oldest.at.max(self.reported.saturating_sub(self.round_trip)));
-        let through = due.saturating_sub(spent) < self.interval + self.round_trip;
         let overdue = now.saturating_sub(oldest.at) > 2 * self.interval + self.round_trip + due;
         let room = IN_FLIGHT + (self.round_trip / self.interval) as usize;
-        self.unreported.len() < room && through && !overdue
+        if overdue || self.unreported.len() >= room {
+            return None;
+        }
+        // What is under way is to be through before the next frame comes.
+        let begun = oldest.at.max(self.reported.saturating_sub(self.round_trip));
+        Some((begun + due + 1).saturating_sub(self.interval + self.round_trip))
     }
 
     /// A frame of this many bytes was begun.
@@ -128,6 +135,11 @@ impl Flow {
         let free = self.reported.max(first + self.round_trip);
         self.reported = now;
         self.measure(bytes, now.saturating_sub(free).max(SHORTEST));
+    }
+
+    /// Bits a second that the link carries; `None` while that is not known.
+    pub fn capacity(&self) -> Option<u64> {
+        self.capacity
     }
 
     /// Bits a second to be sent, so that the link keeps up; `None` while that is not known.

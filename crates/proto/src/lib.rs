@@ -12,6 +12,7 @@
 //!   clock   two monotonic clocks agree on their offset
 //!   link    what both ends do besides their frames: ping, answer, notice silence
 //!   flow    how much may be under way to a receiver
+//!   rendition  the forms of a stream, and which of them a viewer's link carries
 //!   jpeg    a JPEG's header, and where one JPEG ends in a row of them
 //!   h264    whether a frame of H.264 is a keyframe, and its parameter sets
 //! ```
@@ -27,9 +28,11 @@ pub mod jpeg;
 pub mod limits;
 pub mod link;
 pub mod name;
+pub mod rendition;
 pub mod wire;
 
 pub use error::WireError;
 pub use frame::{Codec, Config, Frame, Micros, Times};
 pub use limits::Limits;
 pub use name::Name;
+pub use rendition::Rendition;

@@ -93,7 +93,7 @@ pub(super) fn encoding(spec: &Spec) -> Result<encode::Config> {
     let kind = kind(spec)?;
     let Options { quality, size, codec, .. } = spec.options;
     let size = size.filter(|_| !kind.sized).map(|(width, height)| encode::Size::Exactly(width, height));
-    Ok(encode::Config { quality, size, coding: codec, bitrate: spec.options.bitrate, only: None })
+    Ok(encode::Config { quality, size, coding: codec, bitrate: spec.options.bitrate, ..encode::Config::default() })
 }
 
 /// How frames are coded for a tutorial's wire: with its own size and quality where none is asked for. A source that is
@@ -112,6 +112,7 @@ pub(super) fn encoding_for(tutorial: &Tutorial, options: &Options, sized: bool) 
         coding: options.codec,
         bitrate: options.bitrate,
         only: Some(tutorial.codec),
+        anew: false,
     }
 }
 

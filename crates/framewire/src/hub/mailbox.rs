@@ -96,28 +96,33 @@ pub(super) struct Mailbox {
     waiting: VecDeque<(Arc<Config>, Frame)>,
     /// A frame was dropped that the next ones need: nothing but a keyframe can be used.
     broken: bool,
+    /// The number of the last frame taken: what is older is not wanted any more.
+    taken: Option<u64>,
     pub(super) counts: Counts,
 }
 
 impl Mailbox {
     pub(super) fn new(policy: Policy) -> Self {
-        Self { policy, waiting: VecDeque::new(), broken: false, counts: Counts::default() }
+        Self { policy, waiting: VecDeque::new(), broken: false, taken: None, counts: Counts::default() }
     }
 
-    /// Takes a frame meant for this viewer and drops what has to make way for it, or the frame itself; returns whether from
-    /// now on nothing but a keyframe can be used.
+    /// Takes a frame meant for this viewer and drops what has to make way for it, or the frame itself; returns whether a
+    /// keyframe is now to be asked for: nothing else can be used from now on, or the one that came was too old.
     pub(super) fn offer(&mut self, config: &Arc<Config>, frame: Frame) -> bool {
-        let before = self.broken;
+        let asked = self.broken && !frame.keyframe;
         self.counts.offered += 1;
         if let Err(reason) = self.take_in(config, frame) {
             self.counts.drop_one(reason);
         }
-        self.broken && !before
+        self.broken && !asked
     }
 
     fn take_in(&mut self, config: &Arc<Config>, frame: Frame) -> Result<(), Reason> {
         if self.broken && !frame.keyframe {
             return Err(Reason::Undecodable);
+        }
+        if self.taken.is_some_and(|taken| frame.sequence < taken) {
+            return Err(Reason::Superseded);
         }
         if !self.has_room(config, &frame) {
             if self.policy == Policy::Every {
@@ -142,7 +147,19 @@ impl Mailbox {
     }
 
     pub(super) fn take(&mut self) -> Option<(Arc<Config>, Frame)> {
-        self.waiting.pop_front()
+        let (config, frame) = self.waiting.pop_front()?;
+        self.taken = Some(frame.sequence);
+        Some((config, frame))
+    }
+
+    /// Frames of another kind follow: they begin with a keyframe.
+    pub(super) fn restart(&mut self) {
+        self.clear(Reason::Superseded);
+        self.broken = true;
+    }
+
+    pub(super) fn policy(&self) -> Policy {
+        self.policy
     }
 
     /// Whether nothing but a keyframe can be used.

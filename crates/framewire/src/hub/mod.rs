@@ -7,6 +7,7 @@
 
 mod mailbox;
 mod publisher;
+mod rendition;
 mod stream;
 mod subscriber;
 
@@ -20,6 +21,8 @@ use framewire_proto::{Micros, Name};
 
 pub use mailbox::{Counts, Policy, Reason};
 pub use publisher::{Publisher, Replaced, Unconfigured};
+use rendition::Hire;
+pub use rendition::{Coder, FormInfo, Job, Takes};
 use stream::Stream;
 pub use stream::{Info, News};
 pub use subscriber::{Event, Reporter, Subscriber};
@@ -33,7 +36,10 @@ pub const FORGET_RETIRED_AFTER: Micros = 10_000_000;
 
 /// The streams of this process. Clones are the same hub.
 #[derive(Debug, Clone, Default)]
-pub struct Hub(Arc<Mutex<BTreeMap<Name, Arc<Stream>>>>);
+pub struct Hub {
+    streams: Arc<Mutex<BTreeMap<Name, Arc<Stream>>>>,
+    hire: Hire,
+}
 
 /// Why a stream could not be published or watched.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -75,6 +81,11 @@ impl Hub {
             Err(refused) => return Err(refused),
         };
         Ok(Subscriber::new(stream, policy, now))
+    }
+
+    /// From now on `hire` has renditions coded, as they are needed; without it every viewer gets the source.
+    pub fn code_with(&self, hire: impl Fn(Coder) + Send + Sync + 'static) {
+        self.hire.set(hire);
     }
 
     /// Every stream that was ever fed, by name.
@@ -121,13 +132,13 @@ impl Hub {
         if streams.len() >= STREAMS {
             return Err(Refused::TooMany);
         }
-        let stream = Arc::new(Stream::new(name.clone(), now));
+        let stream = Arc::new(Stream::new(name.clone(), self.hire.clone(), now));
         streams.insert(name.clone(), stream.clone());
         Ok(stream)
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Name, Arc<Stream>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.streams.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

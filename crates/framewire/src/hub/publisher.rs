@@ -8,7 +8,10 @@ use std::{
     time::Instant,
 };
 
-use framewire_proto::{Config, Frame, Micros, Name, wire::native::State};
+use framewire_proto::{
+    Config, Frame, Micros, Name, Rendition,
+    wire::native::{Service, State},
+};
 use tokio::sync::watch;
 
 use super::{
@@ -56,6 +59,7 @@ impl Publisher {
         inside.ended = false;
         inside.retired = false;
         inside.upstream = None;
+        inside.service = None;
         inside.renumber = None;
         drop(inside);
         Some(Self { stream, id })
@@ -95,11 +99,21 @@ impl Publisher {
     /// # Errors
     /// [`Replaced`].
     pub fn configure(&self, config: Config) -> Result<(), Replaced> {
+        let mut wakers = Vec::new();
         let mut inside = self.lock()?;
-        if inside.config.as_deref() != Some(&config) {
-            inside.config = Some(Arc::new(config));
-            inside.start = None;
+        let source = inside.form_mut(Rendition::Source);
+        if source.config.as_deref() == Some(&config) {
+            return Ok(());
         }
+        let codec = config.codec;
+        source.config = Some(Arc::new(config));
+        source.start = None;
+        if self.stream.hire.any() {
+            inside.suit(codec, &mut wakers);
+        }
+        drop(inside);
+        wakers.into_iter().for_each(Waker::wake);
+        self.stream.staff();
         Ok(())
     }
 
@@ -110,26 +124,20 @@ impl Publisher {
     pub fn publish(&self, mut frame: Frame, now: Micros) -> Result<(), Unconfigured> {
         let mut wakers = Vec::new();
         let mut inside = self.lock()?;
-        let config = inside.config.clone().ok_or(Unconfigured::NoConfig)?;
+        let config = inside.form(Rendition::Source).config.clone().ok_or(Unconfigured::NoConfig)?;
         frame.keyframe |= config.codec.independent();
         frame.sequence = inside.number(frame.sequence);
         inside.heard = now;
         inside.fresh = now;
         inside.published += 1;
-        inside.meter.count(now, frame.data.len());
         inside.split.take_arrival(&frame.times);
         inside.enter(State::Live, &mut wakers);
-        if frame.keyframe {
-            inside.start = Some(frame.clone());
-        }
-        let mut broken = false;
-        for place in inside.subscribers.values_mut() {
-            broken |= place.mailbox.offer(&config, frame.clone());
-            wakers.extend(place.waker.take());
-        }
+        inside.give(Rendition::Source, &frame, now, &mut wakers);
+        inside.put(&config, &frame, &mut wakers);
+        let wished = inside.take_wish(Rendition::Source);
         drop(inside);
-        if broken {
-            self.stream.wish_keyframe();
+        if wished {
+            self.stream.wish_keyframe(Rendition::Source);
         }
         wakers.into_iter().for_each(Waker::wake);
         Ok(())
@@ -171,6 +179,13 @@ impl Publisher {
             inside.enter(state, &mut wakers);
         }
         wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// How the hub that this stream comes from serves it.
+    pub fn served(&self, service: Service) {
+        if let Ok(mut inside) = self.lock() {
+            inside.service = Some(service);
+        }
     }
 
     /// Nothing more will come.

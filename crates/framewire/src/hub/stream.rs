@@ -8,14 +8,18 @@ use std::{
 };
 
 use framewire_proto::{
-    Config, Frame, Micros, Name, Times,
-    wire::native::{Report, State},
+    Micros, Name, Rendition, Times,
+    wire::native::{Report, Service, State},
 };
 use serde::Serialize;
 use tokio::sync::watch;
 
-use super::{Counts, FORGET_AFTER, FORGET_RETIRED_AFTER, mailbox::Mailbox};
-use crate::latency::{Meter, Split};
+use super::{
+    Counts, FORGET_AFTER, FORGET_RETIRED_AFTER,
+    mailbox::Mailbox,
+    rendition::{Form, FormInfo, Hire, Takes},
+};
+use crate::latency::Split;
 
 /// Frames that stay away this long make a stream stalled, unless its own rate is slower.
 const STALLED_AFTER: Micros = 1_000_000;
@@ -30,6 +34,7 @@ pub(super) struct Stream {
     pub(super) viewers: watch::Sender<u32>,
     /// How often somebody has wished for a keyframe.
     pub(super) wishes: watch::Sender<u64>,
+    pub(super) hire: Hire,
 }
 
 #[derive(Debug)]
@@ -42,9 +47,8 @@ pub(super) struct Inside {
     pub(super) ended: bool,
     /// Its name will not be fed again.
     pub(super) retired: bool,
-    pub(super) config: Option<Arc<Config>>,
-    /// Where a new viewer begins: the last frame that can be decoded by itself.
-    pub(super) start: Option<Frame>,
+    /// The source and what is made of it, by [`Rendition`].
+    pub(super) forms: [Form; 1 + Rendition::CODED.len()],
     /// When frames were last due: the last one came, the first viewer came, the publisher came.
     pub(super) fresh: Micros,
     /// Added to the publisher's sequence numbers so that viewers see one rising row across publishers; `None` until a
@@ -56,12 +60,13 @@ pub(super) struct Inside {
     pub(super) subscribers: BTreeMap<u64, Place>,
     /// Where reports of what was shown go, so that they reach the publisher's own sender.
     pub(super) upstream: Option<Upstream>,
+    /// How the hub that the stream comes from serves it.
+    pub(super) service: Option<Service>,
     /// Wakes the publisher, which waits until somebody has room.
     pub(super) hungry: Option<Waker>,
     pub(super) joined: u64,
     /// What became of the frames of viewers that have left.
     pub(super) left: Counts,
-    pub(super) meter: Meter,
     pub(super) split: Split,
     /// When nobody was found to feed and nobody to watch.
     pub(super) deserted_since: Option<Micros>,
@@ -71,6 +76,15 @@ pub(super) struct Inside {
 #[derive(Debug)]
 pub(super) struct Place {
     pub(super) mailbox: Mailbox,
+    /// What other forms it can do with.
+    pub(super) wish: Takes,
+    /// The form that it takes, and the one that it will from that one's next keyframe on.
+    pub(super) rendition: Rendition,
+    pub(super) next: Option<Rendition>,
+    /// Bits a second that its link carries; `None` while that is not known.
+    pub(super) budget: Option<u64>,
+    /// It waits for a frame.
+    pub(super) ready: bool,
     pub(super) news: Option<State>,
     pub(super) ended: bool,
     /// A frame was taken and is on its way.
@@ -109,8 +123,13 @@ pub struct Info {
     pub delivered: u64,
     /// Frames that viewers did not get, by reason, over all viewers.
     pub dropped: Counts,
+    /// What is made of the source for viewers that cannot take it.
+    pub renditions: Vec<FormInfo>,
     /// The latency split in milliseconds.
     pub latency_ms: Split,
+    /// How the hub that the stream comes from serves it; `None` where it comes from none.
+    #[serde(skip)]
+    pub service: Option<Service>,
     /// The times of the newest frame that can be decoded by itself.
     #[serde(skip)]
     pub newest: Times,
@@ -120,7 +139,7 @@ pub struct Info {
 }
 
 impl Stream {
-    pub(super) fn new(name: Name, now: Micros) -> Self {
+    pub(super) fn new(name: Name, hire: Hire, now: Micros) -> Self {
         let inside = Inside {
             publisher: None,
             publishers: 0,
@@ -128,8 +147,7 @@ impl Stream {
             state: State::Stalled,
             ended: false,
             retired: false,
-            config: None,
-            start: None,
+            forms: Default::default(),
             fresh: now,
             renumber: None,
             next_sequence: 0,
@@ -137,14 +155,15 @@ impl Stream {
             missed: 0,
             subscribers: BTreeMap::new(),
             upstream: None,
+            service: None,
             hungry: None,
             joined: 0,
             left: Counts::default(),
-            meter: Meter::default(),
             split: Split::default(),
             deserted_since: None,
         };
-        Self { name, inside: Mutex::new(inside), viewers: watch::Sender::new(0), wishes: watch::Sender::new(0) }
+        let (viewers, wishes) = (watch::Sender::new(0), watch::Sender::new(0));
+        Self { name, inside: Mutex::new(inside), viewers, wishes, hire }
     }
 
     /// Whether the stream ever had a publisher.
@@ -159,26 +178,29 @@ impl Stream {
 
     pub(super) fn info(&self, now: Micros) -> Info {
         let inside = self.lock();
-        let config = inside.config.as_deref();
+        let source = inside.form(Rendition::Source);
+        let config = source.config.as_deref();
         let mut counts = inside.left;
         inside.subscribers.values().for_each(|place| counts.add(&place.mailbox.counts));
-        let newest = inside.start.as_ref().map(|frame| frame.times).unwrap_or_default();
+        let newest = source.start.as_ref().map(|(frame, _)| frame.times).unwrap_or_default();
         Info {
             name: self.name.to_string(),
             state: inside.state.name(),
             codec: config.map(|config| config.codec.name()),
             width: config.map_or(0, |config| config.width),
             height: config.map_or(0, |config| config.height),
-            fps: inside.meter.fps(now),
-            bitrate: inside.meter.bitrate(now),
+            fps: source.meter.fps(now),
+            bitrate: source.meter.bitrate(now),
             viewers: inside.subscribers.len(),
             age_ms: (newest.captured != 0).then(|| now.saturating_sub(newest.captured) as f64 / 1000.0),
             published: inside.published,
-            bytes: inside.meter.totals().1,
+            bytes: source.meter.totals().1,
             missed: inside.missed,
             delivered: counts.delivered,
             dropped: counts,
+            renditions: inside.forms(now),
             latency_ms: inside.split.clone(),
+            service: inside.service,
             newest,
             known: inside.publishers > 0,
         }
@@ -211,8 +233,12 @@ impl Stream {
         self.viewers.send_if_modified(|told| mem::replace(told, viewers) != viewers);
     }
 
-    /// Somebody cannot decode before a keyframe comes. Not to be called with the state locked.
-    pub(super) fn wish_keyframe(&self) {
+    /// Somebody who takes this form cannot decode before a keyframe comes. Not to be called with the state locked.
+    pub(super) fn wish_keyframe(&self, rendition: Rendition) {
+        if rendition != Rendition::Source {
+            self.lock().form_mut(rendition).wish_keyframe();
+            return;
+        }
         self.wishes.send_modify(|wishes| *wishes += 1);
         let upstream = self.lock().upstream.clone();
         if let Some(upstream) = upstream {
@@ -243,7 +269,7 @@ impl Inside {
     }
 
     fn overdue(&self, now: Micros) -> bool {
-        let millifps = self.config.as_ref().map_or(0, |config| u64::from(config.millifps));
+        let millifps = self.form(Rendition::Source).config.as_ref().map_or(0, |config| u64::from(config.millifps));
         let slow = 3_000_000_000_u64.checked_div(millifps).unwrap_or(0);
         self.fresh.saturating_add(STALLED_AFTER.max(slow)) <= now
     }
@@ -261,9 +287,18 @@ impl Inside {
 }
 
 impl Place {
-    pub(super) fn wake_later(&mut self, context: &Context<'_>) {
-        if !self.waker.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
-            self.waker = Some(context.waker().clone());
+    pub(super) fn new(mailbox: Mailbox, inside: &Inside) -> Self {
+        Self {
+            mailbox,
+            wish: Takes::default(),
+            rendition: Rendition::Source,
+            next: None,
+            budget: None,
+            ready: false,
+            news: Some(inside.state),
+            ended: inside.ended,
+            under_way: false,
+            waker: None,
         }
     }
 
@@ -272,6 +307,13 @@ impl Place {
         if mem::take(&mut self.under_way) {
             self.mailbox.counts.delivered += 1;
         }
+    }
+}
+
+/// Notes whose task is to be woken.
+pub(super) fn wake_later(waker: &mut Option<Waker>, context: &Context<'_>) {
+    if !waker.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
+        *waker = Some(context.waker().clone());
     }
 }
 

@@ -9,14 +9,14 @@ use std::{
 };
 
 use framewire_proto::{
-    Config, Frame, Micros, Name, Times,
+    Codec, Config, Frame, Micros, Name, Rendition, Times,
+    rendition::Chooser,
     wire::native::{Report, State},
 };
 
 use super::{
-    Counts, Policy, Reason,
-    mailbox::Mailbox,
-    stream::{News, Place, Stream},
+    Counts, Policy, Reason, Takes,
+    stream::{News, Place, Stream, wake_later},
 };
 
 /// One who watches a stream. Dropped, it has left.
@@ -25,6 +25,7 @@ pub struct Subscriber {
     stream: Arc<Stream>,
     id: u64,
     config: Option<Arc<Config>>,
+    chooser: Chooser,
     reporter: Reporter,
 }
 
@@ -55,22 +56,10 @@ impl Subscriber {
         if inside.subscribers.is_empty() {
             inside.fresh = now;
         }
-        let mut mailbox = Mailbox::new(policy);
-        let stored = inside.start.as_ref().map(|start| start.sequence);
-        if let (Some(config), Some(start)) = (&inside.config, &inside.start) {
-            let last = start.sequence.wrapping_add(1) == inside.next_sequence;
-            // Who wants every picture wants those from now on, not one that may be an hour old. Where the newest picture
-            // can be had soon, an old one is worse than none.
-            let wanted = last || inside.state != State::Live;
-            if policy == Policy::Newest && wanted {
-                mailbox.offer(config, start.clone());
-            }
-            if policy == Policy::Every || !last {
-                mailbox.skipped(config);
-            }
-        }
+        let mailbox = inside.begin(Rendition::Source, policy, now);
+        let stored = inside.form(Rendition::Source).start.as_ref().map(|(start, _)| start.sequence);
         let broken = mailbox.broken();
-        let place = Place { mailbox, news: Some(inside.state), ended: inside.ended, under_way: false, waker: None };
+        let place = Place::new(mailbox, &inside);
         inside.joined += 1;
         let id = inside.joined;
         inside.subscribers.insert(id, place);
@@ -78,15 +67,65 @@ impl Subscriber {
         stream.tell_viewers(&inside);
         drop(inside);
         if broken {
-            stream.wish_keyframe();
+            stream.wish_keyframe(Rendition::Source);
         }
         let reporter = Reporter { stream: stream.clone(), stored };
-        Self { stream, id, config: None, reporter }
+        Self { stream, id, config: None, chooser: Chooser::default(), reporter }
     }
 
     /// The stream's name.
     pub fn name(&self) -> &Name {
         &self.stream.name
+    }
+
+    /// This viewer can do with other forms than the source's: to be said before the first event is taken.
+    pub fn adapt(&mut self, takes: Takes) {
+        if !self.stream.hire.any() {
+            return;
+        }
+        let mut wakers = Vec::new();
+        let mut inside = self.stream.lock();
+        if let Some(place) = inside.subscribers.get_mut(&self.id) {
+            place.wish = takes;
+        }
+        let codec = inside.form(Rendition::Source).config.as_ref().map(|config| config.codec);
+        if takes == Takes::Jpegs && codec.is_some_and(|codec| codec != Codec::Jpeg) {
+            let now = inside.fresh;
+            inside.switch(self.id, Rendition::Jpeg, &mut wakers, now);
+        }
+        drop(inside);
+        wakers.into_iter().for_each(Waker::wake);
+        self.stream.staff();
+    }
+
+    /// This viewer's link carries so many bits a second: it gets the form that fits. To be called a few times a second.
+    pub fn carries(&mut self, budget: Option<u64>, now: Micros) {
+        let mut wakers = Vec::new();
+        let mut inside = self.stream.lock();
+        let Some(place) = inside.subscribers.get_mut(&self.id) else { return };
+        if place.wish == Takes::Source {
+            return;
+        }
+        place.budget = budget;
+        let (wish, taken) = (place.wish, place.next.unwrap_or(place.rendition));
+        let offer = inside.choice(wish, budget, now);
+        let to = self.chooser.choose(taken, budget, &offer, now);
+        if to == taken {
+            return;
+        }
+        inside.switch(self.id, to, &mut wakers, now);
+        let wished = inside.take_wish(Rendition::Source);
+        drop(inside);
+        wakers.into_iter().for_each(Waker::wake);
+        if wished {
+            self.stream.wish_keyframe(Rendition::Source);
+        }
+        self.stream.staff();
+    }
+
+    /// The form that this viewer gets.
+    pub fn rendition(&self) -> Rendition {
+        self.stream.lock().subscribers.get(&self.id).map(|place| place.rendition).unwrap_or_default()
     }
 
     /// The next event, when there is one; else `context`'s task is woken when there is. The frame got before counts
@@ -95,11 +134,12 @@ impl Subscriber {
         let mut inside = self.stream.lock();
         let Some(place) = inside.subscribers.get_mut(&self.id) else { return Poll::Pending };
         place.settle();
+        place.ready = false;
         if let Some(state) = place.news.take() {
             return Poll::Ready(Event::State(state));
         }
         if !ready {
-            place.wake_later(context);
+            wake_later(&mut place.waker, context);
             return Poll::Pending;
         }
         if let Some(config) = place.mailbox.next_config()
@@ -116,7 +156,12 @@ impl Subscriber {
         if mem::take(&mut place.ended) {
             return Poll::Ready(Event::Ended);
         }
-        place.wake_later(context);
+        wake_later(&mut place.waker, context);
+        place.ready = true;
+        let mut wakers = Vec::new();
+        inside.wake_coders(&mut wakers);
+        drop(inside);
+        wakers.into_iter().for_each(Waker::wake);
         Poll::Pending
     }
 
@@ -142,7 +187,7 @@ impl Subscriber {
 
     /// This viewer cannot decode before a keyframe comes, for a reason of its own.
     pub fn wish_keyframe(&self) {
-        self.stream.wish_keyframe();
+        self.stream.wish_keyframe(self.rendition());
     }
 
     /// What became of this viewer's frames so far.
@@ -193,6 +238,10 @@ impl Drop for Subscriber {
             inside.left.add(&place.mailbox.counts);
         }
         self.stream.tell_viewers(&inside);
+        let mut wakers = Vec::new();
+        inside.wake_coders(&mut wakers);
+        drop(inside);
+        wakers.into_iter().for_each(Waker::wake);
     }
 }
 

@@ -3,7 +3,7 @@
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
-use framewire_proto::{Codec, Config, Frame, Times, wire::native::State};
+use framewire_proto::{Codec, Config, Frame, Rendition, Times, wire::native::State};
 
 use super::*;
 
@@ -226,7 +226,10 @@ fn who_cannot_decode_wishes_for_a_keyframe_and_gets_no_old_one() {
     assert_eq!(sequences(&drain(&mut first)), [0]);
     assert!(!wishes.has_changed().unwrap(), "the keyframe is the newest frame");
     give(1, false);
-    let mut second = hub.subscribe(&name("door"), Policy::Newest, false, SECOND).unwrap();
+    let mut soon = hub.subscribe(&name("door"), Policy::Newest, false, 2 * SECOND - 1).unwrap();
+    assert_eq!(sequences(&drain(&mut soon)), [0], "a picture of this second is better than none");
+    drop(soon);
+    let mut second = hub.subscribe(&name("door"), Policy::Newest, false, 2 * SECOND).unwrap();
     assert!(wishes.has_changed().unwrap());
     wishes.mark_unchanged();
     assert!(sequences(&drain(&mut second)).is_empty(), "a picture of before is not shown as now's");
@@ -240,7 +243,131 @@ fn who_cannot_decode_wishes_for_a_keyframe_and_gets_no_old_one() {
     assert!(wishes.has_changed().unwrap(), "one that was too slow needs another");
     assert_eq!(
         *told.lock().unwrap(),
-        [News::Keyframe; 2],
-        "for the one that joined, and for both that were too slow at once"
+        [News::Keyframe; 3],
+        "for the two that joined, and for both that were too slow at once"
     );
+}
+
+/// A hub whose coders are kept here, and its stream of H.264.
+fn coded() -> (Hub, Publisher, Arc<Mutex<Vec<Coder>>>) {
+    let hub = Hub::default();
+    let coders = Arc::new(Mutex::new(Vec::new()));
+    let hired = coders.clone();
+    hub.code_with(move |coder| hired.lock().unwrap().push(coder));
+    let publisher = publish(&hub, SECOND);
+    (hub, publisher, coders)
+}
+
+/// The next frame that this coder is to code.
+fn job(coder: &mut Coder) -> Option<Job> {
+    match coder.poll(&Context::from_waker(Waker::noop())) {
+        Poll::Ready(job) => job,
+        Poll::Pending => None,
+    }
+}
+
+/// Codes a frame, as a keyframe if that is asked for.
+fn code(coder: &Coder, job: &Job) {
+    let config = Config { codec: Codec::H264, ..(*job.config).clone() };
+    coder.publish(config, &Frame { keyframe: job.keyframe, ..job.frame.clone() });
+}
+
+#[test]
+fn a_slow_viewer_gets_a_form_that_its_link_carries_coded_once_for_all_who_need_it() {
+    let (hub, publisher, coders) = coded();
+    let watch = || {
+        let mut viewer = hub.subscribe(&name("door"), Policy::Newest, false, SECOND).unwrap();
+        viewer.adapt(Takes::Any);
+        viewer
+    };
+    let (mut fast, mut slow, mut slower) = (watch(), watch(), watch());
+    for sequence in 0..30 {
+        publisher.publish(frame(sequence), SECOND + sequence * SECOND / 30).unwrap();
+        fast.carries(Some(10 * SECOND), SECOND);
+        drain(&mut fast);
+    }
+    let now = 2 * SECOND;
+    assert!(coders.lock().unwrap().is_empty(), "nobody needs another form");
+    slow.carries(Some(9_000), now);
+    slower.carries(Some(8_000), now);
+    assert_eq!((fast.rendition(), slow.rendition()), (Rendition::Source, Rendition::High));
+    assert!(sequences(&drain(&mut slow)).is_empty() && sequences(&drain(&mut slower)).is_empty());
+    let mut coder = coders.lock().unwrap().pop().unwrap();
+    assert!(coders.lock().unwrap().is_empty(), "one coder for both");
+    let first = job(&mut coder).unwrap();
+    assert_eq!((first.frame.sequence, first.budget, first.keyframe), (29, Some(8_000), true));
+    code(&coder, &first);
+    assert_eq!(sequences(&drain(&mut slow)), [29]);
+    assert_eq!(sequences(&drain(&mut slower)), [29]);
+    publisher.publish(frame(30), now).unwrap();
+    assert_eq!(sequences(&drain(&mut fast)), [30]);
+    let second = job(&mut coder).unwrap();
+    assert!(!second.keyframe);
+    code(&coder, &second);
+    assert_eq!(sequences(&drain(&mut slow)), [30]);
+    publisher.publish(frame(31), now).unwrap();
+    drop(slow);
+    assert!(job(&mut coder).is_none(), "the one that stays has not taken what it was given");
+    drop(slower);
+    assert!(matches!(coder.poll(&Context::from_waker(Waker::noop())), Poll::Ready(None)), "nobody takes it");
+}
+
+#[test]
+fn a_viewer_whose_link_recovers_goes_back_to_the_source_without_a_gap() {
+    let (hub, publisher, coders) = coded();
+    let mut viewer = hub.subscribe(&name("door"), Policy::Newest, false, SECOND).unwrap();
+    viewer.adapt(Takes::Any);
+    for sequence in 0..30 {
+        publisher.publish(frame(sequence), SECOND + sequence * SECOND / 30).unwrap();
+    }
+    viewer.carries(Some(8_000), 2 * SECOND);
+    drain(&mut viewer);
+    let mut coder = coders.lock().unwrap().pop().unwrap();
+    let mut seen = Vec::new();
+    for sequence in 30..150 {
+        let now = SECOND + sequence * SECOND / 30;
+        viewer.carries(Some(SECOND), now);
+        publisher.publish(frame(sequence), now).unwrap();
+        if let Some(job) = job(&mut coder) {
+            code(&coder, &job);
+        }
+        seen.extend(sequences(&drain(&mut viewer)));
+    }
+    assert_eq!(viewer.rendition(), Rendition::Source);
+    assert!(seen.windows(2).all(|pair| pair[0] < pair[1]) && seen.len() >= 119, "{seen:?}");
+}
+
+#[test]
+fn who_decodes_jpegs_only_gets_those_whatever_the_source_becomes() {
+    let (hub, publisher, coders) = coded();
+    let mut viewer = hub.subscribe(&name("door"), Policy::Newest, false, SECOND).unwrap();
+    viewer.adapt(Takes::Jpegs);
+    publisher.publish(frame(0), SECOND).unwrap();
+    assert_eq!(sequences(&drain(&mut viewer)), [0]);
+    publisher.configure(Config { codec: Codec::H264, ..config() }).unwrap();
+    let mut coder = coders.lock().unwrap().pop().unwrap();
+    assert_eq!(coder.rendition(), Rendition::Jpeg);
+    publisher.publish(frame(1), SECOND).unwrap();
+    assert!(sequences(&drain(&mut viewer)).is_empty());
+    let job = job(&mut coder).unwrap();
+    coder.publish(config(), &job.frame);
+    assert_eq!(sequences(&drain(&mut viewer)), [1]);
+    publisher.configure(config()).unwrap();
+    publisher.publish(frame(2), SECOND).unwrap();
+    assert_eq!(sequences(&drain(&mut viewer)), [2]);
+    assert!(matches!(coder.poll(&Context::from_waker(Waker::noop())), Poll::Ready(None)));
+}
+
+#[test]
+fn a_coder_that_fails_leaves_its_viewers_to_the_source() {
+    let (hub, publisher, coders) = coded();
+    let mut viewer = hub.subscribe(&name("door"), Policy::Newest, false, SECOND).unwrap();
+    viewer.adapt(Takes::Any);
+    for sequence in 0..30 {
+        publisher.publish(frame(sequence), SECOND + sequence * SECOND / 30).unwrap();
+    }
+    viewer.carries(Some(8_000), 2 * SECOND);
+    drop(coders.lock().unwrap().pop().unwrap());
+    publisher.publish(frame(30), 2 * SECOND).unwrap();
+    assert_eq!(sequences(&drain(&mut viewer)), [30]);
 }

@@ -23,6 +23,8 @@ pub struct Config {
     pub coding: Coding,
     /// Bits per second at most, whatever the link carries.
     pub bitrate: Option<u64>,
+    /// Code what could be passed on too.
+    pub anew: bool,
     /// The one codec that whoever takes them can: [`Codec::Jpeg`] or [`Codec::Bgr24`]. `None`: any.
     pub only: Option<Codec>,
 }
@@ -68,7 +70,7 @@ pub enum Size {
 impl Config {
     /// Whether such frames are passed on as they come, where the link carries them.
     pub fn passes(&self, given: &framewire_proto::Config) -> bool {
-        if self.only.is_some_and(|only| only != given.codec) {
+        if self.anew || self.only.is_some_and(|only| only != given.codec) {
             return false;
         }
         let size = (given.width.into(), given.height.into());
@@ -167,6 +169,17 @@ impl Encoder {
         }
         frame.times.encoded = clock::now();
         Ok(Some((config, frame)))
+    }
+
+    /// This frame is not to be sent, but those that come may need it to be decoded.
+    ///
+    /// # Errors
+    /// The frame is broken. The next one may be good.
+    pub fn pass_over(&mut self, config: &framewire_proto::Config, frame: &Frame) -> Result<()> {
+        if !config.codec.independent() {
+            self.decoder.decode(config, frame, Codec::I420)?;
+        }
+        Ok(())
     }
 
     /// What such frames become.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use framewire_proto::{Codec, Config, Frame};
+use framewire_proto::{Config, Frame};
 use tokio::task::spawn_blocking;
 use tracing::warn;
 
@@ -26,11 +26,6 @@ impl Coded {
     /// What this viewer gets, coded like this.
     pub(super) fn new(viewer: Subscriber, encode: encode::Config) -> Self {
         Self { viewer, encode, given: None, encoder: None, bad: 0 }
-    }
-
-    /// What this viewer gets as JPEGs.
-    pub(super) fn jpegs(viewer: Subscriber) -> Self {
-        Self::new(viewer, encode::Config { only: Some(Codec::Jpeg), ..encode::Config::default() })
     }
 
     /// The viewer.

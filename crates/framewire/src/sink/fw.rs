@@ -151,7 +151,7 @@ impl Session {
         let mut viewer = None;
         let mut begun = false;
         while !stop.stopped() {
-            let (watched, open) = self.look(viewer.as_ref())?;
+            let (watched, opens) = self.look(viewer.as_ref())?;
             if begun && !watched {
                 // One picture is there for those who come; the source may sleep.
                 viewer = None;
@@ -168,8 +168,8 @@ impl Session {
                 Some(viewer) => viewer,
                 None => viewer.insert(subscribe(publish)?),
             };
-            if !open {
-                thread::park_timeout(LOOK_AROUND);
+            if opens != Some(Duration::ZERO) {
+                thread::park_timeout(opens.unwrap_or(LOOK_AROUND).min(LOOK_AROUND));
                 continue;
             }
             match from.next_before(Instant::now() + LOOK_AROUND) {
@@ -185,14 +185,16 @@ impl Session {
         self.farewell(stop)
     }
 
-    /// Whether anybody watches and the link is ready for a frame; passes on what has arrived.
-    fn look(&self, viewer: Option<&Subscriber>) -> Result<(bool, bool)> {
+    /// Whether anybody watches, and how long until the link is ready for a frame, if not for a report; passes on what has arrived.
+    fn look(&self, viewer: Option<&Subscriber>) -> Result<(bool, Option<Duration>)> {
         let mut inside = self.shared.lock();
         if let Some(error) = inside.broken.take() {
             return Err(error);
         }
         let arrived = std::mem::take(&mut inside.arrived);
-        let answer = (inside.viewers > 0, inside.flow.open(clock::now()));
+        let now = clock::now();
+        let opens = inside.flow.opens(now).map(|at| Duration::from_micros(at.saturating_sub(now)));
+        let answer = (inside.viewers > 0, opens);
         drop(inside);
         if let Some(viewer) = viewer {
             arrived.iter().for_each(|times| viewer.report_arrival(times));

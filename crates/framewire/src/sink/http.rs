@@ -14,7 +14,7 @@ use anyhow::Result;
 use axum::{
     Json, Router,
     body::{Body, Bytes},
-    extract::{Extension, Path, Request, State, ws::WebSocketUpgrade},
+    extract::{Extension, Path, Query, Request, State, ws::WebSocketUpgrade},
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
@@ -26,12 +26,13 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
+use serde::Deserialize;
 use tokio::time::timeout;
 
-use super::{coded::Coded, metrics, websocket};
+use super::{metrics, websocket};
 use crate::{
     clock,
-    hub::{Hub, Info, Policy, Refused, Subscriber},
+    hub::{Event, Hub, Info, Policy, Refused, Subscriber, Takes},
     net::{self, accept::Accepted, conn::Conn},
 };
 
@@ -165,8 +166,8 @@ async fn metrics(State(hub): State<Hub>) -> Response {
 
 /// The stream as JPEGs one after another, as an `<img>` and `cv2.VideoCapture` take them.
 async fn mjpeg(State(hub): State<Hub>, Path(name): Path<String>) -> Result<Response, Refused> {
-    let viewer = subscribe(&hub, &name)?;
-    let parts = stream::unfold((Coded::jpegs(viewer), Part::Opening), |(mut viewer, part)| async move {
+    let viewer = subscribe_to_jpegs(&hub, &name)?;
+    let parts = stream::unfold((viewer, Part::Opening), |(mut viewer, part)| async move {
         let (bytes, next) = match part {
             Part::Opening => (Bytes::from_static(multipart::OPENING), Part::Head),
             Part::Head => {
@@ -185,9 +186,9 @@ async fn mjpeg(State(hub): State<Hub>, Path(name): Path<String>) -> Result<Respo
 }
 
 /// The next frame, of whichever publisher it will be.
-async fn next(viewer: &mut Coded) -> Frame {
+async fn next(viewer: &mut Subscriber) -> Frame {
     loop {
-        if let Some((_, frame)) = viewer.next().await {
+        if let Event::Frame(frame) = viewer.next().await {
             return frame;
         }
     }
@@ -203,7 +204,7 @@ enum Part {
 
 /// One picture of now.
 async fn snapshot(State(hub): State<Hub>, Path(name): Path<String>) -> Result<Response, Refused> {
-    let mut viewer = Coded::jpegs(subscribe(&hub, &name)?);
+    let mut viewer = subscribe_to_jpegs(&hub, &name)?;
     let since = clock::now();
     let fresh = timeout(SNAPSHOT, async {
         loop {
@@ -225,11 +226,19 @@ async fn snapshot(State(hub): State<Hub>, Path(name): Path<String>) -> Result<Re
     Ok(plain(StatusCode::SERVICE_UNAVAILABLE, &sentence))
 }
 
+/// What a WebSocket's address may say besides the stream.
+#[derive(Deserialize)]
+struct Watch {
+    /// `jpeg` where nothing else can be decoded.
+    codec: Option<String>,
+}
+
 /// The stream on the native wire over a WebSocket.
 async fn socket(
     State(hub): State<Hub>,
     Extension(peer): Extension<SocketAddr>,
     Path(name): Path<String>,
+    Query(watch): Query<Watch>,
     headers: HeaderMap,
     upgrade: WebSocketUpgrade,
 ) -> Result<Response, Response> {
@@ -238,14 +247,28 @@ async fn socket(
     if origin.is_some() && origin != text(&headers, &header::HOST) {
         return Err(plain(StatusCode::FORBIDDEN, "a page of another origin may not watch this hub"));
     }
+    let takes = match watch.codec.as_deref() {
+        None => Takes::Any,
+        Some("jpeg") => Takes::Jpegs,
+        Some(other) => {
+            let sentence = format!("'{other}' is no codec to ask for: jpeg, or none where H.264 can be decoded too");
+            return Err(plain(StatusCode::BAD_REQUEST, &sentence));
+        }
+    };
     let viewer = subscribe(&hub, &name).map_err(IntoResponse::into_response)?;
     let upgrade = upgrade.max_message_size(websocket::MESSAGE).max_frame_size(websocket::MESSAGE);
-    Ok(upgrade.on_upgrade(move |socket| websocket::run(socket, viewer, peer)))
+    Ok(upgrade.on_upgrade(move |socket| websocket::run(socket, viewer, takes, peer)))
 }
 
 fn subscribe(hub: &Hub, name: &str) -> Result<Subscriber, Refused> {
     hub.stream(name, clock::now())?;
     hub.subscribe(&Name::from_lossy(name), Policy::Newest, false, clock::now())
+}
+
+fn subscribe_to_jpegs(hub: &Hub, name: &str) -> Result<Subscriber, Refused> {
+    let mut viewer = subscribe(hub, name)?;
+    viewer.adapt(Takes::Jpegs);
+    Ok(viewer)
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {

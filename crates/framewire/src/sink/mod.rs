@@ -7,6 +7,7 @@ pub mod metrics;
 pub mod pickle;
 pub mod raw;
 pub mod record;
+pub mod renditions;
 mod talk;
 pub mod tcp;
 pub mod tutorial;

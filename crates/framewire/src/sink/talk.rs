@@ -2,6 +2,7 @@
 
 use std::{
     collections::VecDeque,
+    net::SocketAddr,
     task::{Context, Poll, Waker},
 };
 
@@ -10,11 +11,15 @@ use framewire_proto::{
     Frame, Micros, Times,
     flow::Flow,
     link::Link,
-    wire::native::{Message, Report},
+    wire::native::{Message, Report, Service},
 };
 
-use crate::hub::{Event, Subscriber};
+use crate::hub::{Event, Reason, Subscriber, Takes};
 
+/// How often a viewer is told how it is served, in µs.
+const TELL: Micros = 1_000_000;
+/// How often it is reckoned which rendition its link carries, in µs.
+const RECKON: Micros = 100_000;
 /// Frames whose times are kept until they are reported shown.
 const REMEMBERED: usize = 64;
 
@@ -28,14 +33,31 @@ pub(super) struct Talk {
     sent: VecDeque<(u64, Times, bool)>,
     outbox: VecDeque<Message>,
     waker: Option<Waker>,
+    /// Nothing lies between this machine and itself: a late report tells of a busy processor, which coding would keep busier.
+    local: bool,
+    /// When the link is next reckoned with, and the viewer told how it is served.
+    reckoned: Micros,
+    told: Micros,
 }
 
 /// Answers that may wait to be sent: a viewer that asks for more and takes none is cut off.
 const OUTBOX: usize = 64;
 
 impl Talk {
-    pub(super) fn new(subscriber: Subscriber, link: Link) -> Self {
-        Self { subscriber, link, flow: Flow::default(), sent: VecDeque::new(), outbox: VecDeque::new(), waker: None }
+    /// A viewer at this address that takes this.
+    pub(super) fn new(mut subscriber: Subscriber, link: Link, takes: Takes, peer: SocketAddr) -> Self {
+        subscriber.adapt(takes);
+        Self {
+            subscriber,
+            link,
+            flow: Flow::default(),
+            sent: VecDeque::new(),
+            outbox: VecDeque::new(),
+            waker: None,
+            local: peer.ip().to_canonical().is_loopback(),
+            reckoned: 0,
+            told: 0,
+        }
     }
 
     pub(super) fn heard(&mut self, now: Micros) {
@@ -71,7 +93,7 @@ impl Talk {
 
     /// The next message for the viewer. The one before was sent whole by now.
     pub(super) fn poll(&mut self, context: &Context<'_>, now: Micros) -> Poll<Message> {
-        if let Some(message) = self.outbox.pop_front().or_else(|| self.link.poll(now)) {
+        if let Some(message) = self.outbox.pop_front().or_else(|| self.link.poll(now)).or_else(|| self.service(now)) {
             return Poll::Ready(message);
         }
         let ready = self.flow.open(now);
@@ -96,12 +118,30 @@ impl Talk {
     }
 
     /// When to poll again even though nobody woke.
-    pub(super) fn deadline(&self) -> Micros {
-        self.link.deadline()
+    pub(super) fn deadline(&self, now: Micros) -> Micros {
+        let opens = self.flow.opens(now).filter(|at| *at > now);
+        opens.map_or(self.link.deadline(), |at| at.min(self.link.deadline()))
     }
 
     pub(super) fn silent(&self, now: Micros) -> bool {
         self.link.silent(now)
+    }
+
+    /// How this viewer is served, when it is time to tell.
+    fn service(&mut self, now: Micros) -> Option<Message> {
+        if now < self.told {
+            return None;
+        }
+        self.told = now + TELL;
+        let counts = self.subscriber.counts();
+        Some(Message::Service(Service {
+            rendition: self.subscriber.rendition(),
+            capacity: self.flow.capacity().unwrap_or(0),
+            delivered: counts.delivered,
+            superseded: counts.dropped(Reason::Superseded),
+            undecodable: counts.dropped(Reason::Undecodable),
+            full: counts.dropped(Reason::Full),
+        }))
     }
 
     fn remember(&mut self, frame: &Frame, now: Micros) {
@@ -114,6 +154,10 @@ impl Talk {
 
     fn report(&mut self, report: Report, now: Micros) {
         self.flow.reported(report.sequence, now);
+        if !self.local && now >= self.reckoned {
+            self.reckoned = now + RECKON;
+            self.subscriber.carries(self.flow.budget(), now);
+        }
         let Some((_, times, before)) = self.sent.iter_mut().find(|(sequence, ..)| *sequence == report.sequence) else {
             return;
         };

@@ -17,7 +17,7 @@ use tracing::info;
 use super::talk::Talk;
 use crate::{
     clock,
-    hub::{Hub, Policy, Refused},
+    hub::{Hub, Policy, Refused, Takes},
     net::channel::{self, Channel},
 };
 
@@ -27,7 +27,7 @@ use crate::{
 /// # Errors
 /// The connection broke, or the viewer does not follow the wire.
 pub async fn run(channel: &Channel, hub: &Hub, wish: Message, mut link: Link, answers: Vec<Message>) -> Result<()> {
-    let Message::Subscribe { name, wait, every } = wish else { bail!("not a Subscribe") };
+    let Message::Subscribe { name, wait, every, jpegs } = wish else { bail!("not a Subscribe") };
     let policy = if every { Policy::Every } else { Policy::Newest };
     let subscriber = match hub.subscribe(&name, policy, wait, clock::now()) {
         Ok(subscriber) => subscriber,
@@ -44,7 +44,12 @@ pub async fn run(channel: &Channel, hub: &Hub, wish: Message, mut link: Link, an
     first.extend(link.poll(clock::now()));
     channel.greet(&first).await?;
     info!("{}: watches '{name}'", channel.peer());
-    let talk = Mutex::new(Talk::new(subscriber, link));
+    let takes = match (every, jpegs) {
+        (_, true) => Takes::Jpegs,
+        (true, false) => Takes::Source,
+        (false, false) => Takes::Any,
+    };
+    let talk = Mutex::new(Talk::new(subscriber, link, takes, channel.peer()));
     tokio::select! {
         ended = listen(channel, &talk) => ended,
         broken = speak(channel, &talk) => broken,
@@ -65,7 +70,7 @@ async fn listen(channel: &Channel, talk: &Mutex<Talk>) -> Result<()> {
 async fn speak(channel: &Channel, talk: &Mutex<Talk>) -> Result<()> {
     loop {
         let now = clock::now();
-        let deadline = lock(talk).deadline();
+        let deadline = lock(talk).deadline(now);
         let next = poll_fn(|context| lock(talk).poll(context, clock::now()));
         tokio::select! {
             biased;

@@ -10,30 +10,33 @@ use tokio::time::{sleep, timeout};
 use tracing::info;
 
 use super::talk::Talk;
-use crate::{clock, hub::Subscriber, net::NO_PROGRESS};
+use crate::{
+    clock,
+    hub::{Subscriber, Takes},
+    net::NO_PROGRESS,
+};
 
 /// Bytes of one message from a browser: it sends reports and pings only.
 pub(super) const MESSAGE: usize = 4 << 10;
 
 /// Serves one viewer until it leaves.
-pub(super) async fn run(socket: WebSocket, viewer: Subscriber, peer: SocketAddr) {
+pub(super) async fn run(socket: WebSocket, viewer: Subscriber, takes: Takes, peer: SocketAddr) {
     let name = viewer.name().clone();
     info!("{peer}: watches '{name}' in a browser");
-    match converse(socket, viewer).await {
+    match converse(socket, Talk::new(viewer, Link::new(clock::now()), takes, peer)).await {
         Ok(()) => info!("{peer}: left '{name}'"),
         Err(error) => info!("{peer}: closed: {error:#}"),
     }
 }
 
-async fn converse(socket: WebSocket, viewer: Subscriber) -> Result<()> {
-    let mut talk = Talk::new(viewer, Link::new(clock::now()));
+async fn converse(socket: WebSocket, mut talk: Talk) -> Result<()> {
     let (mut out, mut incoming) = socket.split();
     loop {
         let now = clock::now();
         if talk.silent(now) {
             bail!("the viewer has said nothing for 10 s");
         }
-        let wait = Duration::from_micros(talk.deadline().saturating_sub(now));
+        let wait = Duration::from_micros(talk.deadline(now).saturating_sub(now));
         tokio::select! {
             biased;
             carrier = incoming.next() => match carrier {

@@ -152,6 +152,7 @@ impl Pump {
             }
             match item {
                 Item::State(state) => self.publisher.enter(state),
+                Item::Service(service) => self.publisher.served(service),
                 Item::Config(new) => {
                     if encoder.is_none() {
                         self.publisher.configure(new.clone())?;

@@ -404,7 +404,7 @@ mod tests {
             match item {
                 Item::Config(config) => configs.push(config),
                 Item::Frame(frame) => frames.push(frame),
-                Item::State(state) => panic!("{state:?}"),
+                other => panic!("{other:?}"),
             }
         }
         (configs, frames)
@@ -498,7 +498,7 @@ mod tests {
         let shape = |item: Item| match item {
             Item::Config(config) => u64::from(config.width),
             Item::Frame(frame) => frame.sequence,
-            Item::State(state) => panic!("{state:?}"),
+            other => panic!("{other:?}"),
         };
         let shapes: Vec<_> = std::iter::from_fn(|| source.next().unwrap()).map(shape).collect();
         assert_eq!(shapes, [64, 0, 1, 128, 2, 3]);

@@ -87,7 +87,7 @@ impl Fw {
     /// Connects and waits until the hub grants the stream.
     fn connect(&self) -> Result<Session> {
         let Some(name) = self.address.name.clone() else { bail!("{}: no stream", self.address) };
-        let wish = Message::Subscribe { name, wait: self.config.wait, every: self.config.every };
+        let wish = Message::Subscribe { name, wait: self.config.wait, every: self.config.every, jpegs: false };
         let (client, receiver) = Client::connect(&self.address, &first_messages(wish))?;
         let mut session = Session { client: Arc::new(client), receiver, link: Link::new(clock::now()) };
         while !self.stop.stopped() {
@@ -178,6 +178,7 @@ impl Session {
             Some(Message::Config(config)) => Some(Item::Config(config)),
             Some(Message::Frame(frame)) => Some(Item::Frame(self.arrived(frame)?)),
             Some(Message::State(state)) => Some(Item::State(state)),
+            Some(Message::Service(service)) => Some(Item::Service(service)),
             Some(Message::Error { text, .. }) => bail!("{text}"),
             Some(Message::Bye { text }) if text.is_empty() => bail!("the hub ends"),
             Some(Message::Bye { text }) => bail!("the hub ends: {text}"),

@@ -18,7 +18,10 @@ pub mod stdin;
 pub mod tutorial;
 
 use anyhow::{Context, Result};
-use framewire_proto::{Config, Frame, wire::native::State};
+use framewire_proto::{
+    Config, Frame,
+    wire::native::{Service, State},
+};
 
 use crate::{hub::News, stop::Stop};
 pub use spec::{Options, Spec};
@@ -30,6 +33,8 @@ pub enum Item {
     Config(Config),
     /// How the source is, when that changes for longer: it has lost what it feeds from, or has it again.
     State(State),
+    /// How the hub that it comes from serves it.
+    Service(Service),
     /// A frame, numbered by the source from 0 (a frame that it had to drop leaves a gap), with its time of capture.
     Frame(Frame),
 }

@@ -136,6 +136,7 @@ impl Push<'_> {
             | Message::Demand { .. }
             | Message::Keyframe
             | Message::State(_)
+            | Message::Service(_)
             | Message::Report(_) => {}
             Message::Error { text, .. } => bail!("the publisher ended with an error: {text}"),
             Message::Publish { .. } | Message::Subscribe { .. } | Message::Accepted { .. } => {

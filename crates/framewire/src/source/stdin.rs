@@ -91,7 +91,7 @@ impl Source for Stdin {
                     frame.times.captured = clock::now();
                 }
             }
-            Item::State(_) => {}
+            Item::State(_) | Item::Service(_) => {}
         }
         Ok(Some(item))
     }
@@ -323,6 +323,7 @@ mod tests {
         let shape = |item: &Item| match item {
             Item::Config(config) => (u64::from(config.width), usize::from(config.height)),
             Item::State(state) => panic!("{state:?}"),
+            Item::Service(service) => panic!("{service:?}"),
             Item::Frame(frame) => (frame.sequence, frame.data.len()),
         };
         let shapes: Vec<_> = items.iter().map(shape).collect();

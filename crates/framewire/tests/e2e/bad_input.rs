@@ -148,8 +148,10 @@ fn lying_jpegs_are_dropped_and_the_stream_goes_on() {
 #[test]
 fn an_unknown_stream_is_an_error_that_names_the_ones_there_are() {
     let bystanders = Bystanders::new();
-    let mut peer =
-        Peer::ask(&bystanders.hub, Message::Subscribe { name: "nowhere".parse().unwrap(), wait: false, every: false });
+    let mut peer = Peer::ask(
+        &bystanders.hub,
+        Message::Subscribe { name: "nowhere".parse().unwrap(), wait: false, every: false, jpegs: false },
+    );
     let message = peer.wait_for("an error", |message| matches!(message, Message::Error { .. }));
     let Message::Error { code, text } = message else { unreachable!() };
     assert_eq!((code, text.as_str()), (code::NO_SUCH_STREAM, "there is no stream 'nowhere'; there is 'bystander'"));

@@ -359,7 +359,7 @@ impl Peer {
     /// Watches a stream of the hub, and was accepted.
     pub(crate) fn watch(hub: &Hub, name: &str) -> Self {
         let name: Name = name.parse().expect("a name");
-        let mut peer = Self::ask(hub, Message::Subscribe { name, wait: false, every: false });
+        let mut peer = Self::ask(hub, Message::Subscribe { name, wait: false, every: false, jpegs: false });
         peer.wait_for("an Accepted", |message| matches!(message, Message::Accepted { .. }));
         peer
     }

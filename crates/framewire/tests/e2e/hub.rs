@@ -24,7 +24,8 @@ fn a_picture_crosses_the_hub_with_its_times() {
 #[test]
 fn the_test_scene_is_sent_and_measured() {
     let hub = Hub::start(&[]);
-    let mut viewer = Peer::ask(&hub, Message::Subscribe { name: "scene".parse().unwrap(), wait: true, every: false });
+    let mut viewer =
+        Peer::ask(&hub, Message::Subscribe { name: "scene".parse().unwrap(), wait: true, every: false, jpegs: false });
     let _sender = Running::start(framewire(["send", "pattern#size=320x240", &hub.fw("scene")]));
     for _ in 0..10 {
         let frame = viewer.frame();

@@ -13,7 +13,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 pub use decoder::Decoder;
 
 use super::Verdict;
-use crate::{Codec, Config, Frame, Limits, Micros, Name, Times, WireError, error::Kind};
+use crate::{Codec, Config, Frame, Limits, Micros, Name, Rendition, Times, WireError, error::Kind};
 
 /// The word for this wire.
 pub const NAME: &str = "native";
@@ -53,6 +53,8 @@ pub enum Message {
         wait: bool,
         /// Queue frames, within bounds, instead of sending only the newest: what a recorder wants.
         every: bool,
+        /// Nothing but JPEGs can be decoded here.
+        jpegs: bool,
     },
     /// Hub to client: the publish or subscribe is granted.
     Accepted {
@@ -88,6 +90,8 @@ pub enum Message {
     Keyframe,
     /// Hub to viewer: how the stream is, whenever that changes.
     State(State),
+    /// Hub to viewer: how it is served, now and then.
+    Service(Service),
     /// What went wrong; the sender closes the connection after it.
     Error {
         /// See [`code`].
@@ -133,6 +137,23 @@ pub struct Report {
     pub shown: Micros,
 }
 
+/// How a hub serves one viewer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Service {
+    /// What the viewer gets.
+    pub rendition: Rendition,
+    /// Bits a second that its link is believed to carry; 0 while that is not known.
+    pub capacity: u64,
+    /// Frames that were sent to it.
+    pub delivered: u64,
+    /// Frames that made way for newer ones.
+    pub superseded: u64,
+    /// Frames that needed one that was dropped.
+    pub undecodable: u64,
+    /// Frames for which a queue had no place.
+    pub full: u64,
+}
+
 /// How a stream is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -176,6 +197,7 @@ mod kind {
     pub(super) const ERROR: u8 = 12;
     pub(super) const BYE: u8 = 13;
     pub(super) const KEYFRAME: u8 = 14;
+    pub(super) const SERVICE: u8 = 15;
 }
 
 /// Bytes of a configuration's fields before what its codec needs.
@@ -188,6 +210,7 @@ const SMALL: usize = 128;
 const KEYFRAME: u8 = 1;
 const WAIT: u8 = 1;
 const EVERY: u8 = 2;
+const JPEGS: u8 = 4;
 
 impl Message {
     /// Appends the message to `out`. A frame's picture is copied; to send one without that see [`frame_head`]. A text over
@@ -197,8 +220,8 @@ impl Message {
         match self {
             Self::Hello { software } => text(out, kind::HELLO, cut(software)),
             Self::Publish { name } => text(out, kind::PUBLISH, name.as_str()),
-            Self::Subscribe { name, wait, every } => {
-                let flags = (u8::from(*wait) * WAIT) | (u8::from(*every) * EVERY);
+            Self::Subscribe { name, wait, every, jpegs } => {
+                let flags = (u8::from(*wait) * WAIT) | (u8::from(*every) * EVERY) | (u8::from(*jpegs) * JPEGS);
                 header(out, kind::SUBSCRIBE, flags, name.as_str().len());
                 out.put_slice(name.as_str().as_bytes());
             }
@@ -229,6 +252,10 @@ impl Message {
             Self::State(state) => {
                 header(out, kind::STATE, 0, 4);
                 out.put_slice(&[*state as u8, 0, 0, 0]);
+            }
+            Self::Service(service) => {
+                let Service { rendition, capacity, delivered, superseded, undecodable, full } = *service;
+                numbers(out, kind::SERVICE, &[rendition as u64, capacity, delivered, superseded, undecodable, full]);
             }
             Self::Error { code, text } => {
                 let text = cut(text);
@@ -308,7 +335,7 @@ impl Head {
             kind::HELLO | kind::BYE => ("a text", limits.text),
             kind::ERROR => ("an error", limits.text.saturating_add(ERROR_FIELDS)),
             kind::PUBLISH | kind::SUBSCRIBE | kind::ACCEPTED => ("a stream's name", limits.text),
-            kind::REPORT | kind::PING | kind::PONG | kind::DEMAND | kind::STATE | kind::KEYFRAME => {
+            kind::REPORT | kind::PING | kind::PONG | kind::DEMAND | kind::STATE | kind::KEYFRAME | kind::SERVICE => {
                 ("a control message", limits.text)
             }
             _ => return None,
@@ -336,9 +363,12 @@ fn parse(head: Head, mut body: Bytes) -> Result<Option<Message>, Kind> {
     Ok(Some(match kind {
         kind::HELLO => Message::Hello { software: as_text("a program's name", &body)? },
         kind::PUBLISH => Message::Publish { name: as_name(&body)? },
-        kind::SUBSCRIBE => {
-            Message::Subscribe { name: as_name(&body)?, wait: flags & WAIT != 0, every: flags & EVERY != 0 }
-        }
+        kind::SUBSCRIBE => Message::Subscribe {
+            name: as_name(&body)?,
+            wait: flags & WAIT != 0,
+            every: flags & EVERY != 0,
+            jpegs: flags & JPEGS != 0,
+        },
         kind::ACCEPTED => Message::Accepted { name: as_name(&body)? },
         kind::CONFIG => Message::Config(as_config(&body)?),
         kind::FRAME => {
@@ -366,6 +396,11 @@ fn parse(head: Head, mut body: Bytes) -> Result<Option<Message>, Kind> {
                 Some(state) => Message::State(state),
                 None => return Ok(None),
             }
+        }
+        kind::SERVICE => {
+            let [rendition, capacity, delivered, superseded, undecodable, full] = fields("a service", &mut body)?;
+            let Some(rendition) = Rendition::from_number(rendition) else { return Ok(None) };
+            Message::Service(Service { rendition, capacity, delivered, superseded, undecodable, full })
         }
         kind::ERROR => {
             let mut fields = need("an error", &body, ERROR_FIELDS)?;

@@ -4,8 +4,8 @@ use std::{env, fs, path::Path};
 
 use bytes::Bytes;
 use framewire_proto::{
-    Codec, Config, Frame, Name, Times,
-    wire::native::{Message, Report, State, code},
+    Codec, Config, Frame, Name, Rendition, Times,
+    wire::native::{Message, Report, Service, State, code},
 };
 
 use crate::util::{decode, encode};
@@ -43,7 +43,7 @@ fn viewer() -> Vec<Message> {
     vec![
         Message::Hello { software: "viewer.py".into() },
         Message::Ping { sent: 2_000_000 },
-        Message::Subscribe { name: name(), wait: true, every: false },
+        Message::Subscribe { name: name(), wait: true, every: false, jpegs: false },
         Message::Report(Report { sequence: 7, received: 2_000_500, ..Report::default() }),
         Message::Report(Report { sequence: 7, received: 2_000_500, decoded: 2_002_000, shown: 2_010_000 }),
     ]
@@ -89,12 +89,20 @@ fn rare() -> Vec<Message> {
         })
         .collect();
     messages.extend([
-        Message::Subscribe { name: Name::from_lossy("straße@hof:2"), wait: false, every: true },
+        Message::Subscribe { name: Name::from_lossy("straße@hof:2"), wait: false, every: true, jpegs: true },
         Message::Frame(Frame { sequence: u64::MAX, keyframe: false, times: Times::default(), data: Bytes::new() }),
         Message::State(State::Stalled),
         Message::State(State::Idle),
         Message::Demand { viewers: 0 },
         Message::Keyframe,
+        Message::Service(Service {
+            rendition: Rendition::High,
+            capacity: 4_000_000,
+            delivered: 300,
+            superseded: 7,
+            undecodable: 2,
+            full: 0,
+        }),
         Message::Bye { text: String::new() },
     ]);
     messages

@@ -35,7 +35,8 @@ fn every_kind_is_taken_at_its_limit_and_refused_above_it() {
         (12, 4 + text),
         (13, text),
         (14, text),
-        (15, unknown),
+        (15, text),
+        (200, unknown),
         (0, unknown),
         (255, unknown),
     ];

@@ -4,9 +4,9 @@ use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
 use framewire_proto::{
-    Codec, Config, Frame, Limits, Micros, Name, Times, WireError,
+    Codec, Config, Frame, Limits, Micros, Name, Rendition, Times, WireError,
     clock::Offset,
-    wire::native::{Decoder, Message, PREAMBLE, Report, State},
+    wire::native::{Decoder, Message, PREAMBLE, Report, Service, State},
 };
 use proptest::prelude::*;
 
@@ -53,7 +53,12 @@ pub(crate) fn message() -> impl Strategy<Value = Message> {
     prop_oneof![
         text().prop_map(|software| Message::Hello { software }),
         name().prop_map(|name| Message::Publish { name }),
-        (name(), any::<bool>(), any::<bool>()).prop_map(|(name, wait, every)| Message::Subscribe { name, wait, every }),
+        (name(), any::<[bool; 3]>()).prop_map(|(name, [wait, every, jpegs])| Message::Subscribe {
+            name,
+            wait,
+            every,
+            jpegs
+        }),
         name().prop_map(|name| Message::Accepted { name }),
         config().prop_map(Message::Config),
         any_frame().prop_map(Message::Frame),
@@ -64,6 +69,10 @@ pub(crate) fn message() -> impl Strategy<Value = Message> {
         any::<[u64; 3]>().prop_map(|[pinged, received, sent]| Message::Pong { pinged, received, sent }),
         any::<u32>().prop_map(|viewers| Message::Demand { viewers }),
         Just(Message::Keyframe),
+        (0..4_u64, any::<[u64; 5]>()).prop_map(|(rendition, [capacity, delivered, superseded, undecodable, full])| {
+            let rendition = Rendition::from_number(rendition).expect("one of the four");
+            Message::Service(Service { rendition, capacity, delivered, superseded, undecodable, full })
+        }),
         prop_oneof![Just(State::Live), Just(State::Stalled), Just(State::Idle)].prop_map(Message::State),
         (any::<u16>(), text()).prop_map(|(code, text)| Message::Error { code, text }),
         text().prop_map(|text| Message::Bye { text }),
