@@ -100,7 +100,7 @@ impl Flow {
         let waiting: usize = self.unreported.iter().map(|sent| sent.bytes).sum();
         let due = self.capacity.map_or(0, |capacity| time_for(waiting, capacity));
         let overdue = now.saturating_sub(oldest.at) > 2 * self.interval + self.round_trip + due;
-        let room = IN_FLIGHT + (self.round_trip / self.interval) as usize;
+        let room = IN_FLIGHT + self.round_trip.div_ceil(self.interval) as usize;
         if overdue || self.unreported.len() >= room {
             return None;
         }

@@ -4,7 +4,7 @@ use framewire_proto::{Codec, Config, Micros};
 
 /// Frames per second where they are not known.
 const FPS: u64 = 30;
-/// JPEGs are coded no worse than this: below, H.264 is the better choice, or fewer of them.
+/// JPEGs are coded no worse than this: below, smaller pictures are the better choice.
 const WORST: u8 = 20;
 /// A link must carry this many hundredths of what JPEGs need to begin with them, and to go on with them.
 const TO_JPEG: u64 = 200;
@@ -15,6 +15,14 @@ const PATIENCE: [Micros; 2] = [5_000_000, 80_000_000];
 const FILL: u64 = 112;
 /// Bits per pixel beyond which nobody sees H.264 get better.
 const BITS_PER_PIXEL: f64 = 0.9;
+
+/// H.264 of fewer thousandths of a bit per pixel is smeared, and pictures of half the width and height look better; back when
+/// they may have more than that many.
+const SMEARED: u64 = 20;
+const CLEAR: u64 = 32;
+/// Pictures are made no smaller than by this factor, and larger again after so many frames that had room.
+const SMALLEST: u32 = 4;
+const ROOMY_FRAMES: u32 = 60;
 
 /// What a link carries and what that means for the next frame.
 #[derive(Debug)]
@@ -29,6 +37,9 @@ pub(super) struct Aim {
     /// Bits a second that JPEGs of the quality asked for take.
     jpegs: Option<u64>,
     codec: Codec,
+    /// What width and height are divided by, and how many frames lately would have had room for larger ones.
+    shrink: u32,
+    roomy_frames: u32,
     /// Since when the link would carry JPEGs.
     roomy: Option<Micros>,
     patience: Micros,
@@ -43,6 +54,8 @@ impl Aim {
             quality,
             jpegs: None,
             codec: Codec::Jpeg,
+            shrink: 1,
+            roomy_frames: 0,
             roomy: None,
             patience: PATIENCE[0],
         }
@@ -58,7 +71,7 @@ impl Aim {
         let (Some(budget), Some(jpegs)) = (self.limit(), self.jpegs) else { return self.codec };
         if self.codec == Codec::Jpeg {
             // JPEGs that are too large are none, rather than worse.
-            self.quality = self.wanted;
+            (self.quality, self.shrink) = (self.wanted, 1);
             if budget < jpegs / 100 * KEEP_JPEG {
                 self.codec = Codec::H264;
                 self.roomy = None;
@@ -75,7 +88,7 @@ impl Aim {
 
     /// Whether the next JPEG may be as good as was asked for.
     pub(super) fn best(&self) -> bool {
-        self.quality == self.wanted
+        self.quality == self.wanted && self.shrink == 1
     }
 
     /// The quality of the next JPEG.
@@ -86,7 +99,7 @@ impl Aim {
     /// A JPEG of this quality has so many bytes.
     pub(super) fn made(&mut self, config: &Config, bytes: usize) {
         let bits = 8 * bytes as u64 * fps(config);
-        if self.quality == self.wanted {
+        if self.best() {
             self.jpegs = Some(self.jpegs.map_or(bits, |before| before - before / 8 + bits / 8));
         }
         let Some(budget) = self.limit() else { return };
@@ -97,7 +110,52 @@ impl Aim {
             room if room > 1.15 => self.quality.saturating_add(2),
             _ => self.quality,
         };
-        self.quality = self.quality.clamp(WORST.min(self.wanted), self.wanted);
+        let worst = WORST.min(self.wanted);
+        if self.quality < worst {
+            self.smaller(self.wanted.midpoint(worst));
+        } else if self.quality >= self.wanted.midpoint(worst) && room > 1.15 {
+            self.larger(worst);
+        }
+        self.quality = self.quality.clamp(worst, self.wanted);
+    }
+
+    /// What the width and height of the next JPEG are divided by.
+    pub(super) fn side(&self) -> u32 {
+        self.shrink
+    }
+
+    /// What the width and height of the next H.264 frame are divided by, for pictures of so many pixels.
+    pub(super) fn shrink(&mut self, pixels: u64, config: &Config) -> u32 {
+        let pixels = pixels * fps(config);
+        let side = u64::from(self.shrink);
+        let bits = 1000 * self.bitrate(config);
+        if bits * side * side < pixels * SMEARED {
+            self.smaller(self.quality);
+        } else if bits * (side / 2).max(1).pow(2) > pixels * CLEAR {
+            self.larger(self.quality);
+        } else {
+            self.roomy_frames = 0;
+        }
+        self.shrink
+    }
+
+    /// Pictures get smaller at once, if they may; JPEGs then have this quality.
+    fn smaller(&mut self, quality: u8) {
+        self.roomy_frames = 0;
+        if self.shrink < SMALLEST {
+            self.shrink *= 2;
+            self.quality = quality;
+        }
+    }
+
+    /// Pictures get larger once they could for a while.
+    fn larger(&mut self, quality: u8) {
+        self.roomy_frames += 1;
+        if self.shrink > 1 && self.roomy_frames >= ROOMY_FRAMES {
+            self.roomy_frames = 0;
+            self.shrink /= 2;
+            self.quality = quality;
+        }
     }
 
     /// Bits a second for an H.264 encoder.
@@ -170,6 +228,42 @@ mod tests {
             aim.made(&CONFIG, made(&aim));
         }
         assert_eq!(aim.quality(), 80);
+    }
+
+    #[test]
+    fn pictures_get_smaller_on_the_slowest_links_and_larger_again_after_a_while() {
+        let mut aim = Aim::new(80, None);
+        let mut shrink = |budget| {
+            aim.budget(Some(budget));
+            aim.shrink(1280 * 720, &CONFIG)
+        };
+        assert_eq!(shrink(1_000_000), 1);
+        assert_eq!(shrink(400_000), 2);
+        assert_eq!(shrink(600_000), 2, "not enough to turn back");
+        assert_eq!(shrink(2_000_000), 2, "for a moment only");
+        let turns = (0..200).map(|_| shrink(2_000_000)).filter(|shrink| *shrink == 2).count();
+        assert!((20..100).contains(&turns), "{turns}");
+        assert_eq!(shrink(100_000), 2);
+        assert_eq!(shrink(100_000), 4);
+        assert_eq!(shrink(1_000), 4, "no smaller");
+    }
+
+    #[test]
+    fn jpegs_that_do_not_fit_at_their_worst_get_smaller() {
+        let mut aim = Aim::new(80, None);
+        aim.budget(Some(2_000_000));
+        for _ in 0..20 {
+            let side = usize::try_from(aim.side()).unwrap();
+            let bytes = BYTES as f64 * (f64::from(aim.quality()) / 80.0).powf(1.4);
+            aim.made(&CONFIG, bytes as usize / side / side);
+        }
+        assert!(aim.side() > 1 && !aim.best(), "{}", aim.side());
+        aim.budget(Some(100_000_000));
+        for _ in 0..400 {
+            let side = usize::try_from(aim.side()).unwrap();
+            aim.made(&CONFIG, BYTES / side / side);
+        }
+        assert!(aim.best());
     }
 
     #[test]

@@ -211,20 +211,31 @@ impl Encoder {
         encoder.encode(picture, std::mem::take(&mut self.keyframe))
     }
 
+    /// What the sides of a picture that would have this size are divided by, so that it fits the link.
+    fn shrink(&mut self, config: &framewire_proto::Config, codec: Codec, size: (u32, u32)) -> u32 {
+        match codec {
+            Codec::H264 => self.aim.shrink(u64::from(size.0) * u64::from(size.1), config),
+            Codec::Jpeg => self.aim.side(),
+            Codec::I420 | Codec::Bgr24 => 1,
+        }
+    }
+
     /// The picture to be coded, in the size and layout that this codec takes.
     fn picture(&mut self, config: &framewire_proto::Config, frame: &Frame, codec: Codec) -> Result<Option<Picture>> {
         let (width, height) = (config.width.into(), config.height.into());
         let layout = if codec == Codec::Bgr24 { Codec::Bgr24 } else { Codec::I420 };
         let picture = match config.codec {
             Codec::Jpeg | Codec::H264 => {
-                let scaled = self.config.size(width, height) != (width, height);
+                let scaled = self.config.size(width, height) != (width, height) || !self.aim.best();
                 let want = if scaled { Codec::I420 } else { layout };
                 let Some(picture) = self.decoder.decode(config, frame, want)? else { return Ok(None) };
                 picture
             }
             raw => Picture::new(raw, width, height, frame.data.clone())?,
         };
-        let mut size = self.config.size(picture.width, picture.height);
+        let whole = self.config.size(picture.width, picture.height);
+        let shrink = self.shrink(config, codec, whole);
+        let mut size = ((whole.0 / shrink).max(1), (whole.1 / shrink).max(1));
         if codec == Codec::H264 {
             // It codes even sizes only.
             size = ((size.0 & !1).max(2), (size.1 & !1).max(2));

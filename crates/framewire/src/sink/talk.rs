@@ -20,6 +20,8 @@ use crate::hub::{Event, Reason, Subscriber, Takes};
 const TELL: Micros = 1_000_000;
 /// How often it is reckoned which rendition its link carries, in µs.
 const RECKON: Micros = 100_000;
+/// Clocks that have been compared differ by less than a round trip and this, in µs.
+const CLOCKS: Micros = 1_000;
 /// Frames whose times are kept until they are reported shown.
 const REMEMBERED: usize = 64;
 
@@ -168,6 +170,10 @@ impl Talk {
             decoded: self.link.moment_to_ours(report.decoded),
             shown: self.link.moment_to_ours(report.shown),
         };
-        self.subscriber.reporter().report(times, &ours, first);
+        // What is said to happen in the future does not: a clock jumped, or somebody lies.
+        let latest = ours.received.max(ours.decoded).max(ours.shown);
+        if latest <= now + CLOCKS + self.link.round_trip().unwrap_or(0) {
+            self.subscriber.reporter().report(times, &ours, first);
+        }
     }
 }

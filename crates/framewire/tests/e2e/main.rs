@@ -14,6 +14,7 @@ mod film;
 mod harness;
 mod http;
 mod hub;
+mod liars;
 mod picture;
 mod sources;
 mod tutorials;
