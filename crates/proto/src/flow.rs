@@ -310,7 +310,8 @@ mod tests {
                         format!("{delay} µs, {miss} %, {rate} bit/s: {fps} fps, p95 {p95}, max {max}, load {load:.2}");
                     println!("{told}");
                     assert!(fps >= 29.0, "{told}");
-                    assert!(p95 < 80_000 + delay && max < 300_000 + delay, "{told}");
+                    // That the link has fallen is known a round trip later.
+                    assert!(p95 < 80_000 + delay && max < 300_000 + 2 * delay, "{told}");
                     assert!(load > 0.8 || rate > 12 * MEGABIT, "{told}");
                 }
             }
