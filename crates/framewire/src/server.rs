@@ -7,7 +7,7 @@ use framewire_proto::{
     WireError,
     link::Link,
     wire::{
-        native::{self, Message, code},
+        native::{self, Message, Session, code},
         tutorial::End,
     },
 };
@@ -24,6 +24,7 @@ use crate::{
         self,
         accept::{self, Accepted},
         channel::{self, Channel},
+        session::{self, Sessions},
     },
     sink::{http, renditions, tcp},
     source::{
@@ -47,11 +48,12 @@ pub struct Config {
 /// Serves this hub on this listener for as long as it is polled.
 pub async fn run(listener: TcpListener, hub: Hub, config: Config) {
     renditions::serve(&hub);
-    let pages = Arc::new(http::Pages::new(hub.clone(), &config.host_names));
+    let sessions = Sessions::default();
+    let pages = Arc::new(http::Pages::new(hub.clone(), sessions.clone(), &config.host_names));
     let cameras = (!config.no_legacy).then(|| Cameras { hub: hub.clone(), streams: Streams::Each });
     let serve = {
         let hub = hub.clone();
-        move |accepted| connection(accepted, hub.clone(), pages.clone(), cameras.clone())
+        move |accepted| connection(accepted, hub.clone(), sessions.clone(), pages.clone(), cameras.clone())
     };
     tokio::join!(accept::run(listener, None, serve), look_after(&hub));
 }
@@ -64,10 +66,16 @@ async fn look_after(hub: &Hub) {
     }
 }
 
-async fn connection(accepted: Accepted, hub: Hub, pages: Arc<http::Pages>, cameras: Option<Cameras>) {
+async fn connection(
+    accepted: Accepted,
+    hub: Hub,
+    sessions: Sessions,
+    pages: Arc<http::Pages>,
+    cameras: Option<Cameras>,
+) {
     let (peer, wire) = (accepted.peer, accepted.wire);
     let outcome = match (wire.tutorial, cameras) {
-        (None, _) if wire.name == native::NAME => native(Channel::new(accepted), &hub).await,
+        (None, _) if wire.name == native::NAME => native(Channel::new(accepted), &hub, &sessions).await,
         (None, _) => pages.serve(accepted).await,
         (Some(tutorial), Some(cameras)) if tutorial.camera == End::Connects => cameras.serve(accepted).await,
         (Some(_), Some(_)) => Err(anyhow!(
@@ -83,35 +91,70 @@ async fn connection(accepted: Accepted, hub: Hub, pages: Arc<http::Pages>, camer
 }
 
 /// Hears what a client on the native wire wants, then lets it have that.
-async fn native(channel: Channel, hub: &Hub) -> Result<()> {
+async fn native(channel: Channel, hub: &Hub, sessions: &Sessions) -> Result<()> {
     let mut link = Link::new(clock::now());
-    let mut answers = Vec::new();
-    let wish = timeout(net::HEAD, wish(&channel, &mut link, &mut answers)).await;
-    let outcome = match wish.context("it did not say in time what it wants").flatten() {
-        Ok(Message::Publish { name }) => push::run(&channel, hub, &name, link, answers).await,
-        Ok(wish @ Message::Subscribe { .. }) => tcp::run(&channel, hub, wish, link, answers).await,
-        Ok(_) => return Ok(()),
+    let mut before = Before::default();
+    let wish = timeout(net::HEAD, wish(&channel, &mut link, &mut before)).await;
+    let wish = match wish.context("it did not say in time what it wants").flatten() {
+        Ok(wish) => wish,
         Err(error) => {
             channel.greet(&[channel::hello()]).await?;
-            Err(error)
+            return Err(told(&channel, error).await);
         }
     };
-    if let Err(error) = &outcome
-        && let Some(fault) = error.downcast_ref::<WireError>()
-    {
+    let seat = match before.session.map(|session| sessions.join(session)).transpose() {
+        Ok(seat) => seat,
+        Err(outdated) => {
+            channel.greet(&[channel::hello(), Message::Bye { text: outdated.to_string() }]).await?;
+            bail!(outdated);
+        }
+    };
+    let (seated, answers) = (seat.as_ref(), before.answers);
+    let serve = async {
+        match wish {
+            Message::Publish { name } => push::run(&channel, hub, &name, seated, link, answers).await,
+            Message::Subscribe { .. } => tcp::run(&channel, hub, wish, seated, link, answers).await,
+            _ => Ok(()),
+        }
+    };
+    tokio::select! {
+        outcome = serve => match outcome {
+            Ok(()) => Ok(()),
+            Err(error) => Err(told(&channel, error).await),
+        },
+        () = session::taken(seated) => {
+            // What waits here to be sent is old by now, and its client reads elsewhere.
+            channel.abandon();
+            bail!("a newer connection of the same client has taken over")
+        }
+    }
+}
+
+/// Tells a client that does not follow the wire so.
+async fn told(channel: &Channel, error: anyhow::Error) -> anyhow::Error {
+    if let Some(fault) = error.downcast_ref::<WireError>() {
         // It may have gone already; then nobody needs the reason.
         let _ = channel.send(&Message::Error { code: code::PROTOCOL, text: fault.to_string() }).await;
     }
-    outcome
+    error
 }
 
-/// The first message that says what the client wants. Pings before it are answered with the grant.
-async fn wish(channel: &Channel, link: &mut Link, answers: &mut Vec<Message>) -> Result<Message> {
+/// What a client said before what it wants.
+#[derive(Default)]
+struct Before {
+    session: Option<Session>,
+    /// To its pings, which are answered with the grant.
+    answers: Vec<Message>,
+}
+
+/// The first message that says what the client wants.
+async fn wish(channel: &Channel, link: &mut Link, before: &mut Before) -> Result<Message> {
     const BEFORE: usize = 16;
     for _ in 0..BEFORE {
         let message = channel.receive(|| {}).await?;
-        answers.extend(link.take(&message, clock::now()));
+        before.answers.extend(link.take(&message, clock::now()));
         match message {
+            Message::Session(session) => before.session = Some(session),
             Message::Publish { .. } | Message::Subscribe { .. } | Message::Bye { .. } => return Ok(message),
             _ => {}
         }

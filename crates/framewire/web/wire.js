@@ -3,7 +3,7 @@
 // of whoever wrote them, and zero stands for "not known".
 
 const HEADER = 8;
-const KIND = { CONFIG: 5, FRAME: 6, REPORT: 7, PING: 8, PONG: 9, STATE: 11, ERROR: 12, BYE: 13, KEYFRAME: 14 };
+const KIND = { CONFIG: 5, FRAME: 6, REPORT: 7, PING: 8, PONG: 9, STATE: 11, ERROR: 12, BYE: 13, KEYFRAME: 14, SESSION: 16 };
 const CODECS = { 1: "jpeg", 2: "h264", 3: "i420", 4: "bgr24" };
 const STATES = { 1: "live", 2: "stalled", 3: "idle" };
 
@@ -13,8 +13,15 @@ export const STAGES = ["encode", "send", "uplink", "hub", "downlink", "decode", 
 /** Now, on this page's clock, in microseconds; never zero. */
 export const now = () => performance.now() * 1000 + 1;
 
-/** A connection that stays silent this long, in microseconds, is taken for dead: its pings were not answered. */
-const SILENCE = 5_000_000;
+/** A connection that stays silent this long, in microseconds, is taken for dead. */
+const SILENCE = 10_000_000;
+/** Once it is silent this long, three of the hub's pings are missing: another is tried beside it. */
+const QUIET = 750_000;
+/** Milliseconds between two looks whether it is, and how long an attempt has: at least, and at most. */
+const LOOK = 100;
+const PATIENCE = [400, 2000];
+/** The longest wait for a connection, and between two attempts at one, in milliseconds. */
+const CONNECT = 5000;
 /** The longest wait between two attempts to connect, in milliseconds. */
 const LONGEST_WAIT = 10_000;
 
@@ -28,11 +35,19 @@ export class Wire {
   #url;
   #on;
   #socket = null;
+  /** What is tried while the socket is silent; whichever speaks first is kept. A lost packet is sent again only after a
+   * second, so it is given up soon for another. */
+  #spare = null;
+  #tried = 0;
   #wanted = false;
   #attempts = 0;
   #retry = 0;
   #beat = 0;
+  #look = 0;
   #heard = 0;
+  /** The hub knows this page by it, and drops an older connection for a newer one. */
+  #token = crypto.getRandomValues(new Uint8Array(16));
+  #turn = 0;
 
   constructor(url, on) {
     this.#url = url;
@@ -80,27 +95,88 @@ export class Wire {
   #connect() {
     this.#hangUp();
     this.#on.state("connecting");
+    this.#hold(this.#dial());
+    // Until pings go, this is the deadline of the connection itself.
+    this.#beat = setTimeout(() => this.#again(), CONNECT);
+  }
+
+  #dial() {
     const socket = new WebSocket(this.#url);
     socket.binaryType = "arraybuffer";
+    socket.onopen = () => {
+      this.#introduce(socket);
+      if (socket === this.#socket) this.#ping();
+    };
+    return socket;
+  }
+
+  /** Says which page this is, so that it is not counted twice. */
+  #introduce(socket) {
+    const message = begin(KIND.SESSION, 24);
+    this.#token.forEach((byte, place) => message.setUint8(HEADER + place, byte));
+    putTime(message, HEADER + 16, (this.#turn += 1));
+    socket.send(message.buffer);
+  }
+
+  /** From now on this is the connection. */
+  #hold(socket) {
     this.#socket = socket;
     this.#heard = now();
     this.clock = new Offset();
-    socket.onopen = () => this.#ping();
     socket.onmessage = ({ data }) => this.#take(data);
-    socket.onclose = () => this.#again();
-    // Until pings go, this is the deadline of the connection itself.
-    this.#beat = setTimeout(() => this.#again(), SILENCE / 1000);
+    socket.onclose = () => this.#lost();
+    this.#look = setInterval(() => this.#lookAfter(), LOOK);
+  }
+
+  /** Tries another connection while this one is silent, one at a time: more a browser does not begin. */
+  #lookAfter() {
+    if (!this.connected) return;
+    const opened = this.#spare?.readyState === WebSocket.OPEN;
+    if (now() - this.#heard < QUIET) {
+      // The hub has heard of one that is open, and may have dropped this one for it.
+      if (!opened) this.#dropSpare();
+      return;
+    }
+    const patience = Math.min(PATIENCE[0] + (4 * (this.clock.roundTrip ?? 0)) / 1000, PATIENCE[1]);
+    if (this.#spare && now() - this.#tried < patience * 1000) return;
+    this.#dropSpare();
+    this.#tried = now();
+    const spare = this.#dial();
+    this.#spare = spare;
+    spare.onmessage = ({ data }) => {
+      this.#change();
+      this.#take(data);
+    };
+    spare.onclose = () => (this.#spare = null);
+  }
+
+  /** The spare connection takes over. */
+  #change() {
+    const spare = this.#spare;
+    this.#spare = null;
+    this.#hangUp();
+    this.#hold(spare);
+    this.#ping();
+  }
+
+  /** The connection has ended: one that is open already takes over. */
+  #lost() {
+    if (this.#spare?.readyState === WebSocket.OPEN) this.#change();
+    else this.#again();
   }
 
   #hangUp() {
     clearTimeout(this.#retry);
     clearTimeout(this.#beat);
-    const socket = this.#socket;
+    clearInterval(this.#look);
+    this.#dropSpare();
+    leave(this.#socket);
     this.#socket = null;
-    if (!socket) return;
-    // A dead connection may take minutes to say that it closed: nobody listens to it any more.
-    socket.onopen = socket.onmessage = socket.onclose = null;
-    socket.close();
+  }
+
+  #dropSpare() {
+    leave(this.#spare);
+    this.#spare = null;
   }
 
   #again() {
@@ -167,6 +243,13 @@ export class Wire {
     putTime(message, HEADER + 16, now());
     this.#send(message);
   }
+}
+
+/** A dead connection may take minutes to say that it closed: nobody listens to it any more. */
+function leave(socket) {
+  if (!socket) return;
+  socket.onopen = socket.onmessage = socket.onclose = null;
+  socket.close();
 }
 
 /** Milliseconds to wait before the next attempt: doubling, with chance in it so that pages do not come back all at once. */

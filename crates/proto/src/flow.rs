@@ -147,6 +147,14 @@ impl Flow {
         self.capacity.map(|capacity| capacity / 100 * LOAD)
     }
 
+    /// What was under way is lost or was long held up: the connection is another, or its link was gone for a while. What the
+    /// link carried before is the best guess of what it will.
+    pub fn anew(&mut self) {
+        self.unreported.clear();
+        self.newest = None;
+        self.samples.clear();
+    }
+
     /// The link took this long for so many bytes.
     fn measure(&mut self, bytes: usize, took: Micros) {
         let expected = self.capacity.map(|capacity| time_for(bytes, capacity));
@@ -154,7 +162,7 @@ impl Flow {
             // Slower than it was: what was measured before counts no more.
             self.samples.clear();
         } else if bytes < TELLING {
-            return;
+            return self.widen(bytes, took);
         }
         if self.samples.len() == SAMPLES {
             self.samples.pop_front();
@@ -163,6 +171,18 @@ impl Flow {
         let (bytes, took) = self.samples.iter().fold((0, 0), |sum, sample| (sum.0 + sample.0, sum.1 + sample.1));
         let measured = (8_000_000 * bytes as u64 / took).max(LEAST);
         self.capacity = Some(self.capacity.map_or(measured, |before| measured.min(before / 100 * GROWTH)));
+    }
+
+    /// A frame of so few bytes tells little, but that it was quick proves that the next may be larger, until they tell: else
+    /// a link that once stood still would be believed to be slow for ever.
+    fn widen(&mut self, bytes: usize, took: Micros) {
+        let Some(before) = self.capacity else { return };
+        let shown = 8_000_000 * bytes as u64 / took;
+        let telling = 8_000_000 * TELLING as u64 / self.interval;
+        if before < shown.min(telling) {
+            self.samples.clear();
+            self.capacity = Some(shown.min(telling).min(before / 100 * GROWTH));
+        }
     }
 }
 
@@ -217,7 +237,7 @@ mod tests {
     }
 
     /// A camera of 30 frames a second behind an encoder, which misses the size that it is told by up to `miss` hundredths, and
-    /// makes none smaller than 1 KB or larger than 50. Reports are late by up to `late` µs.
+    /// makes none smaller than 200 bytes or larger than 50 KB. Reports are late by up to `late` µs.
     struct Scene {
         miss: u64,
         late: Micros,
@@ -237,7 +257,7 @@ mod tests {
         fn size(&mut self, budget: Option<u64>) -> usize {
             let aim = budget.map_or(20_000, |budget| budget / 8 / 30);
             let share = 100 - self.miss + self.random(2 * self.miss);
-            ((aim * share / 100) as usize).clamp(1_000, 50_000)
+            ((aim * share / 100) as usize).clamp(200, 50_000)
         }
 
         /// What is seen of it over a path until a moment.
@@ -326,6 +346,26 @@ mod tests {
         assert!(old <= IN_FLIGHT + 1, "{old} frames lay on the way");
         let first = seen.iter().find(|seen| seen.captured >= 9_900_000).unwrap();
         assert!(first.captured + first.age < 10_200_000, "{first:?}");
+        let full = seen.iter().find(|seen| seen.captured > 10 * SECOND && seen.bytes >= 20_000);
+        assert!(full.is_some_and(|full| full.captured < 12 * SECOND), "{full:?}");
+    }
+
+    #[test]
+    fn what_a_lost_connection_held_is_not_waited_for() {
+        let mut flow = Flow::default();
+        for sequence in 0..10 {
+            let now = sequence * INTERVAL;
+            flow.sent(sequence, 10_000, now);
+            flow.reported(sequence, now + 10_000);
+        }
+        let before = flow.budget();
+        let lost = 10 * INTERVAL;
+        (10..12).for_each(|sequence| flow.sent(sequence, 10_000, lost));
+        assert!(!flow.open(lost + 5 * SECOND));
+        flow.anew();
+        assert!(flow.open(lost + 5 * SECOND));
+        flow.reported(11, lost + 5 * SECOND);
+        assert_eq!(flow.budget(), before, "a frame that was long held up tells nothing of the link");
     }
 
     #[test]

@@ -5,6 +5,9 @@ use crate::{Micros, Times, clock, wire::native::Message};
 /// A peer that says nothing at all for this long is gone: both ends ping at least once a second.
 pub const SILENCE: Micros = 10_000_000;
 
+/// A peer that says nothing for this long may be behind a link that loses everything: three of its pings are missing.
+pub const QUIET: Micros = 700_000;
+
 /// One end of a native connection. Hand every message that comes to [`Link::take`], and send what it and
 /// [`Link::poll`] give.
 #[derive(Debug)]
@@ -52,6 +55,16 @@ impl Link {
         self.next_ping.min(self.heard + SILENCE)
     }
 
+    /// When the peer was last heard of.
+    pub fn last_heard(&self) -> Micros {
+        self.heard
+    }
+
+    /// Whether the peer has said nothing lately, though it should have pinged.
+    pub fn quiet(&self, now: Micros) -> bool {
+        now >= self.heard.saturating_add(QUIET)
+    }
+
     /// Whether the peer has been silent for too long.
     pub fn silent(&self, now: Micros) -> bool {
         now >= self.heard + SILENCE
@@ -93,10 +106,11 @@ mod tests {
     #[test]
     fn silence_ends_a_link_and_bytes_keep_it() {
         let mut link = Link::new(1);
+        assert!(!link.quiet(QUIET) && link.quiet(1 + QUIET));
         assert!(!link.silent(SILENCE));
         assert!(link.silent(1 + SILENCE));
         link.heard(SILENCE);
-        assert!(!link.silent(1 + SILENCE));
+        assert!(!link.silent(1 + SILENCE) && !link.quiet(1 + SILENCE));
         link.poll(SILENCE);
         assert!(link.deadline() > SILENCE);
     }

@@ -1,8 +1,8 @@
 //! What waits for one viewer, and the one place that decides which frame makes way for which.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, mem, sync::Arc};
 
-use framewire_proto::{Config, Frame};
+use framewire_proto::{Config, Frame, Micros};
 use serde::Serialize;
 
 /// What a viewer wants when frames come faster than it takes them.
@@ -85,6 +85,8 @@ impl Serialize for Counts {
 
 /// Frames that wait at most where each needs the one before: a quarter of a second of jitter at 30 frames a second.
 const DEPENDENT: usize = 8;
+/// What has waited this long, in µs, while later frames were dropped, is the past.
+const STALE: Micros = 500_000;
 /// Frames and bytes that wait at most for a viewer that wants every frame.
 const EVERY_FRAMES: usize = 256;
 const EVERY_BYTES: usize = 32 << 20;
@@ -98,30 +100,41 @@ pub(super) struct Mailbox {
     broken: bool,
     /// The number of the last frame taken: what is older is not wanted any more.
     taken: Option<u64>,
+    /// A keyframe was asked for and not taken yet: who takes nothing asks for no other.
+    wished: bool,
+    /// What waited was left so long that it went, perhaps with the keyframe that was asked for.
+    lapsed: bool,
     pub(super) counts: Counts,
 }
 
 impl Mailbox {
     pub(super) fn new(policy: Policy) -> Self {
-        Self { policy, waiting: VecDeque::new(), broken: false, taken: None, counts: Counts::default() }
+        let (waiting, counts) = (VecDeque::new(), Counts::default());
+        Self { policy, waiting, broken: false, taken: None, wished: false, lapsed: false, counts }
     }
 
     /// Takes a frame meant for this viewer and drops what has to make way for it, or the frame itself; returns whether a
-    /// keyframe is now to be asked for: nothing else can be used from now on, or the one that came was too old.
+    /// keyframe is to be asked for.
     pub(super) fn offer(&mut self, config: &Arc<Config>, frame: Frame) -> bool {
-        let asked = self.broken && !frame.keyframe;
+        self.put(config, frame);
+        self.wishes()
+    }
+
+    /// The same where it is asked later whether a keyframe [is wished for](Self::wishes).
+    pub(super) fn put(&mut self, config: &Arc<Config>, frame: Frame) {
         self.counts.offered += 1;
         if let Err(reason) = self.take_in(config, frame) {
             self.counts.drop_one(reason);
         }
-        self.broken && !asked
     }
 
     fn take_in(&mut self, config: &Arc<Config>, frame: Frame) -> Result<(), Reason> {
         if self.broken && !frame.keyframe {
+            self.forget_before(frame.times.received.saturating_sub(STALE));
             return Err(Reason::Undecodable);
         }
         if self.taken.is_some_and(|taken| frame.sequence < taken) {
+            self.wished &= !frame.keyframe;
             return Err(Reason::Superseded);
         }
         if !self.has_room(config, &frame) {
@@ -147,24 +160,29 @@ impl Mailbox {
     }
 
     pub(super) fn take(&mut self) -> Option<(Arc<Config>, Frame)> {
-        let (config, frame) = self.waiting.pop_front()?;
+        let Some((config, frame)) = self.waiting.pop_front() else {
+            // It is there again to take one.
+            self.wished &= !mem::take(&mut self.lapsed);
+            return None;
+        };
         self.taken = Some(frame.sequence);
+        self.wished &= !frame.keyframe;
         Some((config, frame))
     }
 
     /// Frames of another kind follow: they begin with a keyframe.
     pub(super) fn restart(&mut self) {
         self.clear(Reason::Superseded);
-        self.broken = true;
+        (self.broken, self.wished, self.lapsed) = (true, false, false);
     }
 
     pub(super) fn policy(&self) -> Policy {
         self.policy
     }
 
-    /// Whether nothing but a keyframe can be used.
-    pub(super) fn broken(&self) -> bool {
-        self.broken
+    /// Whether a keyframe is to be asked for: nothing else can be used, and none was asked for yet.
+    pub(super) fn wishes(&mut self) -> bool {
+        self.broken && !mem::replace(&mut self.wished, true)
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -179,6 +197,15 @@ impl Mailbox {
     pub(super) fn clear(&mut self, reason: Reason) {
         for _ in self.waiting.drain(..) {
             self.counts.drop_one(reason);
+        }
+    }
+
+    /// What came before that moment is no longer worth showing, where nothing follows it.
+    fn forget_before(&mut self, moment: Micros) {
+        if self.policy == Policy::Newest && self.waiting.front().is_some_and(|(_, first)| first.times.received < moment)
+        {
+            self.clear(Reason::Superseded);
+            self.lapsed = true;
         }
     }
 
@@ -237,6 +264,35 @@ mod tests {
         assert_eq!(mailbox.take().unwrap().1.sequence, 21);
         assert_eq!(mailbox.take().unwrap().1.sequence, 22);
         assert_eq!(mailbox.counts.dropped(Reason::Undecodable), 12);
+    }
+
+    #[test]
+    fn who_takes_nothing_asks_for_no_more_than_one_keyframe() {
+        let (mut mailbox, h264) = (Mailbox::new(Policy::Newest), config(Codec::H264));
+        let give = |mailbox: &mut Mailbox, from: u64| {
+            (from..from + 20).filter(|sequence| mailbox.offer(&h264, frame(*sequence, *sequence == from))).count()
+        };
+        assert_eq!(give(&mut mailbox, 0), 1, "it is too slow");
+        assert_eq!(give(&mut mailbox, 20) + give(&mut mailbox, 40), 0, "it did not take the one that came");
+        assert_eq!(mailbox.take().unwrap().1.sequence, 40);
+        assert!(mailbox.offer(&h264, frame(60, false)), "it takes frames again");
+        assert!(!mailbox.offer(&h264, frame(61, false)));
+    }
+
+    #[test]
+    fn what_waited_too_long_is_not_shown_and_another_keyframe_is_asked_for() {
+        let (mut mailbox, h264) = (Mailbox::new(Policy::Newest), config(Codec::H264));
+        let at = |sequence: u64, keyframe| {
+            let times = Times { received: 1 + sequence * 33_333, ..Times::default() };
+            Frame { times, ..frame(sequence, keyframe) }
+        };
+        let asked = (0..60).filter(|sequence| mailbox.offer(&h264, at(*sequence, *sequence == 0))).count();
+        assert_eq!(asked, 1);
+        assert!(mailbox.take().is_none(), "it is two seconds old");
+        assert!(mailbox.offer(&h264, at(60, false)), "now it would be taken");
+        assert!(!mailbox.offer(&h264, at(61, false)));
+        mailbox.offer(&h264, at(62, true));
+        assert_eq!(mailbox.take().unwrap().1.sequence, 62);
     }
 
     #[test]

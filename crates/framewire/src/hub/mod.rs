@@ -17,7 +17,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use framewire_proto::{Micros, Name};
+use framewire_proto::{Micros, Name, wire::native::Token};
 
 pub use mailbox::{Counts, Policy, Reason};
 pub use publisher::{Publisher, Replaced, Unconfigured};
@@ -66,8 +66,16 @@ impl Hub {
     /// # Errors
     /// [`Refused::Taken`] by a publisher that was heard of lately, or [`Refused::TooMany`].
     pub fn publish(&self, name: &Name, now: Micros) -> Result<Publisher, Refused> {
+        self.publish_as(None, name, now)
+    }
+
+    /// The same by a client that says who it is: from itself it takes the stream over at once.
+    ///
+    /// # Errors
+    /// As [`Hub::publish`].
+    pub fn publish_as(&self, owner: Option<Token>, name: &Name, now: Micros) -> Result<Publisher, Refused> {
         let stream = self.stream_or_new(name, now)?;
-        Publisher::new(stream, now).ok_or_else(|| Refused::Taken(name.clone()))
+        Publisher::new(stream, owner, now).ok_or_else(|| Refused::Taken(name.clone()))
     }
 
     /// Begins to watch a stream; with `wait` also one that is not there yet.

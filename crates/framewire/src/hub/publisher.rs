@@ -10,7 +10,7 @@ use std::{
 
 use framewire_proto::{
     Config, Frame, Micros, Name, Rendition,
-    wire::native::{Service, State},
+    wire::native::{Service, State, Token},
 };
 use tokio::sync::watch;
 
@@ -46,11 +46,13 @@ pub enum Unconfigured {
 }
 
 impl Publisher {
-    pub(super) fn new(stream: Arc<Stream>, now: Micros) -> Option<Self> {
+    pub(super) fn new(stream: Arc<Stream>, owner: Option<Token>, now: Micros) -> Option<Self> {
         let mut inside = stream.lock();
-        if inside.publisher.is_some() && inside.heard.saturating_add(LOST_AFTER) > now {
+        let same = owner.is_some() && owner == inside.owner;
+        if inside.publisher.is_some() && !same && inside.heard.saturating_add(LOST_AFTER) > now {
             return None;
         }
+        inside.owner = owner;
         inside.publishers += 1;
         let id = inside.publishers;
         inside.publisher = Some(id);

@@ -211,8 +211,8 @@ impl Stream {
                 continue;
             }
             let now = inside.fresh;
-            let mailbox = inside.begin(Rendition::Source, Policy::Newest, now);
-            let broken = mailbox.broken();
+            let mut mailbox = inside.begin(Rendition::Source, Policy::Newest, now);
+            let broken = mailbox.wishes();
             inside.form_mut(rendition).desk = Some(Desk { mailbox, waker: None });
             drop(inside);
             if broken {
@@ -276,7 +276,7 @@ impl Inside {
         let every = mailbox.policy() == Policy::Every;
         // Who wants every picture wants those from now on, not one that may be an hour old.
         if wanted && !every {
-            mailbox.offer(config, start.clone());
+            mailbox.put(config, start.clone());
         }
         if every || !last {
             mailbox.skipped(config);
@@ -330,7 +330,7 @@ impl Inside {
             (place.rendition, place.next) = (to, None);
             place.mailbox.restart();
             self.fill(&mut place.mailbox, to, now);
-            self.form_mut(to).wished |= place.mailbox.broken();
+            self.form_mut(to).wished |= place.mailbox.wishes();
         } else {
             place.next = None;
         }

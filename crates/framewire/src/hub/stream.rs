@@ -9,7 +9,7 @@ use std::{
 
 use framewire_proto::{
     Micros, Name, Rendition, Times,
-    wire::native::{Report, Service, State},
+    wire::native::{Report, Service, State, Token},
 };
 use serde::Serialize;
 use tokio::sync::watch;
@@ -42,6 +42,8 @@ pub(super) struct Inside {
     /// Which publisher feeds the stream; numbers are never used again.
     pub(super) publisher: Option<u64>,
     pub(super) publishers: u64,
+    /// The client that feeds or fed it last, where that said who it is.
+    pub(super) owner: Option<Token>,
     pub(super) heard: Micros,
     pub(super) state: State,
     pub(super) ended: bool,
@@ -143,6 +145,7 @@ impl Stream {
         let inside = Inside {
             publisher: None,
             publishers: 0,
+            owner: None,
             heard: now,
             state: State::Stalled,
             ended: false,

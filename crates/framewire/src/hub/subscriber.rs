@@ -56,9 +56,9 @@ impl Subscriber {
         if inside.subscribers.is_empty() {
             inside.fresh = now;
         }
-        let mailbox = inside.begin(Rendition::Source, policy, now);
+        let mut mailbox = inside.begin(Rendition::Source, policy, now);
         let stored = inside.form(Rendition::Source).start.as_ref().map(|(start, _)| start.sequence);
-        let broken = mailbox.broken();
+        let broken = mailbox.wishes();
         let place = Place::new(mailbox, &inside);
         inside.joined += 1;
         let id = inside.joined;

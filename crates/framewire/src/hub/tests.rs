@@ -63,6 +63,26 @@ fn a_new_viewer_gets_a_picture_at_once() {
 }
 
 #[test]
+fn only_the_same_client_takes_a_stream_over_while_its_publisher_lives() {
+    let hub = Hub::default();
+    let [mine, other] = [1, 2].map(|byte| Some(Token([byte; 16])));
+    let first = hub.publish_as(mine, &name("door"), SECOND).unwrap();
+    first.configure(config()).unwrap();
+    first.publish(frame(7), SECOND).unwrap();
+    for stranger in [other, None] {
+        assert_eq!(hub.publish_as(stranger, &name("door"), SECOND).unwrap_err(), Refused::Taken(name("door")));
+    }
+    let mut viewer = hub.subscribe(&name("door"), Policy::Newest, false, SECOND).unwrap();
+    let second = hub.publish_as(mine, &name("door"), SECOND).unwrap();
+    assert_eq!(first.publish(frame(8), SECOND), Err(Unconfigured::Replaced(Replaced)));
+    second.configure(config()).unwrap();
+    second.publish(frame(0), SECOND).unwrap();
+    assert_eq!(sequences(&drain(&mut viewer)), [1], "numbers rise");
+    drop(first);
+    assert_eq!(hub.stream("door", SECOND).unwrap().state, "live", "who was replaced has no say");
+}
+
+#[test]
 fn a_frame_is_held_once_for_all_viewers() {
     let hub = Hub::default();
     let publisher = publish(&hub, SECOND);

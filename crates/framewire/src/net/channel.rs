@@ -68,6 +68,11 @@ impl Channel {
         self.socket.write(&greeting(messages), &[]).await
     }
 
+    /// From now on nothing that waits to be sent is: once dropped, the connection is gone at once.
+    pub fn abandon(&self) {
+        self.socket.abandon();
+    }
+
     fn decoder(&self) -> std::sync::MutexGuard<'_, native::Decoder> {
         self.decoder.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }

@@ -3,20 +3,24 @@
 use std::{
     fmt,
     io::{self, IoSlice, Write},
-    net::{TcpStream, ToSocketAddrs},
+    net::{SocketAddr, TcpStream, ToSocketAddrs},
     str::FromStr,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use anyhow::{Context, Result, bail, ensure};
+use bytes::BytesMut;
 use framewire_proto::{
     Limits, Micros, Name,
     wire::native::{self, Message},
 };
-use rustix::time::{ClockId, clock_gettime};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    time::{ClockId, clock_gettime},
+};
 
-use super::{channel, tune_blocking};
+use super::{abandon, channel, tune_blocking};
 use crate::clock;
 
 /// The port when none is given.
@@ -82,7 +86,12 @@ pub struct Client {
     stream: TcpStream,
     /// Held for one message at a time.
     writing: Mutex<()>,
+    /// Small messages that were posted and not sent yet.
+    posted: Mutex<BytesMut>,
 }
+
+/// Bytes of posted messages that may wait: a hub that takes none of them is gone.
+const POSTED: usize = 64 << 10;
 
 /// Receives a [`Client`]'s messages.
 #[derive(Debug)]
@@ -97,12 +106,19 @@ impl Client {
     /// # Errors
     /// Nobody listens there, or not in time.
     pub fn connect(address: &Address, messages: &[Message]) -> Result<(Self, Receiver)> {
-        let stream = connect(address)?;
+        Self::greet(connect(address)?, messages)
+    }
+
+    /// Sends the preamble and these messages over a connection that was just made.
+    ///
+    /// # Errors
+    /// It has broken already.
+    pub(super) fn greet(stream: TcpStream, messages: &[Message]) -> Result<(Self, Receiver)> {
         tune_blocking(&stream)?;
         stream.set_read_timeout(Some(LOOK_AROUND))?;
         let receiver = Receiver { stream: stream.try_clone()?, decoder: native::Decoder::new(Limits::default()) };
         (&stream).write_all(&channel::greeting(messages))?;
-        Ok((Self { stream, writing: Mutex::new(()) }, receiver))
+        Ok((Self { stream, writing: Mutex::default(), posted: Mutex::default() }, receiver))
     }
 
     /// Sends a message whole; a frame's picture goes from where it lies.
@@ -110,10 +126,42 @@ impl Client {
     /// # Errors
     /// The connection broke, or the hub took nothing for 10 s.
     pub fn send(&self, message: &Message) -> Result<()> {
+        let turn = lock(&self.writing);
         match message {
-            Message::Frame(frame) => self.write(&native::frame_head(frame), &frame.data),
-            small => self.write(&small.to_bytes(), &[]),
+            Message::Frame(frame) => self.write(&native::frame_head(frame), &frame.data)?,
+            small => self.write(&small.to_bytes(), &[])?,
         }
+        drop(turn);
+        self.send_posted()
+    }
+
+    /// Sends a small message as soon as there is room for it, after what is being sent now, and does not wait for that.
+    ///
+    /// # Errors
+    /// The connection broke, or the hub takes nothing of what was posted before.
+    pub fn post(&self, message: &Message) -> Result<()> {
+        let mut posted = lock(&self.posted);
+        ensure!(posted.len() < POSTED, "the hub takes nothing of what is sent to it");
+        message.encode(&mut *posted);
+        drop(posted);
+        self.send_posted()
+    }
+
+    /// Sends what was posted, unless there is no room: then whoever sends next does, or posts next.
+    ///
+    /// # Errors
+    /// The connection broke.
+    pub(super) fn send_posted(&self) -> Result<()> {
+        while !lock(&self.posted).is_empty() {
+            // Who writes now looks here afterwards.
+            let Ok(_turn) = self.writing.try_lock() else { return Ok(()) };
+            if !writable(&self.stream) {
+                return Ok(());
+            }
+            let bytes = lock(&self.posted).split();
+            self.write(&bytes, &[])?;
+        }
+        Ok(())
     }
 
     /// Whether the hub is on this machine, so that no link lies between.
@@ -127,8 +175,25 @@ impl Client {
         let _ = self.stream.shutdown(std::net::Shutdown::Both);
     }
 
+    /// The same, and nothing that still waits to be sent ever is.
+    pub fn abandon(&self) {
+        abandon(&self.stream);
+        self.close();
+    }
+
+    /// What waits to be sent is, also after its end: not so for an attempt that may be given up.
+    pub(super) fn keep(&self) {
+        // Where the system refuses, the last bytes may be lost: no more than a word of goodbye.
+        let _ = socket2::SockRef::from(&self.stream).set_linger(None);
+    }
+
+    /// The hub's own address, which needs not be asked for again.
+    pub(super) fn peer(&self) -> Result<SocketAddr> {
+        self.stream.peer_addr().context("the connection broke")
+    }
+
+    /// Writes a whole message. To be called by who holds the turn.
     fn write(&self, mut head: &[u8], mut body: &[u8]) -> Result<()> {
-        let _turn = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         while !head.is_empty() || !body.is_empty() {
             let wrote = match (&self.stream).write_vectored(&[IoSlice::new(head), IoSlice::new(body)]) {
                 Ok(0) => bail!("the connection takes nothing more"),
@@ -157,6 +222,19 @@ pub enum Received {
 }
 
 impl Receiver {
+    /// A message that has come already.
+    ///
+    /// # Errors
+    /// What the hub says is not the native wire.
+    pub(super) fn pull(&mut self) -> Result<Option<Message>> {
+        Ok(self.decoder.pull()?)
+    }
+
+    /// What is read, to be waited for.
+    pub(super) fn stream(&self) -> &TcpStream {
+        &self.stream
+    }
+
     /// Waits up to 100 ms for the next message.
     ///
     /// # Errors
@@ -221,6 +299,16 @@ pub(crate) fn connect(address: &Address) -> Result<TcpStream> {
         _ => "",
     };
     Err(error).with_context(|| format!("{address}: cannot connect{hint}"))
+}
+
+/// Whether a small message can be written without waiting.
+fn writable(stream: &TcpStream) -> bool {
+    let mut asked = [PollFd::new(stream, PollFlags::OUT)];
+    poll(&mut asked, Some(&Timespec::default())).is_ok() && !asked[0].revents().is_empty()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn is_timeout(error: &io::Error) -> bool {

@@ -5,6 +5,9 @@
 //!   conn     a recognised connection as a byte stream, closed when its reader makes no progress
 //!   channel  a recognised connection as native messages
 //!   client   connecting to a hub: addresses, deadlines, backoff
+//!   line     a client's connection to a hub, and the next one when that is silent
+//!   redial   the attempts at that next one
+//!   session  which connections are of the same client
 //!   endpoint where a tutorial's wire is spoken: WIRE://HOST:PORT
 //!   socket   bytes both ways, with deadlines
 //! ```
@@ -14,6 +17,9 @@ pub mod channel;
 pub mod client;
 pub mod conn;
 pub mod endpoint;
+pub mod line;
+mod redial;
+pub mod session;
 pub mod socket;
 
 use std::{io, net::TcpStream, os::fd::AsFd, time::Duration};
@@ -42,6 +48,12 @@ pub(crate) fn tune(socket: &impl AsFd) -> io::Result<()> {
 pub(crate) fn tune_blocking(stream: &TcpStream) -> io::Result<()> {
     tune(stream)?;
     stream.set_write_timeout(Some(NO_PROGRESS))
+}
+
+/// What this socket still holds unsent is thrown away when it is closed, and the other end is told at once (RST).
+pub(crate) fn abandon(socket: &impl AsFd) {
+    // Where the system refuses, what it holds is sent: a connection that is silent takes nothing anyway.
+    let _ = socket2::SockRef::from(socket).set_linger(Some(Duration::ZERO));
 }
 
 /// This machine's name, in lower case.

@@ -11,7 +11,7 @@ use bytes::BytesMut;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::{io::Interest, net::TcpStream, time::timeout};
 
-use super::{NO_PROGRESS, tune};
+use super::{NO_PROGRESS, abandon, tune};
 
 /// How long connecting may take, over all of a host's addresses.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -102,6 +102,11 @@ impl Socket {
             body = &body[wrote - of_head..];
         }
         Ok(())
+    }
+
+    /// From now on nothing that waits to be sent is: once dropped, the connection is gone at once.
+    pub fn abandon(&self) {
+        abandon(&self.stream);
     }
 
     /// Waits until the kernel holds so little unsent that what is written now leaves soon.

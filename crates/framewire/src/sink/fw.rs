@@ -7,11 +7,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use framewire_proto::{
     Config, Frame, Micros, Name, Times,
     flow::Flow,
-    link::Link,
     wire::native::{Message, Report},
 };
 use tracing::{debug, info, warn};
@@ -23,7 +22,8 @@ use crate::{
     media::encode,
     net::{
         self,
-        client::{Address, Backoff, Client, Received, Receiver, first_messages},
+        client::{Address, Backoff, Client},
+        line::{Caller, Heard, Line},
     },
     stop::Stop,
 };
@@ -32,6 +32,8 @@ use crate::{
 const LOOK_AROUND: Duration = Duration::from_millis(100);
 /// How long the last frame's report is waited for.
 const FAREWELL: Duration = Duration::from_secs(2);
+/// How long it may take, once a connection breaks, until it is known whether another takes over.
+const VERDICT: Duration = Duration::from_secs(2);
 
 /// A stream of this process to be published to a hub.
 pub struct Publish {
@@ -50,10 +52,11 @@ impl Publish {
     /// The first try fails, unless told to wait; or frames cannot be coded.
     pub fn run(&self, stop: &Stop) -> Result<()> {
         let name = self.address.name.clone().unwrap_or_else(|| Name::from_lossy(&net::machine_name()));
+        let caller = Caller::new(self.address.clone())?;
         let mut backoff = Backoff::default();
         let mut patient = self.wait;
         while !stop.stopped() {
-            let error = match Session::begin(&self.address, &name, stop) {
+            let error = match Session::begin(&caller, &name, stop) {
                 Ok(mut session) => {
                     info!("{}: publishing '{name}'", self.address);
                     backoff.reset();
@@ -74,10 +77,12 @@ impl Publish {
     }
 }
 
-/// One connection to the hub.
+/// A connection to the hub, and those that take over from it.
 struct Session {
     client: Arc<Client>,
     shared: Arc<Shared>,
+    /// Ends the thread that receives.
+    ended: Stop,
     encoder: Option<encode::Encoder>,
     raw: Option<Arc<Config>>,
     told: Option<Config>,
@@ -97,9 +102,11 @@ struct Shared {
     sender: Thread,
 }
 
-#[derive(Default)]
 struct Inside {
-    accepted: bool,
+    /// The connection that is sent over now.
+    client: Arc<Client>,
+    /// It has taken over from the one before.
+    anew: bool,
     viewers: u32,
     flow: Flow,
     /// Times of frames under way, on this process's clock.
@@ -112,14 +119,14 @@ struct Inside {
 
 impl Session {
     /// Connects and waits until the hub grants the name.
-    fn begin(address: &Address, name: &Name, stop: &Stop) -> Result<Self> {
-        let wish = Message::Publish { name: name.clone() };
-        let (client, receiver) = Client::connect(address, &first_messages(wish))?;
-        let client = Arc::new(client);
-        let shared = Arc::new(Shared { inside: Mutex::default(), sender: thread::current() });
+    fn begin(caller: &Caller, name: &Name, stop: &Stop) -> Result<Self> {
+        let line = caller.call(&Message::Publish { name: name.clone() }, stop)?;
+        let (client, ended) = (line.client(), Stop::default());
+        let shared = Arc::new(Shared { inside: Mutex::new(Inside::new(client.clone())), sender: thread::current() });
         let session = Self {
-            client: client.clone(),
+            client,
             shared: shared.clone(),
+            ended: ended.clone(),
             encoder: None,
             raw: None,
             told: None,
@@ -129,20 +136,10 @@ impl Session {
             bad: 0,
         };
         thread::spawn(move || {
-            let broken = listen(&client, receiver, &shared);
+            let broken = listen(line, &shared, &ended);
             shared.lock().broken = broken.err();
             shared.sender.unpark();
         });
-        let deadline = Instant::now() + net::HEAD;
-        while !session.shared.lock().accepted {
-            if let Some(error) = session.shared.lock().broken.take() {
-                return Err(error).with_context(|| address.to_string());
-            }
-            if stop.stopped() || Instant::now() > deadline {
-                bail!("{address}: the hub does not answer on the native wire");
-            }
-            thread::park_timeout(LOOK_AROUND);
-        }
         Ok(session)
     }
 
@@ -186,10 +183,16 @@ impl Session {
     }
 
     /// Whether anybody watches, and how long until the link is ready for a frame, if not for a report; passes on what has arrived.
-    fn look(&self, viewer: Option<&Subscriber>) -> Result<(bool, Option<Duration>)> {
+    fn look(&mut self, viewer: Option<&Subscriber>) -> Result<(bool, Option<Duration>)> {
         let mut inside = self.shared.lock();
         if let Some(error) = inside.broken.take() {
             return Err(error);
+        }
+        if mem::take(&mut inside.anew) {
+            // Whoever watches begins with what comes over this connection.
+            self.client = inside.client.clone();
+            self.told = None;
+            inside.keyframe = true;
         }
         let arrived = std::mem::take(&mut inside.arrived);
         let now = clock::now();
@@ -233,7 +236,7 @@ impl Session {
         frame.sequence = frame.sequence.wrapping_add(renumber);
         self.next = frame.sequence.wrapping_add(1);
         if self.told.as_ref() != Some(&config) {
-            self.client.send(&Message::Config(config.clone()))?;
+            self.tell(&Message::Config(config.clone()))?;
             self.shared.lock().flow.paced(&config);
             self.told = Some(config);
         }
@@ -243,7 +246,26 @@ impl Session {
         if let Some(config) = &self.told {
             publish.outlet.sent(config, &frame);
         }
-        self.client.send(&Message::Frame(frame))
+        self.tell(&Message::Frame(frame))
+    }
+
+    /// Sends a message. One that is lost with its connection is no fault while another takes over.
+    fn tell(&self, message: &Message) -> Result<()> {
+        let Err(error) = self.client.send(message) else { return Ok(()) };
+        // The thread that receives knows what follows, or will in a moment.
+        let deadline = Instant::now() + VERDICT;
+        while Instant::now() < deadline {
+            let inside = self.shared.lock();
+            if inside.anew {
+                return Ok(());
+            }
+            if inside.broken.is_some() {
+                break;
+            }
+            drop(inside);
+            thread::park_timeout(LOOK_AROUND);
+        }
+        Err(error)
     }
 
     /// Says goodbye once the last frame has arrived.
@@ -263,8 +285,8 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        // Also ends the thread that receives.
-        self.client.close();
+        self.ended.stop();
+        self.shared.lock().client.close();
     }
 }
 
@@ -275,6 +297,25 @@ impl Shared {
 }
 
 impl Inside {
+    fn new(client: Arc<Client>) -> Self {
+        Self {
+            client,
+            anew: false,
+            viewers: 0,
+            flow: Flow::default(),
+            under_way: Vec::new(),
+            arrived: Vec::new(),
+            keyframe: false,
+            broken: None,
+        }
+    }
+
+    /// What is under way is lost, or too old to tell anything of the link.
+    fn forget(&mut self) {
+        self.flow.anew();
+        self.under_way.clear();
+    }
+
     fn begin(&mut self, frame: &Frame, now: Micros) {
         /// More than the window allows, for hubs that do not report.
         const KEPT: usize = 16;
@@ -295,39 +336,38 @@ impl Inside {
     }
 }
 
-/// Takes the hub's messages until the connection ends.
-fn listen(client: &Client, mut receiver: Receiver, shared: &Shared) -> Result<()> {
-    let mut link = Link::new(clock::now());
-    loop {
-        let news = receiver.receive()?;
-        let now = clock::now();
-        if let Some(ping) = link.poll(now) {
-            client.send(&ping)?;
-        }
-        let message = match news {
-            Received::Message(message) => message,
-            Received::Bytes => {
-                link.heard(now);
+/// Takes the hub's messages until the line ends or `ended` is raised.
+fn listen(mut line: Line, shared: &Shared, ended: &Stop) -> Result<()> {
+    while !ended.stopped() {
+        let quiet = line.link().quiet(clock::now());
+        let message = match line.receive()? {
+            Heard::Message(message) => message,
+            Heard::Anew => {
+                let mut inside = shared.lock();
+                inside.client = line.client();
+                inside.anew = true;
+                inside.forget();
+                drop(inside);
+                shared.sender.unpark();
                 continue;
             }
-            Received::Nothing if link.silent(now) => bail!("the hub has said nothing for 10 s"),
-            Received::Nothing => continue,
+            Heard::Nothing => continue,
         };
-        if let Some(answer) = link.take(&message, now) {
-            client.send(&answer)?;
-        }
+        let now = clock::now();
         let mut inside = shared.lock();
-        if let Some(round_trip) = link.round_trip() {
+        if quiet {
+            inside.forget();
+        }
+        if let Some(round_trip) = line.link().round_trip() {
             inside.flow.round_trip(round_trip);
         }
         match message {
-            Message::Accepted { .. } => inside.accepted = true,
             Message::Demand { viewers } => {
                 debug!("{viewers} watch");
                 inside.viewers = viewers;
             }
             Message::Report(Report { sequence, received, .. }) => {
-                inside.arrived(sequence, link.moment_to_ours(received), now);
+                inside.arrived(sequence, line.link().moment_to_ours(received), now);
             }
             Message::Keyframe => inside.keyframe = true,
             Message::Error { text, .. } => bail!("{text}"),
@@ -337,6 +377,7 @@ fn listen(client: &Client, mut receiver: Receiver, shared: &Shared) -> Result<()
         drop(inside);
         shared.sender.unpark();
     }
+    Ok(())
 }
 
 fn subscribe(publish: &Publish) -> Result<Subscriber> {

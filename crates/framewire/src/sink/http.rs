@@ -33,7 +33,7 @@ use super::{metrics, websocket};
 use crate::{
     clock,
     hub::{Event, Hub, Info, Policy, Refused, Subscriber, Takes},
-    net::{self, accept::Accepted, conn::Conn},
+    net::{self, accept::Accepted, conn::Conn, session::Sessions},
 };
 
 /// A request's head and what waits to be written are held to this many bytes.
@@ -68,7 +68,7 @@ pub struct Pages {
 impl Pages {
     /// The pages of this hub, for browsers that call it by an IP address, `localhost`, this machine's name or one of
     /// these names.
-    pub fn new(hub: Hub, host_names: &[String]) -> Self {
+    pub fn new(hub: Hub, sessions: Sessions, host_names: &[String]) -> Self {
         let mut hosts = vec!["localhost".to_owned(), net::machine_name()];
         hosts.extend(host_names.iter().map(|name| name.to_ascii_lowercase()));
         let mut router = Router::new()
@@ -79,7 +79,8 @@ impl Pages {
             .route("/streams/{name}/ws", get(socket))
             .route("/metrics", get(metrics))
             .route("/healthz", get(|| async { "ok\n" }))
-            .with_state(hub);
+            .with_state(hub)
+            .layer(Extension(sessions));
         for (path, kind, content) in FILES {
             router = router.route(path, get(move || async move { ([(header::CONTENT_TYPE, *kind)], *content) }));
         }
@@ -237,6 +238,7 @@ struct Watch {
 async fn socket(
     State(hub): State<Hub>,
     Extension(peer): Extension<SocketAddr>,
+    Extension(sessions): Extension<Sessions>,
     Path(name): Path<String>,
     Query(watch): Query<Watch>,
     headers: HeaderMap,
@@ -257,7 +259,7 @@ async fn socket(
     };
     let viewer = subscribe(&hub, &name).map_err(IntoResponse::into_response)?;
     let upgrade = upgrade.max_message_size(websocket::MESSAGE).max_frame_size(websocket::MESSAGE);
-    Ok(upgrade.on_upgrade(move |socket| websocket::run(socket, viewer, takes, peer)))
+    Ok(upgrade.on_upgrade(move |socket| websocket::run(socket, viewer, takes, sessions, peer)))
 }
 
 fn subscribe(hub: &Hub, name: &str) -> Result<Subscriber, Refused> {

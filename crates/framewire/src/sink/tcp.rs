@@ -18,15 +18,25 @@ use super::talk::Talk;
 use crate::{
     clock,
     hub::{Hub, Policy, Refused, Takes},
-    net::channel::{self, Channel},
+    net::{
+        channel::{self, Channel},
+        session::Seat,
+    },
 };
 
 /// Serves a viewer that asked for a stream by this message, until it leaves. `link` has taken the messages so far,
-/// `answers` are what it gave.
+/// `answers` are what it gave, `seat` is its place where the client said who it is.
 ///
 /// # Errors
 /// The connection broke, or the viewer does not follow the wire.
-pub async fn run(channel: &Channel, hub: &Hub, wish: Message, mut link: Link, answers: Vec<Message>) -> Result<()> {
+pub async fn run(
+    channel: &Channel,
+    hub: &Hub,
+    wish: Message,
+    seat: Option<&Seat>,
+    mut link: Link,
+    answers: Vec<Message>,
+) -> Result<()> {
     let Message::Subscribe { name, wait, every, jpegs } = wish else { bail!("not a Subscribe") };
     let policy = if every { Policy::Every } else { Policy::Newest };
     let subscriber = match hub.subscribe(&name, policy, wait, clock::now()) {
@@ -38,6 +48,7 @@ pub async fn run(channel: &Channel, hub: &Hub, wish: Message, mut link: Link, an
             bail!("{refused}");
         }
     };
+    seat.into_iter().for_each(Seat::settle);
     let mut first = vec![channel::hello()];
     first.extend(answers);
     first.push(Message::Accepted { name: name.clone() });

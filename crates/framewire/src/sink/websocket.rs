@@ -13,23 +13,27 @@ use super::talk::Talk;
 use crate::{
     clock,
     hub::{Subscriber, Takes},
-    net::NO_PROGRESS,
+    net::{
+        NO_PROGRESS,
+        session::{Seat, Sessions, taken},
+    },
 };
 
 /// Bytes of one message from a browser: it sends reports and pings only.
 pub(super) const MESSAGE: usize = 4 << 10;
 
 /// Serves one viewer until it leaves.
-pub(super) async fn run(socket: WebSocket, viewer: Subscriber, takes: Takes, peer: SocketAddr) {
+pub(super) async fn run(socket: WebSocket, viewer: Subscriber, takes: Takes, sessions: Sessions, peer: SocketAddr) {
     let name = viewer.name().clone();
     info!("{peer}: watches '{name}' in a browser");
-    match converse(socket, Talk::new(viewer, Link::new(clock::now()), takes, peer)).await {
+    match converse(socket, Talk::new(viewer, Link::new(clock::now()), takes, peer), &sessions).await {
         Ok(()) => info!("{peer}: left '{name}'"),
         Err(error) => info!("{peer}: closed: {error:#}"),
     }
 }
 
-async fn converse(socket: WebSocket, mut talk: Talk) -> Result<()> {
+async fn converse(socket: WebSocket, mut talk: Talk, sessions: &Sessions) -> Result<()> {
+    let mut seat = None;
     let (mut out, mut incoming) = socket.split();
     loop {
         let now = clock::now();
@@ -42,6 +46,10 @@ async fn converse(socket: WebSocket, mut talk: Talk) -> Result<()> {
             carrier = incoming.next() => match carrier {
                 Some(Ok(Carrier::Binary(bytes))) => {
                     let Some(message) = Message::from_bytes(bytes, &Limits::default())? else { continue };
+                    if let Message::Session(session) = message {
+                        seat = Some(sessions.join(session)?);
+                        seat.iter().for_each(Seat::settle);
+                    }
                     if !talk.take(message, clock::now())? {
                         return Ok(());
                     }
@@ -51,9 +59,15 @@ async fn converse(socket: WebSocket, mut talk: Talk) -> Result<()> {
                 Some(Ok(Carrier::Ping(_) | Carrier::Pong(_))) => talk.heard(clock::now()),
                 Some(Err(error)) => return Err(error).context("the connection broke"),
             },
+            () = taken(seat.as_ref()) => bail!("a newer connection of the same page has taken over"),
             message = poll_fn(|context| talk.poll(context, clock::now())) => {
-                let sent = timeout(NO_PROGRESS, out.send(Carrier::Binary(message.to_bytes()))).await;
-                sent.context("the viewer took nothing for 10 s")?.context("the connection broke")?;
+                let sent = out.send(Carrier::Binary(message.to_bytes()));
+                tokio::select! {
+                    sent = timeout(NO_PROGRESS, sent) => {
+                        sent.context("the viewer took nothing for 10 s")?.context("the connection broke")?;
+                    }
+                    () = taken(seat.as_ref()) => bail!("a newer connection of the same page has taken over"),
+                }
             }
             () = sleep(wait) => {}
         }

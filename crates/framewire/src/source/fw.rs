@@ -2,10 +2,9 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 use framewire_proto::{
     Frame,
-    link::Link,
     wire::native::{Message, Report, State, code},
 };
 use tracing::{info, warn};
@@ -14,7 +13,10 @@ use super::{Item, Kind, Listener, Source};
 use crate::{
     clock,
     hub::News,
-    net::client::{Address, Backoff, Client, Received, Receiver, first_messages},
+    net::{
+        client::{Address, Backoff, Client},
+        line::{Caller, Heard, Line, Refused},
+    },
     stop::Stop,
 };
 
@@ -42,19 +44,13 @@ pub struct Config {
 
 /// A stream of a hub.
 pub struct Fw {
-    address: Address,
+    caller: Caller,
     config: Config,
     stop: Stop,
-    session: Option<Session>,
-    /// The client that reports go to: that of the session now.
+    line: Option<Line>,
+    /// The client that reports go to: that of the connection now.
     client: Arc<Mutex<Option<Arc<Client>>>>,
     backoff: Backoff,
-}
-
-struct Session {
-    client: Arc<Client>,
-    receiver: Receiver,
-    link: Link,
 }
 
 impl Fw {
@@ -69,15 +65,15 @@ impl Fw {
             );
         }
         let mut fw = Self {
-            address,
+            caller: Caller::new(address)?,
             config,
             stop: stop.clone(),
-            session: None,
+            line: None,
             client: Arc::default(),
             backoff: Backoff::default(),
         };
         match fw.connect() {
-            Ok(session) => fw.begin(session),
+            Ok(line) => fw.begin(line),
             Err(error) if config.wait => fw.wait_to_retry(&error),
             Err(error) => return Err(error),
         }
@@ -85,27 +81,19 @@ impl Fw {
     }
 
     /// Connects and waits until the hub grants the stream.
-    fn connect(&self) -> Result<Session> {
-        let Some(name) = self.address.name.clone() else { bail!("{}: no stream", self.address) };
+    fn connect(&self) -> Result<Line> {
+        let address = &self.caller.address;
+        let Some(name) = address.name.clone() else { bail!("{address}: no stream") };
         let wish = Message::Subscribe { name, wait: self.config.wait, every: self.config.every, jpegs: false };
-        let (client, receiver) = Client::connect(&self.address, &first_messages(wish))?;
-        let mut session = Session { client: Arc::new(client), receiver, link: Link::new(clock::now()) };
-        while !self.stop.stopped() {
-            match session.receive()? {
-                Some(Message::Accepted { .. }) => break,
-                Some(Message::Error { code: code::NO_SUCH_STREAM, text }) => {
-                    bail!("{}: {text}; --wait waits for it", self.address)
-                }
-                Some(Message::Error { text, .. }) => bail!("{}: {text}", self.address),
-                _ => {}
-            }
-        }
-        Ok(session)
+        self.caller.call(&wish, &self.stop).map_err(|error| match error.downcast_ref::<Refused>() {
+            Some(refused) if refused.code == code::NO_SUCH_STREAM => anyhow!("{error:#}; --wait waits for it"),
+            _ => error,
+        })
     }
 
-    fn begin(&mut self, session: Session) {
-        *lock(&self.client) = Some(session.client.clone());
-        self.session = Some(session);
+    fn begin(&mut self, line: Line) {
+        *lock(&self.client) = Some(line.client());
+        self.line = Some(line);
         self.backoff.reset();
         // From now on the stream is known to be right: wait for it whatever happens to the hub.
         self.config.wait = true;
@@ -119,9 +107,9 @@ impl Fw {
 
     fn reconnect(&mut self) {
         match self.connect() {
-            Ok(session) => {
-                info!("{}: connected", self.address);
-                self.begin(session);
+            Ok(line) => {
+                info!("{}: connected", self.caller.address);
+                self.begin(line);
             }
             Err(error) => self.wait_to_retry(&error),
         }
@@ -131,24 +119,25 @@ impl Fw {
 impl Source for Fw {
     fn next(&mut self) -> Result<Option<Item>> {
         while !self.stop.stopped() {
-            let Some(session) = &mut self.session else {
+            let Some(line) = &mut self.line else {
                 self.reconnect();
                 continue;
             };
-            match session.next() {
-                Ok(Some(item)) => return Ok(Some(item)),
-                Ok(None) => {}
+            match next(line) {
+                Ok(Next::Item(item)) => return Ok(Some(item)),
+                Ok(Next::Anew) => *lock(&self.client) = Some(line.client()),
+                Ok(Next::Nothing) => {}
                 Err(error) => {
                     *lock(&self.client) = None;
-                    self.session = None;
-                    self.wait_to_retry(&error.context(self.address.to_string()));
+                    self.line = None;
+                    self.wait_to_retry(&error.context(self.caller.address.to_string()));
                     return Ok(Some(Item::State(State::Stalled)));
                 }
             }
         }
-        if let Some(session) = &self.session {
+        if let Some(line) = &self.line {
             // The hub may have gone first.
-            let _ = session.client.send(&Message::Bye { text: String::new() });
+            let _ = line.client().post(&Message::Bye { text: String::new() });
         }
         Ok(None)
     }
@@ -162,60 +151,50 @@ impl Source for Fw {
                 News::Keyframe => Message::Keyframe,
             };
             // A broken connection is noticed by the thread that receives.
-            let _ = client.map(|client| client.send(&message));
+            let _ = client.map(|client| client.post(&message));
         }))
     }
 
     fn describe(&self) -> String {
-        self.address.to_string()
+        self.caller.address.to_string()
     }
 }
 
-impl Session {
-    /// The next thing for the stream; `None` after 100 ms without.
-    fn next(&mut self) -> Result<Option<Item>> {
-        Ok(match self.receive()? {
-            Some(Message::Config(config)) => Some(Item::Config(config)),
-            Some(Message::Frame(frame)) => Some(Item::Frame(self.arrived(frame)?)),
-            Some(Message::State(state)) => Some(Item::State(state)),
-            Some(Message::Service(service)) => Some(Item::Service(service)),
-            Some(Message::Error { text, .. }) => bail!("{text}"),
-            Some(Message::Bye { text }) if text.is_empty() => bail!("the hub ends"),
-            Some(Message::Bye { text }) => bail!("the hub ends: {text}"),
-            _ => None,
-        })
-    }
+/// What came over the line.
+enum Next {
+    Item(Item),
+    /// Another connection has taken over.
+    Anew,
+    Nothing,
+}
 
-    /// Reports a frame at once, since the hub waits for that before it sends the one after the next.
-    fn arrived(&mut self, mut frame: Frame) -> Result<Frame> {
-        let now = clock::now();
-        let report = Report { sequence: frame.sequence, received: now, ..Report::default() };
-        self.client.send(&Message::Report(report))?;
-        frame.times = self.link.to_ours(frame.times);
-        frame.times.arrived = now;
-        Ok(frame)
-    }
+/// The next thing for the stream, or nothing after 100 ms without.
+fn next(line: &mut Line) -> Result<Next> {
+    let message = match line.receive()? {
+        Heard::Message(message) => message,
+        Heard::Anew => return Ok(Next::Anew),
+        Heard::Nothing => return Ok(Next::Nothing),
+    };
+    Ok(match message {
+        Message::Config(config) => Next::Item(Item::Config(config)),
+        Message::Frame(frame) => Next::Item(Item::Frame(arrived(line, frame)?)),
+        Message::State(state) => Next::Item(Item::State(state)),
+        Message::Service(service) => Next::Item(Item::Service(service)),
+        Message::Error { text, .. } => bail!("{text}"),
+        Message::Bye { text } if text.is_empty() => bail!("the hub ends"),
+        Message::Bye { text } => bail!("the hub ends: {text}"),
+        _ => Next::Nothing,
+    })
+}
 
-    /// Waits up to 100 ms for a message, with the pings and answers that are due meanwhile.
-    fn receive(&mut self) -> Result<Option<Message>> {
-        let received = self.receiver.receive()?;
-        let now = clock::now();
-        if let Some(ping) = self.link.poll(now) {
-            self.client.send(&ping)?;
-        }
-        match received {
-            Received::Message(message) => {
-                if let Some(answer) = self.link.take(&message, now) {
-                    self.client.send(&answer)?;
-                }
-                return Ok(Some(message));
-            }
-            Received::Bytes => self.link.heard(now),
-            Received::Nothing if self.link.silent(now) => bail!("the hub has said nothing for 10 s"),
-            Received::Nothing => {}
-        }
-        Ok(None)
-    }
+/// Reports a frame at once, since the hub waits for that before it sends the one after the next.
+fn arrived(line: &Line, mut frame: Frame) -> Result<Frame> {
+    let now = clock::now();
+    let report = Report { sequence: frame.sequence, received: now, ..Report::default() };
+    line.client().post(&Message::Report(report))?;
+    frame.times = line.link().to_ours(frame.times);
+    frame.times.arrived = now;
+    Ok(frame)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

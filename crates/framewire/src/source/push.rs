@@ -14,20 +14,30 @@ use tracing::{debug, info, warn};
 use crate::{
     clock,
     hub::{Hub, Publisher},
-    net::channel::{self, Channel},
+    net::{
+        channel::{self, Channel},
+        session::Seat,
+    },
 };
 
 /// A publisher is asked for a keyframe at most once in this time: each is a burst.
 const KEYFRAMES: Duration = Duration::from_secs(1);
 
 /// Feeds the stream of this name from this connection until either ends. `link` has taken the messages so far, `answers`
-/// are what it gave.
+/// are what it gave, `seat` is its place where the client said who it is.
 ///
 /// # Errors
 /// The connection broke or the publisher does not follow the wire. It was told so.
-pub async fn run(channel: &Channel, hub: &Hub, name: &Name, mut link: Link, answers: Vec<Message>) -> Result<()> {
+pub async fn run(
+    channel: &Channel,
+    hub: &Hub,
+    name: &Name,
+    seat: Option<&Seat>,
+    mut link: Link,
+    answers: Vec<Message>,
+) -> Result<()> {
     let peer = channel.peer();
-    let publisher = match hub.publish(name, clock::now()) {
+    let publisher = match hub.publish_as(seat.map(Seat::token), name, clock::now()) {
         Ok(publisher) => publisher,
         Err(refused) => {
             let error = Message::Error { code: code::NAME_TAKEN, text: refused.to_string() };
@@ -35,6 +45,7 @@ pub async fn run(channel: &Channel, hub: &Hub, name: &Name, mut link: Link, answ
             bail!("{refused}");
         }
     };
+    seat.into_iter().for_each(Seat::settle);
     let mut demand = publisher.viewers();
     let mut wishes = publisher.keyframe_wishes();
     let mut quiet_until = Instant::now();
@@ -135,6 +146,7 @@ impl Push<'_> {
             Message::Hello { .. }
             | Message::Demand { .. }
             | Message::Keyframe
+            | Message::Session(_)
             | Message::State(_)
             | Message::Service(_)
             | Message::Report(_) => {}

@@ -1,13 +1,28 @@
-//! A cable that is pulled out: two network namespaces with a link between them.
+//! A cable that is pulled out, or loses what is sent over it: two network namespaces with a link between them.
 
 use std::{
+    fs::File,
+    os::fd::AsFd,
     process::Command,
+    sync::{
+        atomic::{AtomicU32, Ordering},
+        mpsc::{self, Receiver},
+    },
+    thread,
     time::{Duration, Instant},
 };
 
+use framewire::{
+    clock,
+    media::{decode::Decoder, stamp},
+    source::{self, Item},
+    stop::Stop,
+};
+use framewire_proto::{Codec, Config, Frame, Micros};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use serde_json::Value;
 
-use crate::harness::{Running, Scratch, eventually, framewire, output, run, tool};
+use crate::harness::{PATIENCE, Running, Scratch, eventually, framewire, output, run, tool};
 
 /// The hub's address on the cable's near end.
 const HUB: &str = "10.97.0.1:7070";
@@ -18,6 +33,9 @@ struct Cable {
     far: String,
 }
 
+/// Cables that this process has laid.
+static LAID: AtomicU32 = AtomicU32::new(0);
+
 impl Cable {
     /// `None`, and says why, where the test may not have one.
     fn lay() -> Option<Self> {
@@ -25,7 +43,7 @@ impl Cable {
             eprintln!("not tested, since only root can lay a cable: run the tests as root");
             return None;
         }
-        let id = std::process::id();
+        let id = format!("{}-{}", std::process::id(), LAID.fetch_add(1, Ordering::Relaxed));
         let cable = Self { near: format!("framewire-near-{id}"), far: format!("framewire-far-{id}") };
         let Self { near, far } = &cable;
         let made = run(ip(&format!("netns add {near}")));
@@ -50,6 +68,27 @@ impl Cable {
     /// Pulls the cable out, or puts it in.
     fn plug(&self, state: &str) {
         output(ip(&format!("-n {} link set cable {state}", self.far)));
+    }
+
+    /// From now on the cable loses every packet, in both directions: nobody sees it gone.
+    fn lose(&self) {
+        for namespace in [&self.near, &self.far] {
+            output(tc(&format!("-n {namespace} qdisc add dev cable root bfifo limit 1")));
+        }
+    }
+
+    /// The cable carries packets again.
+    fn find(&self) {
+        for namespace in [&self.near, &self.far] {
+            output(tc(&format!("-n {namespace} qdisc del dev cable root")));
+        }
+    }
+
+    /// Connections that are being tried from the far end.
+    fn tried(&self) -> usize {
+        let mut ss = tool("ss");
+        ss.args(["--no-header", "--tcp", "state", "syn-sent"]);
+        String::from_utf8(output(self.at_far(&ss))).expect("text").lines().count()
     }
 
     /// A command at the hub's end.
@@ -84,6 +123,12 @@ impl Drop for Cable {
 
 fn ip(arguments: &str) -> Command {
     let mut command = tool("ip");
+    command.args(arguments.split(' '));
+    command
+}
+
+fn tc(arguments: &str) -> Command {
+    let mut command = tool("tc");
     command.args(arguments.split(' '));
     command
 }
@@ -128,4 +173,129 @@ fn a_cable_is_pulled_out_and_put_in_again() {
     viewer.signal("INT");
     let (status, said) = viewer.ended();
     assert_eq!(status.code(), Some(0), "{said}");
+}
+
+/// A viewer in this process, at one end of the cable; it leaves with the test.
+struct Viewer {
+    frames: Receiver<(Config, Frame)>,
+    decoder: Decoder,
+    /// The last frame that came.
+    last: Option<Frame>,
+    stop: Stop,
+}
+
+impl Viewer {
+    fn watch(namespace: &str, address: &str) -> Self {
+        let (tell, frames) = mpsc::channel();
+        let stop = Stop::default();
+        let (spec, place, ended) = (format!("{address}#wait"), format!("/run/netns/{namespace}"), stop.clone());
+        thread::spawn(move || {
+            let namespace = File::open(place).expect("a namespace");
+            move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network)).expect("root");
+            let mut source = source::open(&spec.parse().expect("a source"), &ended).expect("a stream");
+            let mut config = None;
+            while let Some(item) = source.next().expect("a stream that comes back") {
+                match item {
+                    Item::Config(new) => config = Some(new),
+                    // Nobody looks any more once the test is over.
+                    Item::Frame(frame) => drop(tell.send((config.clone().expect("a configuration"), frame))),
+                    Item::State(_) | Item::Service(_) => {}
+                }
+            }
+        });
+        Self { frames, decoder: Decoder::new(), last: None, stop }
+    }
+
+    /// The next frame.
+    fn next(&mut self) -> Frame {
+        let (config, frame) = self.frames.recv_timeout(PATIENCE).expect("a frame");
+        self.check(&config, &frame);
+        frame
+    }
+
+    /// It is whole, and newer than all before it.
+    fn check(&mut self, config: &Config, frame: &Frame) {
+        let picture = self.decoder.decode(config, frame, Codec::I420).expect("a picture that can be decoded");
+        let picture = picture.expect("a picture at once");
+        let stamp = stamp::read(picture.data(), picture.width(), picture.width() as usize).expect("a stamp");
+        assert!(
+            stamp.captured.abs_diff(frame.times.captured % stamp::WRAP) < 100_000,
+            "{stamp:?}: another picture than {frame:?}"
+        );
+        if let Some(last) = self.last.replace(frame.clone()) {
+            let numbers = (last.sequence, frame.sequence);
+            assert!(numbers.0 < numbers.1, "{numbers:?}: numbers rise, whichever connection brings them");
+            let captured = (last.times.captured, frame.times.captured);
+            assert!(captured.0 < captured.1, "{captured:?}: no picture is older than the one before");
+        }
+    }
+
+    /// Takes what comes until then, which is nothing but what was under way.
+    fn nothing_until(&mut self, moment: Instant, gone: Micros) {
+        while let Ok((config, frame)) = self.frames.recv_timeout(moment.saturating_duration_since(Instant::now())) {
+            assert!(frame.times.captured < gone + 100_000, "a frame came over a cable that loses everything");
+            self.check(&config, &frame);
+        }
+    }
+}
+
+impl Drop for Viewer {
+    fn drop(&mut self) {
+        self.stop.stop();
+    }
+}
+
+#[test]
+fn a_publisher_behind_a_link_that_lost_everything_is_back_at_once() {
+    for codec in ["jpeg", "h264"] {
+        let Some(cable) = Cable::lay() else { return };
+        let (near, far) = (cable.near.clone(), cable.far.clone());
+        dead_link(&cable, codec, &far, &near);
+    }
+}
+
+#[test]
+fn a_viewer_behind_a_link_that_lost_everything_is_back_at_once() {
+    for codec in ["jpeg", "h264"] {
+        let Some(cable) = Cable::lay() else { return };
+        let (near, far) = (cable.near.clone(), cable.far.clone());
+        dead_link(&cable, codec, &near, &far);
+    }
+}
+
+/// Nothing crosses the cable for five seconds; the hub is at its near end.
+fn dead_link(cable: &Cable, codec: &str, sends: &str, watches: &str) {
+    const GONE: Duration = Duration::from_secs(5);
+    let to = format!("fw://{HUB}/scene");
+    let mut hub = Running::start(cable.at_near(&framewire(["serve", "--listen", HUB, "--insecure"])));
+    hub.wait_for("the hub listens on");
+    let send = framewire(["send", "pattern#size=640x360", &to, "--codec", codec]);
+    let _sender = Running::start(within(sends, &send));
+    let mut viewer = Viewer::watch(watches, &to);
+    while viewer.next().sequence < 30 {}
+    assert_eq!(cable.tried(), 0, "nothing is tried while all is well");
+
+    cable.lose();
+    let (gone, until) = (clock::now(), Instant::now() + GONE);
+    let most = || eventually("another connection is tried", || Some(cable.tried()).filter(|tried| *tried > 0));
+    assert!(most() <= 8);
+    viewer.nothing_until(until, gone);
+    assert!((1..=8).contains(&cable.tried()), "few are open at once");
+
+    cable.find();
+    let back = clock::now();
+    let mut frame = viewer.next();
+    while frame.times.captured < back {
+        frame = viewer.next();
+    }
+    let after = frame.times.arrived.saturating_sub(back) / 1000;
+    println!("{codec}: the first picture of after came {after} ms after the cable was well again");
+    assert!(after < 5_000, "{after} ms");
+    let info = cable.stream("scene").expect("the stream");
+    assert_eq!(info["viewers"], 1, "the connection of before is not counted");
+    for _ in 0..30 {
+        viewer.next();
+    }
+    assert_eq!(cable.tried(), 0, "no attempt is left");
+    assert_eq!(cable.stream("scene").expect("the stream")["state"], "live");
 }

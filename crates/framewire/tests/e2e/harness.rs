@@ -366,9 +366,22 @@ impl Peer {
 
     /// Connects and says what it wants.
     pub(crate) fn ask(hub: &Hub, wish: Message) -> Self {
+        Self::say(hub, &first_messages(wish))
+    }
+
+    /// Connects and says this.
+    pub(crate) fn say(hub: &Hub, messages: &[Message]) -> Self {
         let address: Address = format!("fw://{}", hub.address).parse().expect("an address");
-        let (client, incoming) = Client::connect(&address, &first_messages(wish)).expect("the hub accepts");
+        let (client, incoming) = Client::connect(&address, messages).expect("the hub accepts");
         Self { client, incoming }
+    }
+
+    /// Waits until the hub has closed the connection.
+    pub(crate) fn is_closed(&mut self) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.incoming.receive().is_ok() {
+            assert!(Instant::now() < deadline, "the hub did not close the connection");
+        }
     }
 
     /// Waits for a message.

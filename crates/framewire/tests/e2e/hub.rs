@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use framewire_proto::wire::native::{Message, State};
+use framewire::net::client::first_messages;
+use framewire_proto::wire::native::{Message, Session, State, Token, code};
 
 use crate::harness::{Hub, PATIENCE, Peer, Running, fails, framewire, jpeg, output};
 
@@ -80,6 +81,46 @@ fn a_second_live_publisher_is_refused_in_words() {
     let _first = Peer::publish(&hub, "door");
     let error = fails(framewire(["send", "pattern", &hub.fw("door")]));
     assert!(error.contains("'door' has a live publisher already"), "{error}");
+}
+
+/// A connection of a client that says who it is.
+fn session(hub: &Hub, token: u8, turn: u64, wish: Message) -> Peer {
+    let [hello, ping, wish] = first_messages(wish);
+    Peer::say(hub, &[hello, ping, Message::Session(Session { token: Token([token; 16]), turn }), wish])
+}
+
+#[test]
+fn a_publisher_takes_its_own_stream_over_and_no_other_does() {
+    let hub = Hub::start(&[]);
+    let publish = || Message::Publish { name: "door".parse().unwrap() };
+    let accepted = |message: &Message| matches!(message, Message::Accepted { .. });
+    let mut first = session(&hub, 1, 1, publish());
+    first.wait_for("an Accepted", accepted);
+    let mut stranger = session(&hub, 2, 9, publish());
+    let refused = |message: &Message| matches!(message, Message::Error { code: code::NAME_TAKEN, .. });
+    stranger.wait_for("a refusal", refused);
+    session(&hub, 1, 2, publish()).wait_for("an Accepted", accepted);
+    first.is_closed();
+    let mut third = session(&hub, 1, 3, publish());
+    third.wait_for("an Accepted", accepted);
+    let mut late = session(&hub, 1, 1, publish());
+    late.wait_for("a goodbye", |message| matches!(message, Message::Bye { text } if text.contains("newer")));
+    third.wait_for("a ping, since it is the one", |message| matches!(message, Message::Ping { .. }));
+}
+
+#[test]
+fn a_viewer_that_comes_again_is_counted_once() {
+    let hub = Hub::start(&["--source", "scene=pattern#size=320x240"]);
+    let subscribe = || Message::Subscribe { name: "scene".parse().unwrap(), wait: false, every: false, jpegs: false };
+    let mut before = session(&hub, 1, 1, subscribe());
+    before.frame();
+    let mut other = session(&hub, 2, 1, subscribe());
+    other.frame();
+    let mut after = session(&hub, 1, 2, subscribe());
+    after.frame();
+    hub.wait_until("scene", "has two viewers", |info| info["viewers"] == 2);
+    before.is_closed();
+    other.frame();
 }
 
 #[test]

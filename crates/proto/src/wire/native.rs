@@ -8,6 +8,8 @@
 
 mod decoder;
 
+use std::fmt;
+
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 pub use decoder::Decoder;
@@ -40,6 +42,8 @@ pub enum Message {
         /// For instance `framewire 0.1.0`.
         software: String,
     },
+    /// Client to hub, before its Publish or Subscribe: which client this is a connection of.
+    Session(Session),
     /// Client to hub: this connection will feed the stream of this name.
     Publish {
         /// The stream.
@@ -124,6 +128,26 @@ pub mod code {
     pub const BAD_FRAME: u16 = 7;
 }
 
+/// A client over all its connections: the newest takes over from those before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Session {
+    /// What only this client and its hub know.
+    pub token: Token,
+    /// Rises from one connection of the client to the next, so that one that was late takes nothing over.
+    pub turn: u64,
+}
+
+/// 128 random bits that a client is known by: whoever knows them may take its place.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Token(pub [u8; 16]);
+
+/// A secret has no place in a log.
+impl fmt::Debug for Token {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("Token")
+    }
+}
+
 /// How far a frame came at its receiver, on the receiver's clock; zero for what has not happened (yet).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Report {
@@ -198,10 +222,13 @@ mod kind {
     pub(super) const BYE: u8 = 13;
     pub(super) const KEYFRAME: u8 = 14;
     pub(super) const SERVICE: u8 = 15;
+    pub(super) const SESSION: u8 = 16;
 }
 
 /// Bytes of a configuration's fields before what its codec needs.
 const CONFIG_FIELDS: usize = 12;
+/// Bytes of a session: its token and its turn.
+const SESSION_FIELDS: usize = 24;
 /// Bytes of an error's code before its sentence.
 const ERROR_FIELDS: usize = 4;
 /// Bytes that every message but a frame or a text fits in.
@@ -219,6 +246,11 @@ impl Message {
     pub fn encode(&self, out: &mut impl BufMut) {
         match self {
             Self::Hello { software } => text(out, kind::HELLO, cut(software)),
+            Self::Session(Session { token, turn }) => {
+                header(out, kind::SESSION, 0, SESSION_FIELDS);
+                out.put_slice(&token.0);
+                out.put_u64_le(*turn);
+            }
             Self::Publish { name } => text(out, kind::PUBLISH, name.as_str()),
             Self::Subscribe { name, wait, every, jpegs } => {
                 let flags = (u8::from(*wait) * WAIT) | (u8::from(*every) * EVERY) | (u8::from(*jpegs) * JPEGS);
@@ -335,9 +367,14 @@ impl Head {
             kind::HELLO | kind::BYE => ("a text", limits.text),
             kind::ERROR => ("an error", limits.text.saturating_add(ERROR_FIELDS)),
             kind::PUBLISH | kind::SUBSCRIBE | kind::ACCEPTED => ("a stream's name", limits.text),
-            kind::REPORT | kind::PING | kind::PONG | kind::DEMAND | kind::STATE | kind::KEYFRAME | kind::SERVICE => {
-                ("a control message", limits.text)
-            }
+            kind::REPORT
+            | kind::PING
+            | kind::PONG
+            | kind::DEMAND
+            | kind::STATE
+            | kind::KEYFRAME
+            | kind::SERVICE
+            | kind::SESSION => ("a control message", limits.text),
             _ => return None,
         })
     }
@@ -362,6 +399,7 @@ fn parse(head: Head, mut body: Bytes) -> Result<Option<Message>, Kind> {
     let Head { kind, flags, .. } = head;
     Ok(Some(match kind {
         kind::HELLO => Message::Hello { software: as_text("a program's name", &body)? },
+        kind::SESSION => Message::Session(as_session(&body)?),
         kind::PUBLISH => Message::Publish { name: as_name(&body)? },
         kind::SUBSCRIBE => Message::Subscribe {
             name: as_name(&body)?,
@@ -410,6 +448,13 @@ fn parse(head: Head, mut body: Bytes) -> Result<Option<Message>, Kind> {
         kind::BYE => Message::Bye { text: as_text("a bye", &body)? },
         _ => return Ok(None),
     }))
+}
+
+fn as_session(body: &[u8]) -> Result<Session, Kind> {
+    let mut fields = need("a session", body, SESSION_FIELDS)?;
+    let mut token = Token([0; 16]);
+    fields.copy_to_slice(&mut token.0);
+    Ok(Session { token, turn: fields.get_u64_le() })
 }
 
 fn as_config(body: &[u8]) -> Result<Config, Kind> {

@@ -5,7 +5,7 @@ use std::{env, fs, path::Path};
 use bytes::Bytes;
 use framewire_proto::{
     Codec, Config, Frame, Name, Rendition, Times,
-    wire::native::{Message, Report, Service, State, code},
+    wire::native::{Message, Report, Service, Session, State, Token, code},
 };
 
 use crate::util::{decode, encode};
@@ -18,6 +18,7 @@ fn publisher() -> Vec<Message> {
     vec![
         Message::Hello { software: "framewire 0.1.0".into() },
         Message::Ping { sent: 1_000_000 },
+        Message::Session(Session { token: Token(*b"16 random bytes!"), turn: 2 }),
         Message::Publish { name: name() },
         Message::Pong { pinged: 5_000_000, received: 1_000_400, sent: 1_000_410 },
         Message::Config(jpeg()),

@@ -36,6 +36,7 @@ fn every_kind_is_taken_at_its_limit_and_refused_above_it() {
         (13, text),
         (14, text),
         (15, text),
+        (16, text),
         (200, unknown),
         (0, unknown),
         (255, unknown),
@@ -138,7 +139,7 @@ fn fields_that_may_not_be_are_refused_by_name() {
 
 #[test]
 fn a_body_one_byte_short_of_its_fields_is_refused() {
-    for (kind, fields) in [(5, 12), (6, 48), (7, 32), (8, 8), (9, 24), (10, 4), (11, 4), (12, 4)] {
+    for (kind, fields) in [(5, 12), (6, 48), (7, 32), (8, 8), (9, 24), (10, 4), (11, 4), (12, 4), (16, 24)] {
         let error = decode(&raw(kind, 0, &vec![1; fields - 1]), 4).unwrap_err();
         let short = matches!(error.kind, Kind::TooShort { length, .. } if length == fields - 1);
         assert!(short, "kind {kind}: {error}");

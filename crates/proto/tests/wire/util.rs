@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use framewire_proto::{
     Codec, Config, Frame, Limits, Micros, Name, Rendition, Times, WireError,
     clock::Offset,
-    wire::native::{Decoder, Message, PREAMBLE, Report, Service, State},
+    wire::native::{Decoder, Message, PREAMBLE, Report, Service, Session, State, Token},
 };
 use proptest::prelude::*;
 
@@ -52,6 +52,7 @@ pub(crate) fn message() -> impl Strategy<Value = Message> {
     let text = || "[^\\p{Cc}]{0,40}";
     prop_oneof![
         text().prop_map(|software| Message::Hello { software }),
+        any::<([u8; 16], u64)>().prop_map(|(token, turn)| Message::Session(Session { token: Token(token), turn })),
         name().prop_map(|name| Message::Publish { name }),
         (name(), any::<[bool; 3]>()).prop_map(|(name, [wait, every, jpegs])| Message::Subscribe {
             name,
