@@ -50,6 +50,9 @@ impl AsyncRead for Conn {
         let length = this.prefix.len().min(into.remaining());
         into.put_slice(&this.prefix[..length]);
         this.prefix.advance(length);
+        if this.prefix.is_empty() {
+            this.prefix = BytesMut::new();
+        }
         Poll::Ready(Ok(()))
     }
 }

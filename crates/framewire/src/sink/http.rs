@@ -22,6 +22,10 @@ use axum::{
 };
 use framewire_proto::{Frame, Micros, Name, wire::multipart};
 use futures_util::stream;
+use hyper::{
+    body::Incoming,
+    service::{Service, service_fn},
+};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
@@ -62,7 +66,7 @@ const FILES: &[(&str, &str, &[u8])] = &[
 
 /// Everything that a hub answers over HTTP.
 pub struct Pages {
-    router: Router,
+    router: TowerToHyperService<Router>,
 }
 
 impl Pages {
@@ -87,7 +91,7 @@ impl Pages {
         let router = router
             .fallback(|uri: Uri| async move { plain(StatusCode::NOT_FOUND, &format!("there is nothing at {uri}")) })
             .layer(middleware::from_fn_with_state(Arc::new(hosts), guard));
-        Self { router }
+        Self { router: TowerToHyperService::new(router) }
     }
 
     /// Answers one connection's requests until it ends.
@@ -95,13 +99,18 @@ impl Pages {
     /// # Errors
     /// The connection broke, spoke no HTTP, or was too slow.
     pub async fn serve(&self, accepted: Accepted) -> Result<()> {
-        let router = self.router.clone().layer(Extension(accepted.peer));
+        let (router, peer) = (self.router.clone(), accepted.peer);
+        // Not as a layer of the router, of which each connection would have its own.
+        let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+            request.extensions_mut().insert(peer);
+            router.call(request)
+        });
         let conn = TokioIo::new(Conn::new(accepted.stream, accepted.prefix));
         hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(net::HEAD)
             .max_buf_size(BUFFER)
-            .serve_connection(conn, TowerToHyperService::new(router))
+            .serve_connection(conn, service)
             .with_upgrades()
             .await?;
         Ok(())
