@@ -125,7 +125,8 @@ fn publish(job: &Job, stop: &Stop) -> Result<()> {
     let publisher = hub.publish(&local, clock::now())?;
     let feed = Feed { spec, publisher, encode: None, on_demand: false, again: false };
     let feeding = in_background(feed.run(Some((Box::new(camera), stop.child())), stop.clone()))?;
-    let outlet = Outlet { hub, stream: local, encode: encoding(job)?, meter: Arc::default(), preview: None };
+    let encode = encoding(job)?;
+    let outlet = Outlet { hub, stream: local, encode, max_age: None, meter: Arc::default(), preview: None };
     let outcome = send(&job.to, outlet, stop);
     stop.stop();
     outcome.and(self::outcome(feeding))

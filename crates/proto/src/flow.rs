@@ -39,16 +39,27 @@ pub struct Flow {
     unreported: VecDeque<Sent>,
     /// The newest frame begun.
     newest: Option<u64>,
-    /// The receiver reports. False until its first report, so that one that never will is not kept waiting.
-    reports: bool,
+    reports: Reports,
     /// When the last report came.
     reported: Micros,
     interval: Micros,
     round_trip: Micros,
+    /// No frame shall be older when it has arrived, in µs.
+    max_age: Option<Micros>,
     /// Bytes of the latest frames and the time that the link took for them.
     samples: VecDeque<(usize, Micros)>,
     /// What the link carries, in bits a second; `None` while that is not known.
     capacity: Option<u64>,
+}
+
+/// Whether a receiver reports what it has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reports {
+    /// It had no occasion to.
+    NotYet,
+    Yes,
+    /// It had one and did not: it may never, and is not kept waiting.
+    No,
 }
 
 /// A frame that is not reported yet.
@@ -64,10 +75,11 @@ impl Default for Flow {
         Self {
             unreported: VecDeque::new(),
             newest: None,
-            reports: false,
+            reports: Reports::NotYet,
             reported: 0,
             interval: INTERVAL,
             round_trip: 0,
+            max_age: None,
             samples: VecDeque::new(),
             capacity: None,
         }
@@ -86,6 +98,11 @@ impl Flow {
         self.round_trip = round_trip;
     }
 
+    /// Frames shall be no older than this, in µs, when they have arrived.
+    pub fn max_age(&mut self, max_age: Option<Micros>) {
+        self.max_age = max_age;
+    }
+
     /// Whether the next frame may be begun now.
     pub fn open(&self, now: Micros) -> bool {
         self.opens(now).is_some_and(|at| at <= now)
@@ -94,8 +111,11 @@ impl Flow {
     /// When the next frame may be begun though nothing more is reported; `None` when a report has to come first.
     pub fn opens(&self, now: Micros) -> Option<Micros> {
         let Some(oldest) = self.unreported.front() else { return Some(now) };
-        if !self.reports {
-            return Some(now);
+        match self.reports {
+            // A link of which nothing is known may take long for the first.
+            Reports::NotYet => return None,
+            Reports::No => return Some(now),
+            Reports::Yes => {}
         }
         let waiting: usize = self.unreported.iter().map(|sent| sent.bytes).sum();
         let due = self.capacity.map_or(0, |capacity| time_for(waiting, capacity));
@@ -121,10 +141,15 @@ impl Flow {
     /// The receiver reports this frame; it has all earlier ones too, or never will. A report of what was not sent yet
     /// counts for nothing.
     pub fn reported(&mut self, sequence: u64, now: Micros) {
+        self.reported_but(sequence, 0, now);
+    }
+
+    /// The same of a receiver of which only this is known, that all but so many of those bytes have come.
+    pub fn reported_but(&mut self, sequence: u64, missing: usize, now: Micros) {
         if self.newest.is_none_or(|newest| sequence > newest) {
             return;
         }
-        self.reports = true;
+        self.reports = Reports::Yes;
         let (mut bytes, mut first) = (0, None);
         while let Some(sent) = self.unreported.front().filter(|sent| sent.sequence <= sequence) {
             bytes += sent.bytes;
@@ -134,7 +159,14 @@ impl Flow {
         let Some(first) = first else { return };
         let free = self.reported.max(first + self.round_trip);
         self.reported = now;
-        self.measure(bytes, now.saturating_sub(free).max(SHORTEST));
+        self.measure(bytes.saturating_sub(missing), now.saturating_sub(free).max(SHORTEST));
+    }
+
+    /// The receiver has answered what was sent at this moment: it has got what was sent before.
+    pub fn answered(&mut self, sent: Micros) {
+        if self.reports == Reports::NotYet && self.unreported.front().is_some_and(|first| first.at < sent) {
+            self.reports = Reports::No;
+        }
     }
 
     /// Bits a second that the link carries; `None` while that is not known.
@@ -142,9 +174,15 @@ impl Flow {
         self.capacity
     }
 
-    /// Bits a second to be sent, so that the link keeps up; `None` while that is not known.
+    /// Bits a second to be sent, so that the link keeps up and no frame takes too long; `None` while that is not known.
     pub fn budget(&self) -> Option<u64> {
-        self.capacity.map(|capacity| capacity / 100 * LOAD)
+        let capacity = self.capacity?;
+        let keeps_up = capacity / 100 * LOAD;
+        let Some(max_age) = self.max_age else { return Some(keeps_up) };
+        // As many as may be under way cross in that time, one behind the other.
+        let crossing = max_age.saturating_sub(self.round_trip / 2) / IN_FLIGHT as u64;
+        let in_time = (u128::from(capacity) * u128::from(crossing) / u128::from(self.interval)) as u64;
+        Some(keeps_up.min(in_time.max(LEAST)))
     }
 
     /// What was under way is lost or was long held up: the connection is another, or its link was gone for a while. What the
@@ -366,6 +404,48 @@ mod tests {
         assert!(flow.open(lost + 5 * SECOND));
         flow.reported(11, lost + 5 * SECOND);
         assert_eq!(flow.budget(), before, "a frame that was long held up tells nothing of the link");
+    }
+
+    #[test]
+    fn the_second_frame_waits_until_it_is_known_whether_the_receiver_reports() {
+        let begun = || {
+            let mut flow = Flow::default();
+            flow.sent(1, 100_000, 10);
+            flow
+        };
+        let mut flow = begun();
+        flow.answered(10);
+        assert!(!flow.open(3 * SECOND), "it was asked before the frame");
+        flow.reported(1, 3 * SECOND);
+        assert!(flow.open(3 * SECOND));
+        let mut flow = begun();
+        flow.answered(11);
+        assert!(flow.open(20), "it never reports");
+        flow.sent(2, 100_000, 20);
+        assert!(flow.open(20));
+        flow.reported(2, 30);
+        flow.sent(3, 100_000, 30);
+        assert!(!flow.open(31), "it does after all");
+    }
+
+    #[test]
+    fn frames_that_may_not_grow_old_are_small_enough_to_cross_in_time() {
+        let mut flow = Flow::default();
+        flow.round_trip(20_000);
+        for sequence in 0..10 {
+            let now = sequence * INTERVAL;
+            flow.sent(sequence, 10_000, now);
+            flow.reported(sequence, now + 20_000 + 10_000);
+        }
+        let keeps_up = flow.budget().unwrap();
+        flow.max_age(Some(500_000));
+        assert_eq!(flow.budget(), Some(keeps_up), "there is time enough");
+        flow.max_age(Some(30_000));
+        let frame = flow.budget().unwrap() / 30 / 8;
+        // 10 KB take 10 ms, 10 ms is the way, and two may be under way.
+        assert!((9_000..=10_000).contains(&frame), "{frame}");
+        flow.max_age(Some(1));
+        assert_eq!(flow.budget(), Some(LEAST), "nothing could");
     }
 
     #[test]

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
-use framewire_proto::wire::tutorial::{Size, Tutorial};
+use framewire_proto::{
+    Micros,
+    wire::tutorial::{Size, Tutorial},
+};
 
 use crate::{
     media::encode::{self, Coding},
@@ -30,6 +33,9 @@ pub(super) struct Common {
     /// Bits per second at most, as in 2M or 500k [default: what the link carries]
     #[arg(long, value_name = "BITS", value_parser = spec::parse_bitrate)]
     bitrate: Option<u64>,
+    /// Frames older than this many milliseconds are dropped instead of sent, shown or recorded
+    #[arg(long, value_name = "MS", value_parser = spec::parse_max_age)]
+    max_age: Option<Micros>,
     /// Frames per second; 0 is as fast as they are taken [default: the source's own]
     #[arg(long, value_name = "N", value_parser = spec::parse_fps)]
     fps: Option<f64>,
@@ -82,6 +88,7 @@ impl Common {
             codec: self.codec,
             quality: self.quality,
             bitrate: self.bitrate,
+            max_age: self.max_age,
             wait: self.wait,
             every: false,
         }

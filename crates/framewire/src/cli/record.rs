@@ -55,7 +55,9 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args, stop: &Stop) -> Result<()> {
     let target = target(args)?;
     let mut spec = args.common.apply(&args.from);
-    spec.options.every = true;
+    // A file shall hold every frame; a program that reads what happens now shall get the newest.
+    spec.options.every |=
+        matches!(target, Target::File(_)) || cameras::endpoint(&spec)?.is_some() || !source::kind(&spec)?.live;
     let hub = super::local_hub(stop);
     let teller = Teller::new(args.common.stats, &hub, None);
     teller.start(stop);
@@ -89,7 +91,8 @@ pub(super) fn run(args: &Args, stop: &Stop) -> Result<()> {
 fn source(args: &Args, spec: &Spec, hub: &Hub, stop: &Stop) -> Result<(Subscriber, Feeding)> {
     let encode = options::encoding(spec)?;
     let encode = (args.format.is_none() && encode != encode::Config::default()).then_some(encode);
-    let (_, subscriber, feed) = view::watch(hub, spec, encode, Policy::Every, stop)?;
+    let policy = if spec.options.every { Policy::Every } else { Policy::Newest };
+    let (_, subscriber, feed) = view::watch(hub, spec, encode, policy, stop)?;
     Ok((subscriber, feed))
 }
 

@@ -64,7 +64,7 @@ impl FromStr for To {
 pub(super) fn run(args: &Args, stop: &Stop) -> Result<()> {
     let to: To = args.to.parse()?;
     let spec = to.with_defaults(args.common.apply(&args.source));
-    let encode = to.encoding(&spec)?;
+    let (encode, max_age) = (to.encoding(&spec)?, spec.options.max_age);
     let closing = stop.child();
     let opened = (source::open(&spec, &closing)?, closing);
     let on_demand = source::kind(&spec)?.live;
@@ -92,7 +92,7 @@ pub(super) fn run(args: &Args, stop: &Stop) -> Result<()> {
     let teller = Teller::new(args.common.stats, &hub, Some(meter.clone()));
     teller.start(stop);
     let send = |preview| {
-        let outlet = Outlet { hub, stream: local, encode, meter, preview };
+        let outlet = Outlet { hub, stream: local, encode, max_age, meter, preview };
         to.send(outlet, args.common.wait, stop)
     };
     let outcome = if args.preview { previewed(send, stop) } else { send(None) };

@@ -117,6 +117,7 @@ async fn run_pickle(hub: &Hub, pickle: &Pickle, stop: &Stop) -> Result<()> {
         hub: hub.clone(),
         stream: pickle.stream.clone(),
         encode: pickle.encode.clone(),
+        max_age: None,
         meter: Arc::default(),
         preview: None,
     };

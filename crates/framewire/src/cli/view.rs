@@ -93,7 +93,8 @@ pub(super) fn watch(
     let now = clock::now();
     let name = free_name(hub, &spec.source);
     let publisher = hub.publish(&name, now)?;
-    let subscriber = hub.subscribe(&name, policy, false, now)?;
+    let mut subscriber = hub.subscribe(&name, policy, false, now)?;
+    subscriber.max_age(spec.options.max_age);
     let mut viewers = publisher.viewers();
     let feed = Feed { spec: spec.clone(), publisher, encode, on_demand: false, again: false };
     let feed = async move {

@@ -25,11 +25,13 @@ pub enum Reason {
     Full,
     /// The viewer left while it was waiting or on its way.
     Left,
+    /// It was older than the viewer bears.
+    Stale,
 }
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 4] = [Self::Superseded, Self::Undecodable, Self::Full, Self::Left];
+    pub const ALL: [Self; 5] = [Self::Superseded, Self::Undecodable, Self::Full, Self::Left, Self::Stale];
 
     /// The word for it in JSON and metrics.
     pub fn name(self) -> &'static str {
@@ -38,6 +40,7 @@ impl Reason {
             Self::Undecodable => "undecodable",
             Self::Full => "full",
             Self::Left => "left",
+            Self::Stale => "stale",
         }
     }
 }
@@ -157,6 +160,20 @@ impl Mailbox {
     /// Frames went by that were never offered here.
     pub(super) fn skipped(&mut self, config: &Config) {
         self.broken = !config.codec.independent();
+    }
+
+    /// Drops what waits and was captured before that moment, and what cannot be decoded without; returns whether a keyframe is
+    /// to be asked for.
+    pub(super) fn expire(&mut self, moment: Micros) -> bool {
+        let stale = |frame: &Frame| (1..moment).contains(&frame.times.captured);
+        let Some(last) = self.waiting.iter().rposition(|(_, frame)| stale(frame)) else { return false };
+        let next = self.waiting.iter().skip(last + 1).position(|(_, frame)| frame.keyframe);
+        let end = next.map_or(self.waiting.len(), |next| last + 1 + next);
+        for (place, (config, _)) in self.waiting.drain(..end).enumerate() {
+            self.counts.drop_one(if place <= last { Reason::Stale } else { Reason::Undecodable });
+            self.broken |= next.is_none() && !config.codec.independent();
+        }
+        self.wishes()
     }
 
     pub(super) fn take(&mut self) -> Option<(Arc<Config>, Frame)> {
@@ -293,6 +310,25 @@ mod tests {
         assert!(!mailbox.offer(&h264, at(61, false)));
         mailbox.offer(&h264, at(62, true));
         assert_eq!(mailbox.take().unwrap().1.sequence, 62);
+    }
+
+    #[test]
+    fn what_is_older_than_a_viewer_bears_goes_with_what_needs_it() {
+        let at = |sequence: u64, keyframe| {
+            let times = Times { captured: 1 + sequence, ..Times::default() };
+            Frame { times, ..frame(sequence, keyframe) }
+        };
+        let (mut mailbox, h264) = (Mailbox::new(Policy::Newest), config(Codec::H264));
+        (0..3).for_each(|sequence| mailbox.put(&h264, at(sequence, sequence == 0)));
+        assert!(!mailbox.expire(1) && mailbox.waiting.len() == 3);
+        assert!(mailbox.expire(2), "a keyframe is asked for");
+        assert_eq!((mailbox.counts.dropped(Reason::Stale), mailbox.counts.dropped(Reason::Undecodable)), (1, 2));
+        mailbox.offer(&h264, at(3, false));
+        (4..6).for_each(|sequence| mailbox.put(&h264, at(sequence, sequence == 4)));
+        assert!(!mailbox.expire(5) && mailbox.take().unwrap().1.sequence == 4);
+        let (mut mailbox, jpeg) = (Mailbox::new(Policy::Every), config(Codec::Jpeg));
+        (0..4).for_each(|sequence| mailbox.put(&jpeg, at(sequence, true)));
+        assert!(!mailbox.expire(4) && mailbox.take().unwrap().1.sequence == 3);
     }
 
     #[test]

@@ -85,6 +85,8 @@ pub(super) struct Place {
     pub(super) next: Option<Rendition>,
     /// Bits a second that its link carries; `None` while that is not known.
     pub(super) budget: Option<u64>,
+    /// Frames older than this, in µs, are not wanted.
+    pub(super) max_age: Option<Micros>,
     /// It waits for a frame.
     pub(super) ready: bool,
     pub(super) news: Option<State>,
@@ -297,6 +299,7 @@ impl Place {
             rendition: Rendition::Source,
             next: None,
             budget: None,
+            max_age: None,
             ready: false,
             news: Some(inside.state),
             ended: inside.ended,

@@ -18,6 +18,10 @@ use super::{
     Counts, Policy, Reason, Takes,
     stream::{News, Place, Stream, wake_later},
 };
+use crate::clock;
+
+/// How often it is reckoned which form a viewer's link carries, in µs.
+const RECKON: Micros = 100_000;
 
 /// One who watches a stream. Dropped, it has left.
 #[derive(Debug)]
@@ -26,6 +30,8 @@ pub struct Subscriber {
     id: u64,
     config: Option<Arc<Config>>,
     chooser: Chooser,
+    /// When its link is next reckoned with.
+    reckoned: Micros,
     reporter: Reporter,
 }
 
@@ -70,7 +76,7 @@ impl Subscriber {
             stream.wish_keyframe(Rendition::Source);
         }
         let reporter = Reporter { stream: stream.clone(), stored };
-        Self { stream, id, config: None, chooser: Chooser::default(), reporter }
+        Self { stream, id, config: None, chooser: Chooser::default(), reckoned: 0, reporter }
     }
 
     /// The stream's name.
@@ -98,8 +104,19 @@ impl Subscriber {
         self.stream.staff();
     }
 
-    /// This viewer's link carries so many bits a second: it gets the form that fits. To be called a few times a second.
+    /// Frames that are older than this, in µs, shall be dropped, where their age is known.
+    pub fn max_age(&mut self, max_age: Option<Micros>) {
+        if let Some(place) = self.stream.lock().subscribers.get_mut(&self.id) {
+            place.max_age = max_age;
+        }
+    }
+
+    /// This viewer's link carries so many bits a second: it gets the form that fits.
     pub fn carries(&mut self, budget: Option<u64>, now: Micros) {
+        if now < self.reckoned {
+            return;
+        }
+        self.reckoned = now + RECKON;
         let mut wakers = Vec::new();
         let mut inside = self.stream.lock();
         let Some(place) = inside.subscribers.get_mut(&self.id) else { return };
@@ -130,7 +147,7 @@ impl Subscriber {
 
     /// The next event, when there is one; else `context`'s task is woken when there is. The frame got before counts
     /// as delivered from now on. Who is not `ready` for a frame gets only what is none.
-    pub fn poll(&mut self, context: &Context<'_>, ready: bool) -> Poll<Event> {
+    pub fn poll(&mut self, context: &Context<'_>, ready: bool, now: Micros) -> Poll<Event> {
         let mut inside = self.stream.lock();
         let Some(place) = inside.subscribers.get_mut(&self.id) else { return Poll::Pending };
         place.settle();
@@ -141,6 +158,12 @@ impl Subscriber {
         if !ready {
             wake_later(&mut place.waker, context);
             return Poll::Pending;
+        }
+        if place.max_age.is_some_and(|most| place.mailbox.expire(now.saturating_sub(most))) {
+            let rendition = place.rendition;
+            drop(inside);
+            self.stream.wish_keyframe(rendition);
+            return self.poll(context, ready, now);
         }
         if let Some(config) = place.mailbox.next_config()
             && self.config.as_ref().is_none_or(|known| !Arc::ptr_eq(known, config))
@@ -167,14 +190,14 @@ impl Subscriber {
 
     /// Waits for the next event.
     pub async fn next(&mut self) -> Event {
-        std::future::poll_fn(|context| self.poll(context, true)).await
+        std::future::poll_fn(|context| self.poll(context, true, clock::now())).await
     }
 
     /// Blocks this thread until the next event or the deadline.
     pub fn next_before(&mut self, deadline: Instant) -> Option<Event> {
         let waker = Waker::from(Arc::new(Unpark(thread::current())));
         loop {
-            if let Poll::Ready(event) = self.poll(&Context::from_waker(&waker), true) {
+            if let Poll::Ready(event) = self.poll(&Context::from_waker(&waker), true, clock::now()) {
                 return Some(event);
             }
             let left = deadline.saturating_duration_since(Instant::now());

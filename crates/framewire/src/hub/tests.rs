@@ -24,7 +24,7 @@ fn frame(sequence: u64) -> Frame {
 /// All events that wait for this viewer.
 fn drain(viewer: &mut Subscriber) -> Vec<Event> {
     let context = Context::from_waker(Waker::noop());
-    std::iter::from_fn(|| match viewer.poll(&context, true) {
+    std::iter::from_fn(|| match viewer.poll(&context, true, 0) {
         Poll::Ready(event) => Some(event),
         Poll::Pending => None,
     })
@@ -113,7 +113,7 @@ fn every_viewer_accounts_for_every_frame() {
     assert_eq!((slow.counts().delivered, slow.counts().dropped(Reason::Superseded)), (1, 9));
     publisher.publish(frame(10), SECOND).unwrap();
     let context = Context::from_waker(Waker::noop());
-    assert!(matches!(slow.poll(&context, true), Poll::Ready(Event::Frame(_))));
+    assert!(matches!(slow.poll(&context, true, 0), Poll::Ready(Event::Frame(_))));
     drop((quick, slow));
     let info = hub.stream("door", SECOND).unwrap();
     assert_eq!((info.published, info.delivered), (11, 11));

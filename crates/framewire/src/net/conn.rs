@@ -3,21 +3,21 @@
 use std::{
     io,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
 use bytes::{Buf, BytesMut};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
     time::{Sleep, sleep},
 };
 
-use super::NO_PROGRESS;
+use super::{NO_PROGRESS, socket::Socket};
 
 /// A socket whose first bytes were read already, which gives up when the other end takes nothing for [`NO_PROGRESS`].
 pub struct Conn {
-    stream: TcpStream,
+    socket: Arc<Socket>,
     prefix: BytesMut,
     /// Runs while a write waits for the other end.
     patience: Option<Pin<Box<Sleep>>>,
@@ -25,8 +25,8 @@ pub struct Conn {
 
 impl Conn {
     /// A connection that begins with these bytes.
-    pub fn new(stream: TcpStream, prefix: BytesMut) -> Self {
-        Self { stream, prefix, patience: None }
+    pub fn new(socket: Arc<Socket>, prefix: BytesMut) -> Self {
+        Self { socket, prefix, patience: None }
     }
 
     /// Passes on a write's outcome, or gives up on one that has waited for too long.
@@ -45,7 +45,7 @@ impl AsyncRead for Conn {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if this.prefix.is_empty() {
-            return Pin::new(&mut this.stream).poll_read(context, into);
+            return this.socket.poll_read(context, into);
         }
         let length = this.prefix.len().min(into.remaining());
         into.put_slice(&this.prefix[..length]);
@@ -59,9 +59,7 @@ impl AsyncRead for Conn {
 
 impl AsyncWrite for Conn {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        let outcome = Pin::new(&mut this.stream).poll_write(context, bytes);
-        this.progress(context, outcome)
+        self.poll_write_vectored(context, &[io::IoSlice::new(bytes)])
     }
 
     fn poll_write_vectored(
@@ -70,7 +68,7 @@ impl AsyncWrite for Conn {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let outcome = Pin::new(&mut this.stream).poll_write_vectored(context, slices);
+        let outcome = this.socket.poll_write(context, slices);
         this.progress(context, outcome)
     }
 
@@ -78,11 +76,11 @@ impl AsyncWrite for Conn {
         true
     }
 
-    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_flush(context)
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_shutdown(context)
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(self.socket.finish())
     }
 }

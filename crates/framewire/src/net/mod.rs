@@ -10,9 +10,11 @@
 //!   session  which connections are of the same client
 //!   endpoint where a tutorial's wire is spoken: WIRE://HOST:PORT
 //!   socket   bytes both ways, with deadlines
+//!   acknowledged  what the kernel knows of how much has arrived
 //! ```
 
 pub mod accept;
+pub mod acknowledged;
 pub mod channel;
 pub mod client;
 pub mod conn;

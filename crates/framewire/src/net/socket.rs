@@ -2,16 +2,26 @@
 
 use std::{
     io::{self, IoSlice},
-    net::SocketAddr,
+    net::{Shutdown, SocketAddr},
+    sync::atomic::{AtomicU64, Ordering},
+    task::{Context as Task, Poll, ready},
     time::Duration,
 };
 
 use anyhow::{Context, Result, bail};
 use bytes::BytesMut;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use tokio::{io::Interest, net::TcpStream, time::timeout};
+use tokio::{
+    io::{Interest, ReadBuf},
+    net::TcpStream,
+    time::timeout,
+};
 
-use super::{NO_PROGRESS, abandon, tune};
+use super::{
+    NO_PROGRESS, abandon,
+    acknowledged::{self, Acknowledged},
+    tune,
+};
 
 /// How long connecting may take, over all of a host's addresses.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -20,6 +30,8 @@ const CONNECT: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct Socket {
     stream: TcpStream,
+    /// Bytes that the kernel has taken.
+    written: AtomicU64,
     /// Who is at the other end.
     pub peer: SocketAddr,
 }
@@ -27,7 +39,7 @@ pub struct Socket {
 impl Socket {
     /// A connection that was accepted and tuned.
     pub fn new(stream: TcpStream, peer: SocketAddr) -> Self {
-        Self { stream, peer }
+        Self { stream, written: AtomicU64::new(0), peer }
     }
 
     /// Connects to `HOST:PORT`.
@@ -44,7 +56,7 @@ impl Socket {
         })?;
         tune(&stream)?;
         let peer = stream.peer_addr()?;
-        Ok(Self { stream, peer })
+        Ok(Self::new(stream, peer))
     }
 
     /// Appends what has come to `into`, waiting for it; returns how much, 0 at the other end's end. Nothing is lost when the
@@ -87,7 +99,7 @@ impl Socket {
     pub async fn write(&self, head: &[u8], body: &[u8]) -> Result<()> {
         let (mut head, mut body) = (head, body);
         while !head.is_empty() || !body.is_empty() {
-            let wrote = match self.stream.try_write_vectored(&[IoSlice::new(head), IoSlice::new(body)]) {
+            let wrote = match self.try_write(&[IoSlice::new(head), IoSlice::new(body)]) {
                 Ok(0) => bail!("the connection takes nothing more"),
                 Ok(wrote) => wrote,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -102,6 +114,57 @@ impl Socket {
             body = &body[wrote - of_head..];
         }
         Ok(())
+    }
+
+    /// Takes what has come, or lets `task` be woken when something does.
+    pub(super) fn poll_read(&self, task: &mut Task<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        loop {
+            ready!(self.stream.poll_read_ready(task))?;
+            match self.stream.try_read_buf(into) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                read => return Poll::Ready(read.map(drop)),
+            }
+        }
+    }
+
+    /// Writes what the kernel takes, or lets `task` be woken when it takes something.
+    pub(super) fn poll_write(&self, task: &mut Task<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(self.stream.poll_write_ready(task))?;
+            match self.try_write(slices) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                wrote => return Poll::Ready(wrote),
+            }
+        }
+    }
+
+    fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        let wrote = self.stream.try_write_vectored(slices)?;
+        self.written.fetch_add(wrote as u64, Ordering::Relaxed);
+        Ok(wrote)
+    }
+
+    /// How many bytes the kernel has taken so far.
+    pub fn written(&self) -> u64 {
+        self.written.load(Ordering::Relaxed)
+    }
+
+    /// How many of them the other end's kernel has; `None` where the system does not tell.
+    ///
+    /// # Errors
+    /// The system refuses to tell.
+    pub fn acknowledged(&self) -> Result<Option<Acknowledged>> {
+        acknowledged::of(&self.stream).context("the connection cannot be asked about")
+    }
+
+    /// Whether the other end is this machine.
+    pub fn local(&self) -> bool {
+        self.peer.ip().to_canonical().is_loopback()
+    }
+
+    /// Nothing more will be written.
+    pub(super) fn finish(&self) -> io::Result<()> {
+        socket2::SockRef::from(&self.stream).shutdown(Shutdown::Write)
     }
 
     /// From now on nothing that waits to be sent is: once dropped, the connection is gone at once.

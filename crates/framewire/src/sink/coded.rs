@@ -19,18 +19,25 @@ pub(super) struct Coded {
     given: Option<Arc<Config>>,
     /// Made when the first frame comes that is to be coded; away while one is.
     encoder: Option<Encoder>,
+    /// Bits a second that the viewer's link carries; `None` while that is not known.
+    budget: Option<u64>,
     bad: u64,
 }
 
 impl Coded {
     /// What this viewer gets, coded like this.
     pub(super) fn new(viewer: Subscriber, encode: encode::Config) -> Self {
-        Self { viewer, encode, given: None, encoder: None, bad: 0 }
+        Self { viewer, encode, given: None, encoder: None, budget: None, bad: 0 }
     }
 
     /// The viewer.
     pub(super) fn viewer(&self) -> &Subscriber {
         &self.viewer
+    }
+
+    /// From now on the viewer's link carries this many bits a second; `None` while that is not known.
+    pub(super) fn aim(&mut self, budget: Option<u64>) {
+        self.budget = budget;
     }
 
     /// Waits for the next frame. A broken one is passed over and counted. `None`: nothing more will come, unless another
@@ -41,7 +48,7 @@ impl Coded {
                 Event::Config(config) => self.given = Some(config),
                 Event::Frame(frame) => {
                     let Some(given) = self.given.clone() else { continue };
-                    if self.encode.passes(&given) {
+                    if self.budget.is_none() && self.encode.passes(&given) {
                         return Some((given, frame));
                     }
                     match self.code(given, frame).await {
@@ -62,6 +69,7 @@ impl Coded {
             Some(encoder) => encoder,
             None => Encoder::new(self.encode.clone())?,
         };
+        encoder.aim(self.budget);
         let coding = spawn_blocking(move || {
             let coded = encoder.encode(&given, &frame);
             (encoder, coded)

@@ -18,7 +18,7 @@ use tracing::{debug, info, warn};
 use super::Outlet;
 use crate::{
     clock,
-    hub::{Event, Policy, Subscriber},
+    hub::{Event, Subscriber},
     media::encode,
     net::{
         self,
@@ -61,6 +61,7 @@ impl Publish {
                     info!("{}: publishing '{name}'", self.address);
                     backoff.reset();
                     patient = true;
+                    session.shared.lock().flow.max_age(self.outlet.max_age);
                     match session.feed(self, stop) {
                         Ok(()) => return Ok(()),
                         Err(error) => error.context(self.address.to_string()),
@@ -163,7 +164,7 @@ impl Session {
             }
             let from = match &mut viewer {
                 Some(viewer) => viewer,
-                None => viewer.insert(subscribe(publish)?),
+                None => viewer.insert(publish.outlet.subscribe()?),
             };
             if opens != Some(Duration::ZERO) {
                 thread::park_timeout(opens.unwrap_or(LOOK_AROUND).min(LOOK_AROUND));
@@ -369,6 +370,7 @@ fn listen(mut line: Line, shared: &Shared, ended: &Stop) -> Result<()> {
             Message::Report(Report { sequence, received, .. }) => {
                 inside.arrived(sequence, line.link().moment_to_ours(received), now);
             }
+            Message::Pong { pinged, .. } => inside.flow.answered(pinged),
             Message::Keyframe => inside.keyframe = true,
             Message::Error { text, .. } => bail!("{text}"),
             Message::Bye { text } => bail!("the hub ends: {text}"),
@@ -378,8 +380,4 @@ fn listen(mut line: Line, shared: &Shared, ended: &Stop) -> Result<()> {
         shared.sender.unpark();
     }
     Ok(())
-}
-
-fn subscribe(publish: &Publish) -> Result<Subscriber> {
-    Ok(publish.outlet.hub.subscribe(&publish.outlet.stream, Policy::Newest, true, clock::now())?)
 }

@@ -3,12 +3,7 @@
 //! GET changes nothing here, and nothing but GET is answered. A web page of another origin can neither call this hub by a
 //! name that its own DNS points here (the Host must be one of ours) nor read an answer (no CORS, CORP).
 
-use std::{
-    convert::Infallible,
-    net::{IpAddr, SocketAddr},
-    sync::Arc,
-    time::Duration,
-};
+use std::{convert::Infallible, net::IpAddr, sync::Arc, time::Duration};
 
 use anyhow::Result;
 use axum::{
@@ -33,11 +28,11 @@ use hyper_util::{
 use serde::Deserialize;
 use tokio::time::timeout;
 
-use super::{metrics, websocket};
+use super::{metrics, paced::Paced, websocket};
 use crate::{
     clock,
     hub::{Event, Hub, Info, Policy, Refused, Subscriber, Takes},
-    net::{self, accept::Accepted, conn::Conn, session::Sessions},
+    net::{self, accept::Accepted, conn::Conn, session::Sessions, socket::Socket},
 };
 
 /// A request's head and what waits to be written are held to this many bytes.
@@ -99,13 +94,13 @@ impl Pages {
     /// # Errors
     /// The connection broke, spoke no HTTP, or was too slow.
     pub async fn serve(&self, accepted: Accepted) -> Result<()> {
-        let (router, peer) = (self.router.clone(), accepted.peer);
+        let (router, socket) = (self.router.clone(), Arc::new(Socket::new(accepted.stream, accepted.peer)));
+        let conn = TokioIo::new(Conn::new(socket.clone(), accepted.prefix));
         // Not as a layer of the router, of which each connection would have its own.
         let service = service_fn(move |mut request: hyper::Request<Incoming>| {
-            request.extensions_mut().insert(peer);
+            request.extensions_mut().insert(socket.clone());
             router.call(request)
         });
-        let conn = TokioIo::new(Conn::new(accepted.stream, accepted.prefix));
         hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(net::HEAD)
@@ -175,13 +170,18 @@ async fn metrics(State(hub): State<Hub>) -> Response {
 }
 
 /// The stream as JPEGs one after another, as an `<img>` and `cv2.VideoCapture` take them.
-async fn mjpeg(State(hub): State<Hub>, Path(name): Path<String>) -> Result<Response, Refused> {
-    let viewer = subscribe_to_jpegs(&hub, &name)?;
-    let parts = stream::unfold((viewer, Part::Opening), |(mut viewer, part)| async move {
+async fn mjpeg(
+    State(hub): State<Hub>,
+    Extension(socket): Extension<Arc<Socket>>,
+    Path(name): Path<String>,
+) -> Result<Response, Refused> {
+    let jpegs = Jpegs { viewer: subscribe_to_jpegs(&hub, &name)?, socket, paced: Paced::default() };
+    let parts = stream::unfold((jpegs, Part::Opening), |(mut jpegs, part)| async move {
         let (bytes, next) = match part {
             Part::Opening => (Bytes::from_static(multipart::OPENING), Part::Head),
             Part::Head => {
-                let frame = next(&mut viewer).await;
+                // Where the connection has broken its reader notices, or its next write.
+                let frame = jpegs.next().await.ok()?;
                 let head =
                     multipart::part_head(frame.data.len(), clock::calendar(frame.times.captured), frame.sequence);
                 (Bytes::from(head), Part::Picture(frame.data))
@@ -189,10 +189,35 @@ async fn mjpeg(State(hub): State<Hub>, Path(name): Path<String>) -> Result<Respo
             Part::Picture(data) => (data, Part::Closing),
             Part::Closing => (Bytes::from_static(multipart::CLOSING), Part::Head),
         };
-        Some((Ok::<_, Infallible>(bytes), (viewer, next)))
+        Some((Ok::<_, Infallible>(bytes), (jpegs, next)))
     });
     let headers = [(header::CONTENT_TYPE, multipart::CONTENT_TYPE)];
     Ok((headers, Body::from_stream(parts)).into_response())
+}
+
+/// A viewer that gets JPEGs one after another and says nothing.
+struct Jpegs {
+    viewer: Subscriber,
+    socket: Arc<Socket>,
+    paced: Paced,
+}
+
+impl Jpegs {
+    /// The next frame, once the link is ready for one.
+    async fn next(&mut self) -> Result<Frame> {
+        self.paced.room(&self.socket).await?;
+        self.viewer.carries(self.paced.budget(), clock::now());
+        loop {
+            match self.paced.meanwhile(&self.socket, self.viewer.next()).await {
+                Event::Config(config) => self.paced.paced(&config),
+                Event::Frame(frame) => {
+                    self.paced.begun(&frame);
+                    return Ok(frame);
+                }
+                Event::State(_) | Event::Ended => {}
+            }
+        }
+    }
 }
 
 /// The next frame, of whichever publisher it will be.
@@ -246,7 +271,7 @@ struct Watch {
 /// The stream on the native wire over a WebSocket.
 async fn socket(
     State(hub): State<Hub>,
-    Extension(peer): Extension<SocketAddr>,
+    Extension(connection): Extension<Arc<Socket>>,
     Extension(sessions): Extension<Sessions>,
     Path(name): Path<String>,
     Query(watch): Query<Watch>,
@@ -268,7 +293,7 @@ async fn socket(
     };
     let viewer = subscribe(&hub, &name).map_err(IntoResponse::into_response)?;
     let upgrade = upgrade.max_message_size(websocket::MESSAGE).max_frame_size(websocket::MESSAGE);
-    Ok(upgrade.on_upgrade(move |socket| websocket::run(socket, viewer, takes, sessions, peer)))
+    Ok(upgrade.on_upgrade(move |socket| websocket::run(socket, viewer, takes, sessions, connection.peer)))
 }
 
 fn subscribe(hub: &Hub, name: &str) -> Result<Subscriber, Refused> {

@@ -4,6 +4,7 @@ mod coded;
 pub mod fw;
 pub mod http;
 pub mod metrics;
+mod paced;
 pub mod pickle;
 pub mod raw;
 pub mod record;
@@ -16,11 +17,11 @@ pub mod window;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use framewire_proto::{Config, Frame, Name};
+use framewire_proto::{Config, Frame, Micros, Name};
 
 use crate::{
     clock,
-    hub::{Hub, Publisher},
+    hub::{Hub, Policy, Publisher, Refused, Subscriber},
     latency::Meter,
     media::encode,
 };
@@ -33,6 +34,8 @@ pub struct Outlet {
     pub stream: Name,
     /// How frames are coded.
     pub encode: encode::Config,
+    /// Frames older than this, in µs, are not sent.
+    pub max_age: Option<Micros>,
     /// How much went out.
     pub meter: Arc<Mutex<Meter>>,
     /// Gets what goes out too, to be shown here.
@@ -40,6 +43,13 @@ pub struct Outlet {
 }
 
 impl Outlet {
+    /// Watches the stream.
+    fn subscribe(&self) -> Result<Subscriber, Refused> {
+        let mut subscriber = self.hub.subscribe(&self.stream, Policy::Newest, true, clock::now())?;
+        subscriber.max_age(self.max_age);
+        Ok(subscriber)
+    }
+
     /// Counts a frame that goes out, and shows it.
     fn sent(&self, config: &Config, frame: &Frame) {
         let now = clock::now();

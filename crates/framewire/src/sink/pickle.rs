@@ -69,9 +69,7 @@ impl Port {
         loop {
             // The sender lives in the stream, which the publisher holds.
             let _ = viewers.wait_for(|count| *count > 0).await;
-            let Outlet { hub, stream, encode, .. } = &self.outlet;
-            let subscriber = hub.subscribe(stream, Policy::Newest, true, clock::now())?;
-            let mut pictures = Coded::new(subscriber, encode.clone());
+            let mut pictures = Coded::new(self.outlet.subscribe()?, self.outlet.encode.clone());
             loop {
                 let next = async {
                     // What nobody can take yet need not be coded.

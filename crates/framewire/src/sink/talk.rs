@@ -18,8 +18,6 @@ use crate::hub::{Event, Reason, Subscriber, Takes};
 
 /// How often a viewer is told how it is served, in µs.
 const TELL: Micros = 1_000_000;
-/// How often it is reckoned which rendition its link carries, in µs.
-const RECKON: Micros = 100_000;
 /// Clocks that have been compared differ by less than a round trip and this, in µs.
 const CLOCKS: Micros = 1_000;
 /// Frames whose times are kept until they are reported shown.
@@ -37,8 +35,7 @@ pub(super) struct Talk {
     waker: Option<Waker>,
     /// Nothing lies between this machine and itself: a late report tells of a busy processor, which coding would keep busier.
     local: bool,
-    /// When the link is next reckoned with, and the viewer told how it is served.
-    reckoned: Micros,
+    /// When the viewer is next told how it is served.
     told: Micros,
 }
 
@@ -57,7 +54,6 @@ impl Talk {
             outbox: VecDeque::new(),
             waker: None,
             local: peer.ip().to_canonical().is_loopback(),
-            reckoned: 0,
             told: 0,
         }
     }
@@ -79,6 +75,7 @@ impl Talk {
         }
         match message {
             Message::Report(report) => self.report(report, now),
+            Message::Pong { pinged, .. } => self.flow.answered(pinged),
             Message::Keyframe => self.subscriber.wish_keyframe(),
             Message::Bye { .. } => return Ok(false),
             Message::Error { text, .. } => bail!("the viewer ended with an error: {text}"),
@@ -99,7 +96,7 @@ impl Talk {
             return Poll::Ready(message);
         }
         let ready = self.flow.open(now);
-        while let Poll::Ready(event) = self.subscriber.poll(context, ready) {
+        while let Poll::Ready(event) = self.subscriber.poll(context, ready, now) {
             match event {
                 Event::State(state) => return Poll::Ready(Message::State(state)),
                 Event::Config(config) => {
@@ -156,8 +153,7 @@ impl Talk {
 
     fn report(&mut self, report: Report, now: Micros) {
         self.flow.reported(report.sequence, now);
-        if !self.local && now >= self.reckoned {
-            self.reckoned = now + RECKON;
+        if !self.local {
             self.subscriber.carries(self.flow.budget(), now);
         }
         let Some((_, times, before)) = self.sent.iter_mut().find(|(sequence, ..)| *sequence == report.sequence) else {

@@ -11,10 +11,9 @@ use framewire_proto::{
 use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
-use super::{Outlet, coded::Coded};
+use super::{Outlet, coded::Coded, paced::Paced};
 use crate::{
     clock,
-    hub::Policy,
     net::{NO_PROGRESS, client::Backoff, endpoint::Endpoint, socket::Socket},
     stop::Stop,
 };
@@ -75,10 +74,8 @@ impl Push {
     }
 
     async fn feed(&self, socket: &Socket, stop: &Stop) -> Result<()> {
-        let Outlet { hub, stream, encode, .. } = &self.outlet;
-        let viewer = hub.subscribe(stream, Policy::Newest, true, clock::now())?;
         let mut transmitter = (self.to.tutorial.transmitter)(self.to.width);
-        let mut pictures = Coded::new(viewer, encode.clone());
+        let mut pictures = Coded::new(self.outlet.subscribe()?, self.outlet.encode.clone());
         let on_sent = |config: &Config, frame: &Frame| self.outlet.sent(config, frame);
         feed(socket, transmitter.as_mut(), &mut pictures, stop, on_sent).await
     }
@@ -98,6 +95,7 @@ pub(super) async fn feed(
     let mut times: Option<Times> = None;
     let mut begun = false;
     let mut answers = BytesMut::new();
+    let mut paced = Paced::default();
     loop {
         write_all(socket, transmitter).await?;
         if !transmitter.ready() {
@@ -113,8 +111,9 @@ pub(super) async fn feed(
             answers.clear();
         }
         let next = async {
-            socket.room().await?;
-            anyhow::Ok(pictures.next().await)
+            paced.room(socket).await?;
+            pictures.aim(paced.budget());
+            anyhow::Ok(paced.meanwhile(socket, pictures.next()).await)
         };
         tokio::select! {
             biased;
@@ -131,6 +130,8 @@ pub(super) async fn feed(
                     continue;
                 }
                 begun = true;
+                paced.paced(&config);
+                paced.begun(&frame);
                 on_sent(&config, &frame);
                 times = Some(frame.times);
                 let picture = Outgoing { width: config.width, height: config.height, data: frame.data };

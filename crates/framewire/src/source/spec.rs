@@ -3,6 +3,7 @@
 use std::str::FromStr;
 
 use anyhow::{Context, Result, bail, ensure};
+use framewire_proto::Micros;
 
 use crate::media::encode::Coding;
 
@@ -32,6 +33,8 @@ pub struct Options {
     pub quality: Option<u8>,
     /// Bits per second at most.
     pub bitrate: Option<u64>,
+    /// Frames older than this, in µs, are dropped instead of sent or shown.
+    pub max_age: Option<Micros>,
     /// Of a hub's stream: wait for it if it is not there.
     pub wait: bool,
     /// Of a hub's stream: every frame, queued within bounds, instead of the newest.
@@ -73,8 +76,9 @@ impl Options {
             "codec" => self.codec = value.parse()?,
             "quality" => self.quality = Some(parse_quality(value)?),
             "bitrate" => self.bitrate = Some(parse_bitrate(value)?),
+            "max-age" => self.max_age = Some(parse_max_age(value)?),
             _ => bail!(
-                "'{key}' is no option of a source: size=WxH, fps=N, format=NAME, loop, codec=NAME, quality=1..100, bitrate=BITS, wait, every"
+                "'{key}' is no option of a source: size=WxH, fps=N, format=NAME, loop, codec=NAME, quality=1..100, bitrate=BITS, max-age=MS, wait, every"
             ),
         }
         Ok(())
@@ -96,9 +100,21 @@ impl Options {
             codec: if self.codec == Coding::Auto { other.codec } else { self.codec },
             quality: self.quality.or(other.quality),
             bitrate: self.bitrate.or(other.bitrate),
+            max_age: self.max_age.or(other.max_age),
             wait: self.wait || other.wait,
             every: self.every || other.every,
         }
+    }
+}
+
+/// Milliseconds, 10 to 60000, as µs.
+///
+/// # Errors
+/// It is no such number.
+pub fn parse_max_age(text: &str) -> Result<Micros> {
+    match text.parse::<Micros>() {
+        Ok(milliseconds @ 10..=60_000) => Ok(1000 * milliseconds),
+        _ => bail!("'{text}' is no age: a number of milliseconds from 10 to 60000"),
     }
 }
 
@@ -152,12 +168,13 @@ mod tests {
 
     #[test]
     fn options_follow_the_source_after_hashes() {
-        let spec: Spec = "/dev/video0#size=1280x720#fps=30#loop#codec=copy".parse().unwrap();
+        let spec: Spec = "/dev/video0#size=1280x720#fps=30#loop#codec=copy#max-age=200".parse().unwrap();
         assert_eq!(spec.source, "/dev/video0");
         assert_eq!(spec.options.size, Some((1280, 720)));
         assert_eq!(spec.options.fps, Some(30.0));
         assert!(spec.options.looped);
         assert_eq!(spec.options.codec, Coding::Copy);
+        assert_eq!(spec.options.max_age, Some(200_000));
     }
 
     #[test]
@@ -166,6 +183,7 @@ mod tests {
             ("a#size=12", "'12'"),
             ("a#fps=-1", "'-1'"),
             ("a#nonsense", "'nonsense'"),
+            ("a#max-age=1", "'1' is no age"),
             ("", "empty"),
             ("a#size=9000x1", "9000x1"),
         ] {

@@ -25,12 +25,12 @@ use serde_json::Value;
 use crate::harness::{PATIENCE, Running, Scratch, eventually, framewire, output, run, tool};
 
 /// The hub's address on the cable's near end.
-const HUB: &str = "10.97.0.1:7070";
+pub(crate) const HUB: &str = "10.97.0.1:7070";
 
 /// Two namespaces and the cable between them; both go with the test.
-struct Cable {
+pub(crate) struct Cable {
     near: String,
-    far: String,
+    pub(crate) far: String,
 }
 
 /// Cables that this process has laid.
@@ -38,7 +38,7 @@ static LAID: AtomicU32 = AtomicU32::new(0);
 
 impl Cable {
     /// `None`, and says why, where the test may not have one.
-    fn lay() -> Option<Self> {
+    pub(crate) fn lay() -> Option<Self> {
         if !rustix::process::geteuid().is_root() {
             eprintln!("not tested, since only root can lay a cable: run the tests as root");
             return None;
@@ -70,6 +70,23 @@ impl Cable {
         output(ip(&format!("-n {} link set cable {state}", self.far)));
     }
 
+    /// From now on the cable carries no more than this many kilobits a second to the far end, and holds a quarter of a second of them.
+    pub(crate) fn narrow(&self, kilobits: u32) {
+        // Else a whole frame is one packet, which is more than the queue takes.
+        output(ip(&format!("-n {} link set cable gso_max_segs 1", self.near)));
+        let queue = kilobits * 1000 / 8 / 4;
+        let shape = format!("qdisc replace dev cable root tbf rate {kilobits}kbit burst 3100 limit {queue}");
+        output(tc(&format!("-n {} {shape}", self.near)));
+    }
+
+    /// Runs this on a thread at the far end.
+    pub(crate) fn run_at_far<T: Send + 'static>(
+        &self,
+        job: impl FnOnce() -> T + Send + 'static,
+    ) -> thread::JoinHandle<T> {
+        run_within(&self.far, job)
+    }
+
     /// From now on the cable loses every packet, in both directions: nobody sees it gone.
     fn lose(&self) {
         for namespace in [&self.near, &self.far] {
@@ -92,23 +109,23 @@ impl Cable {
     }
 
     /// A command at the hub's end.
-    fn at_near(&self, command: &Command) -> Command {
+    pub(crate) fn at_near(&self, command: &Command) -> Command {
         within(&self.near, command)
     }
 
     /// A command at the other end.
-    fn at_far(&self, command: &Command) -> Command {
+    pub(crate) fn at_far(&self, command: &Command) -> Command {
         within(&self.far, command)
     }
 
     /// What the hub says of a stream, asked at its own end.
-    fn stream(&self, name: &str) -> Option<Value> {
+    pub(crate) fn stream(&self, name: &str) -> Option<Value> {
         let mut curl = tool("curl");
         curl.args(["--silent", "--fail", "--max-time", "5", &format!("http://{HUB}/streams/{name}")]);
         serde_json::from_slice(&run(self.at_near(&curl)).stdout).ok()
     }
 
-    fn wait_until(&self, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) fn wait_until(&self, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
         eventually(what, || self.stream("scene").filter(&holds))
     }
 }
@@ -137,6 +154,16 @@ fn within(namespace: &str, command: &Command) -> Command {
     let mut inside = tool("ip");
     inside.args(["netns", "exec", namespace]).arg(command.get_program()).args(command.get_args());
     inside
+}
+
+/// Runs this on a thread inside a namespace.
+fn run_within<T: Send + 'static>(namespace: &str, job: impl FnOnce() -> T + Send + 'static) -> thread::JoinHandle<T> {
+    let place = format!("/run/netns/{namespace}");
+    thread::spawn(move || {
+        let namespace = File::open(place).expect("a namespace");
+        move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network)).expect("root");
+        job()
+    })
 }
 
 #[test]
@@ -176,7 +203,7 @@ fn a_cable_is_pulled_out_and_put_in_again() {
 }
 
 /// A viewer in this process, at one end of the cable; it leaves with the test.
-struct Viewer {
+pub(crate) struct Viewer {
     frames: Receiver<(Config, Frame)>,
     decoder: Decoder,
     /// The last frame that came.
@@ -188,10 +215,8 @@ impl Viewer {
     fn watch(namespace: &str, address: &str) -> Self {
         let (tell, frames) = mpsc::channel();
         let stop = Stop::default();
-        let (spec, place, ended) = (format!("{address}#wait"), format!("/run/netns/{namespace}"), stop.clone());
-        thread::spawn(move || {
-            let namespace = File::open(place).expect("a namespace");
-            move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network)).expect("root");
+        let (spec, ended) = (format!("{address}#wait"), stop.clone());
+        run_within(namespace, move || {
             let mut source = source::open(&spec.parse().expect("a source"), &ended).expect("a stream");
             let mut config = None;
             while let Some(item) = source.next().expect("a stream that comes back") {

@@ -16,6 +16,7 @@ mod http;
 mod hub;
 mod liars;
 mod picture;
+mod slow_links;
 mod sources;
 mod tutorials;
 mod window;

@@ -1,0 +1,77 @@
+//! What the kernel knows of a connection's way: how much of it the other end's kernel has acknowledged.
+#![allow(unsafe_code)]
+
+use std::{io, mem, os::fd::AsRawFd};
+
+use framewire_proto::Micros;
+
+/// What the other end's kernel has said so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Acknowledged {
+    /// Bytes that it has, of all that were written.
+    pub bytes: u64,
+    /// The most bytes that one segment holds.
+    pub segment: u64,
+    /// The shortest round trip, in µs.
+    pub round_trip: Micros,
+}
+
+/// Asks Linux (`TCP_INFO`, tcp(7); the fields after RFC 4898).
+///
+/// # Errors
+/// This is no TCP connection.
+#[cfg(target_os = "linux")]
+pub fn of(socket: &impl AsRawFd) -> io::Result<Option<Acknowledged>> {
+    // SAFETY: the structure consists of integers, for which zeros are valid.
+    let mut info: libc::tcp_info = unsafe { mem::zeroed() };
+    let mut length = libc::socklen_t::try_from(mem::size_of_val(&info)).expect("a few hundred bytes");
+    // SAFETY: the kernel writes at most `length` bytes into what is ours and that large; an older one writes less.
+    let answer = unsafe {
+        let to = (&raw mut info).cast();
+        libc::getsockopt(socket.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_INFO, to, &raw mut length)
+    };
+    if answer != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(Some(Acknowledged {
+        bytes: info.tcpi_bytes_acked,
+        segment: info.tcpi_snd_mss.into(),
+        round_trip: info.tcpi_min_rtt.into(),
+    }))
+}
+
+/// Other systems are not asked.
+///
+/// # Errors
+/// None.
+#[cfg(not(target_os = "linux"))]
+pub fn of(_: &impl AsRawFd) -> io::Result<Option<Acknowledged>> {
+    Ok(None)
+}
+
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+mod tests {
+    use std::{
+        io::{Read, Write},
+        net::{TcpListener, TcpStream},
+        os::unix::net::UnixStream,
+    };
+
+    use super::*;
+
+    #[test]
+    fn what_has_come_is_acknowledged() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (mut far, _) = listener.accept().unwrap();
+        near.write_all(&[7; 10_000]).unwrap();
+        far.read_exact(&mut [0; 10_000]).unwrap();
+        far.write_all(&[7]).unwrap();
+        near.read_exact(&mut [0]).unwrap();
+        // The answer carries the acknowledgement; the one that opened a connection may count its first packet too.
+        let said = of(&near).unwrap().unwrap();
+        assert!((10_000..=10_001).contains(&said.bytes) && said.round_trip > 0, "{said:?}");
+        assert!(of(&UnixStream::pair().unwrap().0).is_err());
+    }
+}

@@ -1,0 +1,106 @@
+//! Viewers behind a slow link, beside one that is not: what they get is fresh, and made for them.
+
+use std::{
+    io::{BufRead, BufReader, Write},
+    net::TcpStream,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use framewire_proto::jpeg;
+
+use crate::{
+    cable::{Cable, HUB},
+    harness::{Running, framewire, output},
+};
+
+/// Older than this is the past.
+const PAST: Duration = Duration::from_millis(500);
+/// What the link carries, in kbit/s: JPEGs of the scene take several times as much.
+const SLOW: u32 = 2_000;
+/// Frames until whoever makes them has found out what the link carries, and then those that are looked at.
+const BEFORE: usize = 60;
+const LOOKED_AT: usize = 120;
+
+/// A hub at the cable's near end with the test scene, and the cable as slow as that.
+fn hub(cable: &Cable, kilobits: u32) -> (Running, Running) {
+    let mut hub = Running::start(cable.at_near(&framewire(["serve", "--listen", HUB, "--insecure"])));
+    hub.wait_for("the hub listens on");
+    let to = format!("fw://{HUB}/scene");
+    let sender = Running::start(cable.at_near(&framewire(["send", "pattern#size=1280x720", &to, "--codec", "jpeg"])));
+    cable.wait_until("the stream is there", |info| info["codec"] == "jpeg");
+    cable.narrow(kilobits);
+    (hub, sender)
+}
+
+/// A picture as it came over HTTP.
+#[derive(Debug)]
+struct Part {
+    age: Duration,
+    length: usize,
+    sequence: u64,
+}
+
+/// Watches the scene over HTTP.
+fn watch_over_http(frames: usize) -> Vec<Part> {
+    let mut stream = TcpStream::connect(HUB).expect("the hub");
+    stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a timeout");
+    write!(stream, "GET /streams/scene/mjpeg HTTP/1.0\r\nHost: {HUB}\r\n\r\n").expect("a request");
+    let mut reader = BufReader::new(stream);
+    (0..frames).map(|_| part(&mut reader)).collect()
+}
+
+/// The next picture, whole.
+fn part(reader: &mut impl BufRead) -> Part {
+    let (mut length, mut captured, mut sequence) = (None, None, None);
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line).expect("a line of a head");
+        match line.trim_end().split_once(": ") {
+            Some(("Content-Length", value)) => length = value.parse::<usize>().ok(),
+            Some(("X-Timestamp", value)) => captured = value.parse::<f64>().ok(),
+            Some(("X-Sequence", value)) => sequence = value.parse().ok(),
+            None if line == "\r\n" && length.is_some() => break,
+            _ => {}
+        }
+    }
+    let length = length.expect("a length");
+    let mut data = vec![0; length];
+    reader.read_exact(&mut data).expect("a picture");
+    jpeg::size(&data).expect("a JPEG");
+    let captured = UNIX_EPOCH + Duration::from_secs_f64(captured.expect("a time"));
+    Part {
+        age: SystemTime::now().duration_since(captured).unwrap_or_default(),
+        length,
+        sequence: sequence.expect("a number"),
+    }
+}
+
+#[test]
+fn who_cannot_report_gets_jpegs_that_the_link_carries() {
+    let Some(cable) = Cable::lay() else { return };
+    let _hub = hub(&cable, SLOW);
+    let parts = cable.run_at_far(|| watch_over_http(BEFORE + LOOKED_AT)).join().expect("a viewer");
+    let (before, parts) = parts.split_at(BEFORE);
+    let old = parts.iter().filter(|part| part.age > PAST).count();
+    assert_eq!(old, 0, "{parts:?}");
+    let span = parts[parts.len() - 1].sequence - parts[0].sequence;
+    assert!(span < 2 * LOOKED_AT as u64, "{LOOKED_AT} pictures in the time of {span}");
+    let mean = |parts: &[Part]| parts.iter().map(|part| part.length).sum::<usize>() / parts.len();
+    assert!(mean(parts) < before[0].length, "{} bytes, at first {}", mean(parts), before[0].length);
+    let oldest = parts.iter().map(|part| part.age).max();
+    println!("{LOOKED_AT} pictures in the time of {span}, the oldest {oldest:?}, of {} bytes", mean(parts));
+}
+
+#[test]
+fn what_a_program_reads_keeps_its_size_whatever_the_link_carries() {
+    let Some(cable) = Cable::lay() else { return };
+    // So slow that pictures get smaller.
+    let _hub = hub(&cable, 300);
+    let from = format!("fw://{HUB}/scene");
+    let raw = output(cable.at_far(&framewire(["record", &from, "-", "--format", "bgr24", "--duration", "5"])));
+    let picture = 1280 * 720 * 3;
+    assert_eq!(raw.len() % picture, 0, "{} bytes", raw.len());
+    assert!(raw.len() / picture > 20, "{} pictures", raw.len() / picture);
+    let info = cable.stream("scene").expect("the stream");
+    assert!(info["delivered"].as_u64() > Some(20), "{info}");
+}
