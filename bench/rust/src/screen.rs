@@ -12,6 +12,7 @@ use anyhow::{Context, Result};
 use framewire::{
     clock,
     hub::{Event, Hub, Policy, Reporter, Subscriber},
+    latency::Bound,
     media::{
         Picture,
         decode::Decoder,
@@ -44,7 +45,16 @@ pub(crate) fn view(address: &str, passed: bool, lumas: Option<&Path>, stop: &Sto
     let feeding = feed(address, &hub, local, stop)?;
     let reporter = subscriber.reporter();
     let (decoder, lumas) = (Decoder::new(), lumas.map(Path::to_path_buf));
-    let mut screen = Screen { subscriber, reporter, decoder, config: None, seen: Vec::new(), unreadable: 0, lumas };
+    let mut screen = Screen {
+        subscriber,
+        reporter,
+        decoder,
+        bound: Bound::default(),
+        config: None,
+        seen: Vec::new(),
+        unreadable: 0,
+        lumas,
+    };
     while !stop.stopped() && !feeding.is_finished() {
         match screen.subscriber.next_before(Instant::now() + LOOK_AROUND) {
             Some(Event::Config(config)) => screen.config = Some(config),
@@ -86,6 +96,7 @@ struct Screen {
     subscriber: Subscriber,
     reporter: Reporter,
     decoder: Decoder,
+    bound: Bound,
     config: Option<Arc<Config>>,
     seen: Vec<Seen>,
     unreadable: u64,
@@ -102,6 +113,9 @@ impl Screen {
         let Some(config) = &self.config else { return Ok(()) };
         let Some(picture) = self.decoder.decode(config, frame, Codec::I420)? else { return Ok(()) };
         let decoded = clock::now();
+        if !self.bound.shows(frame.times.captured, decoded) {
+            return Ok(());
+        }
         let report = Report { sequence: frame.sequence, received: frame.times.arrived, decoded, shown: decoded };
         self.reporter.report(&frame.times, &report, true);
         match stamp::read(picture.data(), picture.width(), picture.width() as usize) {

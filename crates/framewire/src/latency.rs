@@ -1,4 +1,4 @@
-//! Where a frame's time goes: the split of its latency by stage, and how fast frames come.
+//! Where a frame's time goes: the split of its latency by stage, how fast frames come, and which come too late to be shown.
 
 use std::collections::VecDeque;
 
@@ -197,9 +197,85 @@ impl Meter {
     }
 }
 
+/// What is this much older than pictures lately were, in µs, was held back on the way and is the past.
+const PAST: Micros = 500_000;
+/// For how long, in µs, such pictures are waited through: the newer ones behind them come soon, or this is how old they are now.
+const HELD_BACK: Micros = 500_000;
+/// What the usual age may grow by from one picture to the next, in µs.
+const DRIFT: Micros = 2_000;
+
+/// Tells pictures from those that are too old to be shown.
+#[derive(Debug, Clone, Default)]
+pub struct Bound {
+    /// The oldest that is shown, in µs, where that was asked for.
+    max_age: Option<Micros>,
+    /// The least age lately; `None` before the first picture.
+    usual: Option<Micros>,
+    /// Since when only older ones have come.
+    past: Option<Micros>,
+}
+
+impl Bound {
+    /// Nothing older than this, in µs, is shown; `None`: nothing that a link held back while it was gone.
+    pub fn new(max_age: Option<Micros>) -> Self {
+        Self { max_age, ..Self::default() }
+    }
+
+    /// Whether a picture that was captured then is to be shown now. One whose age is not known is.
+    pub fn shows(&mut self, captured: Micros, now: Micros) -> bool {
+        if captured == 0 {
+            return true;
+        }
+        let age = now.saturating_sub(captured);
+        if let Some(max_age) = self.max_age {
+            return age <= max_age;
+        }
+        let usual = *self.usual.get_or_insert(age);
+        if age <= usual + PAST {
+            self.usual = Some(age.min(usual + DRIFT));
+        } else if now.saturating_sub(*self.past.get_or_insert(now)) < HELD_BACK {
+            return false;
+        } else {
+            self.usual = Some(age);
+        }
+        self.past = None;
+        true
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const SECOND: Micros = 1_000_000;
+
+    #[test]
+    fn what_a_link_held_back_is_not_shown_and_what_comes_fresh_after_it_is() {
+        let mut bound = Bound::default();
+        assert!((1..30).all(|frame| bound.shows(frame * 33_333, frame * 33_333 + 40_000)));
+        let back = 6 * SECOND;
+        assert!(!bound.shows(SECOND, back) && !bound.shows(SECOND + 33_333, back + 20_000));
+        assert!(bound.shows(back, back + 60_000));
+        assert!(bound.shows(0, back + 70_000), "nobody knows how old it is");
+    }
+
+    #[test]
+    fn a_link_on_which_all_is_old_from_now_on_is_believed_after_half_a_second() {
+        let mut bound = Bound::default();
+        assert!(bound.shows(10 * SECOND, 11 * SECOND), "so it is from the first on");
+        assert!(bound.shows(11 * SECOND, 12 * SECOND + 400_000));
+        let late = |bound: &mut Bound, now| bound.shows(now - 3 * SECOND, now);
+        assert!(!late(&mut bound, 20 * SECOND) && !late(&mut bound, 20 * SECOND + HELD_BACK - 1));
+        assert!(late(&mut bound, 20 * SECOND + HELD_BACK) && late(&mut bound, 21 * SECOND));
+    }
+
+    #[test]
+    fn an_age_that_was_asked_for_holds_whatever_comes() {
+        let mut bound = Bound::new(Some(200_000));
+        for now in (SECOND..4 * SECOND).step_by(33_333) {
+            assert!(bound.shows(now - 200_000, now) && !bound.shows(now - 200_001, now));
+        }
+    }
 
     #[test]
     fn the_split_follows_a_frame_from_birth_to_screen() {

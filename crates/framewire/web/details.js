@@ -19,6 +19,7 @@ const REASONS = {
   undecodable: "its predecessor was dropped",
   full: "a recorder's queue was full",
   left: "the viewer left",
+  stale: "older than it may be",
 };
 
 export class Details {

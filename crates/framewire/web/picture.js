@@ -16,23 +16,31 @@ export function decoder(config, screen, on) {
   return null;
 }
 
-/** A canvas that shows the newest picture whenever the display is refreshed, and tells of each one that it showed. */
+/**
+ * A canvas that shows the newest picture whenever the display is refreshed. `on.shown(frame)` tells of each one that it
+ * showed; `on.age(frame)` is asked how old one is, in microseconds, undefined when that is not known.
+ */
 export class Screen {
   #canvas;
   #context;
-  #shown;
+  #on;
+  #bound = new Bound();
   #next = null;
   #refresh = 0;
 
-  constructor(canvas, shown) {
+  constructor(canvas, on) {
     this.#canvas = canvas;
     this.#context = canvas.getContext("2d", { alpha: false });
-    this.#shown = shown;
-    /** Pictures that were replaced by a newer one before they were shown. */
+    this.#on = on;
+    /** Pictures that were too old to be shown, or replaced by a newer one before they were. */
     this.skipped = 0;
   }
 
   offer(image, frame) {
+    if (!this.#bound.shows(this.#on.age(frame), now())) {
+      this.skipped += 1;
+      return image.close();
+    }
     if (this.#next) {
       this.#next.image.close();
       this.skipped += 1;
@@ -62,7 +70,32 @@ export class Screen {
     this.#context.drawImage(image, 0, 0, width, height);
     image.close();
     frame.shown = now();
-    this.#shown(frame);
+    this.#on.shown(frame);
+  }
+}
+
+/** Tells pictures from those that a link held back while it was gone: as `latency::Bound` does in the program. */
+class Bound {
+  /** Microseconds above the usual age from which on a picture is the past, and for how long only such are waited through. */
+  static #PAST = 500_000;
+  static #HELD_BACK = 500_000;
+  /** What the usual age may grow by from one picture to the next. */
+  static #DRIFT = 2000;
+  #usual;
+  #past;
+
+  shows(age, at) {
+    if (age === undefined) return true;
+    this.#usual ??= age;
+    if (age <= this.#usual + Bound.#PAST) {
+      this.#usual = Math.min(age, this.#usual + Bound.#DRIFT);
+    } else {
+      this.#past ??= at;
+      if (at - this.#past < Bound.#HELD_BACK) return false;
+      this.#usual = age;
+    }
+    this.#past = undefined;
+    return true;
   }
 }
 

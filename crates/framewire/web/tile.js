@@ -35,7 +35,10 @@ export class Tile {
     this.#part("canvas").setAttribute("role", "img");
     this.#part("canvas").setAttribute("aria-label", `The picture of ${info.name}`);
     this.history = new History();
-    this.screen = new Screen(this.#part("canvas"), (frame) => this.#shown(frame));
+    this.screen = new Screen(this.#part("canvas"), {
+      shown: (frame) => this.#shown(frame),
+      age: ({ times }) => this.#since(times.captured),
+    });
     this.wire = new Wire(socketUrl(info.name), {
       state: (word) => this.#hear(word),
       config: (config) => this.#configure(config),
@@ -157,12 +160,17 @@ export class Tile {
 
   /** Seconds since the newest picture was captured, as far as that is known; null when there was none. */
   #age() {
-    const offset = this.wire.clock.theirsMinusOurs;
-    const captured = this.#last?.times.captured;
-    if (captured && offset !== undefined) return Math.max(0, now() + offset - captured) / 1e6;
+    const age = this.#since(this.#last?.times.captured);
+    if (age !== undefined) return Math.max(0, age) / 1e6;
     if (this.#last) return (now() - this.#last.arrived) / 1e6;
-    const age = this.#info.age_ms;
-    return typeof age === "number" ? age / 1000 + (this.#polled ? (now() - this.#polled) / 1e6 : 0) : null;
+    const told = this.#info.age_ms;
+    return typeof told === "number" ? told / 1000 + (this.#polled ? (now() - this.#polled) / 1e6 : 0) : null;
+  }
+
+  /** Microseconds since a time of the hub's; undefined while either is not known. */
+  #since(time) {
+    const offset = this.wire.clock.theirsMinusOurs;
+    return time && offset !== undefined ? now() + offset - time : undefined;
   }
 
   #open() {

@@ -35,7 +35,7 @@ pub(super) struct Common {
     bitrate: Option<u64>,
     /// Frames older than this many milliseconds are dropped instead of sent, shown or recorded
     #[arg(long, value_name = "MS", value_parser = spec::parse_max_age)]
-    max_age: Option<Micros>,
+    pub(super) max_age: Option<Micros>,
     /// Frames per second; 0 is as fast as they are taken [default: the source's own]
     #[arg(long, value_name = "N", value_parser = spec::parse_fps)]
     fps: Option<f64>,

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     clock,
     hub::{Policy, Publisher},
-    latency::Meter,
+    latency::{Bound, Meter},
     media::encode,
     net::{self, client::Address, endpoint::Endpoint},
     sink::{
@@ -107,7 +107,7 @@ fn previewed(send: impl FnOnce(Option<Publisher>) -> Result<()> + Send, stop: &S
     let name: Name = "preview".parse()?;
     let publisher = hub.publish(&name, clock::now())?;
     let subscriber = hub.subscribe(&name, Policy::Newest, true, clock::now())?;
-    let tiles = vec![Tile { name: name.to_string(), subscriber }];
+    let tiles = vec![Tile { name: name.to_string(), subscriber, bound: Bound::default() }];
     thread::scope(|scope| {
         let sending = scope.spawn(|| {
             let outcome = send(Some(publisher));

@@ -9,6 +9,7 @@ use super::{cameras, options::Common, stats::Teller};
 use crate::{
     clock,
     hub::{Hub, Policy, Subscriber},
+    latency::Bound,
     media::encode,
     sink::window::{self, Pane, Tile},
     source::{self, Spec, feed::Feed},
@@ -38,18 +39,20 @@ pub(super) fn run(args: &Args, stop: &Stop) -> Result<()> {
     let (mut tiles, mut feeds) = (Vec::new(), Vec::new());
     let (meet, met) = mpsc::channel();
     let mut listening = false;
+    let bound = Bound::new(args.common.max_age);
     for from in &args.from {
         if let Some(at) = cameras::endpoint(from)? {
             let meet = meet.clone();
             // Who is not shown any more is let go.
-            let show = move |subscriber| drop(meet.send(pane(vec![tile(subscriber)])));
+            let bound = bound.clone();
+            let show = move |subscriber| drop(meet.send(pane(vec![tile(subscriber, &bound)])));
             let watched = cameras::watched(&hub, Policy::Newest, show);
             feeds.push(cameras::listen(&at, &hub, watched, stop)?);
             listening = true;
             continue;
         }
         let (_, subscriber, feed) = watch(&hub, &args.common.apply(from), None, Policy::Newest, stop)?;
-        tiles.push(tile(subscriber));
+        tiles.push(tile(subscriber, &bound));
         feeds.push(feed);
     }
     drop(meet);
@@ -74,8 +77,8 @@ fn pane(tiles: Vec<Tile>) -> Pane {
     Pane { title: format!("{} — framewire", names.join(", ")), tiles }
 }
 
-fn tile(subscriber: Subscriber) -> Tile {
-    Tile { name: subscriber.name().to_string(), subscriber }
+fn tile(subscriber: Subscriber, bound: &Bound) -> Tile {
+    Tile { name: subscriber.name().to_string(), subscriber, bound: bound.clone() }
 }
 
 /// Opens what is to be watched as a stream of this process's hub, coded anew where `encode` says so; closes it when the
@@ -93,8 +96,7 @@ pub(super) fn watch(
     let now = clock::now();
     let name = free_name(hub, &spec.source);
     let publisher = hub.publish(&name, now)?;
-    let mut subscriber = hub.subscribe(&name, policy, false, now)?;
-    subscriber.max_age(spec.options.max_age);
+    let subscriber = hub.subscribe(&name, policy, false, now)?;
     let mut viewers = publisher.viewers();
     let feed = Feed { spec: spec.clone(), publisher, encode, on_demand: false, again: false };
     let feed = async move {

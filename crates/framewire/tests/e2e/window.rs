@@ -14,6 +14,7 @@ use bytes::Bytes;
 use framewire::{
     clock,
     hub::{self, Policy},
+    latency::Bound,
     sink::window::{self, Pane, Tile},
     stop::Stop,
 };
@@ -416,7 +417,7 @@ fn pane(hub: &hub::Hub, name: &str) -> Pane {
         }
         eprintln!("nobody watches {}", publisher.name());
     });
-    Pane { title: name.into(), tiles: vec![Tile { name: name.into(), subscriber }] }
+    Pane { title: name.into(), tiles: vec![Tile { name: name.into(), subscriber, bound: Bound::default() }] }
 }
 
 #[test]

@@ -28,7 +28,7 @@ use std::{
 use anyhow::{Result, anyhow};
 use sdl2::{EventPump, Sdl, VideoSubsystem, event::Event, mouse::MouseUtil, rect::Rect};
 
-use crate::{hub, stop::Stop};
+use crate::{hub, latency::Bound, stop::Stop};
 use pane::Open;
 use player::{Bell, News};
 pub use stats::{Drops, Stats};
@@ -51,6 +51,8 @@ pub struct Tile {
     /// Where its frames come from; when each was received, decoded and shown is reported there. Dropped
     /// about a tenth of a second after the window was closed, at the latest.
     pub subscriber: hub::Subscriber,
+    /// Which pictures are too old to be shown.
+    pub bound: Bound,
 }
 
 /// Takes what is known of each tile.

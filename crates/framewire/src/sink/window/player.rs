@@ -15,7 +15,7 @@ use sdl2::event::EventSender;
 
 use crate::{
     clock, hub,
-    latency::Meter,
+    latency::{Bound, Meter},
     media::{Picture, decode::Decoder},
     stop::Stop,
 };
@@ -46,6 +46,8 @@ pub(super) struct Condition {
     pub(super) counts: hub::Counts,
     /// Decoded, but a newer one came before it could be shown.
     pub(super) before_show: u64,
+    /// Decoded, but too old to be shown.
+    pub(super) stale: u64,
     /// Decoded while the window was frozen.
     pub(super) frozen: u64,
     /// Frames that could not be decoded.
@@ -111,9 +113,10 @@ impl Player {
     ///
     /// # Errors
     /// The system gives no thread.
-    pub(super) fn start(name: &str, subscriber: hub::Subscriber, bell: Bell) -> Result<Self> {
+    pub(super) fn start(subscriber: hub::Subscriber, bound: Bound, bell: Bell) -> Result<Self> {
         let (inside, stop) = (Arc::new(Mutex::new(Inside::default())), Stop::default());
-        let mut work = Work { inside: inside.clone(), bell, subscriber, decoder: Decoder::new(), config: None };
+        let name = subscriber.name().clone();
+        let mut work = Work { inside: inside.clone(), bell, subscriber, decoder: Decoder::new(), bound, config: None };
         let ended = stop.clone();
         let thread = thread::Builder::new()
             .name(format!("decode {name}"))
@@ -178,6 +181,7 @@ struct Work {
     bell: Bell,
     subscriber: hub::Subscriber,
     decoder: Decoder,
+    bound: Bound,
     config: Option<Arc<Config>>,
 }
 
@@ -210,7 +214,10 @@ impl Work {
             Ok(None) => {}
             Ok(Some(picture)) => {
                 condition.fault = None;
-                if newest.replace(Ready { picture, config, frame, received, decoded: clock::now() }).is_some() {
+                let decoded = clock::now();
+                if !self.bound.shows(frame.times.captured, decoded) {
+                    condition.stale += 1;
+                } else if newest.replace(Ready { picture, config, frame, received, decoded }).is_some() {
                     *(if *freeze { &mut condition.frozen } else { &mut condition.before_show }) += 1;
                 }
             }

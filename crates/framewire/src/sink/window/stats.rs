@@ -56,7 +56,8 @@ impl Stats {
     ) -> Self {
         let captured = picture.map_or(0, |ready| ready.frame.times.captured);
         let known = [("bad", condition.bad), ("before_show", condition.before_show), ("frozen", condition.frozen)];
-        let hub = Reason::ALL.map(|reason| (reason.name(), condition.counts.dropped(reason)));
+        let stale = |reason| if reason == Reason::Stale { condition.stale } else { 0 };
+        let hub = Reason::ALL.map(|reason| (reason.name(), condition.counts.dropped(reason) + stale(reason)));
         Self {
             name: name.into(),
             state: word(picture.is_some(), condition.state, condition.ended),

@@ -206,7 +206,7 @@ enum Place {
 impl Shown {
     fn new(tile: Tile, bell: &Bell) -> Result<Self> {
         let reporter = tile.subscriber.reporter();
-        let player = Player::start(&tile.name, tile.subscriber, bell.clone())?;
+        let player = Player::start(tile.subscriber, tile.bound, bell.clone())?;
         Ok(Self {
             name: tile.name,
             reporter,
