@@ -11,8 +11,12 @@ const TO_JPEG: u64 = 200;
 const KEEP_JPEG: u64 = 110;
 /// How long it must do so before JPEGs are begun with again, in µs: at first, and at most when that has failed before.
 const PATIENCE: [Micros; 2] = [5_000_000, 80_000_000];
-/// H.264 frames fill their budget to 7 parts in 8 in the mean, so they may have this many hundredths of it.
-const FILL: u64 = 112;
+/// H.264 frames may each have this many hundredths of their budget, for most of them leave some of it.
+const ROOM: f64 = 1.12;
+/// Where they leave little they may have less, so that in the mean they take no more than this share of it.
+const MEAN: f64 = 1.04;
+/// Frames over which that mean is taken, about.
+const MEAN_OF: f64 = 32.0;
 /// Bits per pixel beyond which nobody sees H.264 get better.
 const BITS_PER_PIXEL: f64 = 0.9;
 
@@ -40,6 +44,8 @@ pub(super) struct Aim {
     /// What width and height are divided by, and how many frames lately would have had room for larger ones.
     shrink: u32,
     roomy_frames: u32,
+    /// How much of what they may have H.264 frames took lately.
+    filled: f64,
     /// Since when the link would carry JPEGs.
     roomy: Option<Micros>,
     patience: Micros,
@@ -56,6 +62,7 @@ impl Aim {
             codec: Codec::Jpeg,
             shrink: 1,
             roomy_frames: 0,
+            filled: 0.0,
             roomy: None,
             patience: PATIENCE[0],
         }
@@ -162,7 +169,14 @@ impl Aim {
     pub(super) fn bitrate(&self, config: &Config) -> u64 {
         let pixels = f64::from(config.width) * f64::from(config.height);
         let best = (pixels * fps(config) as f64 * BITS_PER_PIXEL) as u64;
-        self.limit().map_or(best, |limit| (limit / 100 * FILL).min(best))
+        let room = ROOM.min(MEAN / self.filled.max(0.01));
+        self.limit().map_or(best, |limit| ((limit as f64 * room) as u64).min(best))
+    }
+
+    /// An H.264 frame has so many bytes.
+    pub(super) fn coded(&mut self, config: &Config, bytes: usize) {
+        let most = self.bitrate(config) as f64 / fps(config) as f64;
+        self.filled += (8.0 * bytes as f64 / most.max(1.0) - self.filled) / MEAN_OF;
     }
 
     fn limit(&self) -> Option<u64> {
@@ -275,5 +289,23 @@ mod tests {
         let mut aim = Aim::new(80, Some(1_000_000));
         aim.budget(Some(2_000_000));
         assert_eq!(aim.bitrate(&CONFIG), 1_120_000);
+    }
+
+    #[test]
+    fn h264_that_takes_all_that_it_may_gets_less_so_that_the_link_keeps_up() {
+        let mut aim = Aim::new(80, None);
+        aim.budget(Some(2_000_000));
+        let mut code = |share: f64| {
+            for _ in 0..200 {
+                let bits = aim.bitrate(&CONFIG) as f64 / 30.0 * share;
+                aim.coded(&CONFIG, (bits / 8.0) as usize);
+            }
+            (aim.bitrate(&CONFIG) as f64 * share) as u64
+        };
+        for share in [1.0, 0.95] {
+            let taken = code(share);
+            assert!((2_060_000..2_100_000).contains(&taken), "{taken}");
+        }
+        assert_eq!(code(0.5), 1_120_000, "an easy picture");
     }
 }

@@ -158,6 +158,7 @@ impl Encoder {
                 }
                 Codec::H264 => {
                     let coded = self.h264(&config, &picture)?;
+                    self.aim.coded(&config, coded.data.len());
                     frame.keyframe = coded.keyframe;
                     coded.data
                 }
