@@ -16,6 +16,8 @@ export class Tile {
   #said = "connecting";
   #fault = "";
   #config = null;
+  /** How the hub serves this page; null while it has not said so. */
+  #service = null;
   #decoder = null;
   #last = null;
   #details = null;
@@ -43,6 +45,7 @@ export class Tile {
       state: (word) => this.#hear(word),
       config: (config) => this.#configure(config),
       frame: (frame) => this.#decoder?.push(frame),
+      service: (service) => (this.#service = service),
       error: (text) => (this.#fault = text),
     });
     this.#fullScreen();
@@ -121,7 +124,14 @@ export class Tile {
     write(this.#part(".latency"), live && summary.total ? time(summary.total.p50) : "");
     write(this.#part(".size"), this.#size());
     this.#part(".latency").title = "From capture until shown here; half of the frames took at most this";
-    const here = { fps, skipped: this.screen.skipped, roundTrip: this.wire.clock.roundTrip, still: Boolean(this.#still) };
+    const here = {
+      fps,
+      age: live && !this.#still ? this.#age() : null,
+      skipped: this.screen.skipped,
+      roundTrip: this.wire.clock.roundTrip,
+      still: Boolean(this.#still),
+      service: this.#service,
+    };
     this.#details?.update(this.#info, summary, here);
   }
 
@@ -180,8 +190,10 @@ export class Tile {
 
   #hear(word) {
     this.#said = word;
-    if (word === "connecting") this.#stopDecoding();
-    else this.#fault = "";
+    if (word === "connecting") {
+      this.#stopDecoding();
+      this.#service = null;
+    } else this.#fault = "";
     this.refresh();
   }
 
@@ -215,6 +227,7 @@ export class Tile {
   #showStills() {
     this.#undecodable = this.#config.codec;
     this.#stopDecoding();
+    this.#service = null;
     this.wire.close();
     this.#still ??= new Still(this.#part("img"), this.name);
     this.#part("canvas").hidden = true;

@@ -117,6 +117,16 @@ async function enlarges(page) {
     "the latency split has figures",
     page.locator(`${article} tr[data-stage=downlink] td`).first().filter({ hasText: /\d/ }).waitFor(),
   );
+  const fact = (name) => page.locator(`${article} .facts dt`, { hasText: name }).locator("xpath=following-sibling::dd[1]");
+  await within("the page says what it gets", fact("Rendition").filter({ hasText: /^source, / }).waitFor());
+  await within(
+    "the page says what its link carries",
+    fact("Capacity of the link").filter({ hasText: /^\d[\d.]* [kM]bit\/s$/ }).waitFor(),
+  );
+  await within(
+    "the drops are this page's",
+    page.locator(`${article} .whose`).filter({ hasText: "Of this page's frames." }).waitFor(),
+  );
   const commands = await page.locator(`${article} .command code`).allTextContents();
   const view = `framewire view fw://${new URL(base).host}/${name}`;
   if (!commands.includes(view)) fail(`'${view}' is not among the commands: ${commands.join("; ")}`);
