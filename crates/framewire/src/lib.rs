@@ -17,6 +17,7 @@
 
 pub mod cli;
 pub mod clock;
+pub mod doctor;
 pub mod hub;
 pub mod latency;
 pub mod media;

@@ -15,10 +15,10 @@ const STAGE_TITLES = {
   show: "Waiting for the display's next refresh",
 };
 const RENDITIONS = {
-  source: "source, as it was sent to the hub",
-  high: "high, made for slower links",
-  low: "low, made for the slowest links",
-  jpeg: "jpeg, made for this page",
+  source: "source, as published",
+  high: "high, for slower links",
+  low: "low, for the slowest links",
+  jpeg: "jpeg, by the hub",
 };
 const REASONS = {
   superseded: "a newer one came first",
