@@ -20,7 +20,7 @@ pub struct Figures {
     /// For how long, in seconds.
     pub seconds: f64,
     /// `live`, `stalled` or `idle` as its hub said last, or `ended`; `None` where nothing was said.
-    pub state: Option<&'static str>,
+    pub state: Option<String>,
     /// What its frames are coded in; `None` before the first.
     pub codec: Option<&'static str>,
     /// Width in pixels, 0 before the first.
@@ -208,12 +208,12 @@ fn silent(figures: &Figures) -> Option<(f64, String)> {
     if figures.frames > 0 || fed {
         return None;
     }
-    let state = figures.state.map_or(String::new(), |state| format!(": it is {state}"));
+    let state = figures.state.as_ref().map_or(String::new(), |state| format!(": it is {state}"));
     Some((f64::INFINITY, format!("No picture came in {:.1} s from {}{state}.", figures.seconds, figures.from)))
 }
 
 fn stalled(figures: &Figures) -> Option<(f64, String)> {
-    let stalled = figures.frames > 0 && figures.state == Some("stalled");
+    let stalled = figures.frames > 0 && figures.state.as_deref() == Some("stalled");
     stalled.then(|| (f64::INFINITY, format!("{} has stalled: no picture comes any more.", figures.from)))
 }
 
@@ -471,7 +471,7 @@ impl fmt::Display for Report {
 impl Report {
     fn rates(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Figures { from, seconds, state, codec, width, height, frames, fps, bitrate, .. } = &self.figures;
-        let (state, codec) = (state.unwrap_or("watched"), codec.unwrap_or("no codec yet"));
+        let (state, codec) = (state.as_deref().unwrap_or("watched"), codec.unwrap_or("no codec yet"));
         writeln!(out, "{from}: {state}, {width}x{height} {codec}, {frames} frames in {seconds:.1} s")?;
         let known = |fps: Option<f64>| fps.map_or("not known".into(), |fps| format!("{fps:.1}"));
         let (born, announced) = (known(self.figures.camera_fps), known(self.figures.announced_fps));
@@ -539,7 +539,7 @@ mod tests {
         Figures {
             from: "fw://hub/door".into(),
             seconds: 10.0,
-            state: Some("live"),
+            state: Some("live".into()),
             codec: Some("jpeg"),
             width: 1280,
             height: 720,
@@ -645,10 +645,10 @@ mod tests {
     #[test]
     fn a_stream_of_which_nothing_comes_says_so() {
         let nothing = Figures { from: "fw://hub/door".into(), seconds: 10.0, ..Figures::default() };
-        let report = examine(Figures { state: Some("stalled"), ..nothing.clone() });
+        let report = examine(Figures { state: Some("stalled".into()), ..nothing.clone() });
         assert_eq!(report.verdict, "No picture came in 10.0 s from fw://hub/door: it is stalled.");
         assert_eq!(examine(nothing).verdict, "No picture came in 10.0 s from fw://hub/door.");
-        let stopped = examine(Figures { state: Some("stalled"), ..well() });
+        let stopped = examine(Figures { state: Some("stalled".into()), ..well() });
         assert!(stopped.verdict.contains("has stalled: no picture"), "{stopped}");
     }
 

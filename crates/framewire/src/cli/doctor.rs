@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use framewire_proto::{Rendition, wire::native::State};
+use framewire_proto::Rendition;
 use serde::Deserialize;
 
 use super::{cameras, list, options, view};
@@ -72,6 +72,7 @@ fn open(from: &Spec, hub: &Hub, over: &Stop) -> Result<(Subscriber, JoinHandle<R
 /// What is read of a hub's answer.
 #[derive(Deserialize)]
 struct Stream {
+    state: String,
     published: u64,
     missed: u64,
     bitrate: f64,
@@ -89,11 +90,14 @@ fn figures(from: &Spec, seen: &Seen, seconds: f64, hub: Option<(Stream, Stream)>
     let config = seen.config.as_deref();
     let (frames, bytes) = seen.meter.totals();
     let (decoded, took) = seen.decoded;
+    let told = seen.state.map(|state| state.name().to_owned());
+    let state =
+        if seen.ended { Some("ended".into()) } else { hub.as_ref().map(|(_, after)| after.state.clone()).or(told) };
     let announced = config.filter(|config| config.millifps > 0 && !from.options.unpaced());
     Figures {
         from: from.source.clone(),
         seconds,
-        state: if seen.ended { Some("ended") } else { seen.state.map(State::name) },
+        state,
         codec: config.map(|config| config.codec.name()),
         width: config.map_or(0, |config| config.width),
         height: config.map_or(0, |config| config.height),
