@@ -3,7 +3,7 @@
 import { Details } from "./details.js";
 import { size, span, time } from "./format.js";
 import { socketUrl, url } from "./hub.js";
-import { Screen, decoder } from "./picture.js";
+import { Screen, decoder, decodesH264 } from "./picture.js";
 import { History, Wire, now } from "./wire.js";
 
 const WORDS = { live: "Live", stalled: "Stalled", idle: "Idle", connecting: "Connecting", gone: "Offline" };
@@ -22,6 +22,7 @@ export class Tile {
   #last = null;
   #details = null;
   #still = null;
+  #jpegs = false;
   /** The codec, as the list of streams calls it, that this browser cannot decode. */
   #undecodable = null;
 
@@ -48,6 +49,7 @@ export class Tile {
       service: (service) => (this.#service = service),
       error: (text) => (this.#fault = text),
     });
+    if (!decodesH264) this.#onlyJpegs();
     this.#fullScreen();
     this.refresh();
   }
@@ -201,10 +203,10 @@ export class Tile {
     this.#stopDecoding();
     this.#config = config;
     this.#decoder = decoder(config, this.screen, {
-      giveUp: () => this.#showStills(),
+      giveUp: () => this.#giveUp(),
       wishKeyframe: () => this.wire.wishKeyframe(),
     });
-    if (!this.#decoder) this.#showStills();
+    if (!this.#decoder) this.#giveUp();
   }
 
   #stopDecoding() {
@@ -223,7 +225,18 @@ export class Tile {
     if (first) this.refresh();
   }
 
-  /** This browser cannot decode the stream: the hub does it, and sends Motion JPEG. */
+  /** This browser cannot decode what comes: it asks for JPEGs, or where it has done so already, shows stills. */
+  #giveUp() {
+    if (this.#jpegs) this.#showStills();
+    else this.#onlyJpegs();
+  }
+
+  #onlyJpegs() {
+    this.#jpegs = true;
+    this.wire.onlyJpegs();
+  }
+
+  /** This browser cannot decode what the hub sends though JPEGs were asked for: it shows the hub's Motion JPEG. */
   #showStills() {
     this.#undecodable = this.#config.codec;
     this.#stopDecoding();

@@ -76,6 +76,12 @@ export class Wire {
     this.#connect();
   }
 
+  /** From now on nothing but JPEGs is asked for: this browser decodes no other codec here. */
+  onlyJpegs() {
+    this.#url = `${this.#url.split("?")[0]}?codec=jpeg`;
+    if (this.#wanted) this.#connect();
+  }
+
   close() {
     this.#wanted = false;
     this.#hangUp();

@@ -12,7 +12,7 @@ use std::{
 };
 
 use framewire_proto::{
-    Codec, Config, Frame, Micros, Name, Rendition,
+    Codec, Config, Frame, Micros, Name, Rendition, Times,
     rendition::{self, Offer},
     wire::native::State,
 };
@@ -70,8 +70,9 @@ pub(super) struct Form {
     pub(super) config: Option<Arc<Config>>,
     /// Where a new viewer begins: the last frame that can be decoded by itself, and when it came.
     pub(super) start: Option<(Frame, Micros)>,
-    /// The number of the newest frame.
+    /// The number of the newest frame, and its times.
     newest: u64,
+    pub(super) times: Times,
     pub(super) meter: Meter,
     /// What waits for who codes it; `None` while nobody does.
     desk: Option<Desk>,
@@ -307,7 +308,7 @@ impl Inside {
     pub(super) fn give(&mut self, rendition: Rendition, frame: &Frame, now: Micros, wakers: &mut Vec<Waker>) {
         let form = &mut self.forms[rendition as usize];
         let Some(config) = form.config.clone() else { return };
-        form.newest = frame.sequence;
+        (form.newest, form.times) = (frame.sequence, frame.times);
         form.meter.count(now, frame.data.len());
         if frame.keyframe {
             form.start = Some((frame.clone(), now));
