@@ -237,7 +237,9 @@ fn few_born(figures: &Figures) -> Option<(f64, String)> {
 }
 
 fn coded_late(figures: &Figures) -> Option<(f64, String)> {
-    let (encode, interval) = (figures.p50(Stage::Encode)?, figures.interval());
+    let encode = figures.p50(Stage::Encode)?;
+    // Where coding keeps the camera from its work, fewer frames come than could.
+    let interval = figures.announced_fps.map_or(figures.interval(), |fps| figures.interval().min(1000.0 / fps));
     let left_out = figures.left_out();
     let late = encode > 2.0 * interval || encode > interval && left_out > LEFT_OUT;
     (late && encode > figures.p50(Stage::Uplink).unwrap_or(0.0)).then(|| {
@@ -471,11 +473,17 @@ impl fmt::Display for Report {
 impl Report {
     fn rates(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Figures { from, seconds, state, codec, width, height, frames, fps, bitrate, .. } = &self.figures;
-        let (state, codec) = (state.as_deref().unwrap_or("watched"), codec.unwrap_or("no codec yet"));
-        writeln!(out, "{from}: {state}, {width}x{height} {codec}, {frames} frames in {seconds:.1} s")?;
-        let known = |fps: Option<f64>| fps.map_or("not known".into(), |fps| format!("{fps:.1}"));
-        let (born, announced) = (known(self.figures.camera_fps), known(self.figures.announced_fps));
-        writeln!(out, "frames a second: camera {born} (announced {announced}), here {fps:.1}, {}", mbit(*bitrate))?;
+        let state = state.as_deref().unwrap_or("watched");
+        if *frames == 0 {
+            writeln!(out, "{from}: {state}, no frames in {seconds:.1} s")?;
+        } else {
+            let codec = codec.unwrap_or("of no codec");
+            writeln!(out, "{from}: {state}, {width}x{height} {codec}, {frames} frames in {seconds:.1} s")?;
+            let known = |fps: Option<f64>| fps.map_or("not known".into(), |fps| format!("{fps:.1}"));
+            let (born, announced) = (known(self.figures.camera_fps), known(self.figures.announced_fps));
+            let rate = mbit(*bitrate);
+            writeln!(out, "frames a second: camera {born} (announced {announced}), here {fps:.1}, {rate}")?;
+        }
         if let Some(AtHub { published, missed, bitrate, other_viewers, .. }) = &self.figures.hub {
             let rate = mbit(*bitrate);
             writeln!(
@@ -484,8 +492,10 @@ impl Report {
             )?;
         }
         if let Some(ServiceInfo { rendition, capacity, dropped, .. }) = &self.figures.service {
+            let least = self.figures.least_capacity.filter(|least| Some(*least) < *capacity);
+            let least = least.map_or(String::new(), |least| format!(" (at the least {})", mbit(least as f64)));
             let capacity = capacity.map_or("not known".into(), |capacity| mbit(capacity as f64));
-            writeln!(out, "rendition {rendition}, capacity of the downlink {capacity}")?;
+            writeln!(out, "rendition {rendition}, capacity of the downlink {capacity}{least}")?;
             writeln!(out, "dropped by the hub: {}", drops_in_words(dropped.by_reason()))?;
         }
         let here = self.figures.dropped.by_reason().into_iter().chain([("bad", self.figures.bad)]);
@@ -591,6 +601,12 @@ mod tests {
         let skipped = Service { superseded: 100, ..Service::default() };
         let cases = [
             (Side::Camera, Figures { camera_fps: Some(10.0), fps: 10.0, ..well() }, "10.0 frames a second of the 30.0"),
+            (
+                // Coding keeps the camera from its work.
+                Side::Encoder,
+                Figures { camera_fps: Some(10.0), latency_ms: split([130, 0, 1, 0, 2, 4]), ..well() },
+                "every 33 ms",
+            ),
             (
                 Side::Encoder,
                 Figures { latency_ms: split([90, 0, 1, 0, 2, 4]), ..well() },

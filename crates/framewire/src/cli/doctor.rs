@@ -28,6 +28,9 @@ pub(super) struct Args {
     /// What to watch: fw://HOST:PORT/NAME, or any source, see below, or the next tutorial's camera that connects to
     /// lhh://ADDR:PORT, base64://ADDR:PORT or stopwait://ADDR:PORT
     from: Spec,
+    /// Wait for a hub or a stream that is not there
+    #[arg(long)]
+    wait: bool,
     /// For how many seconds
     #[arg(long, value_name = "S", value_parser = options::parse_seconds, default_value = "10")]
     duration: Duration,
@@ -39,7 +42,9 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args, stop: &Stop) -> Result<()> {
     let hub = super::local_hub(stop);
     let over = stop.child();
-    let (subscriber, feed) = open(&args.from, &hub, &over)?;
+    let mut from = args.from.clone();
+    from.options.wait |= args.wait;
+    let (subscriber, feed) = open(&from, &hub, &over)?;
     let address = args.from.source.parse::<Address>().ok();
     let before = address.as_ref().and_then(|address| ask(address).ok());
     let begun = Instant::now();
@@ -50,7 +55,7 @@ pub(super) fn run(args: &Args, stop: &Stop) -> Result<()> {
     over.stop();
     feed.join().ok().context("the source's thread panicked").flatten()?;
     let after = address.as_ref().and_then(|address| ask(address).ok());
-    let figures = figures(&args.from, &seen, seconds, before.zip(after));
+    let figures = figures(&from, &seen, seconds, before.zip(after));
     let report = doctor::examine(figures);
     if args.json {
         writeln!(io::stdout(), "{}", serde_json::to_string(&report)?)?;
