@@ -178,9 +178,10 @@ const DECODER: &[&str] = &[
 ];
 const SCREEN: &[&str] = &["`framewire view` with the key i shows there what waits", "use a smaller window, or fewer"];
 
-/// A share of frames that may be dropped without a word, and one of those that a publisher may leave out.
-const BEARABLE: f64 = 0.05;
-const LEFT_OUT: f64 = 0.1;
+/// Fewer frames tell nothing of how long decoding takes: the first takes longer.
+const FEW: u64 = 5;
+/// A share of frames that may be missing without a word.
+const BEARABLE: f64 = 0.1;
 /// What a way may take of the time between two frames, and what of a link's capacity, before it is full.
 const WAY: f64 = 0.6;
 const FULL: f64 = 0.8;
@@ -226,8 +227,10 @@ fn held_up(figures: &Figures) -> Option<(f64, String)> {
 }
 
 fn few_born(figures: &Figures) -> Option<(f64, String)> {
-    let (announced, born) = figures.announced_fps.zip(figures.camera_fps)?;
-    (born < announced * ANNOUNCED).then(|| {
+    let at_hub = |hub: &AtHub| hub.published.saturating_add(hub.missed) as f64 / figures.seconds.max(0.1);
+    let born = figures.camera_fps.or_else(|| figures.hub.as_ref().map(at_hub));
+    let (announced, born) = figures.announced_fps.zip(born)?;
+    (figures.frames > 0 && born < announced * ANNOUNCED).then(|| {
         let what = format!(
             "The camera is slow: it gives {born:.1} frames a second of the {announced:.1} it announces, as cameras do \
              in the dark or on a crowded USB bus."
@@ -241,7 +244,7 @@ fn coded_late(figures: &Figures) -> Option<(f64, String)> {
     // Where coding keeps the camera from its work, fewer frames come than could.
     let interval = figures.announced_fps.map_or(figures.interval(), |fps| figures.interval().min(1000.0 / fps));
     let left_out = figures.left_out();
-    let late = encode > 2.0 * interval || encode > interval && left_out > LEFT_OUT;
+    let late = encode > 2.0 * interval || encode > interval && left_out > BEARABLE;
     (late && encode > figures.p50(Stage::Uplink).unwrap_or(0.0)).then(|| {
         let what = format!(
             "The encoder is slow: a frame is coded {encode:.0} ms after it was captured, and every {interval:.0} ms \
@@ -253,7 +256,7 @@ fn coded_late(figures: &Figures) -> Option<(f64, String)> {
 
 fn uplink_narrow(figures: &Figures) -> Option<(f64, String)> {
     let (uplink, interval) = (figures.p50(Stage::Uplink)?, figures.interval());
-    let kept_back = figures.left_out() > LEFT_OUT && figures.p50(Stage::Encode).unwrap_or(0.0) <= interval;
+    let kept_back = figures.left_out() > BEARABLE && figures.p50(Stage::Encode).unwrap_or(0.0) <= interval;
     let long = uplink > SHORT.max(interval * WAY);
     if !long && !kept_back {
         return None;
@@ -335,6 +338,9 @@ fn downlink_full(figures: &Figures) -> Option<(f64, String)> {
 
 fn decoded_late(figures: &Figures) -> Option<(f64, String)> {
     let (decode, interval) = (figures.decode_ms?, figures.interval());
+    if figures.frames < FEW {
+        return None;
+    }
     let skipped = figures.dropped.all_dropped();
     let share = share(skipped, figures.frames.saturating_sub(skipped));
     (decode > interval || share > BEARABLE).then(|| {
@@ -601,6 +607,16 @@ mod tests {
         let skipped = Service { superseded: 100, ..Service::default() };
         let cases = [
             (Side::Camera, Figures { camera_fps: Some(10.0), fps: 10.0, ..well() }, "10.0 frames a second of the 30.0"),
+            (
+                Side::Camera,
+                Figures {
+                    camera_fps: None,
+                    frames: 1,
+                    decode_ms: Some(600.0),
+                    ..at_hub(AtHub { published: 2, ..AtHub::default() })
+                },
+                "0.2 frames a second of the 30.0",
+            ),
             (
                 // Coding keeps the camera from its work.
                 Side::Encoder,

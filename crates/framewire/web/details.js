@@ -135,11 +135,18 @@ function facts(info, here) {
     ...(here.age === null ? [] : [["Age of the picture", time(here.age * 1000)]]),
     ...service(here.service),
     ...(here.roundTrip === undefined || here.still ? [] : [["Round trip to the hub", time(here.roundTrip / 1000)]]),
-    ["Viewers", count(info.viewers)],
+    ["Viewers", viewers(info)],
     ["Frames sent to the hub", count(info.published)],
     ["Frames to viewers", count(info.delivered)],
     ...(info.missed ? [["Lost before the hub", count(info.missed)]] : []),
   ];
+}
+
+/** How many watch, and which renditions they get where there are several. */
+function viewers({ viewers, renditions = [] }) {
+  const taken = renditions.filter((form) => form.viewers > 0);
+  if (taken.every(({ name }) => name === "source")) return count(viewers);
+  return `${count(viewers)}: ${taken.map((form) => `${count(form.viewers)} ${form.name}`).join(", ")}`;
 }
 
 /** How the hub serves this page, once it has said so. */

@@ -44,9 +44,11 @@ pub(super) fn run(args: &Args, stop: &Stop) -> Result<()> {
     let over = stop.child();
     let mut from = args.from.clone();
     from.options.wait |= args.wait;
+    let address = from.source.parse::<Address>().ok();
+    // One that is waited for has had no frames yet.
+    let none_yet = from.options.wait.then(Stream::default);
+    let before = address.as_ref().and_then(|address| ask(address).ok().or(none_yet));
     let (subscriber, feed) = open(&from, &hub, &over)?;
-    let address = args.from.source.parse::<Address>().ok();
-    let before = address.as_ref().and_then(|address| ask(address).ok());
     let begun = Instant::now();
     super::stop_after(Some(args.duration), &over);
     let seen = measure::run(subscriber, &over);
@@ -75,7 +77,7 @@ fn open(from: &Spec, hub: &Hub, over: &Stop) -> Result<(Subscriber, JoinHandle<R
 }
 
 /// What is read of a hub's answer.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 struct Stream {
     state: String,
     published: u64,
@@ -123,8 +125,7 @@ fn figures(from: &Spec, seen: &Seen, seconds: f64, hub: Option<(Stream, Stream)>
             published: after.published.saturating_sub(before.published),
             missed: after.missed.saturating_sub(before.missed),
             bitrate: after.bitrate,
-            // The doctor is one of those that watched at first.
-            other_viewers: before.viewers.saturating_sub(1),
+            other_viewers: before.viewers,
             show_ms: after.latency_ms.get(Stage::Show.name()).copied(),
         }),
         latency_ms: seen.split.clone(),

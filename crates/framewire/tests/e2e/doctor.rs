@@ -26,7 +26,7 @@ fn a_stream_that_is_well_is_said_to_be() {
     let hub = Hub::start(&[]);
     let _sender = Running::start(framewire(["send", "pattern#size=320x240#fps=10", &hub.fw("scene")]));
     hub.wait_until("scene", "is there", |info| info["codec"] == "jpeg");
-    let text = String::from_utf8(output(framewire(["doctor", &hub.fw("scene"), "--duration", "3"]))).unwrap();
+    let text = String::from_utf8(output(framewire(["doctor", &hub.fw("scene"), "--duration", "5"]))).unwrap();
     assert!(text.starts_with("Nothing is slow: "), "{text}");
     for part in [": live, 320x240 jpeg, ", "(announced 10.0)", "rendition source, capacity ", "dropped by the hub: "] {
         assert!(text.contains(part), "{part}: {text}");
