@@ -123,7 +123,7 @@ fn whatever_can_be_watched_can_be_examined() {
     }
     for from in ["lhh://127.0.0.1:0", "base64://127.0.0.1:0", "stopwait://127.0.0.1:0"] {
         let report = examine(from, "0.5");
-        assert!(report["verdict"].as_str().unwrap().starts_with("No picture came in 0.5 s"), "{report}");
+        assert!(report["verdict"].as_str().unwrap().starts_with("No picture came in "), "{report}");
     }
     assert!(fails(framewire(["doctor", "nothing-here.mkv"])).contains("nothing-here.mkv"));
 }
