@@ -126,7 +126,7 @@ fn publish(job: &Job, stop: &Stop) -> Result<()> {
     let feed = Feed { spec, publisher, encode: None, on_demand: false, again: false };
     let feeding = in_background(feed.run(Some((Box::new(camera), stop.child())), stop.clone()))?;
     let encode = encoding(job)?;
-    let outlet = Outlet { hub, stream: local, encode, max_age: None, meter: Arc::default(), preview: None };
+    let outlet = Outlet { hub, stream: local, encode, max_age: None, sent: Arc::default(), preview: None };
     let outcome = send(&job.to, outlet, stop);
     stop.stop();
     outcome.and(self::outcome(feeding))

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use framewire_proto::{Micros, Times, wire::native::Report};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Samples kept of each stage: the last 17 s at 30 frames a second.
 const SAMPLES: usize = 512;
@@ -61,7 +61,7 @@ pub struct Split {
 }
 
 /// One stage in milliseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct Summary {
     /// Half of the frames took at most this.
     pub p50: f64,
@@ -98,6 +98,12 @@ impl Split {
         self.record(Stage::Decode, report.received, report.decoded);
         self.record(Stage::Show, report.decoded, report.shown);
         self.record(Stage::Total, times.captured, report.shown);
+    }
+
+    /// Takes the last stage of a viewer that shows nothing, and the total until then.
+    pub fn take_decoding(&mut self, times: &Times, report: &Report) {
+        self.record(Stage::Decode, report.received, report.decoded);
+        self.record(Stage::Total, times.captured, report.decoded);
     }
 
     /// The stages of which anything is known.

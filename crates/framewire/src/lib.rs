@@ -9,14 +9,16 @@
 //!   sink    a hub, a window, a file, stdout, a browser  <───────────────┘
 //!   media   FFmpeg and libjpeg-turbo behind small safe types
 //!   net     accept, recognise, deadlines, limits; drives the wires of framewire-proto
+//!   doctor  what is slow, in words: figures in, findings out
 //!   cli     flags, one file a command
 //! ```
 //!
 //! What may import what: cli → {source, sink} → {hub, media, net} → framewire-proto. Sources never name sinks; the hub
-//! names neither.
+//! names neither. The doctor names the hub.
 
 pub mod cli;
 pub mod clock;
+pub mod doctor;
 pub mod hub;
 pub mod latency;
 pub mod media;

@@ -14,6 +14,12 @@ const STAGE_TITLES = {
   decode: "Waiting for the decoder and being decoded",
   show: "Waiting for the display's next refresh",
 };
+const RENDITIONS = {
+  source: "source, as published",
+  high: "high, for slower links",
+  low: "low, for the slowest links",
+  jpeg: "jpeg, by the hub",
+};
 const REASONS = {
   superseded: "a newer one came first",
   undecodable: "its predecessor was dropped",
@@ -44,9 +50,15 @@ export class Details {
   update(info, split, here) {
     this.#latency(split, here.still);
     list(this.#part(".facts"), facts(info, here));
-    const dropped = Object.entries(info.dropped ?? {}).filter(([, frames]) => frames > 0);
+    this.#drops(here.service?.dropped ?? info.dropped ?? {}, here);
+  }
+
+  /** What the hub dropped of this page's frames, or of all viewers' while that is not known, and what the page itself did. */
+  #drops(byHub, here) {
+    const dropped = Object.entries(byHub).filter(([, frames]) => frames > 0);
     const all = dropped.reduce((sum, [, frames]) => sum + frames, here.skipped);
     write(this.#part(".dropped"), all ? count(all) : "none");
+    write(this.#part(".whose"), here.service ? "Of this page's frames." : "Of all viewers' frames.");
     const rows = dropped.map(([reason, frames]) => [REASONS[reason] ?? reason, count(frames)]);
     if (here.skipped) rows.push(["replaced on this page", count(here.skipped)]);
     list(this.#part(".drops"), rows);
@@ -120,11 +132,29 @@ function facts(info, here) {
     ["Size", size(info.width, info.height) || "–"],
     ["Sent to the hub", `${fps(info.fps)}, ${rate(info.bitrate ?? 0)}`],
     ...(here.still ? [["Shown here", "as Motion JPEG"]] : [["Shown here", fps(here.fps)]]),
+    ...(here.age === null ? [] : [["Age of the picture", time(here.age * 1000)]]),
+    ...service(here.service),
     ...(here.roundTrip === undefined || here.still ? [] : [["Round trip to the hub", time(here.roundTrip / 1000)]]),
-    ["Viewers", count(info.viewers)],
+    ["Viewers", viewers(info)],
     ["Frames sent to the hub", count(info.published)],
     ["Frames to viewers", count(info.delivered)],
     ...(info.missed ? [["Lost before the hub", count(info.missed)]] : []),
+  ];
+}
+
+/** How many watch, and which renditions they get where there are several. */
+function viewers({ viewers, renditions = [] }) {
+  const taken = renditions.filter((form) => form.viewers > 0);
+  if (taken.every(({ name }) => name === "source")) return count(viewers);
+  return `${count(viewers)}: ${taken.map((form) => `${count(form.viewers)} ${form.name}`).join(", ")}`;
+}
+
+/** How the hub serves this page, once it has said so. */
+function service(told) {
+  if (!told) return [];
+  return [
+    ["Rendition", RENDITIONS[told.rendition] ?? told.rendition],
+    ["Capacity of the link", told.capacity ? rate(told.capacity) : "not known yet"],
   ];
 }
 

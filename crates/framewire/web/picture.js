@@ -2,9 +2,11 @@
 
 import { now } from "./wire.js";
 
+/** Whether H.264 may be decodable: WebCodecs, which that needs, exist only on https and on localhost. */
+export const decodesH264 = "VideoDecoder" in window;
+
 /**
- * A decoder for what a configuration announces, or null when this browser cannot decode it: WebCodecs, which H.264
- * needs, exist only on https and on localhost.
+ * A decoder for what a configuration announces, or null when this browser cannot decode it.
  *
  * It has `push(frame)`, which calls `screen.offer(image, frame)` when the picture is there, and `close()`.
  * `on.giveUp()` is called when decoding turns out not to work, `on.wishKeyframe()` when it cannot go on before a keyframe
@@ -12,7 +14,7 @@ import { now } from "./wire.js";
  */
 export function decoder(config, screen, on) {
   if (config.codec === "jpeg") return new Jpeg(screen);
-  if (config.codec === "h264" && "VideoDecoder" in window) return new H264(config, screen, on);
+  if (config.codec === "h264" && decodesH264) return new H264(config, screen, on);
   return null;
 }
 

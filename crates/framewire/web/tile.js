@@ -3,7 +3,7 @@
 import { Details } from "./details.js";
 import { size, span, time } from "./format.js";
 import { socketUrl, url } from "./hub.js";
-import { Screen, decoder } from "./picture.js";
+import { Screen, decoder, decodesH264 } from "./picture.js";
 import { History, Wire, now } from "./wire.js";
 
 const WORDS = { live: "Live", stalled: "Stalled", idle: "Idle", connecting: "Connecting", gone: "Offline" };
@@ -16,10 +16,13 @@ export class Tile {
   #said = "connecting";
   #fault = "";
   #config = null;
+  /** How the hub serves this page; null while it has not said so. */
+  #service = null;
   #decoder = null;
   #last = null;
   #details = null;
   #still = null;
+  #jpegs = false;
   /** The codec, as the list of streams calls it, that this browser cannot decode. */
   #undecodable = null;
 
@@ -43,8 +46,10 @@ export class Tile {
       state: (word) => this.#hear(word),
       config: (config) => this.#configure(config),
       frame: (frame) => this.#decoder?.push(frame),
+      service: (service) => (this.#service = service),
       error: (text) => (this.#fault = text),
     });
+    if (!decodesH264) this.#onlyJpegs();
     this.#fullScreen();
     this.refresh();
   }
@@ -121,7 +126,14 @@ export class Tile {
     write(this.#part(".latency"), live && summary.total ? time(summary.total.p50) : "");
     write(this.#part(".size"), this.#size());
     this.#part(".latency").title = "From capture until shown here; half of the frames took at most this";
-    const here = { fps, skipped: this.screen.skipped, roundTrip: this.wire.clock.roundTrip, still: Boolean(this.#still) };
+    const here = {
+      fps,
+      age: live && !this.#still ? this.#age() : null,
+      skipped: this.screen.skipped,
+      roundTrip: this.wire.clock.roundTrip,
+      still: Boolean(this.#still),
+      service: this.#service,
+    };
     this.#details?.update(this.#info, summary, here);
   }
 
@@ -180,8 +192,10 @@ export class Tile {
 
   #hear(word) {
     this.#said = word;
-    if (word === "connecting") this.#stopDecoding();
-    else this.#fault = "";
+    if (word === "connecting") {
+      this.#stopDecoding();
+      this.#service = null;
+    } else this.#fault = "";
     this.refresh();
   }
 
@@ -189,10 +203,10 @@ export class Tile {
     this.#stopDecoding();
     this.#config = config;
     this.#decoder = decoder(config, this.screen, {
-      giveUp: () => this.#showStills(),
+      giveUp: () => this.#giveUp(),
       wishKeyframe: () => this.wire.wishKeyframe(),
     });
-    if (!this.#decoder) this.#showStills();
+    if (!this.#decoder) this.#giveUp();
   }
 
   #stopDecoding() {
@@ -211,10 +225,22 @@ export class Tile {
     if (first) this.refresh();
   }
 
-  /** This browser cannot decode the stream: the hub does it, and sends Motion JPEG. */
+  /** This browser cannot decode what comes: it asks for JPEGs, or where it has done so already, shows stills. */
+  #giveUp() {
+    if (this.#jpegs) this.#showStills();
+    else this.#onlyJpegs();
+  }
+
+  #onlyJpegs() {
+    this.#jpegs = true;
+    this.wire.onlyJpegs();
+  }
+
+  /** This browser cannot decode what the hub sends though JPEGs were asked for: it shows the hub's Motion JPEG. */
   #showStills() {
     this.#undecodable = this.#config.codec;
     this.#stopDecoding();
+    this.#service = null;
     this.wire.close();
     this.#still ??= new Still(this.#part("img"), this.name);
     this.#part("canvas").hidden = true;

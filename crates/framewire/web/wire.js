@@ -3,9 +3,22 @@
 // of whoever wrote them, and zero stands for "not known".
 
 const HEADER = 8;
-const KIND = { CONFIG: 5, FRAME: 6, REPORT: 7, PING: 8, PONG: 9, STATE: 11, ERROR: 12, BYE: 13, KEYFRAME: 14, SESSION: 16 };
+const KIND = {
+  CONFIG: 5,
+  FRAME: 6,
+  REPORT: 7,
+  PING: 8,
+  PONG: 9,
+  STATE: 11,
+  ERROR: 12,
+  BYE: 13,
+  KEYFRAME: 14,
+  SERVICE: 15,
+  SESSION: 16,
+};
 const CODECS = { 1: "jpeg", 2: "h264", 3: "i420", 4: "bgr24" };
 const STATES = { 1: "live", 2: "stalled", 3: "idle" };
+const RENDITIONS = ["source", "high", "low", "jpeg"];
 
 /** The parts of a frame's way from birth to screen, in their order. */
 export const STAGES = ["encode", "send", "uplink", "hub", "downlink", "decode", "show"];
@@ -29,7 +42,8 @@ const LONGEST_WAIT = 10_000;
  * Watches one stream from `open()` until `close()`, through whatever happens to the connection in between.
  *
  * `on.state(word)` tells how the stream is: "connecting", "live", "stalled", "idle". `on.config(config)` comes before
- * the frames it is about, `on.frame(frame)` for each frame, `on.error(text)` when the hub says what is wrong.
+ * the frames it is about, `on.frame(frame)` for each frame, `on.service(service)` once a second how the hub serves this
+ * page, `on.error(text)` when the hub says what is wrong.
  */
 export class Wire {
   #url;
@@ -60,6 +74,12 @@ export class Wire {
     this.#wanted = true;
     this.#attempts = 0;
     this.#connect();
+  }
+
+  /** From now on nothing but JPEGs is asked for: this browser decodes no other codec here. */
+  onlyJpegs() {
+    this.#url = `${this.#url.split("?")[0]}?codec=jpeg`;
+    if (this.#wanted) this.#connect();
   }
 
   close() {
@@ -226,11 +246,13 @@ export class Wire {
         return this.#on.frame(frame);
       }
       case KIND.PING:
-        return this.#pong(takeTime(message, HEADER), arrived);
+        return this.#pong(takeNumber(message, HEADER), arrived);
       case KIND.PONG: {
-        const [pinged, received, sent] = [0, 8, 16].map((place) => takeTime(message, HEADER + place));
+        const [pinged, received, sent] = [0, 8, 16].map((place) => takeNumber(message, HEADER + place));
         return this.clock.push(pinged, received, sent, arrived);
       }
+      case KIND.SERVICE:
+        return this.#on.service(readService(message));
       case KIND.ERROR:
         return this.#on.error(text(message, HEADER + 4));
     }
@@ -370,7 +392,7 @@ function readConfig(message) {
 }
 
 function readFrame(message, arrived) {
-  const time = (place) => takeTime(message, HEADER + 8 * place);
+  const time = (place) => takeNumber(message, HEADER + 8 * place);
   return {
     keyframe: (message.getUint8(1) & 1) !== 0,
     // Kept whole, for the hub knows a report by it.
@@ -383,6 +405,14 @@ function readFrame(message, arrived) {
   };
 }
 
+/** What the page gets, what its link carries in bits a second (0: not known), and what was dropped of its frames. */
+function readService(message) {
+  const [rendition, capacity, delivered, superseded, undecodable, full] = [0, 1, 2, 3, 4, 5].map((place) =>
+    takeNumber(message, HEADER + 8 * place),
+  );
+  return { rendition: RENDITIONS[rendition] ?? "unknown", capacity, delivered, dropped: { superseded, undecodable, full } };
+}
+
 function begin(kind, length) {
   const message = new DataView(new ArrayBuffer(HEADER + length));
   message.setUint8(0, kind);
@@ -390,8 +420,8 @@ function begin(kind, length) {
   return message;
 }
 
-/** A time as a plain number, which is exact for 285 years of microseconds. */
-function takeTime(message, place) {
+/** A plain number, which is exact up to 2^53: for 285 years of microseconds. */
+function takeNumber(message, place) {
   return message.getUint32(place, true) + message.getUint32(place + 4, true) * 2 ** 32;
 }
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::Result;
-use framewire_proto::wire::tutorial::End;
+use framewire_proto::{Name, wire::tutorial::End};
 use tokio::net::TcpListener;
 use tracing::{info, warn};
 
@@ -38,6 +38,19 @@ pub(super) fn watched(hub: &Hub, policy: Policy, meet: impl Fn(Subscriber) + Sen
         // Whatever fails here leaves the camera unwatched, so that it is let go.
         let _ = hub.subscribe(name, policy, false, clock::now()).map(&meet);
     }))
+}
+
+/// Takes cameras one at a time, all into one stream: who watches sees but a pause between them.
+pub(super) fn one(
+    at: &Endpoint,
+    hub: &Hub,
+    policy: Policy,
+    stop: &Stop,
+) -> Result<(Subscriber, JoinHandle<Result<()>>)> {
+    let name: Name = at.wire.name.parse()?;
+    let subscriber = hub.subscribe(&name, policy, true, clock::now())?;
+    let listening = listen(at, hub, Streams::One(name), stop)?;
+    Ok((subscriber, listening))
 }
 
 /// Takes cameras there until `stop` is raised.

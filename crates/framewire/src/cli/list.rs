@@ -40,7 +40,7 @@ struct Stream {
 pub(super) fn run(args: &Args) -> Result<()> {
     let text = args.hub.trim_start_matches("fw://").trim_start_matches("http://").trim_end_matches('/');
     let address: Address = format!("fw://{text}").parse()?;
-    let json = streams(&address).with_context(|| format!("{address}: cannot list its streams"))?;
+    let json = get(&address, "/streams").with_context(|| format!("{address}: cannot list its streams"))?;
     if args.json {
         println!("{json}");
         return Ok(());
@@ -59,13 +59,13 @@ pub(super) fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// The hub's `/streams`. HTTP/1.0 with the connection's end as the answer's end is all that this needs.
-fn streams(address: &Address) -> Result<String> {
+/// The hub's answer to a GET. HTTP/1.0 with the connection's end as the answer's end is all that this needs.
+pub(super) fn get(address: &Address, path: &str) -> Result<String> {
     let mut stream = client::connect(address)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     let host = if address.host.contains(':') { format!("[{}]", address.host) } else { address.host.clone() };
-    write!(stream, "GET /streams HTTP/1.0\r\nHost: {host}:{}\r\n\r\n", address.port)?;
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: {host}:{}\r\n\r\n", address.port)?;
     let mut answer = String::new();
     stream.take(ANSWER).read_to_string(&mut answer)?;
     let (head, body) = answer.split_once("\r\n\r\n").context("it does not answer in HTTP: is it a framewire hub?")?;

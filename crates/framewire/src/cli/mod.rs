@@ -5,6 +5,7 @@
 mod cameras;
 mod demo;
 mod devices;
+mod doctor;
 mod list;
 mod options;
 mod record;
@@ -56,6 +57,8 @@ enum Command {
     Record(record::Args),
     /// The streams of a hub
     List(list::Args),
+    /// Where a stream's time goes, and which side is slow
+    Doctor(doctor::Args),
     /// The cameras of this machine: formats, sizes, rates
     Devices(devices::Args),
 }
@@ -67,6 +70,7 @@ pub fn main() -> ExitCode {
         Command::Send(args) => args.common.quiet(),
         Command::View(args) => args.common.quiet(),
         Command::Record(args) => args.common.quiet(),
+        Command::Doctor(_) => true,
         _ => false,
     };
     log(cli.verbose, quiet);
@@ -88,6 +92,7 @@ fn run(command: Command) -> Result<()> {
         Command::View(args) => view::run(&args, &stop),
         Command::Record(args) => record::run(&args, &stop),
         Command::List(args) => list::run(&args),
+        Command::Doctor(args) => doctor::run(&args, &stop),
         Command::Devices(args) => devices::run(&args),
     }
 }

@@ -123,7 +123,8 @@ pub(super) fn encoding_for(tutorial: &Tutorial, options: &Options, sized: bool) 
     }
 }
 
-fn parse_seconds(text: &str) -> Result<Duration> {
+/// A time over 0, in seconds.
+pub(super) fn parse_seconds(text: &str) -> Result<Duration> {
     match text.parse::<f64>() {
         Ok(seconds) if seconds > 0.0 && seconds <= 1e9 => Ok(Duration::from_secs_f64(seconds)),
         _ => bail!("'{text}' is no time: seconds over 0"),

@@ -9,7 +9,6 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use framewire_proto::Name;
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 
 use super::{
@@ -19,7 +18,6 @@ use super::{
     view,
 };
 use crate::{
-    clock,
     hub::{Hub, Policy, Subscriber},
     media::encode,
     net::endpoint::Endpoint,
@@ -27,7 +25,7 @@ use crate::{
         raw::Format,
         record::{self, Summary, Target},
     },
-    source::{self, Spec, tutorial::Streams},
+    source::{self, Spec},
     stop::Stop,
 };
 
@@ -64,7 +62,7 @@ pub(super) fn run(args: &Args, stop: &Stop) -> Result<()> {
     let from = match cameras::endpoint(&spec)? {
         None => Some(source(args, &spec, &hub, stop)?),
         Some(at) => match &target {
-            Target::Reader { .. } => Some(one_camera(&at, &hub, stop)?),
+            Target::Reader { .. } => Some(cameras::one(&at, &hub, Policy::Every, stop)?),
             Target::File(file) => {
                 each_camera(args, &at, &hub, file, stop)?;
                 None
@@ -95,14 +93,6 @@ fn source(args: &Args, spec: &Spec, hub: &Hub, stop: &Stop) -> Result<(Subscribe
     let (_, mut subscriber, feed) = view::watch(hub, spec, encode, policy, stop)?;
     subscriber.max_age(spec.options.max_age);
     Ok((subscriber, feed))
-}
-
-/// Takes cameras one at a time, all into one stream: a program that reads sees but a pause between them.
-fn one_camera(at: &Endpoint, hub: &Hub, stop: &Stop) -> Result<(Subscriber, Feeding)> {
-    let name: Name = at.wire.name.parse()?;
-    let subscriber = hub.subscribe(&name, Policy::Every, true, clock::now())?;
-    let listening = cameras::listen(at, hub, Streams::One(name), stop)?;
-    Ok((subscriber, listening))
 }
 
 /// Records every camera that connects until `stop` is raised.

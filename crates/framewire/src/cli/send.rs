@@ -20,11 +20,11 @@ use super::{
 use crate::{
     clock,
     hub::{Policy, Publisher},
-    latency::{Bound, Meter},
+    latency::Bound,
     media::encode,
     net::{self, client::Address, endpoint::Endpoint},
     sink::{
-        Outlet, fw, pickle, tutorial,
+        Outlet, Sent, fw, pickle, tutorial,
         window::{self, Pane, Tile},
     },
     source::{self, Spec, feed::Feed},
@@ -87,12 +87,12 @@ pub(super) fn run(args: &Args, stop: &Stop) -> Result<()> {
         feed.run(Some(opened), stopped).await
     };
     let feeding = super::in_background(feeding, stop)?;
-    let meter = Arc::new(Mutex::new(Meter::default()));
+    let sent = Arc::<Mutex<Sent>>::default();
     super::stop_after(args.common.duration, stop);
-    let teller = Teller::new(args.common.stats, &hub, Some(meter.clone()));
+    let teller = Teller::new(args.common.stats, &hub, Some(sent.clone()));
     teller.start(stop);
     let send = |preview| {
-        let outlet = Outlet { hub, stream: local, encode, max_age, meter, preview };
+        let outlet = Outlet { hub, stream: local, encode, max_age, sent, preview };
         to.send(outlet, args.common.wait, stop)
     };
     let outcome = if args.preview { previewed(send, stop) } else { send(None) };

@@ -118,7 +118,7 @@ async fn run_pickle(hub: &Hub, pickle: &Pickle, stop: &Stop) -> Result<()> {
         stream: pickle.stream.clone(),
         encode: pickle.encode.clone(),
         max_age: None,
-        meter: Arc::default(),
+        sent: Arc::default(),
         preview: None,
     };
     let (port, stop) = (pickle::Port { outlet, at: pickle.at.clone(), ends: false }, stop.clone());

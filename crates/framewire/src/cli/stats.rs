@@ -9,13 +9,15 @@ use std::{
 
 use framewire_proto::Micros;
 use indicatif::HumanBytes;
+use serde::Serialize;
+use serde_json::Value;
 
 use super::options::Stats;
 use crate::{
     clock,
-    hub::{Hub, Info},
-    latency::{Meter, Split, Stage},
-    sink::window,
+    hub::{Hub, Info, ServiceInfo, drops_in_words},
+    latency::{Split, Stage},
+    sink::{Sent, Uplink, window},
     stop::Stop,
 };
 
@@ -25,14 +27,14 @@ const EVERY: Duration = Duration::from_secs(1);
 pub(super) struct Teller {
     stats: Option<Stats>,
     hub: Hub,
-    /// Counts what goes out, where that differs from what the streams hold.
-    sent: Option<Arc<Mutex<Meter>>>,
+    /// What goes out, where that differs from what the streams hold.
+    sent: Option<Arc<Mutex<Sent>>>,
     begun: Instant,
 }
 
 impl Teller {
     /// Tells nothing yet.
-    pub(super) fn new(stats: Option<Stats>, hub: &Hub, sent: Option<Arc<Mutex<Meter>>>) -> Arc<Self> {
+    pub(super) fn new(stats: Option<Stats>, hub: &Hub, sent: Option<Arc<Mutex<Sent>>>) -> Arc<Self> {
         Arc::new(Self { stats, hub: hub.clone(), sent, begun: Instant::now() })
     }
 
@@ -42,13 +44,14 @@ impl Teller {
         let (this, stop) = (self.clone(), stop.clone());
         thread::spawn(move || {
             while !stop.wait(EVERY) {
-                let now = clock::now();
-                for info in this.infos(now) {
+                let uplink = this.sent().map(|sent| sent.uplink);
+                for info in this.infos(clock::now()) {
                     match stats {
-                        Stats::Json => eprintln!("{}", serde_json::to_string(&info).unwrap_or_default()),
+                        Stats::Json => eprintln!("{}", with(&info, "uplink", uplink.as_ref())),
                         Stats::Text => {
-                            let line = text(&info, &info.latency_ms, info.dropped.all_dropped());
-                            eprintln!("{line}");
+                            let dropped = drops_in_words(info.dropped.by_reason());
+                            let coded = uplink.as_ref().map(coded).unwrap_or_default();
+                            eprintln!("{}{coded}", text(&info, &info.latency_ms, &dropped));
                         }
                     }
                 }
@@ -63,10 +66,12 @@ impl Teller {
             let now = clock::now();
             for tile in tiles {
                 let Ok(info) = this.hub.stream(&tile.name, now) else { continue };
-                let dropped = tile.dropped.0.iter().map(|(_, count)| count).sum();
                 match stats {
-                    Stats::Json => eprintln!("{}", with_missed(tile, info.missed)),
-                    Stats::Text => eprintln!("{}", text(&info, &tile.latency_ms, dropped)),
+                    Stats::Json => eprintln!("{}", with(tile, "missed", Some(info.missed))),
+                    Stats::Text => {
+                        let dropped = drops_in_words(tile.dropped.0.iter().copied());
+                        eprintln!("{}", text(&info, &tile.latency_ms, &dropped));
+                    }
                 }
             }
         }))
@@ -92,24 +97,31 @@ impl Teller {
     /// The streams as they are, by what goes out where that is counted.
     fn infos(&self, now: Micros) -> Vec<Info> {
         let mut infos = self.hub.streams(now);
-        for (info, sent) in infos.iter_mut().zip(&self.sent) {
-            let sent = sent.lock().unwrap_or_else(PoisonError::into_inner);
-            (info.fps, info.bitrate) = (sent.fps(now), sent.bitrate(now));
-            (info.published, info.bytes) = sent.totals();
-            info.newest.sent = sent.last().unwrap_or(0);
+        for (info, Sent { meter, .. }) in infos.iter_mut().zip(self.sent()) {
+            (info.fps, info.bitrate) = (meter.fps(now), meter.bitrate(now));
+            (info.published, info.bytes) = meter.totals();
+            info.newest.sent = meter.last().unwrap_or(0);
         }
         infos
     }
+
+    fn sent(&self) -> Option<Sent> {
+        self.sent.as_ref().map(|sent| sent.lock().unwrap_or_else(PoisonError::into_inner).clone())
+    }
 }
 
-fn with_missed(tile: &window::Stats, missed: u64) -> serde_json::Value {
-    let mut json = serde_json::to_value(tile).unwrap_or_default();
-    json["missed"] = missed.into();
+/// Figures as JSON, with another one where it is known.
+fn with(figures: &impl Serialize, name: &str, more: Option<impl Serialize>) -> Value {
+    let mut json = serde_json::to_value(figures).unwrap_or_default();
+    if let (Some(more), Some(json)) = (more, json.as_object_mut()) {
+        json.insert(name.into(), serde_json::to_value(more).unwrap_or_default());
+    }
     json
 }
 
-/// A line with what the tutorials print of each frame: how many there were, when the newest was sent and received, its delay.
-fn text(info: &Info, split: &Split, dropped: u64) -> String {
+/// A line with what the tutorials print of each frame: how many there were, when the newest was sent and received, its delay;
+/// then what was dropped, and how a hub serves this process.
+fn text(info: &Info, split: &Split, dropped: &str) -> String {
     let Info { name, state, fps, published, missed, newest, .. } = info;
     let mut line = format!("{name}: {state}, {published} frames, {fps:.1} fps, {:.2} Mbit/s", info.bitrate / 1e6);
     let known = [("sent", newest.sent), ("received", newest.received.max(newest.arrived))].into_iter();
@@ -120,7 +132,29 @@ fn text(info: &Info, split: &Split, dropped: u64) -> String {
     line += &delay.map_or(", delay not known".into(), |delay| {
         format!(", delay {:.1} ms (p95 {:.1}, max {:.1})", delay.p50, delay.p95, delay.max)
     });
-    line + &format!(", {dropped} dropped, {missed} missed")
+    if let Some(age) = info.age_ms {
+        let _ = write!(line, ", age {age:.0} ms");
+    }
+    let _ = write!(line, ", dropped: {dropped}, {missed} missed");
+    if let Some(ServiceInfo { rendition, capacity, dropped, .. }) = &info.service {
+        let dropped = drops_in_words(dropped.by_reason());
+        let _ = write!(line, ", rendition {rendition}, capacity {}, dropped by the hub: {dropped}", carried(*capacity));
+    }
+    line
+}
+
+/// What is coded for the link out of this process, behind the line.
+fn coded(uplink: &Uplink) -> String {
+    let Uplink { capacity, codec, width, height, quality, bitrate } = uplink;
+    let Some(codec) = codec else { return String::new() };
+    let quality = quality.map(|quality| format!(" of quality {quality}"));
+    let aim = quality.or_else(|| bitrate.map(|bits| format!(" for {}", carried(Some(bits)))));
+    format!(", coded: {width}x{height} {codec}{}, capacity {}", aim.unwrap_or_default(), carried(*capacity))
+}
+
+/// Bits a second that a link carries.
+fn carried(capacity: Option<u64>) -> String {
+    capacity.map_or("not known".into(), |bits| format!("{:.2} Mbit/s", bits as f64 / 1e6))
 }
 
 /// A moment of the calendar (µs since 1970) as `10:20:30.123`, UTC.
@@ -131,6 +165,8 @@ fn time_of_day(wall: Micros) -> String {
 
 #[cfg(test)]
 mod tests {
+    use framewire_proto::{Rendition, wire::native::Service};
+
     use super::*;
 
     #[test]
@@ -138,10 +174,26 @@ mod tests {
         let hub = Hub::default();
         let publisher = hub.publish(&"door".parse().unwrap(), 1).unwrap();
         let info = hub.stream("door", 1).unwrap();
-        let line = text(&info, &info.latency_ms, 2);
+        let line = text(&info, &info.latency_ms, "2 superseded");
         assert!(line.contains("door: ") && line.contains("0 frames") && line.contains("delay not known"), "{line}");
-        assert!(!line.contains("sent") && line.ends_with("2 dropped, 0 missed"), "{line}");
+        assert!(!line.contains("sent") && line.ends_with("dropped: 2 superseded, 0 missed"), "{line}");
         drop(publisher);
+    }
+
+    #[test]
+    fn a_line_of_text_tells_how_a_hub_serves_and_what_is_coded_for_it() {
+        let hub = Hub::default();
+        let publisher = hub.publish(&"door".parse().unwrap(), 1).unwrap();
+        let service = Service { rendition: Rendition::High, capacity: 2_100_000, superseded: 3, ..Service::default() };
+        publisher.served(service);
+        let info = hub.stream("door", 1).unwrap();
+        let line = text(&info, &info.latency_ms, "none");
+        let end = "rendition high, capacity 2.10 Mbit/s, dropped by the hub: 3 superseded";
+        assert!(line.ends_with(end), "{line}");
+        assert_eq!(serde_json::to_value(&info).unwrap()["service"]["dropped"]["superseded"], 3);
+        let (codec, bitrate) = (Some("h264"), Some(2_240_000));
+        let uplink = Uplink { codec, width: 640, height: 360, bitrate, ..Uplink::default() };
+        assert_eq!(coded(&uplink), ", coded: 640x360 h264 for 2.24 Mbit/s, capacity not known");
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! What waits for one viewer, and the one place that decides which frame makes way for which.
 
-use std::{collections::VecDeque, mem, sync::Arc};
+use std::{collections::VecDeque, fmt::Write as _, mem, sync::Arc};
 
-use framewire_proto::{Config, Frame, Micros};
+use framewire_proto::{Config, Frame, Micros, wire::native::Service};
 use serde::Serialize;
 
 /// What a viewer wants when frames come faster than it takes them.
@@ -66,6 +66,11 @@ impl Counts {
         self.dropped.iter().sum()
     }
 
+    /// Every reason's name, and the frames dropped for it.
+    pub fn by_reason(&self) -> [(&'static str, u64); Reason::ALL.len()] {
+        Reason::ALL.map(|reason| (reason.name(), self.dropped(reason)))
+    }
+
     pub(super) fn drop_one(&mut self, reason: Reason) {
         self.dropped[reason as usize] += 1;
     }
@@ -82,8 +87,33 @@ impl Counts {
 /// The drops as a map from a reason's name to its count.
 impl Serialize for Counts {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(Reason::ALL.map(|reason| (reason.name(), self.dropped(reason))))
+        serializer.collect_map(self.by_reason())
     }
+}
+
+/// What a hub tells its viewer became of that one's frames.
+impl From<Service> for Counts {
+    fn from(service: Service) -> Self {
+        let Service { delivered, superseded, undecodable, full, .. } = service;
+        let mut counts = Self { delivered, ..Self::default() };
+        for (reason, dropped) in
+            [(Reason::Superseded, superseded), (Reason::Undecodable, undecodable), (Reason::Full, full)]
+        {
+            counts.dropped[reason as usize] = dropped;
+        }
+        counts.offered = delivered.saturating_add(superseded).saturating_add(undecodable).saturating_add(full);
+        counts
+    }
+}
+
+/// Drops for a person: `3 superseded, 1 before show`, or `none`.
+pub fn drops_in_words(drops: impl IntoIterator<Item = (&'static str, u64)>) -> String {
+    let mut text = String::new();
+    for (reason, count) in drops.into_iter().filter(|(_, count)| *count > 0) {
+        let comma = if text.is_empty() { "" } else { ", " };
+        let _ = write!(text, "{comma}{count} {}", reason.replace('_', " "));
+    }
+    if text.is_empty() { "none".into() } else { text }
 }
 
 /// Frames that wait at most where each needs the one before: a quarter of a second of jitter at 30 frames a second.

@@ -19,12 +19,12 @@ use std::{
 
 use framewire_proto::{Micros, Name, wire::native::Token};
 
-pub use mailbox::{Counts, Policy, Reason};
+pub use mailbox::{Counts, Policy, Reason, drops_in_words};
 pub use publisher::{Publisher, Replaced, Unconfigured};
 use rendition::Hire;
 pub use rendition::{Coder, FormInfo, Job, Takes};
 use stream::Stream;
-pub use stream::{Info, News};
+pub use stream::{Info, News, ServiceInfo};
 pub use subscriber::{Event, Reporter, Subscriber};
 
 /// How many streams a hub holds at most.

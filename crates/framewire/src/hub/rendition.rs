@@ -12,7 +12,7 @@ use std::{
 };
 
 use framewire_proto::{
-    Codec, Config, Frame, Micros, Name, Rendition,
+    Codec, Config, Frame, Micros, Name, Rendition, Times,
     rendition::{self, Offer},
     wire::native::State,
 };
@@ -70,8 +70,9 @@ pub(super) struct Form {
     pub(super) config: Option<Arc<Config>>,
     /// Where a new viewer begins: the last frame that can be decoded by itself, and when it came.
     pub(super) start: Option<(Frame, Micros)>,
-    /// The number of the newest frame.
+    /// The number of the newest frame, and its times.
     newest: u64,
+    pub(super) times: Times,
     pub(super) meter: Meter,
     /// What waits for who codes it; `None` while nobody does.
     desk: Option<Desk>,
@@ -86,10 +87,10 @@ struct Desk {
     waker: Option<Waker>,
 }
 
-/// A form as it is now.
+/// A form of a stream as it is now.
 #[derive(Debug, Clone, Serialize)]
 pub struct FormInfo {
-    /// `high`, `low` or `jpeg`.
+    /// `source`, `high`, `low` or `jpeg`.
     pub name: &'static str,
     /// What its frames are coded in; `None` before the first.
     pub codec: Option<&'static str>,
@@ -103,6 +104,8 @@ pub struct FormInfo {
     pub fps: f64,
     /// Bits a second, measured.
     pub bitrate: f64,
+    /// Bits a second that the slowest of its viewers' links is believed to carry; `None` while no link was measured.
+    pub capacity: Option<u64>,
 }
 
 /// Codes one form of a stream for as long as somebody takes it. Dropped before, it leaves those to the source.
@@ -234,7 +237,25 @@ impl Inside {
 
     pub(super) fn forms(&self, now: Micros) -> Vec<FormInfo> {
         let coded = Rendition::CODED.into_iter().filter(|rendition| self.form(*rendition).desk.is_some());
-        coded.map(|rendition| self.form(rendition).info(rendition, self.takers(rendition), now)).collect()
+        let all = std::iter::once(Rendition::Source).chain(coded);
+        all.map(|rendition| self.form_info(rendition, now)).collect()
+    }
+
+    fn form_info(&self, rendition: Rendition, now: Micros) -> FormInfo {
+        let form = self.form(rendition);
+        let config = form.config.as_deref();
+        // Each viewer counts once, also while it waits for another form's keyframe.
+        let viewers = || self.subscribers.values().filter(|place| place.rendition == rendition);
+        FormInfo {
+            name: rendition.name(),
+            codec: config.map(|config| config.codec.name()),
+            width: config.map_or(0, |config| config.width),
+            height: config.map_or(0, |config| config.height),
+            viewers: viewers().count(),
+            fps: form.meter.fps(now),
+            bitrate: form.meter.bitrate(now),
+            capacity: viewers().filter_map(|place| place.capacity).min(),
+        }
     }
 
     /// How many take a form, or are about to.
@@ -287,7 +308,7 @@ impl Inside {
     pub(super) fn give(&mut self, rendition: Rendition, frame: &Frame, now: Micros, wakers: &mut Vec<Waker>) {
         let form = &mut self.forms[rendition as usize];
         let Some(config) = form.config.clone() else { return };
-        form.newest = frame.sequence;
+        (form.newest, form.times) = (frame.sequence, frame.times);
         form.meter.count(now, frame.data.len());
         if frame.keyframe {
             form.start = Some((frame.clone(), now));
@@ -369,19 +390,6 @@ impl Inside {
 impl Form {
     pub(super) fn wish_keyframe(&mut self) {
         self.wished = true;
-    }
-
-    fn info(&self, rendition: Rendition, viewers: usize, now: Micros) -> FormInfo {
-        let config = self.config.as_deref();
-        FormInfo {
-            name: rendition.name(),
-            codec: config.map(|config| config.codec.name()),
-            width: config.map_or(0, |config| config.width),
-            height: config.map_or(0, |config| config.height),
-            viewers,
-            fps: self.meter.fps(now),
-            bitrate: self.meter.bitrate(now),
-        }
     }
 }
 

@@ -83,8 +83,10 @@ pub(super) struct Place {
     /// The form that it takes, and the one that it will from that one's next keyframe on.
     pub(super) rendition: Rendition,
     pub(super) next: Option<Rendition>,
-    /// Bits a second that its link carries; `None` while that is not known.
+    /// Bits a second that may be sent over its link; `None` while that is not known.
     pub(super) budget: Option<u64>,
+    /// Bits a second that its link is believed to carry; `None` while that is not known.
+    pub(super) capacity: Option<u64>,
     /// Frames older than this, in µs, are not wanted.
     pub(super) max_age: Option<Micros>,
     /// It waits for a frame.
@@ -127,19 +129,43 @@ pub struct Info {
     pub delivered: u64,
     /// Frames that viewers did not get, by reason, over all viewers.
     pub dropped: Counts,
-    /// What is made of the source for viewers that cannot take it.
+    /// The source, and what is made of it for viewers that cannot take it.
     pub renditions: Vec<FormInfo>,
     /// The latency split in milliseconds.
     pub latency_ms: Split,
     /// How the hub that the stream comes from serves it; `None` where it comes from none.
-    #[serde(skip)]
-    pub service: Option<Service>,
-    /// The times of the newest frame that can be decoded by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service: Option<ServiceInfo>,
+    /// The times of the newest frame.
     #[serde(skip)]
     pub newest: Times,
     /// Whether the stream ever had a publisher: one that is only waited for is not shown.
     #[serde(skip)]
     pub(super) known: bool,
+}
+
+/// How a hub serves this process, which is its viewer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct ServiceInfo {
+    /// `source`, `high`, `low` or `jpeg`.
+    pub rendition: &'static str,
+    /// Bits a second that the link from there is believed to carry; `None` while that is not known.
+    pub capacity: Option<u64>,
+    /// Frames that were sent here.
+    pub delivered: u64,
+    /// Frames that were not, by reason.
+    pub dropped: Counts,
+}
+
+impl From<Service> for ServiceInfo {
+    fn from(service: Service) -> Self {
+        Self {
+            rendition: service.rendition.name(),
+            capacity: (service.capacity > 0).then_some(service.capacity),
+            delivered: service.delivered,
+            dropped: service.into(),
+        }
+    }
 }
 
 impl Stream {
@@ -187,7 +213,7 @@ impl Stream {
         let config = source.config.as_deref();
         let mut counts = inside.left;
         inside.subscribers.values().for_each(|place| counts.add(&place.mailbox.counts));
-        let newest = source.start.as_ref().map(|(frame, _)| frame.times).unwrap_or_default();
+        let newest = source.times;
         Info {
             name: self.name.to_string(),
             state: inside.state.name(),
@@ -205,7 +231,7 @@ impl Stream {
             dropped: counts,
             renditions: inside.forms(now),
             latency_ms: inside.split.clone(),
-            service: inside.service,
+            service: inside.service.map(ServiceInfo::from),
             newest,
             known: inside.publishers > 0,
         }
@@ -299,6 +325,7 @@ impl Place {
             rendition: Rendition::Source,
             next: None,
             budget: None,
+            capacity: None,
             max_age: None,
             ready: false,
             news: Some(inside.state),

@@ -11,7 +11,7 @@ use std::{
 use framewire_proto::{
     Codec, Config, Frame, Micros, Name, Rendition, Times,
     rendition::Chooser,
-    wire::native::{Report, State},
+    wire::native::{Report, Service, State},
 };
 
 use super::{
@@ -138,6 +138,18 @@ impl Subscriber {
             self.stream.wish_keyframe(Rendition::Source);
         }
         self.stream.staff();
+    }
+
+    /// This viewer's link is believed to carry so many bits a second; `None` while that is not known.
+    pub fn measured(&self, capacity: Option<u64>) {
+        if let Some(place) = self.stream.lock().subscribers.get_mut(&self.id) {
+            place.capacity = capacity;
+        }
+    }
+
+    /// How the hub that the stream comes from serves it; `None` where it comes from none.
+    pub fn service(&self) -> Option<Service> {
+        self.stream.lock().service
     }
 
     /// The form that this viewer gets.

@@ -3,7 +3,10 @@
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
-use framewire_proto::{Codec, Config, Frame, Rendition, Times, wire::native::State};
+use framewire_proto::{
+    Codec, Config, Frame, Rendition, Times,
+    wire::native::{Service, State},
+};
 
 use super::*;
 
@@ -390,4 +393,57 @@ fn a_coder_that_fails_leaves_its_viewers_to_the_source() {
     drop(coders.lock().unwrap().pop().unwrap());
     publisher.publish(frame(30), 2 * SECOND).unwrap();
     assert_eq!(sequences(&drain(&mut viewer)), [30]);
+}
+
+#[test]
+fn a_stream_is_as_old_as_its_newest_frame_whatever_that_needs() {
+    let hub = Hub::default();
+    let publisher = hub.publish(&name("door"), SECOND).unwrap();
+    publisher.configure(Config { codec: Codec::H264, ..config() }).unwrap();
+    for (sequence, now) in [(0, SECOND), (1, 3 * SECOND)] {
+        let times = Times { captured: now - 40_000, ..Times::default() };
+        publisher.publish(Frame { keyframe: sequence == 0, times, ..frame(sequence) }, now).unwrap();
+    }
+    assert_eq!(hub.stream("door", 3 * SECOND).unwrap().age_ms, Some(40.0));
+}
+
+#[test]
+fn each_rendition_tells_its_viewers_and_the_slowest_of_their_links() {
+    let (hub, coders) = (Hub::default(), std::sync::mpsc::channel());
+    hub.code_with(move |coder| coders.0.send(coder).unwrap());
+    let publisher = publish(&hub, SECOND);
+    publisher.publish(frame(0), SECOND).unwrap();
+    let viewers = [(Takes::Source, 9_000_000), (Takes::Source, 5_000_000)].map(|(takes, capacity)| {
+        let mut viewer = hub.subscribe(&name("door"), Policy::Newest, false, SECOND).unwrap();
+        viewer.adapt(takes);
+        viewer.measured(Some(capacity));
+        viewer
+    });
+    let told = || {
+        let forms = hub.stream("door", SECOND).unwrap().renditions;
+        forms.iter().map(|form| (form.name, form.viewers, form.capacity)).collect::<Vec<_>>()
+    };
+    assert_eq!(told(), [("source", 2, Some(5_000_000))]);
+    publisher.configure(Config { codec: Codec::H264, ..config() }).unwrap();
+    let mut page = hub.subscribe(&name("door"), Policy::Newest, false, SECOND).unwrap();
+    page.adapt(Takes::Jpegs);
+    assert_eq!(told(), [("source", 2, Some(5_000_000)), ("jpeg", 1, None)]);
+    drop(viewers);
+    assert_eq!(told(), [("source", 0, None), ("jpeg", 1, None)]);
+    drop(coders.1);
+}
+
+#[test]
+fn how_another_hub_serves_a_stream_is_told_until_it_has_another_publisher() {
+    let hub = Hub::default();
+    let publisher = publish(&hub, SECOND);
+    let viewer = hub.subscribe(&name("door"), Policy::Newest, false, SECOND).unwrap();
+    let service = Service { rendition: Rendition::Low, capacity: 300_000, delivered: 5, full: 2, ..Service::default() };
+    publisher.served(service);
+    assert_eq!(viewer.service(), Some(service));
+    let told = hub.stream("door", SECOND).unwrap().service.unwrap();
+    assert_eq!((told.rendition, told.capacity, told.dropped.all_dropped()), ("low", Some(300_000), 2));
+    drop(publisher);
+    let _another = publish(&hub, SECOND);
+    assert_eq!(viewer.service(), None);
 }

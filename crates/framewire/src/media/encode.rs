@@ -58,6 +58,15 @@ impl FromStr for Coding {
     }
 }
 
+/// How good a coded frame is; nothing of it for one that passed as it came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Setting {
+    /// A JPEG's quality, 1 to 100.
+    pub quality: Option<u8>,
+    /// Bits a second that H.264 aims at.
+    pub bitrate: Option<u64>,
+}
+
 /// The size that pictures are scaled to, in pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Size {
@@ -101,6 +110,7 @@ pub struct Encoder {
     h264: Option<(h264::Config, h264::Encoder)>,
     /// The next H.264 frame shall be a keyframe.
     keyframe: bool,
+    setting: Setting,
     decoder: Decoder,
     scaler: Scaler,
 }
@@ -117,7 +127,8 @@ impl Encoder {
         let quality = config.quality.unwrap_or(QUALITY);
         let aim = Aim::new(quality, config.bitrate);
         let (jpeg, decoder, scaler) = (jpeg::Encoder::new(quality), Decoder::new(), Scaler::new());
-        Ok(Self { config, aim, jpeg, h264: None, keyframe: false, decoder, scaler })
+        let setting = Setting::default();
+        Ok(Self { config, aim, jpeg, h264: None, keyframe: false, setting, decoder, scaler })
     }
 
     /// From now on the link carries this many bits a second; `None` while that is not known.
@@ -128,6 +139,11 @@ impl Encoder {
     /// Somebody cannot decode before a keyframe comes.
     pub fn wish_keyframe(&mut self) {
         self.keyframe = true;
+    }
+
+    /// How good the last frame was made.
+    pub fn setting(&self) -> Setting {
+        self.setting
     }
 
     /// The frame as it is to be sent, with the time at which it was ready, and what a decoder must know of it. `None` while
@@ -143,6 +159,7 @@ impl Encoder {
         let (mut config, mut frame) = (config.clone(), frame.clone());
         let codec = self.codec(&config);
         let passed = self.config.passes(&config) && codec == config.codec && (codec != Codec::Jpeg || self.aim.best());
+        self.setting = Setting::default();
         if !passed {
             let whose = || format!("frame {}", frame.sequence);
             let Some(picture) = self.picture(&config, &frame, codec).with_context(whose)? else { return Ok(None) };
@@ -154,12 +171,14 @@ impl Encoder {
             frame.data = match codec {
                 Codec::Jpeg => {
                     self.jpeg.set_quality(self.aim.quality());
+                    self.setting.quality = Some(self.aim.quality());
                     self.jpeg.encode(&picture)?
                 }
                 Codec::H264 => {
                     let coded = self.h264(&config, &picture)?;
                     self.aim.coded(&config, coded.data.len());
                     frame.keyframe = coded.keyframe;
+                    self.setting.bitrate = Some(self.aim.bitrate(&config));
                     coded.data
                 }
                 Codec::I420 | Codec::Bgr24 => picture.into_data(),
@@ -274,7 +293,9 @@ mod tests {
         assert_eq!((config.codec, config.width, config.height, config.millifps), (Codec::Jpeg, 64, 48, 30_000));
         assert_eq!((jpeg.sequence, jpeg.times.captured), (7, 1));
         assert!(jpeg.times.encoded > 1);
+        assert_eq!(encode.setting(), Setting { quality: Some(QUALITY), bitrate: None });
         let (again, same) = encode.encode(&config, &jpeg).unwrap().unwrap();
+        assert_eq!(encode.setting(), Setting::default(), "it passed");
         assert_eq!(again, config);
         assert_eq!(same.data.as_ptr(), jpeg.data.as_ptr());
         let picture = Decoder::new().decode(&config, &jpeg, Codec::I420).unwrap().unwrap();

@@ -176,13 +176,16 @@ impl Input {
             let fps = f64::from(rate.num) / f64::from(rate.den);
             let text = |name| CStr::from_ptr(name).to_string_lossy().into_owned();
             let format = (*self.context).iformat;
+            let format = if format.is_null() { String::new() } else { text((*format).name) };
+            // JPEGs over HTTP say no rate, and FFmpeg then one of its own.
+            let told = fps > 0.0 && fps <= FASTEST && format != "mpjpeg";
             Video {
                 codec: text(ffi::avcodec_get_name(parameters.codec_id)),
                 width: parameters.width.unsigned_abs(),
                 height: parameters.height.unsigned_abs(),
-                fps: Some(fps).filter(|fps| *fps > 0.0 && *fps <= FASTEST),
+                fps: told.then_some(fps),
                 finite: (*self.context).duration > 0,
-                format: if format.is_null() { String::new() } else { text((*format).name) },
+                format,
             }
         }
     }

@@ -233,6 +233,7 @@ impl Session {
                 return Ok(());
             }
         };
+        let setting = encoder.setting();
         let renumber = *self.renumber.get_or_insert(self.next.wrapping_sub(frame.sequence));
         frame.sequence = frame.sequence.wrapping_add(renumber);
         self.next = frame.sequence.wrapping_add(1);
@@ -243,7 +244,10 @@ impl Session {
         }
         let now = clock::now();
         frame.times.sent = now;
-        self.shared.lock().begin(&frame, now);
+        let mut inside = self.shared.lock();
+        inside.begin(&frame, now);
+        publish.outlet.measured(inside.flow.capacity(), setting);
+        drop(inside);
         if let Some(config) = &self.told {
             publish.outlet.sent(config, &frame);
         }

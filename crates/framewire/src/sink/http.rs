@@ -207,6 +207,7 @@ impl Jpegs {
     async fn next(&mut self) -> Result<Frame> {
         self.paced.room(&self.socket).await?;
         self.viewer.carries(self.paced.budget(), clock::now());
+        self.viewer.measured(self.paced.capacity());
         loop {
             match self.paced.meanwhile(&self.socket, self.viewer.next()).await {
                 Event::Config(config) => self.paced.paced(&config),

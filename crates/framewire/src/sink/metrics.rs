@@ -2,7 +2,9 @@
 
 use std::fmt::Write as _;
 
-use crate::hub::{Info, Reason};
+use framewire_proto::Rendition;
+
+use crate::hub::{FormInfo, Info, Reason};
 
 /// One figure of every stream.
 struct Family {
@@ -29,6 +31,24 @@ const FAMILIES: &[Family] = &[
         kind: "gauge",
         help: "How many watch the stream.",
         samples: |info| one(info.viewers as f64),
+    },
+    Family {
+        name: "framewire_rendition_viewers",
+        kind: "gauge",
+        help: "How many get each rendition of the stream.",
+        samples: |info| by_rendition(info, |form| Some(form.map_or(0, |form| form.viewers) as f64)),
+    },
+    Family {
+        name: "framewire_rendition_bits_per_second",
+        kind: "gauge",
+        help: "Bits a second of each rendition that there is.",
+        samples: |info| by_rendition(info, |form| Some(form?.bitrate)),
+    },
+    Family {
+        name: "framewire_rendition_capacity_bits_per_second",
+        kind: "gauge",
+        help: "Bits a second that the slowest link of each rendition's viewers is believed to carry.",
+        samples: |info| by_rendition(info, |form| Some(form?.capacity? as f64)),
     },
     Family {
         name: "framewire_frames_per_second",
@@ -104,6 +124,13 @@ pub fn prometheus(streams: &[Info]) -> String {
     out
 }
 
+/// A figure of each rendition, where it is known; there may be none of a rendition at the moment.
+fn by_rendition(info: &Info, figure: impl Fn(Option<&FormInfo>) -> Option<f64>) -> Vec<(String, f64)> {
+    let all = [Rendition::Source].into_iter().chain(Rendition::CODED).map(Rendition::name);
+    let known = |name: &str| figure(info.renditions.iter().find(|form| form.name == name));
+    all.filter_map(|name| Some((format!("rendition=\"{name}\""), known(name)?))).collect()
+}
+
 fn one(value: f64) -> Vec<(String, f64)> {
     vec![(String::new(), value)]
 }
@@ -111,16 +138,26 @@ fn one(value: f64) -> Vec<(String, f64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hub::Hub;
+    use crate::hub::{Hub, Policy};
 
     #[test]
     fn figures_follow_the_text_format() {
         let hub = Hub::default();
         let _publisher = hub.publish(&"front-door".parse().unwrap(), 1).unwrap();
+        let viewer = hub.subscribe(&"front-door".parse().unwrap(), Policy::Newest, false, 1).unwrap();
+        viewer.measured(Some(2_000_000));
         let text = prometheus(&hub.streams(1));
-        assert!(text.contains("framewire_viewers{stream=\"front-door\"} 0\n"), "{text}");
+        assert!(text.contains("framewire_viewers{stream=\"front-door\"} 1\n"), "{text}");
         assert!(text.contains("framewire_stream_state{stream=\"front-door\",state=\"stalled\"} 1\n"), "{text}");
         assert!(text.contains("framewire_frames_dropped_total{stream=\"front-door\",reason=\"superseded\"} 0\n"));
+        for (rendition, viewers) in [("source", 1), ("high", 0), ("low", 0), ("jpeg", 0)] {
+            let line =
+                format!("framewire_rendition_viewers{{stream=\"front-door\",rendition=\"{rendition}\"}} {viewers}\n");
+            assert!(text.contains(&line), "{line}: {text}");
+        }
+        let capacity =
+            "framewire_rendition_capacity_bits_per_second{stream=\"front-door\",rendition=\"source\"} 2000000\n";
+        assert!(text.contains(capacity), "{text}");
         for line in text.lines().filter(|line| !line.starts_with('#')) {
             let (_, value) = line.rsplit_once(' ').unwrap();
             assert!(value.parse::<f64>().is_ok(), "{line}");

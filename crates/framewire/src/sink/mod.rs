@@ -3,6 +3,7 @@
 mod coded;
 pub mod fw;
 pub mod http;
+pub mod measure;
 pub mod metrics;
 mod paced;
 pub mod pickle;
@@ -15,9 +16,10 @@ pub mod tutorial;
 pub mod websocket;
 pub mod window;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use framewire_proto::{Config, Frame, Micros, Name};
+use serde::Serialize;
 
 use crate::{
     clock,
@@ -36,10 +38,36 @@ pub struct Outlet {
     pub encode: encode::Config,
     /// Frames older than this, in µs, are not sent.
     pub max_age: Option<Micros>,
-    /// How much went out.
-    pub meter: Arc<Mutex<Meter>>,
+    /// What went out.
+    pub sent: Arc<Mutex<Sent>>,
     /// Gets what goes out too, to be shown here.
     pub preview: Option<Publisher>,
+}
+
+/// What went out of this process.
+#[derive(Debug, Clone, Default)]
+pub struct Sent {
+    /// How much.
+    pub meter: Meter,
+    /// How, and over what.
+    pub uplink: Uplink,
+}
+
+/// What the link out of this process carries, and what is coded for it.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Uplink {
+    /// Bits a second that the link is believed to carry; `None` while that is not known.
+    pub capacity: Option<u64>,
+    /// What the last frame was coded in; `None` before the first.
+    pub codec: Option<&'static str>,
+    /// Its width in pixels, 0 before the first.
+    pub width: u16,
+    /// Its height in pixels, 0 before the first.
+    pub height: u16,
+    /// Its quality, 1 to 100, where it is a JPEG that was made here.
+    pub quality: Option<u8>,
+    /// Bits a second that it was made for, where it is H.264 that was made here.
+    pub bitrate: Option<u64>,
 }
 
 impl Outlet {
@@ -53,10 +81,24 @@ impl Outlet {
     /// Counts a frame that goes out, and shows it.
     fn sent(&self, config: &Config, frame: &Frame) {
         let now = clock::now();
-        self.meter.lock().unwrap_or_else(PoisonError::into_inner).count(now, frame.data.len());
+        let mut sent = self.lock();
+        sent.meter.count(now, frame.data.len());
+        let uplink = &mut sent.uplink;
+        (uplink.codec, uplink.width, uplink.height) = (Some(config.codec.name()), config.width, config.height);
+        drop(sent);
         if let Some(preview) = &self.preview {
             // Nobody takes the preview over, and its configuration comes first.
             let _ = preview.configure(config.clone()).map(|()| preview.publish(frame.clone(), now));
         }
+    }
+
+    /// What the link carries, and how good the last frame was made for it.
+    fn measured(&self, capacity: Option<u64>, setting: encode::Setting) {
+        let uplink = &mut self.lock().uplink;
+        (uplink.capacity, uplink.quality, uplink.bitrate) = (capacity, setting.quality, setting.bitrate);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Sent> {
+        self.sent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

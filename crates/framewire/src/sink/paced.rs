@@ -46,6 +46,11 @@ impl Paced {
         self.flow.budget()
     }
 
+    /// Bits a second that the link is believed to carry; `None` while that is not known.
+    pub(super) fn capacity(&self) -> Option<u64> {
+        self.flow.capacity()
+    }
+
     /// Waits until the next frame may be begun.
     ///
     /// # Errors

@@ -133,6 +133,7 @@ impl Talk {
         }
         self.told = now + TELL;
         let counts = self.subscriber.counts();
+        self.subscriber.measured(self.flow.capacity());
         Some(Message::Service(Service {
             rendition: self.subscriber.rendition(),
             capacity: self.flow.capacity().unwrap_or(0),

@@ -1,6 +1,6 @@
 // Opens the hub's page in a browser and checks that it shows a live stream.
 //
-//     node page.mjs BASE_URL STREAM_NAME SCREENSHOT_PATH
+//     node page.mjs BASE_URL STREAM_NAME SCREENSHOT_PATH [RENDITION]
 //
 // It says `READY` once the stream was seen moving. On a line `stalled?` on its standard input it waits until the page says
 // that the stream is stalled and says `STALLED`; at the input's end it is done. Exit status: 0 when all is well, 1 with a
@@ -25,7 +25,7 @@ const FLAGS = [
   "--disable-sync",
 ];
 
-const [base, name, screenshot] = process.argv.slice(2);
+const [base, name, screenshot, rendition = "source"] = process.argv.slice(2);
 const article = `article[data-name=${JSON.stringify(name)}]`;
 // Lines that come early are kept until they are asked for.
 const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
@@ -36,7 +36,7 @@ setTimeout(() => end(`not done after ${ALL / 1000} s`), ALL).unref();
 main().then(() => end(), (fault) => end(fault.message));
 
 async function main() {
-  if (!screenshot) fail("usage: node page.mjs BASE_URL STREAM_NAME SCREENSHOT_PATH");
+  if (!screenshot) fail("usage: node page.mjs BASE_URL STREAM_NAME SCREENSHOT_PATH [RENDITION]");
   const page = await open();
   await within("the page lists the stream", page.waitForSelector(article));
   await moves(page);
@@ -116,6 +116,16 @@ async function enlarges(page) {
   await within(
     "the latency split has figures",
     page.locator(`${article} tr[data-stage=downlink] td`).first().filter({ hasText: /\d/ }).waitFor(),
+  );
+  const fact = (name) => page.locator(`${article} .facts dt`, { hasText: name }).locator("xpath=following-sibling::dd[1]");
+  await within("the page says what it gets", fact("Rendition").filter({ hasText: new RegExp(`^${rendition}, `) }).waitFor());
+  await within(
+    "the page says what its link carries",
+    fact("Capacity of the link").filter({ hasText: /^\d[\d.]* [kM]bit\/s$/ }).waitFor(),
+  );
+  await within(
+    "the drops are this page's",
+    page.locator(`${article} .whose`).filter({ hasText: "Of this page's frames." }).waitFor(),
   );
   const commands = await page.locator(`${article} .command code`).allTextContents();
   const view = `framewire view fw://${new URL(base).host}/${name}`;

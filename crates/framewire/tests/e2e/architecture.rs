@@ -4,10 +4,11 @@ use std::{collections::BTreeSet, fs, path::Path};
 
 /// What each module of the crate may name, besides itself and what everybody may.
 const ARROWS: &[(&str, &[&str])] = &[
-    ("cli", &["server", "source", "sink", "hub", "media", "net"]),
+    ("cli", &["server", "doctor", "source", "sink", "hub", "media", "net"]),
     ("server", &["source", "sink", "hub", "net"]),
     ("source", &["hub", "media", "net"]),
     ("sink", &["hub", "media", "net"]),
+    ("doctor", &["hub"]),
     ("hub", &[]),
     ("media", &[]),
     ("net", &[]),

@@ -2,10 +2,15 @@
 
 use std::{
     io::{BufRead, BufReader, Write},
-    path::Path,
+    path::{Path, PathBuf},
+    process::Command,
 };
 
-use crate::harness::{Hub, Running, deps, framewire, tool};
+use crate::{
+    cable::{Cable, HUB},
+    harness::{Hub, Running, deps, framewire, output, tool},
+    slow_links,
+};
 
 #[test]
 fn the_page_shows_a_stream_that_moves_and_says_when_it_stalls() {
@@ -21,15 +26,7 @@ fn moves_and_stalls(codec: &str) {
     let hub = Hub::start(&[]);
     let sender = Running::start(framewire(["send", "pattern#size=640x360", &hub.fw("scene"), "--codec", codec]));
     hub.wait_until("scene", "is there", |info| info["codec"] == codec);
-    let mut node = tool("node");
-    node.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/browser/page.mjs"));
-    // The screenshot is kept, for people to look at.
-    let screenshot = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("page-{codec}.png"));
-    let _ = std::fs::remove_file(&screenshot);
-    node.arg(hub.url("/"))
-        .arg("scene")
-        .arg(&screenshot)
-        .env("PLAYWRIGHT_CORE", deps("npm/node_modules/playwright-core"));
+    let (node, screenshot) = page(&hub.url("/"), codec, "source");
     let (page, mut question, answers) = Running::start_piped(node);
     // The program has a deadline of its own for each thing that it waits for.
     let mut answers = BufReader::new(answers).lines().map_while(Result::ok);
@@ -42,4 +39,28 @@ fn moves_and_stalls(codec: &str) {
     let (status, errors) = page.ended();
     assert!(status.success() && asked.is_ok(), "{errors}\n{}", said.join("\n"));
     assert!(screenshot.is_file());
+}
+
+/// The program that looks at a page with a stream `scene`, of which it gets this rendition; and the screenshot that it
+/// keeps, for people to look at.
+fn page(url: &str, screenshot: &str, rendition: &str) -> (Command, PathBuf) {
+    let screenshot = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("page-{screenshot}.png"));
+    let _ = std::fs::remove_file(&screenshot);
+    let mut node = tool("node");
+    node.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/browser/page.mjs"));
+    node.args([url, "scene"]).arg(&screenshot).arg(rendition);
+    node.env("PLAYWRIGHT_CORE", deps("npm/node_modules/playwright-core"));
+    (node, screenshot)
+}
+
+#[test]
+fn a_page_that_decodes_jpegs_only_gets_those_that_its_link_carries() {
+    let Some(cable) = Cable::lay() else { return };
+    let _hub = slow_links::hub(&cable, 3_000);
+    // Browsers decode H.264 on localhost and on https only.
+    let (node, screenshot) = page(&format!("http://{HUB}/"), "slow", "jpeg");
+    let mut at_far = cable.at_far(&node);
+    at_far.envs(node.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let said = String::from_utf8(output(at_far)).expect("text");
+    assert!(said.contains("READY") && screenshot.is_file(), "{said}");
 }

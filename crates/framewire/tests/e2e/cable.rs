@@ -57,6 +57,7 @@ impl Cable {
             format!("-n {near} address add 10.97.0.1/24 dev cable"),
             format!("-n {far} address add 10.97.0.2/24 dev cable"),
             format!("-n {near} link set lo up"),
+            format!("-n {far} link set lo up"),
             format!("-n {near} link set cable up"),
             format!("-n {far} link set cable up"),
         ] {

@@ -95,3 +95,20 @@ fn metrics_and_health_are_there() {
     let text = String::from_utf8(body).unwrap();
     assert!(text.contains("framewire_frames_published_total{stream=\"door\"} 1\n"), "{text}");
 }
+
+#[test]
+fn viewers_are_counted_by_rendition() {
+    let hub = Hub::start(&[]);
+    let publisher = Peer::publish(&hub, "door");
+    publisher.send_jpeg(0, &jpeg(9));
+    let _viewers = [Peer::watch(&hub, "door"), Peer::watch(&hub, "door")];
+    let info = hub.wait_until("door", "has two viewers", |info| info["viewers"] == 2);
+    let source = &info["renditions"][0];
+    assert_eq!((&source["name"], &source["viewers"]), (&"source".into(), &2.into()), "{info}");
+    let (_, body) = hub.get("/metrics");
+    let text = String::from_utf8(body).unwrap();
+    for (rendition, viewers) in [("source", 2), ("high", 0), ("low", 0), ("jpeg", 0)] {
+        let line = format!("framewire_rendition_viewers{{stream=\"door\",rendition=\"{rendition}\"}} {viewers}\n");
+        assert!(text.contains(&line), "{line}: {text}");
+    }
+}

@@ -7,10 +7,11 @@ use std::{
 };
 
 use framewire_proto::jpeg;
+use serde_json::Value;
 
 use crate::{
     cable::{Cable, HUB},
-    harness::{Running, framewire, output},
+    harness::{Running, Scratch, framewire, output, tool},
 };
 
 /// Older than this is the past.
@@ -22,7 +23,7 @@ const BEFORE: usize = 60;
 const LOOKED_AT: usize = 120;
 
 /// A hub at the cable's near end with the test scene, and the cable as slow as that.
-fn hub(cable: &Cable, kilobits: u32) -> (Running, Running) {
+pub(crate) fn hub(cable: &Cable, kilobits: u32) -> (Running, Running) {
     let mut hub = Running::start(cable.at_near(&framewire(["serve", "--listen", HUB, "--insecure"])));
     hub.wait_for("the hub listens on");
     let to = format!("fw://{HUB}/scene");
@@ -103,4 +104,28 @@ fn what_a_program_reads_keeps_its_size_whatever_the_link_carries() {
     assert!(raw.len() / picture > 20, "{} pictures", raw.len() / picture);
     let info = cable.stream("scene").expect("the stream");
     assert!(info["delivered"].as_u64() > Some(20), "{info}");
+}
+
+#[test]
+fn who_gets_another_rendition_is_told_which_and_why() {
+    let Some(cable) = Cable::lay() else { return };
+    let _hub = hub(&cable, SLOW);
+    let (scratch, from) = (Scratch::new("told"), format!("fw://{HUB}/scene"));
+    let record = framewire(["record", &from, "-", "--format", "mjpeg", "--stats", "json"]);
+    let mut shell = tool("sh");
+    shell.args(["-c", "exec \"$@\" > \"$OUT\"", "sh"]).arg(record.get_program()).args(record.get_args());
+    let mut viewer = cable.at_far(&shell);
+    viewer.env("OUT", scratch.file("out"));
+    let mut viewer = Running::start(viewer);
+    let line = viewer.wait_for_line("another rendition", |line| {
+        let figures: Value = serde_json::from_str(line).unwrap_or_default();
+        ["high", "low"].iter().any(|rendition| figures["service"]["rendition"] == **rendition)
+    });
+    let figures: Value = serde_json::from_str(&line).unwrap();
+    assert!(figures["service"]["capacity"].as_u64() > Some(0), "{line}");
+    let rendition = figures["service"]["rendition"].as_str().unwrap().to_owned();
+    cable.wait_until("the hub counts it there", |info| {
+        let forms = info["renditions"].as_array().unwrap();
+        forms.iter().any(|form| form["name"] == *rendition && form["viewers"] == 1 && form["capacity"].is_u64())
+    });
 }

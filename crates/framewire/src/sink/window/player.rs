@@ -10,7 +10,10 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use framewire_proto::{Codec, Config, Frame, Micros, wire::native::State};
+use framewire_proto::{
+    Codec, Config, Frame, Micros,
+    wire::native::{Service, State},
+};
 use sdl2::event::EventSender;
 
 use crate::{
@@ -44,6 +47,8 @@ pub(super) struct Condition {
     pub(super) meter: Meter,
     /// What became of the frames before they came here.
     pub(super) counts: hub::Counts,
+    /// How the hub that they come from serves this viewer.
+    pub(super) service: Option<Service>,
     /// Decoded, but a newer one came before it could be shown.
     pub(super) before_show: u64,
     /// Decoded, but too old to be shown.
@@ -237,8 +242,9 @@ impl Work {
     }
 
     fn count(&self) {
-        let counts = self.subscriber.counts();
-        lock(&self.inside).condition.counts = counts;
+        let (counts, service) = (self.subscriber.counts(), self.subscriber.service());
+        let condition = &mut lock(&self.inside).condition;
+        (condition.counts, condition.service) = (counts, service);
     }
 }
 

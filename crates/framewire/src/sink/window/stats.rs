@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::player::{Condition, Ready};
 use crate::{
-    hub::Reason,
+    hub::{Reason, ServiceInfo, drops_in_words},
     latency::{Split, Stage},
 };
 
@@ -34,6 +34,9 @@ pub struct Stats {
     pub shown: u64,
     /// Frames that were not shown, by reason.
     pub dropped: Drops,
+    /// How the hub that they come from serves this viewer; `None` where they come from none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service: Option<ServiceInfo>,
     /// The latency split in milliseconds.
     pub latency_ms: Split,
     /// Why the last frame could not be decoded, if it could not.
@@ -69,6 +72,7 @@ impl Stats {
             age_ms: (captured != 0).then(|| now.saturating_sub(captured) as f64 / 1000.0),
             shown,
             dropped: Drops(hub.into_iter().chain(known).collect()),
+            service: condition.service.map(ServiceInfo::from),
             latency_ms: split,
             fault: condition.fault,
         }
@@ -85,15 +89,12 @@ impl Stats {
             Some(age) => _ = writeln!(text, "age of the picture {}", duration(age)),
             None => text.push_str("age of the picture not known\n"),
         }
-        text.push_str("not shown: ");
-        let drops: Vec<_> = self.dropped.0.iter().filter(|(_, count)| *count > 0).collect();
-        if drops.is_empty() {
-            text.push_str("none");
+        if let Some(ServiceInfo { rendition, capacity, dropped, .. }) = &self.service {
+            let capacity = capacity.map_or("not known".into(), |bits| format!("{:.1} Mbit/s", bits as f64 / 1e6));
+            let _ = writeln!(text, "rendition {rendition}  capacity {capacity}");
+            let _ = writeln!(text, "dropped by the hub: {}", drops_in_words(dropped.by_reason()));
         }
-        for (place, (reason, count)) in drops.into_iter().enumerate() {
-            let _ = write!(text, "{}{count} {}", if place > 0 { ", " } else { "" }, reason.replace('_', " "));
-        }
-        text.push('\n');
+        let _ = writeln!(text, "not shown: {}", drops_in_words(self.dropped.0.iter().copied()));
         for (place, (stage, summary)) in self.latency_ms.summaries().enumerate() {
             if place == 0 {
                 text.push_str("latency, ms    p50    p95\n");
@@ -146,7 +147,10 @@ mod tests {
     use std::sync::Arc;
 
     use bytes::Bytes;
-    use framewire_proto::{Codec, Config, Times, wire::native::Report};
+    use framewire_proto::{
+        Codec, Config, Rendition, Times,
+        wire::native::{Report, Service},
+    };
 
     use super::*;
 
@@ -167,6 +171,16 @@ mod tests {
         assert!(text.contains("  encode        2.5    2.5\n"), "{text}");
         assert!(text.contains("= total         8.0    8.0\n"), "{text}");
         assert!(stats(Condition::default()).overlay(None).contains("not shown: none\n"));
+    }
+
+    #[test]
+    fn the_overlay_tells_how_the_hub_serves() {
+        let service = Service { rendition: Rendition::High, capacity: 2_140_000, superseded: 3, ..Service::default() };
+        let text = stats(Condition { service: Some(service), ..Condition::default() }).overlay(None);
+        assert!(text.contains("rendition high  capacity 2.1 Mbit/s\ndropped by the hub: 3 superseded\n"), "{text}");
+        let service = Some(Service::default());
+        let text = stats(Condition { service, ..Condition::default() }).overlay(None);
+        assert!(text.contains("rendition source  capacity not known\ndropped by the hub: none\n"), "{text}");
     }
 
     #[test]
@@ -194,5 +208,6 @@ mod tests {
         assert_eq!(json["dropped"]["bad"], 4);
         assert_eq!(json["dropped"]["superseded"], 0);
         assert_eq!(json["latency_ms"]["total"]["p50"], 8.0);
+        assert!(json.get("service").is_none(), "no hub serves it: {json}");
     }
 }

@@ -1,0 +1,129 @@
+//! The doctor, called to streams that are well and to streams that are not.
+
+use std::{process::Command, thread, time::Duration};
+
+use framewire::stop::Stop;
+use serde_json::Value;
+
+use crate::{
+    cable::{Cable, HUB},
+    harness::{Hub, Peer, Running, Scratch, fails, ffmpeg, framewire, jpeg, output},
+    slow_links,
+};
+
+/// What the doctor says of a stream.
+fn examine(from: &str, seconds: &str) -> Value {
+    said(framewire(["doctor", from, "--duration", seconds, "--json"]))
+}
+
+/// What a doctor says as JSON.
+fn said(doctor: Command) -> Value {
+    serde_json::from_slice(&output(doctor)).expect("one JSON object")
+}
+
+#[test]
+fn a_stream_that_is_well_is_said_to_be() {
+    let hub = Hub::start(&[]);
+    let _sender = Running::start(framewire(["send", "pattern#size=320x240#fps=10", &hub.fw("scene")]));
+    hub.wait_until("scene", "is there", |info| info["codec"] == "jpeg");
+    let text = String::from_utf8(output(framewire(["doctor", &hub.fw("scene"), "--duration", "5"]))).unwrap();
+    assert!(text.starts_with("Nothing is slow: "), "{text}");
+    for part in [": live, 320x240 jpeg, ", "(announced 10.0)", "rendition source, capacity ", "dropped by the hub: "] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    for stage in ["encode", "send", "uplink", "hub", "downlink", "decode", "total"] {
+        assert!(text.lines().any(|line| line[2.min(line.len())..].starts_with(stage)), "{stage}: {text}");
+    }
+    assert!(text.contains("Not known: How long the screen takes"), "{text}");
+}
+
+#[test]
+fn a_camera_that_gives_less_than_it_announces_is_named() {
+    let (hub, done) = (Hub::start(&[]), Stop::default());
+    // It announces 30 frames a second.
+    let (peer, stopped) = (Peer::publish(&hub, "dark"), done.clone());
+    let camera = thread::spawn(move || {
+        for sequence in 0.. {
+            peer.send_jpeg(sequence, &jpeg(sequence as u8));
+            if stopped.wait(Duration::from_millis(100)) {
+                break;
+            }
+        }
+    });
+    hub.wait_until("dark", "is there", |info| info["codec"] == "jpeg");
+    let report = examine(&hub.fw("dark"), "3");
+    done.stop();
+    camera.join().unwrap();
+    assert_eq!(report["slow"], "camera", "{report}");
+    assert_eq!(report["announced_fps"], 30.0, "{report}");
+    assert!(report["verdict"].as_str().unwrap().contains("of the 30.0 it announces"), "{report}");
+    assert!(report["findings"][0]["try"][0].as_str().unwrap().contains("more light"), "{report}");
+}
+
+#[test]
+fn a_downlink_that_does_not_carry_the_stream_is_named() {
+    let Some(cable) = Cable::lay() else { return };
+    let _hub = slow_links::hub(&cable, 2_000);
+    let from = format!("fw://{HUB}/scene");
+    let report = said(cable.at_far(&framewire(["doctor", &from, "--duration", "8", "--json"])));
+    assert_eq!(report["slow"], "downlink", "{report}");
+    assert!(["high", "low"].iter().any(|rendition| report["lowered"] == **rendition), "{report}");
+    assert!(report["verdict"].as_str().unwrap().contains("so the hub sends the rendition"), "{report}");
+    assert!(report["service"]["capacity"].is_u64(), "{report}");
+}
+
+#[test]
+fn an_uplink_that_does_not_carry_the_stream_is_named() {
+    let Some(cable) = Cable::lay() else { return };
+    let far = "10.97.0.2:7070";
+    let mut hub = Running::start(cable.at_far(&framewire(["serve", "--listen", far, "--insecure"])));
+    hub.wait_for("the hub listens on");
+    cable.narrow(300);
+    let to = format!("fw://{far}/scene");
+    let mut sender =
+        Running::start(cable.at_near(&framewire(["send", "pattern", &to, "--codec", "jpeg", "--stats", "json"])));
+    let doctor = said(cable.at_far(&framewire(["doctor", &format!("{to}#wait"), "--duration", "8", "--json"])));
+    assert_eq!(doctor["slow"], "uplink", "{doctor}");
+    let line = sender.wait_for_line("what the uplink carries", |line| {
+        let figures: Value = serde_json::from_str(line).unwrap_or_default();
+        figures["uplink"]["capacity"].is_u64()
+    });
+    let uplink = serde_json::from_str::<Value>(&line).unwrap()["uplink"].clone();
+    assert!(uplink["codec"].is_string() && uplink["width"].as_u64() > Some(0), "{line}");
+}
+
+#[test]
+fn a_stream_that_is_not_there_is_an_error_that_names_those_that_are() {
+    let hub = Hub::start(&["--source", "scene=pattern"]);
+    let error = fails(framewire(["doctor", &hub.fw("door")]));
+    assert!(error.contains("there is no stream 'door'") && error.contains("'scene'"), "{error}");
+}
+
+#[test]
+fn a_stream_that_has_stalled_is_said_to() {
+    let hub = Hub::start(&[]);
+    let publisher = Peer::publish(&hub, "door");
+    publisher.send_jpeg(0, &jpeg(9));
+    hub.wait_until("door", "has a frame", |info| info["published"] == 1);
+    drop(publisher);
+    hub.wait_until("door", "is stalled", |info| info["state"] == "stalled");
+    let report = examine(&hub.fw("door"), "1");
+    assert!(report["verdict"].as_str().unwrap().contains("has stalled: no picture comes any more"), "{report}");
+}
+
+#[test]
+fn whatever_can_be_watched_can_be_examined() {
+    let (hub, scratch) = (Hub::start(&["--source", "scene=pattern#size=320x240"]), Scratch::new("doctor"));
+    let film = scratch.file("film.mkv");
+    output(ffmpeg(&["-f", "lavfi", "-i", "testsrc=size=320x180:rate=25", "-frames:v", "50", "-c:v", "libx264", &film]));
+    for from in ["pattern#size=320x240", &film, &hub.url("/streams/scene/mjpeg"), &hub.fw("scene")] {
+        let report = examine(from, "2");
+        assert!(report["frames"].as_u64() > Some(0), "{report}");
+        assert!(report["latency_ms"]["decode"]["p50"].is_number(), "{report}");
+    }
+    for from in ["lhh://127.0.0.1:0", "base64://127.0.0.1:0", "stopwait://127.0.0.1:0"] {
+        let report = examine(from, "0.5");
+        assert!(report["verdict"].as_str().unwrap().starts_with("No picture came in "), "{report}");
+    }
+    assert!(fails(framewire(["doctor", "nothing-here.mkv"])).contains("nothing-here.mkv"));
+}
