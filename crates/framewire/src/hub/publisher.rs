@@ -15,6 +15,7 @@ use framewire_proto::{
 use tokio::sync::watch;
 
 use super::{
+    run::Run,
     stream::{Inside, News, Stream, Upstream},
     subscriber::Unpark,
 };
@@ -109,7 +110,7 @@ impl Publisher {
         }
         let codec = config.codec;
         source.config = Some(Arc::new(config));
-        source.start = None;
+        source.run = Run::default();
         if self.stream.hire.any() {
             inside.suit(codec, &mut wakers);
         }
@@ -128,7 +129,11 @@ impl Publisher {
         let mut inside = self.lock()?;
         let config = inside.form(Rendition::Source).config.clone().ok_or(Unconfigured::NoConfig)?;
         frame.keyframe |= config.codec.independent();
+        let first = inside.renumber.is_none();
         frame.sequence = inside.number(frame.sequence);
+        if first && !frame.keyframe {
+            inside.begins_in_the_middle(&config);
+        }
         inside.heard = now;
         inside.fresh = now;
         inside.published += 1;

@@ -134,7 +134,7 @@ pub struct Info {
     /// How the hub that the stream comes from serves it; `None` where it comes from none.
     #[serde(skip)]
     pub service: Option<Service>,
-    /// The times of the newest frame that can be decoded by itself.
+    /// The times of the newest frame.
     #[serde(skip)]
     pub newest: Times,
     /// Whether the stream ever had a publisher: one that is only waited for is not shown.
@@ -187,7 +187,7 @@ impl Stream {
         let config = source.config.as_deref();
         let mut counts = inside.left;
         inside.subscribers.values().for_each(|place| counts.add(&place.mailbox.counts));
-        let newest = source.start.as_ref().map(|(frame, _)| frame.times).unwrap_or_default();
+        let newest = source.newest.1;
         Info {
             name: self.name.to_string(),
             state: inside.state.name(),

@@ -1,8 +1,10 @@
 //! Frames as they travel become pictures.
 
-use anyhow::{Context, Result};
+use std::{collections::VecDeque, mem};
+
+use anyhow::{Context, Result, ensure};
 use ffmpeg_the_third::ffi;
-use framewire_proto::{Codec, Config, Frame};
+use framewire_proto::{Codec, Config, Frame, Micros};
 
 use super::{
     Picture, Pool,
@@ -11,12 +13,13 @@ use super::{
     scale::Importer,
 };
 
-/// Decodes frames of any codec, one after another.
+/// Decodes frames of any codec, one after another: push one, then pull until there is none.
 #[derive(Default)]
 pub struct Decoder {
     jpeg: jpeg::Decoder,
     h264: Option<H264>,
     pool: Pool,
+    ready: VecDeque<(Frame, Picture)>,
 }
 
 impl Decoder {
@@ -25,66 +28,171 @@ impl Decoder {
         Self::default()
     }
 
-    /// The picture of this frame as [`Codec::I420`] or [`Codec::Bgr24`]; `None` while there is none yet: H.264 before its
-    /// first keyframe. Where frames depend on each other they must come in order; after a gap, from a keyframe on.
+    /// Takes a frame, to make its picture as [`Codec::I420`] or [`Codec::Bgr24`], or none where it only matters to the decoding
+    /// of those after it. Where frames depend on each other they must
+    /// come in the order of decoding, after a gap from a keyframe on; their pictures come in the order in which they are to be
+    /// shown, perhaps later. None comes of what cannot be whole: before the first keyframe, and after a broken frame until the
+    /// next.
     ///
     /// # Errors
     /// The frame is broken, or its picture over the limit. The next one may be good.
-    pub fn decode(&mut self, config: &Config, frame: &Frame, want: Codec) -> Result<Option<Picture>> {
+    pub fn push(&mut self, config: &Config, frame: &Frame, want: Option<Codec>) -> Result<()> {
+        if config.codec == Codec::H264 {
+            return self.push_h264(config, frame, want);
+        }
+        let Some(want) = want else { return Ok(()) };
         let (width, height) = (config.width.into(), config.height.into());
-        let picture = match config.codec {
-            Codec::Jpeg => self.jpeg.decode(&frame.data, want)?,
-            Codec::I420 | Codec::Bgr24 => {
-                let picture = Picture::new(config.codec, width, height, frame.data.clone())?;
-                colour::convert(&picture, want, &self.pool)?
-            }
-            Codec::H264 => {
-                if self.h264.as_ref().is_none_or(|open| open.config != *config) {
-                    self.h264 = Some(H264::new(config)?);
-                }
-                let picture = self.h264.as_mut().map(|open| open.decode(frame)).transpose()?.flatten();
-                return picture.map(|picture| colour::convert(&picture, want, &self.pool)).transpose();
-            }
+        let picture = if config.codec == Codec::Jpeg {
+            self.jpeg.decode(&frame.data, want)?
+        } else {
+            let picture = Picture::new(config.codec, width, height, frame.data.clone())?;
+            colour::convert(&picture, want, &self.pool)?
         };
-        Ok(Some(picture))
+        self.ready.push_back((frame.clone(), picture));
+        Ok(())
+    }
+
+    fn push_h264(&mut self, config: &Config, frame: &Frame, want: Option<Codec>) -> Result<()> {
+        if self.h264.as_ref().is_none_or(|open| open.config != *config) {
+            self.end();
+            self.h264 = Some(H264::new(config)?);
+        }
+        let Some(open) = &mut self.h264 else { return Ok(()) };
+        let outcome = open.push(frame, want);
+        self.convert()?;
+        outcome
+    }
+
+    /// No more will come for now: what was held back is to be pulled. Decoding goes on at a keyframe.
+    pub fn end(&mut self) {
+        let Some(open) = &mut self.h264 else { return };
+        // What cannot be decoded is lost to whoever waits no more.
+        let _ = open.drain().and_then(|()| self.convert());
+    }
+
+    /// The next picture, and the frame that it was made of.
+    pub fn pull(&mut self) -> Option<(Frame, Picture)> {
+        self.ready.pop_front()
+    }
+
+    /// The newest picture that there is once this frame was taken, and the frame that it was made of; see [`Decoder::push`].
+    ///
+    /// # Errors
+    /// As for [`Decoder::push`].
+    pub fn decode(&mut self, config: &Config, frame: &Frame, want: Codec) -> Result<Option<(Frame, Picture)>> {
+        self.push(config, frame, Some(want))?;
+        Ok(self.ready.drain(..).next_back())
+    }
+
+    fn convert(&mut self) -> Result<()> {
+        let made = self.h264.as_mut().map(|open| mem::take(&mut open.made)).unwrap_or_default();
+        for (frame, picture, want) in made {
+            self.ready.push_back((frame, colour::convert(&picture, want, &self.pool)?));
+        }
+        Ok(())
     }
 }
 
-/// FFmpeg's decoder of H.264 in Annex B form, a frame out for each one in.
+/// Frames whose pictures a decoder may hold back: more than any stream has (ITU-T H.264, section A.3.1: 16).
+const HELD: usize = 32;
+
+/// FFmpeg's decoder of H.264 in Annex B form.
 struct H264 {
     config: Config,
     decoder: av::Decoder,
     packet: av::Packet,
     import: Importer,
-    begun: bool,
+    /// The number of the last frame; `None` where nothing can be decoded before a keyframe.
+    last: Option<u64>,
+    /// When the keyframe that decoding began with was captured: what is shown before it needs what was not decoded.
+    began: Micros,
+    /// Frames whose pictures have not come yet, by what their packets were called, and what is wanted of them.
+    held: VecDeque<(i64, Frame, Option<Codec>)>,
+    named: i64,
+    made: Vec<(Frame, Picture, Codec)>,
 }
 
 impl H264 {
     fn new(config: &Config) -> Result<Self> {
         let decoder = av::Decoder::open(ffi::AVCodecID::H264, std::ptr::null(), Threads::LowDelay)?;
-        let (packet, import) = (av::Packet::new(), Importer::default());
-        Ok(Self { config: config.clone(), decoder, packet, import, begun: false })
+        Ok(Self {
+            config: config.clone(),
+            decoder,
+            packet: av::Packet::new(),
+            import: Importer::default(),
+            last: None,
+            began: 0,
+            held: VecDeque::new(),
+            named: 0,
+            made: Vec::new(),
+        })
     }
 
-    fn decode(&mut self, frame: &Frame) -> Result<Option<Picture>> {
-        if !self.begun && !frame.keyframe {
-            return Ok(None);
+    fn push(&mut self, frame: &Frame, want: Option<Codec>) -> Result<()> {
+        let next = self.last.is_some_and(|last| last.wrapping_add(1) == frame.sequence);
+        if frame.keyframe && !next {
+            self.begin(frame);
+        } else if self.last.is_none() {
+            return Ok(());
         }
-        if !self.begun && !self.config.extra.is_empty() {
+        let outcome = self.decode(frame, want).with_context(|| format!("H.264 frame {}", frame.sequence));
+        // What follows a frame that is not whole is not whole either.
+        self.last = outcome.is_ok().then_some(frame.sequence);
+        outcome
+    }
+
+    /// Begins anew at a keyframe, in case that what follows it still looks back to what was not decoded.
+    fn begin(&mut self, frame: &Frame) {
+        // A broken frame was told of when it came.
+        let _ = self.drain();
+        self.began = frame.times.captured;
+    }
+
+    fn decode(&mut self, frame: &Frame, want: Option<Codec>) -> Result<()> {
+        if self.last.is_none() && !self.config.extra.is_empty() {
             // Parameter sets out of band stand before the first frame.
             let whole = [&self.config.extra[..], &frame.data].concat();
             self.packet.fill(&whole)?;
         } else {
             self.packet.fill(&frame.data)?;
         }
-        self.begun = true;
-        let broken = || format!("H.264 frame {}", frame.sequence);
-        self.decoder.send(Some(&self.packet)).with_context(broken)?;
-        let mut picture = None;
-        while let Decoded::Frame(frame) = self.decoder.receive().with_context(broken)? {
-            picture = Some(self.import.import(frame, false)?);
+        self.named += 1;
+        self.packet.set_pts(self.named);
+        if self.held.len() == HELD {
+            self.held.pop_front();
         }
-        Ok(picture)
+        self.held.push_back((self.named, frame.clone(), want));
+        self.decoder.send(Some(&self.packet))?;
+        self.receive()
+    }
+
+    fn receive(&mut self) -> Result<()> {
+        while let Decoded::Frame(picture) = self.decoder.receive()? {
+            let named = picture.fields().pts;
+            let Some(place) = self.held.iter().position(|(name, ..)| *name == named) else { continue };
+            let Some((_, frame, want)) = self.held.remove(place) else { continue };
+            if (1..self.began).contains(&frame.times.captured) {
+                continue;
+            }
+            ensure!(!picture.torn(), "it needs a frame that is broken or missing");
+            if let Some(want) = want {
+                self.made.push((frame, self.import.import(picture, false)?, want));
+            }
+        }
+        Ok(())
+    }
+
+    /// Has the decoder give what it holds back, and forget the rest.
+    fn drain(&mut self) -> Result<()> {
+        let outcome = if self.last.is_some() {
+            self.decoder.send(None).and_then(|()| self.receive())
+        } else {
+            Ok(())
+        };
+        self.decoder.flush();
+        self.held.clear();
+        self.last = None;
+        outcome
     }
 }
 
@@ -126,7 +234,8 @@ mod tests {
         let mut decoder = Decoder::new();
         assert_eq!(decoder.decode(&CONFIG, &frame(3, &units[3]), Codec::Bgr24).unwrap(), None);
         for (number, unit) in units.iter().enumerate() {
-            let picture = decoder.decode(&CONFIG, &frame(number as u64, unit), Codec::Bgr24).unwrap().unwrap();
+            let (of, picture) = decoder.decode(&CONFIG, &frame(number as u64, unit), Codec::Bgr24).unwrap().unwrap();
+            assert_eq!(of.sequence, number as u64);
             assert_eq!((picture.width(), picture.height()), (128, 96));
             let off = picture.data().chunks_exact(3).map(|bgr| bgr[0].max(bgr[1]).max(255 - bgr[2])).max().unwrap();
             assert!(off <= 3, "{off} off");

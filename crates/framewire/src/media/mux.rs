@@ -3,6 +3,7 @@
 //! What was written plays even when there is no end: at most a second of video is held back, and nothing that was written
 //! needs what comes later. Matroska's clusters are a second long, MP4 is cut into fragments of a second, AVI is a row of frames.
 
+mod order;
 mod output;
 
 use std::{
@@ -14,7 +15,10 @@ use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use framewire_proto::{Codec, Config, Frame, Micros, h264};
 
-use self::output::{Output, Pixels, Stream, TimeBase};
+use self::{
+    order::Order,
+    output::{Output, Pixels, Place, Stream, TimeBase},
+};
 
 /// A kind of file.
 struct Container {
@@ -54,6 +58,7 @@ pub struct Muxer {
     container: &'static Container,
     config: Config,
     path: PathBuf,
+    order: Order,
     timeline: Timeline,
     written: u64,
     begun: bool,
@@ -79,7 +84,7 @@ impl Muxer {
         let output = Output::create(container.format, path).with_context(|| format!("{shown}: cannot be created"))?;
         let config = config.clone();
         let timeline = Timeline::new(rate(&config), container.ticks.is_none());
-        Ok(Self { output, container, config, path: path.into(), timeline, written: 0, begun: false })
+        Ok(Self { output, container, config, path: path.into(), order: Order::new(0, 0), timeline, written: 0, begun: false })
     }
 
     /// Writes one frame, at its time of capture after the first one's. H.264 begins with its first keyframe; frames before it
@@ -96,11 +101,17 @@ impl Muxer {
             let stream = self.stream(frame).with_context(|| format!("{}: cannot be begun", self.path.display()))?;
             self.output.begin(&stream, self.container.options).map_err(|error| self.failed(&error))?;
             self.begun = true;
+            // AVI has no times but the order of its frames.
+            if self.config.codec == Codec::H264 && self.container.ticks.is_some() {
+                self.order = Order::new(self.output.reorders(), self.timeline.interval);
+            }
         }
         let base = self.output.time_base();
-        let at = self.timeline.place(frame.times.captured, base);
+        let (decoded, ahead) = self.order.place(frame.times.captured);
+        let decoded = self.timeline.place(decoded, base);
+        let place = Place { decoded, shown: decoded.saturating_add(base.ticks(ahead)) };
         let length = base.ticks(self.timeline.interval);
-        self.output.write(&frame.data, at, length, frame.keyframe).map_err(|error| self.failed(&error))?;
+        self.output.write(&frame.data, place, length, frame.keyframe).map_err(|error| self.failed(&error))?;
         self.written += 1;
         Ok(())
     }

@@ -149,7 +149,11 @@ impl Session {
         let mut viewer = None;
         let mut begun = false;
         while !stop.stopped() {
-            let (watched, opens) = self.look(viewer.as_ref())?;
+            let (watched, opens, anew) = self.look(viewer.as_ref())?;
+            if anew && self.raw.as_ref().is_some_and(|raw| !raw.codec.independent()) {
+                // Frames may have been lost with the connection before: it begins with what leads up to the present.
+                (viewer, self.last) = (None, None);
+            }
             if begun && !watched {
                 // One picture is there for those who come; the source may sleep.
                 viewer = None;
@@ -183,13 +187,15 @@ impl Session {
         self.farewell(stop)
     }
 
-    /// Whether anybody watches, and how long until the link is ready for a frame, if not for a report; passes on what has arrived.
-    fn look(&mut self, viewer: Option<&Subscriber>) -> Result<(bool, Option<Duration>)> {
+    /// Whether anybody watches, how long until the link is ready for a frame, if not for a report, and whether another connection
+    /// has taken over; passes on what has arrived.
+    fn look(&mut self, viewer: Option<&Subscriber>) -> Result<(bool, Option<Duration>, bool)> {
         let mut inside = self.shared.lock();
         if let Some(error) = inside.broken.take() {
             return Err(error);
         }
-        if mem::take(&mut inside.anew) {
+        let anew = mem::take(&mut inside.anew);
+        if anew {
             // Whoever watches begins with what comes over this connection.
             self.client = inside.client.clone();
             self.told = None;
@@ -198,7 +204,7 @@ impl Session {
         let arrived = std::mem::take(&mut inside.arrived);
         let now = clock::now();
         let opens = inside.flow.opens(now).map(|at| Duration::from_micros(at.saturating_sub(now)));
-        let answer = (inside.viewers > 0, opens);
+        let answer = (inside.viewers > 0, opens, anew);
         drop(inside);
         if let Some(viewer) = viewer {
             arrived.iter().for_each(|times| viewer.report_arrival(times));

@@ -6,6 +6,8 @@ use bytes::Bytes;
 use ffmpeg_the_third::{Error, ffi};
 use framewire_proto::{Codec, Micros};
 
+use crate::media::av::{self, Threads};
+
 /// What a file says of its one stream.
 pub(super) struct Stream {
     pub(super) codec: Codec,
@@ -43,6 +45,13 @@ impl TimeBase {
         let ticks = (u128::from(time) * u128::from(self.ticks) + unit / 2) / unit;
         i64::try_from(ticks).unwrap_or(i64::MAX / 2)
     }
+}
+
+/// Where a frame goes, in ticks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) decoded: i64,
+    pub(super) shown: i64,
 }
 
 /// An open file.
@@ -122,8 +131,21 @@ impl Output {
         TimeBase { seconds: base.num.unsigned_abs(), ticks: base.den.unsigned_abs() }
     }
 
-    /// Writes one frame at this time, which must be later than the last one's, and for this long.
-    pub(super) fn write(&mut self, data: &[u8], at: i64, length: i64, keyframe: bool) -> io::Result<()> {
+    /// How many frames stand before one that is shown earlier, as far as the stream says; known once it was begun.
+    pub(super) fn reorders(&self) -> usize {
+        if !self.begun || self.context.is_null() {
+            return 0;
+        }
+        // SAFETY: a begun context has the one stream that `begin` made, with its parameters.
+        let parameters = unsafe { &*(**(*self.context).streams).codecpar };
+        let decoder = av::Decoder::open(parameters.codec_id, parameters, Threads::Frames);
+        // Without a decoder nothing is known.
+        decoder.map_or(0, |decoder| decoder.reorders())
+    }
+
+    /// Writes one frame, to be decoded at this time, which must be later than the last one's, shown then or later, for this
+    /// long.
+    pub(super) fn write(&mut self, data: &[u8], place: Place, length: i64, keyframe: bool) -> io::Result<()> {
         let size = i32::try_from(data.len()).map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge))?;
         let context = self.open()?;
         // SAFETY: the packet only borrows the data, which outlives the call; `av_write_frame` copies what it keeps and never
@@ -132,7 +154,7 @@ impl Output {
             let packet = &mut *self.packet;
             packet.data = data.as_ptr().cast_mut();
             packet.size = size;
-            (packet.pts, packet.dts, packet.duration) = (at, at, length);
+            (packet.pts, packet.dts, packet.duration) = (place.shown, place.decoded, length);
             packet.flags = if keyframe { ffi::AV_PKT_FLAG_KEY } else { 0 };
             packet.stream_index = 0;
             let written = check(ffi::av_write_frame(context, packet));
