@@ -263,6 +263,7 @@ fn who_cannot_decode_wishes_for_a_keyframe_and_gets_no_old_one() {
     // More than is kept has come since the keyframe.
     let mut soon = hub.subscribe(&name("door"), Policy::Newest, false, 2 * SECOND - 1).unwrap();
     assert_eq!(sequences(&drain(&mut soon)), [0], "a picture of this second is better than none");
+    drop(soon);
     let mut late = hub.subscribe(&name("door"), Policy::Newest, false, 2 * SECOND).unwrap();
     assert!(wishes.has_changed().unwrap());
     wishes.mark_unchanged();
@@ -270,9 +271,8 @@ fn who_cannot_decode_wishes_for_a_keyframe_and_gets_no_old_one() {
     give(321, false);
     give(322, true);
     assert_eq!(sequences(&drain(&mut late)), [322]);
-    assert_eq!(sequences(&drain(&mut soon)), [322]);
     assert_eq!(sequences(&drain(&mut second)), [321, 322]);
-    drop((first, soon));
+    drop(first);
     for sequence in 323..340 {
         give(sequence, false);
     }

@@ -281,11 +281,7 @@ impl Filter {
     ///
     /// # Errors
     /// FFmpeg was built without it, or refuses the parameters.
-    pub(super) fn open(
-        name: &CStr,
-        parameters: &ffi::AVCodecParameters,
-        time_base: ffi::AVRational,
-    ) -> Result<Self> {
+    pub(super) fn open(name: &CStr, parameters: &ffi::AVCodecParameters, time_base: ffi::AVRational) -> Result<Self> {
         quiet();
         // SAFETY: looks into a constant table for a string that lives through the call.
         let filter = unsafe { ffi::av_bsf_get_by_name(name.as_ptr()) };

@@ -174,6 +174,7 @@ impl H264 {
             if (1..self.began).contains(&frame.times.captured) {
                 continue;
             }
+            // With B-frames this is known too late for those that need it and are shown before it.
             ensure!(!picture.torn(), "it needs a frame that is broken or missing");
             if let Some(want) = want {
                 self.made.push((frame, self.import.import(picture, false)?, want));
@@ -184,11 +185,7 @@ impl H264 {
 
     /// Has the decoder give what it holds back, and forget the rest.
     fn drain(&mut self) -> Result<()> {
-        let outcome = if self.last.is_some() {
-            self.decoder.send(None).and_then(|()| self.receive())
-        } else {
-            Ok(())
-        };
+        let outcome = if self.last.is_some() { self.decoder.send(None).and_then(|()| self.receive()) } else { Ok(()) };
         self.decoder.flush();
         self.held.clear();
         self.last = None;
@@ -207,9 +204,14 @@ mod tests {
 
     /// H.264 access units of a red picture, made by FFmpeg, parted at their access unit delimiters.
     fn h264(frames: u32) -> Vec<Bytes> {
-        let source = format!("color=red:size=128x96:rate=25,trim=end_frame={frames},format=yuv420p");
+        units("color=red", frames, "-tune zerolatency")
+    }
+
+    fn units(source: &str, frames: u32, options: &str) -> Vec<Bytes> {
+        let source = format!("{source}:size=128x96:rate=25,trim=end_frame={frames},format=yuv420p");
         let output = Command::new("ffmpeg")
-            .args(["-v", "error", "-f", "lavfi", "-i", &source, "-c:v", "libx264", "-tune", "zerolatency"])
+            .args(["-v", "error", "-f", "lavfi", "-i", &source, "-c:v", "libx264"])
+            .args(options.split(' '))
             .args(["-bsf:v", "h264_metadata=aud=insert", "-f", "h264", "-"])
             .output()
             .expect("the command ffmpeg");
@@ -250,5 +252,105 @@ mod tests {
         assert!(decoder.decode(&CONFIG, &frame(0, &noise.into()), Codec::I420).is_err());
         assert!(decoder.decode(&CONFIG, &frame(0, &Bytes::new()), Codec::I420).is_err());
         assert!(decoder.decode(&CONFIG, &frame(0, &units[0]), Codec::I420).unwrap().is_some());
+    }
+
+    /// Twelve pictures in two GOPs, the second `open` or not, in the order of decoding: I P B B P B B …, as frames that are
+    /// captured a millisecond apart; and what each looks like, in the order of showing.
+    fn gops(open: bool) -> (Vec<Frame>, Vec<Picture>) {
+        let open = u8::from(open);
+        let options = format!(
+            "-bf 2 -x264-params keyint=6:min-keyint=6:scenecut=0:b-adapt=0:b-pyramid=none:open-gop={open}:aud=1"
+        );
+        let units = units("testsrc2=duration=9", 12, &options);
+        // Where each stands in the order of showing.
+        let shown =
+            if open == 1 { [0, 3, 1, 2, 6, 4, 5, 9, 7, 8, 11, 10] } else { [0, 3, 1, 2, 5, 4, 6, 9, 7, 8, 11, 10] };
+        let frame = |(sequence, (data, shown)): (u64, (&Bytes, u64))| {
+            let contents = framewire_proto::h264::contents(data);
+            let times = Times { captured: 1_000 + 1_000 * shown, ..Times::default() };
+            Frame { sequence, keyframe: contents.begins(), times, data: data.clone() }
+        };
+        let frames: Vec<_> = (0..).zip(units.iter().zip(shown)).map(frame).collect();
+        let keyframes: Vec<_> = frames.iter().filter(|frame| frame.keyframe).map(|frame| frame.sequence).collect();
+        assert_eq!(keyframes, if open == 1 { [0, 4] } else { [0, 6] });
+        let pictures = decoded(&mut Decoder::new(), &frames);
+        assert_eq!(pictures.iter().map(|(shown, _)| *shown).collect::<Vec<_>>(), (0..12).collect::<Vec<_>>());
+        (frames, pictures.into_iter().map(|(_, picture)| picture).collect())
+    }
+
+    /// The pictures of these frames as they come, each with where it says that it stands in the order of showing.
+    fn decoded(decoder: &mut Decoder, frames: &[Frame]) -> Vec<(u64, Picture)> {
+        let mut pictures = Vec::new();
+        for frame in frames {
+            decoder.push(&CONFIG, frame, Some(Codec::I420)).unwrap();
+            pictures.extend(std::iter::from_fn(|| decoder.pull()));
+        }
+        decoder.end();
+        pictures.extend(std::iter::from_fn(|| decoder.pull()));
+        pictures.into_iter().map(|(frame, picture)| (frame.times.captured / 1_000 - 1, picture)).collect()
+    }
+
+    #[test]
+    fn pictures_come_in_the_order_of_showing_each_with_its_frame() {
+        for open in [false, true] {
+            let (frames, pictures) = gops(open);
+            assert!(pictures.windows(2).all(|pair| pair[0] != pair[1]));
+            // Again with the same decoder, which goes on at a keyframe.
+            let mut decoder = Decoder::new();
+            for _ in 0..2 {
+                for (shown, picture) in decoded(&mut decoder, &frames) {
+                    assert!(picture == pictures[shown as usize], "{shown}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn after_a_gap_nothing_is_shown_that_needs_what_was_left_out() {
+        for open in [false, true] {
+            let (frames, pictures) = gops(open);
+            let key = frames.iter().rposition(|frame| frame.keyframe).unwrap();
+            let mut kept = frames[..3].to_vec();
+            kept.extend_from_slice(&frames[key..]);
+            for given in [&frames[key..], &kept] {
+                let got = decoded(&mut Decoder::new(), given);
+                let shown: Vec<_> = got.iter().map(|(shown, _)| *shown).collect();
+                let before = if given.len() > frames.len() - key { vec![0, 1, 3] } else { Vec::new() };
+                assert_eq!(shown, [before, (6..12).collect()].concat(), "open: {open}");
+                assert!(got.iter().all(|(shown, picture)| *picture == pictures[*shown as usize]));
+            }
+        }
+    }
+
+    #[test]
+    fn after_a_broken_frame_nothing_is_shown_until_a_keyframe() {
+        let units = units("testsrc2=duration=9", 12, "-tune zerolatency -g 6");
+        let frame = |(sequence, data): (u64, &Bytes)| Frame { keyframe: sequence % 6 == 0, ..frame(sequence, data) };
+        let mut frames: Vec<_> = (0..).zip(&units).map(frame).collect();
+        // The slice's header is whole; what follows is not.
+        let data = &frames[2].data;
+        frames[2].data = [&data[..20], &vec![0xFF; data.len() - 20][..]].concat().into();
+        let (mut decoder, mut shown, mut bad) = (Decoder::new(), Vec::new(), Vec::new());
+        for frame in &frames {
+            match decoder.decode(&CONFIG, frame, Codec::I420) {
+                Ok(picture) => shown.extend(picture.map(|(frame, _)| frame.sequence)),
+                Err(_) => bad.push(frame.sequence),
+            }
+        }
+        assert_eq!((shown, bad), (vec![0, 1, 6, 7, 8, 9, 10, 11], vec![2]));
+    }
+
+    #[test]
+    fn what_only_leads_up_to_a_picture_is_not_made() {
+        let (frames, pictures) = gops(false);
+        let mut decoder = Decoder::new();
+        for frame in &frames[..7] {
+            let want = (frame.sequence >= 5).then_some(Codec::I420);
+            decoder.push(&CONFIG, frame, want).unwrap();
+        }
+        decoder.end();
+        let (_, last) = decoder.pull().unwrap();
+        assert!(last == pictures[4]);
+        assert!(decoder.pull().unwrap().1 == pictures[6] && decoder.pull().is_none());
     }
 }

@@ -146,7 +146,9 @@ impl Encoder {
         let passed = self.config.passes(&config) && codec == config.codec && (codec != Codec::Jpeg || self.aim.best());
         if !passed {
             let whose = || format!("frame {}", frame.sequence);
-            let Some((of, picture)) = self.picture(&config, &frame, codec).with_context(whose)? else { return Ok(None) };
+            let Some((of, picture)) = self.picture(&config, &frame, codec).with_context(whose)? else {
+                return Ok(None);
+            };
             // With B-frames the picture that comes is that of an earlier frame.
             frame = of;
             config.codec = codec;

@@ -84,7 +84,16 @@ impl Muxer {
         let output = Output::create(container.format, path).with_context(|| format!("{shown}: cannot be created"))?;
         let config = config.clone();
         let timeline = Timeline::new(rate(&config), container.ticks.is_none());
-        Ok(Self { output, container, config, path: path.into(), order: Order::new(0, 0), timeline, written: 0, begun: false })
+        Ok(Self {
+            output,
+            container,
+            config,
+            path: path.into(),
+            order: Order::new(0, 0),
+            timeline,
+            written: 0,
+            begun: false,
+        })
     }
 
     /// Writes one frame, at its time of capture after the first one's. H.264 begins with its first keyframe; frames before it

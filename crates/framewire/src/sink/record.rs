@@ -352,13 +352,7 @@ struct Convert {
 }
 
 impl Convert {
-    fn convert(
-        &mut self,
-        coding: &Coding,
-        frame: &Frame,
-        codec: Codec,
-        (width, height): (u16, u16),
-    ) -> Result<Bytes> {
+    fn convert(&mut self, coding: &Coding, frame: &Frame, codec: Codec, (width, height): (u16, u16)) -> Result<Bytes> {
         let pixels = if codec == Codec::Jpeg { Codec::I420 } else { codec };
         let (_, picture) = self.decoder.decode(coding, frame, pixels)?.context("there is no picture in it")?;
         let picture = self.scaler.scale(&picture, (width.into(), height.into()), pixels)?;

@@ -3,6 +3,7 @@
 mod timing;
 
 use std::{
+    collections::VecDeque,
     fs, io,
     os::unix::fs::FileTypeExt,
     path::Path,
@@ -57,6 +58,9 @@ const USUAL: Duration = Duration::from_millis(40);
 /// A film that came later than this, or whose times jump so far, goes on from now.
 const JUMP: Duration = Duration::from_secs(1);
 
+/// Packets of a film that are read before the first is given: two GOPs' worth of B-frames, as the standard allows them.
+const AHEAD: usize = 32;
+
 /// An open file or URL.
 pub struct File {
     name: String,
@@ -80,8 +84,37 @@ pub struct File {
 /// The input and what its packets become. That comes first, to be dropped before the memory that it may use.
 struct Playing {
     form: Form,
+    /// Packets that were read to learn how far the order of decoding is from that of showing.
+    ahead: VecDeque<Packet>,
     input: Input,
     ended: bool,
+}
+
+impl Playing {
+    fn read(&mut self) -> Result<Option<Packet>> {
+        if let Some(packet) = self.ahead.pop_front() {
+            return Ok(Some(packet));
+        }
+        self.input.read()
+    }
+
+    /// Reads the first packets, at this `usual` distance in µs; returns the longest time, in µs, that any of them is shown after
+    /// it is decoded.
+    fn look_ahead(&mut self, usual: Micros) -> Micros {
+        while self.ahead.len() < AHEAD {
+            // An error is there again for who reads on.
+            let Ok(Some(packet)) = self.input.read() else { break };
+            self.ahead.push_back(packet);
+        }
+        let (mut longest, mut next) = (0, None);
+        for packet in self.ahead.iter_mut().rev() {
+            // Where a container tells when frames are shown only, FFmpeg knows more from the first frames on that were reordered.
+            packet.decoded = packet.decoded.or_else(|| next.map(|next: i64| next.saturating_sub_unsigned(usual)));
+            longest = longest.max(timing::ahead(packet.decoded, packet.shown));
+            next = packet.decoded;
+        }
+        longest
+    }
 }
 
 /// What packets become.
@@ -125,9 +158,14 @@ impl File {
         let name = spec.source.clone();
         let url = if is_url(&name) { name.clone() } else { check_path(&name)? };
         let copies = spec.options.codec == Coding::Copy;
-        let (playing, video) = play(&url, copies, stop).with_context(|| name.clone())?;
+        let (mut playing, video) = play(&url, copies, stop).with_context(|| name.clone())?;
         let units = matches!(playing.form, Form::Units(_));
-        let pace = Pacing::new(&spec.options, &video, is_url(&name), units);
+        let mut pace = Pacing::new(&spec.options, &video, is_url(&name), units);
+        if let Pacing::Units(timing) = &mut pace
+            && video.finite
+        {
+            timing.reorders(playing.look_ahead(interval(&video).as_micros() as Micros));
+        }
         Ok(Self {
             name,
             url,
@@ -166,7 +204,7 @@ impl File {
             } else if self.playing.ended {
                 return Ok(None);
             }
-            let packet = self.playing.input.read();
+            let packet = self.playing.read();
             self.arrived = clock::now();
             if let Some(ready) = self.take(packet?) {
                 return Ok(Some(ready));
@@ -274,7 +312,7 @@ impl File {
 
     /// The frame, once it is due; `None` when the stop was raised first.
     fn frame(&mut self, ready: Ready) -> Option<Item> {
-        let usual = self.video.fps.map_or(USUAL, |fps| Duration::from_secs_f64(1.0 / fps));
+        let usual = interval(&self.video);
         let mut captured = None;
         let stopped = match &mut self.pace {
             Pacing::Units(timing) => {
@@ -341,8 +379,7 @@ impl Pacing {
                 Some(fps) if fps > 0.0 => timing::Pace::Own(fps / own),
                 Some(_) => timing::Pace::Taken,
             };
-            let reordering = Duration::try_from_secs_f64(f64::from(video.reorders) / own).unwrap_or_default();
-            return Self::Units(Timing::new(pace, reordering.min(JUMP).as_micros() as Micros));
+            return Self::Units(Timing::new(pace));
         }
         match options.fps {
             Some(fps) => Pace::new(fps).map_or(Self::Unpaced, |pace| Self::Even(pace, fps)),
@@ -396,6 +433,11 @@ impl Timeline {
     }
 }
 
+/// How far apart frames usually are.
+fn interval(video: &Video) -> Duration {
+    video.fps.map_or(USUAL, |fps| Duration::from_secs_f64(1.0 / fps))
+}
+
 fn play(url: &str, copies: bool, stop: &Stop) -> Result<(Playing, Video)> {
     let options: &[(&str, &str)] = if url.starts_with("rtsp") { &[("rtsp_flags", "prefer_tcp")] } else { &[] };
     let input = Input::open(url, None, options, stop, PATIENCE)
@@ -414,7 +456,7 @@ fn play(url: &str, copies: bool, stop: &Stop) -> Result<(Playing, Video)> {
         ),
         _ => Form::Pictures(input.decoder(threads)?),
     };
-    Ok((Playing { form, input, ended: false }, video))
+    Ok((Playing { form, ahead: VecDeque::new(), input, ended: false }, video))
 }
 
 /// What the system's mere word means where an address was opened.
@@ -707,5 +749,109 @@ mod tests {
         assert_eq!(due(Some(i64::MAX), begin), 180);
         assert_eq!(due(Some(i64::MIN + 1), begin), 220);
         assert_eq!(due(None, begin + Duration::from_secs(9)), 9000);
+    }
+
+    /// The frames of a film that is passed on, and what its decoder makes of them.
+    fn copied(source: &str, options: &str) -> (Config, Vec<Frame>, Vec<(Frame, crate::media::Picture)>) {
+        let (configs, frames) = all(&mut open(source, options).unwrap());
+        let mut decoder = crate::media::decode::Decoder::new();
+        let mut pictures = Vec::new();
+        for frame in &frames {
+            decoder.push(&configs[0], frame, Some(Codec::I420)).unwrap();
+            pictures.extend(std::iter::from_fn(|| decoder.pull()));
+        }
+        decoder.end();
+        pictures.extend(std::iter::from_fn(|| decoder.pull()));
+        assert_eq!(configs.len(), 1);
+        (configs[0].clone(), frames, pictures)
+    }
+
+    #[test]
+    fn h264_is_passed_on_as_it_is_from_every_container() {
+        let made = "-f lavfi -i testsrc2=size=128x96:rate=25 -frames:v 40 -c:v libx264 -pix_fmt yuv420p -bf 3 -g 20";
+        let film = clip("passed.mp4", made);
+        let (_, truth) = all(&mut open(&film, "#fps=0").unwrap());
+        for name in ["passed.mp4", "passed.mkv", "passed.ts", "passed.flv", "passed.avi"] {
+            let film = clip(name, &format!("{made} -flags +bitexact"));
+            let (config, frames, pictures) = copied(&film, "#codec=copy#fps=0");
+            assert_eq!((config.codec, config.width, config.height), (Codec::H264, 128, 96), "{name}");
+            assert_eq!((frames.len(), pictures.len()), (40, 40), "{name}");
+            for frame in &frames {
+                let contents = framewire_proto::h264::contents(&frame.data);
+                assert_eq!((frame.keyframe, contents.parameter_sets), (contents.keyframe, contents.keyframe), "{name}");
+            }
+            assert_eq!(frames.iter().filter(|frame| frame.keyframe).count(), 2, "{name}");
+            // The very pictures, at their distances.
+            let same = |((frame, picture), truth): (&(Frame, crate::media::Picture), &Frame)| {
+                (frame.keyframe, *picture.data() == truth.data)
+            };
+            assert!(pictures.iter().zip(&truth).all(|pair| same(pair).1), "{name}");
+            if name != "passed.avi" {
+                let captured = pictures.windows(2).map(|pair| pair[1].0.times.captured - pair[0].0.times.captured);
+                assert!(
+                    captured.clone().all(|step| step.abs_diff(40_000) <= 1_000),
+                    "{name} {:?}",
+                    captured.collect::<Vec<_>>()
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_passed_on_keeps_its_pace_and_is_never_captured_after_it_comes() {
+        let film = clip(
+            "pace.mp4",
+            "-f lavfi -i testsrc2=size=64x48:rate=50 -frames:v 25 -c:v libx264 -pix_fmt yuv420p -bf 2",
+        );
+        for (options, fps) in [("", 50), ("#fps=100", 100)] {
+            let (spec, begun) = (format!("#codec=copy{options}"), clock::now());
+            let mut source = open(&film, &spec).unwrap();
+            let mut frames = Vec::new();
+            while let Some(item) = source.next().unwrap() {
+                match item {
+                    Item::Config(config) => assert_eq!(config.millifps, fps * 1000),
+                    Item::Frame(frame) => {
+                        assert!(frame.times.captured <= clock::now());
+                        frames.push(frame);
+                    }
+                    other => panic!("{other:?}"),
+                }
+            }
+            let took = clock::now() - begun;
+            assert_eq!(frames.len(), 25);
+            assert!(took >= Micros::from(24 * 1_000_000 / fps), "{took}");
+        }
+    }
+
+    #[test]
+    fn a_stream_of_parameter_sets_and_slices_has_them_on_every_keyframe() {
+        // Encoders that write them once, as some cameras do.
+        let made = "-f lavfi -i testsrc2=size=128x96:rate=25 -frames:v 40 -c:v libx264 -pix_fmt yuv420p -bf 0 -g 10";
+        let film = clip(
+            "bare.h264",
+            &format!("{made} -x264-params repeat-headers=0 -flags +global_header -bsf:v dump_extra=freq=e"),
+        );
+        let bytes = fs::read(&film).unwrap();
+        let sets = |bytes: &[u8]| bytes.windows(4).filter(|head| head[..3] == [0, 0, 1] && head[3] & 0x1F == 7).count();
+        assert!(sets(&bytes) >= 1);
+        let (_, frames, pictures) = copied(&film, "#codec=copy#fps=0");
+        assert_eq!((frames.len(), pictures.len()), (40, 40));
+        assert!(frames.iter().step_by(10).all(|frame| frame.keyframe && sets(&frame.data) == 1));
+    }
+
+    #[test]
+    fn what_cannot_be_passed_on_is_named() {
+        let refused = |source: &str| format!("{:#}", open(source, "#codec=copy#fps=0").err().expect("an error"));
+        let other = clip("other.mkv", "-f lavfi -i testsrc2=size=64x48:rate=25 -frames:v 3 -c:v ffv1");
+        let words = refused(&other);
+        assert!(words.contains("other.mkv") && words.contains("ffv1") && words.contains("leave `copy` out"), "{words}");
+        // Behind whole parameter sets nothing but noise.
+        let film =
+            clip("noise.h264", "-f lavfi -i testsrc2=size=64x48:rate=25 -frames:v 9 -c:v libx264 -pix_fmt yuv420p");
+        let mut bytes = fs::read(&film).unwrap();
+        let slice = bytes.windows(4).position(|head| head[..3] == [0, 0, 1] && head[3] & 0x1F == 5).unwrap();
+        bytes[slice..].fill(0x6B);
+        fs::write(&film, bytes).unwrap();
+        assert!(refused(&film).contains("noise.h264"), "{}", refused(&film));
     }
 }

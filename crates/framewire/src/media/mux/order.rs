@@ -34,7 +34,8 @@ impl Order {
             self.waiting.clear();
             return (0, 0);
         }
-        let apart = self.waiting.last().map_or(self.last, |last| *last).abs_diff(shown) > APART.max(MOST as Micros * self.interval);
+        let apart = self.waiting.last().map_or(self.last, |last| *last).abs_diff(shown)
+            > APART.max(MOST as Micros * self.interval);
         if apart || self.last == 0 {
             // As if frames had come before it at an even pace.
             self.waiting = (1..=self.reorders as Micros).map(|back| before(shown, back * self.interval)).collect();

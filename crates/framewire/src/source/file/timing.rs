@@ -33,9 +33,15 @@ pub(super) struct Timing {
 }
 
 impl Timing {
-    /// Times for units of which one is shown so long, in µs of the film, after it is decoded, or longer.
-    pub(super) fn new(pace: Pace, reordering: Micros) -> Self {
-        Self { pace, reordering, last: None }
+    /// Times at this pace.
+    pub(super) fn new(pace: Pace) -> Self {
+        Self { pace, reordering: 0, last: None }
+    }
+
+    /// A unit is shown so long, in µs of the film, after it is decoded. Best said before the first: what is learnt later moves
+    /// all that follows.
+    pub(super) fn reorders(&mut self, ahead: Micros) {
+        self.reordering = self.reordering.max(ahead);
     }
 
     /// How many times as fast as it is the film goes.
@@ -57,12 +63,10 @@ impl Timing {
         usual: Micros,
         now: Micros,
     ) -> (Micros, Micros) {
-        let due = self.due(decoded.or(shown), usual, now);
-        self.last = Some((due, decoded.or(shown)));
-        let jump = JUMP.as_micros() as Micros;
-        let ahead = shown.zip(decoded).and_then(|(shown, decoded)| Micros::try_from(shown.checked_sub(decoded)?).ok());
-        let ahead = ahead.filter(|ahead| *ahead <= jump).unwrap_or(0);
-        self.reordering = self.reordering.max(ahead);
+        let due = self.due(decoded, usual, now);
+        self.last = Some((due, decoded));
+        let ahead = ahead(decoded, shown);
+        self.reorders(ahead);
         let back = self.scaled(self.reordering - ahead);
         (due, due.saturating_sub(back).max(1))
     }
@@ -88,6 +92,12 @@ impl Timing {
     }
 }
 
+/// How long after it is decoded a unit is shown, in µs; 0 where that is not known or beyond belief.
+pub(super) fn ahead(decoded: Option<i64>, shown: Option<i64>) -> Micros {
+    let ahead = shown.zip(decoded).and_then(|(shown, decoded)| Micros::try_from(shown.checked_sub(decoded)?).ok());
+    ahead.filter(|ahead| *ahead <= JUMP.as_micros() as Micros).unwrap_or(0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -99,7 +109,7 @@ mod tests {
     const UNITS: [(i64, i64); 7] = [(-2, 0), (-1, 3), (0, 1), (1, 2), (2, 6), (3, 4), (4, 5)];
 
     fn placed(pace: Pace, late: impl Fn(i64) -> Micros) -> Vec<(i64, i64)> {
-        let mut timing = Timing::new(pace, 0);
+        let mut timing = Timing::new(pace);
         let place = |(decoded, shown): (i64, i64)| {
             let now = BEGIN + ((decoded + 2) * FRAME) as Micros + late(decoded);
             let (due, captured) = timing.place(Some(decoded * FRAME), Some(shown * FRAME), 40_000, now);
@@ -111,7 +121,8 @@ mod tests {
     #[test]
     fn units_are_due_in_the_order_of_decoding_and_captured_in_that_of_showing() {
         for pace in [Pace::Own(1.0), Pace::Taken, Pace::Arrival] {
-            let mut timing = Timing::new(pace, 4 * FRAME as Micros);
+            let mut timing = Timing::new(pace);
+            timing.reorders(4 * FRAME as Micros);
             for (number, (decoded, shown)) in (0..).zip(UNITS) {
                 let now = BEGIN + number * FRAME as Micros;
                 let (due, captured) = timing.place(Some(decoded * FRAME), Some(shown * FRAME), 40_000, now);
@@ -138,7 +149,7 @@ mod tests {
         for ((_, smooth), (_, jitter)) in smooth.iter().zip(&jitter) {
             assert!((jitter - smooth).abs() < 500, "{smooth} {jitter}");
         }
-        let mut timing = Timing::new(Pace::Arrival, 0);
+        let mut timing = Timing::new(Pace::Arrival);
         for (number, came) in (0..).zip([0, 39_000, 80_000, 5_000_000, 5_040_000]) {
             let (due, captured) = timing.place(Some(number * FRAME), Some(number * FRAME), 40_000, BEGIN + came);
             assert!(due <= BEGIN + came && captured == due);
@@ -148,7 +159,7 @@ mod tests {
 
     #[test]
     fn times_that_jump_or_are_not_known_cost_a_usual_step() {
-        let mut timing = Timing::new(Pace::Taken, 0);
+        let mut timing = Timing::new(Pace::Taken);
         let mut due = |time| timing.place(time, time, 40_000, BEGIN).0 - BEGIN;
         let times = [Some(0), Some(20_000), Some(90_000_000), Some(0), None, Some(i64::MAX), Some(i64::MIN + 1)];
         assert_eq!(times.map(&mut due), [0, 20_000, 60_000, 100_000, 140_000, 180_000, 220_000]);
