@@ -13,12 +13,14 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
+use ffmpeg_the_third::ffi::AVCodecID;
 use framewire_proto::{Codec, Config, Frame, Micros, h264};
 
 use self::{
     order::Order,
     output::{Output, Pixels, Place, Stream, TimeBase},
 };
+use super::av::{self, Threads};
 
 /// A kind of file.
 struct Container {
@@ -58,7 +60,8 @@ pub struct Muxer {
     container: &'static Container,
     config: Config,
     path: PathBuf,
-    order: Order,
+    /// Of frames that may stand before ones that are shown earlier.
+    order: Option<Order>,
     timeline: Timeline,
     written: u64,
     begun: bool,
@@ -84,16 +87,7 @@ impl Muxer {
         let output = Output::create(container.format, path).with_context(|| format!("{shown}: cannot be created"))?;
         let config = config.clone();
         let timeline = Timeline::new(rate(&config), container.ticks.is_none());
-        Ok(Self {
-            output,
-            container,
-            config,
-            path: path.into(),
-            order: Order::new(0, 0),
-            timeline,
-            written: 0,
-            begun: false,
-        })
+        Ok(Self { output, container, config, path: path.into(), order: None, timeline, written: 0, begun: false })
     }
 
     /// Writes one frame, at its time of capture after the first one's. H.264 begins with its first keyframe; frames before it
@@ -110,13 +104,15 @@ impl Muxer {
             let stream = self.stream(frame).with_context(|| format!("{}: cannot be begun", self.path.display()))?;
             self.output.begin(&stream, self.container.options).map_err(|error| self.failed(&error))?;
             self.begun = true;
-            // AVI has no times but the order of its frames.
-            if self.config.codec == Codec::H264 && self.container.ticks.is_some() {
-                self.order = Order::new(self.output.reorders(), self.timeline.interval);
+            if self.config.codec == Codec::H264 {
+                self.order = Some(Order::new(reorders(&frame.data).unwrap_or(0), self.timeline.interval));
             }
         }
         let base = self.output.time_base();
-        let (decoded, ahead) = self.order.place(frame.times.captured);
+        let captured = frame.times.captured;
+        let (decoded, ahead) = self.order.as_mut().map_or((captured, 0), |order| order.place(captured));
+        // AVI has no times but the order of decoding.
+        let ahead = if self.container.ticks.is_some() { ahead } else { 0 };
         let decoded = self.timeline.place(decoded, base);
         let place = Place { decoded, shown: decoded.saturating_add(base.ticks(ahead)) };
         let length = base.ticks(self.timeline.interval);
@@ -242,6 +238,16 @@ fn parameter_sets(unit: &[u8]) -> Result<Bytes> {
     let sets = h264::parameter_sets(unit);
     ensure!(!sets.is_empty(), "the first H.264 keyframe carries no parameter sets");
     Ok(sets)
+}
+
+/// How many frames stand before one that is shown earlier in a stream that begins with this keyframe, as far as it says.
+fn reorders(keyframe: &[u8]) -> Result<usize> {
+    let mut decoder = av::Decoder::open(AVCodecID::H264, std::ptr::null(), Threads::LowDelay)?;
+    let mut packet = av::Packet::new();
+    packet.fill(keyframe)?;
+    // It knows as soon as it has read the parameter sets that the picture is coded by.
+    decoder.send(Some(&packet))?;
+    Ok(decoder.reorders())
 }
 
 #[cfg(test)]

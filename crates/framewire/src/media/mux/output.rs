@@ -6,8 +6,6 @@ use bytes::Bytes;
 use ffmpeg_the_third::{Error, ffi};
 use framewire_proto::{Codec, Micros};
 
-use crate::media::av::{self, Threads};
-
 /// What a file says of its one stream.
 pub(super) struct Stream {
     pub(super) codec: Codec,
@@ -129,18 +127,6 @@ impl Output {
             }
         };
         TimeBase { seconds: base.num.unsigned_abs(), ticks: base.den.unsigned_abs() }
-    }
-
-    /// How many frames stand before one that is shown earlier, as far as the stream says; known once it was begun.
-    pub(super) fn reorders(&self) -> usize {
-        if !self.begun || self.context.is_null() {
-            return 0;
-        }
-        // SAFETY: a begun context has the one stream that `begin` made, with its parameters.
-        let parameters = unsafe { &*(**(*self.context).streams).codecpar };
-        let decoder = av::Decoder::open(parameters.codec_id, parameters, Threads::Frames);
-        // Without a decoder nothing is known.
-        decoder.map_or(0, |decoder| decoder.reorders())
     }
 
     /// Writes one frame, to be decoded at this time, which must be later than the last one's, shown then or later, for this
