@@ -209,6 +209,11 @@ impl Subscriber {
         }
     }
 
+    /// Whether the frame that was taken last only leads up to the present, for who has just come: nobody need see its picture.
+    pub fn leads_up(&self) -> bool {
+        self.stream.lock().subscribers.get(&self.id).is_some_and(|place| place.mailbox.leads_up())
+    }
+
     /// This viewer cannot decode before a keyframe comes, for a reason of its own.
     pub fn wish_keyframe(&self) {
         self.stream.wish_keyframe(self.rendition());

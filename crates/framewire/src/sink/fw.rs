@@ -177,7 +177,8 @@ impl Session {
             match from.next_before(Instant::now() + LOOK_AROUND) {
                 Some(Event::Config(config)) => self.raw = Some(config),
                 Some(Event::Frame(frame)) => {
-                    self.send(&frame, publish)?;
+                    let leads_up = from.leads_up();
+                    self.send(&frame, leads_up, publish)?;
                     begun = true;
                 }
                 Some(Event::Ended) => break,
@@ -212,7 +213,9 @@ impl Session {
         Ok(answer)
     }
 
-    fn send(&mut self, frame: &Frame, publish: &Publish) -> Result<()> {
+    /// Sends a frame, coded as its link carries it; one that only `leads_up` to the present, where it is to be coded anew, matters
+    /// to those after it.
+    fn send(&mut self, frame: &Frame, leads_up: bool, publish: &Publish) -> Result<()> {
         let Some(raw) = self.raw.clone() else { return Ok(()) };
         if self.last.replace(frame.sequence) == Some(frame.sequence) {
             return Ok(());
@@ -228,7 +231,13 @@ impl Session {
             encoder.wish_keyframe();
         }
         drop(inside);
-        let (config, mut frame) = match encoder.encode(&raw, frame) {
+        let passes = publish.outlet.encode.passes(&raw);
+        let coded = if leads_up && !passes {
+            encoder.pass_over(&raw, frame).map(|()| None)
+        } else {
+            encoder.encode(&raw, frame)
+        };
+        let (config, mut frame) = match coded {
             Ok(Some(coded)) => coded,
             Ok(None) => return Ok(()),
             Err(error) => {

@@ -58,7 +58,7 @@ const USUAL: Duration = Duration::from_millis(40);
 /// A film that came later than this, or whose times jump so far, goes on from now.
 const JUMP: Duration = Duration::from_secs(1);
 
-/// Packets of a film that are read before the first is given: two GOPs' worth of B-frames, as the standard allows them.
+/// Packets of a film that are read before the first is given: twice as many as may be held back (ITU-T H.264, section A.3.1).
 const AHEAD: usize = 32;
 
 /// An open file or URL.
@@ -86,6 +86,8 @@ struct Playing {
     form: Form,
     /// Packets that were read to learn how far the order of decoding is from that of showing.
     ahead: VecDeque<Packet>,
+    /// The longest time, in µs, that any of those is shown after it is decoded.
+    reordering: Micros,
     input: Input,
     ended: bool,
 }
@@ -98,22 +100,20 @@ impl Playing {
         self.input.read()
     }
 
-    /// Reads the first packets, at this `usual` distance in µs; returns the longest time, in µs, that any of them is shown after
-    /// it is decoded.
-    fn look_ahead(&mut self, usual: Micros) -> Micros {
+    /// Reads the first packets, at this `usual` distance in µs.
+    fn look_ahead(&mut self, usual: Micros) {
         while self.ahead.len() < AHEAD {
             // An error is there again for who reads on.
             let Ok(Some(packet)) = self.input.read() else { break };
             self.ahead.push_back(packet);
         }
-        let (mut longest, mut next) = (0, None);
+        let mut next = None;
         for packet in self.ahead.iter_mut().rev() {
-            // Where a container tells when frames are shown only, FFmpeg knows more from the first frames on that were reordered.
+            // Where a container only tells when frames are shown, FFmpeg knows the rest of all but the first ones.
             packet.decoded = packet.decoded.or_else(|| next.map(|next: i64| next.saturating_sub_unsigned(usual)));
-            longest = longest.max(timing::ahead(packet.decoded, packet.shown));
+            self.reordering = self.reordering.max(timing::ahead(packet.decoded, packet.shown));
             next = packet.decoded;
         }
-        longest
     }
 }
 
@@ -158,14 +158,10 @@ impl File {
         let name = spec.source.clone();
         let url = if is_url(&name) { name.clone() } else { check_path(&name)? };
         let copies = spec.options.codec == Coding::Copy;
-        let (mut playing, video) = play(&url, copies, stop).with_context(|| name.clone())?;
+        let (playing, video) = play(&url, copies, stop).with_context(|| name.clone())?;
         let units = matches!(playing.form, Form::Units(_));
         let mut pace = Pacing::new(&spec.options, &video, is_url(&name), units);
-        if let Pacing::Units(timing) = &mut pace
-            && video.finite
-        {
-            timing.reorders(playing.look_ahead(interval(&video).as_micros() as Micros));
-        }
+        pace.reorders(playing.reordering);
         Ok(Self {
             name,
             url,
@@ -297,7 +293,10 @@ impl File {
         }
         (self.given, self.broken) = (0, 0);
         match play(&self.url, self.copies, &self.stop) {
-            Ok((playing, _)) => self.playing = playing,
+            Ok((playing, _)) => {
+                self.pace.reorders(playing.reordering);
+                self.playing = playing;
+            }
             // It need not begin again any more.
             Err(_) if self.stop.stopped() => return Ok(true),
             Err(error) => return Err(error.context(self.name.clone())),
@@ -388,6 +387,13 @@ impl Pacing {
         }
     }
 
+    /// Units may be shown so long, in µs, after they are decoded.
+    fn reorders(&mut self, ahead: Micros) {
+        if let Self::Units(timing) = self {
+            timing.reorders(ahead);
+        }
+    }
+
     /// Waits until a frame is due, or the stop is raised; returns whether it is.
     fn wait(&mut self, shown: Option<i64>, usual: Duration, stop: &Stop) -> bool {
         match self {
@@ -456,7 +462,11 @@ fn play(url: &str, copies: bool, stop: &Stop) -> Result<(Playing, Video)> {
         ),
         _ => Form::Pictures(input.decoder(threads)?),
     };
-    Ok((Playing { form, ahead: VecDeque::new(), input, ended: false }, video))
+    let mut playing = Playing { form, ahead: VecDeque::new(), reordering: 0, input, ended: false };
+    if video.finite && matches!(playing.form, Form::Units(_)) {
+        playing.look_ahead(interval(&video).as_micros() as Micros);
+    }
+    Ok((playing, video))
 }
 
 /// What the system's mere word means where an address was opened.
