@@ -5,7 +5,10 @@ use std::{
     path::Path,
 };
 
-use crate::harness::{Hub, Running, deps, framewire, tool};
+use crate::{
+    copy::film,
+    harness::{Hub, Running, Scratch, deps, framewire, tool},
+};
 
 #[test]
 fn the_page_shows_a_stream_that_moves_and_says_when_it_stalls() {
@@ -17,14 +20,29 @@ fn the_page_decodes_h264_that_has_no_keyframe_unless_it_is_asked_for() {
     moves_and_stalls("h264");
 }
 
+#[test]
+fn the_page_decodes_a_film_that_is_passed_on_though_it_comes_in_the_middle_of_a_gop() {
+    let (hub, scratch) = (Hub::start(&[]), Scratch::new("page"));
+    let film = film(&scratch, "film.mp4", 750, 250);
+    let sender = Running::start(framewire(["send", &film, &hub.fw("scene"), "--codec", "copy", "--loop"]));
+    let _recorder = Running::start(framewire(["record", &hub.fw("scene"), &scratch.file("out.mkv"), "--wait"]));
+    hub.wait_until("scene", "has gone on for a while", |info| info["published"].as_u64() >= Some(60));
+    shown(&hub, &sender, "copy");
+}
+
 fn moves_and_stalls(codec: &str) {
     let hub = Hub::start(&[]);
     let sender = Running::start(framewire(["send", "pattern#size=640x360", &hub.fw("scene"), "--codec", codec]));
     hub.wait_until("scene", "is there", |info| info["codec"] == codec);
+    shown(&hub, &sender, codec);
+}
+
+/// The page shows the scene, and says that it stalls when its sender is gone.
+fn shown(hub: &Hub, sender: &Running, name: &str) {
     let mut node = tool("node");
     node.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/browser/page.mjs"));
     // The screenshot is kept, for people to look at.
-    let screenshot = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("page-{codec}.png"));
+    let screenshot = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("page-{name}.png"));
     let _ = std::fs::remove_file(&screenshot);
     node.arg(hub.url("/"))
         .arg("scene")

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// A film of 25 frames a second with B-frames that lean on each other, whose keyframes are so far apart.
-fn film(scratch: &Scratch, name: &str, frames: u32, gop: u32) -> String {
+pub(crate) fn film(scratch: &Scratch, name: &str, frames: u32, gop: u32) -> String {
     let file = scratch.file(name);
     let (source, gop) = (format!("testsrc2=size=320x240:rate=25,trim=end_frame={frames}"), gop.to_string());
     let mut command = ffmpeg(&["-f", "lavfi", "-i", &source, "-pix_fmt", "yuv420p", "-c:v", "libx264", "-bf", "3"]);
