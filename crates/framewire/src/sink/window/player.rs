@@ -127,7 +127,7 @@ impl Player {
             bound,
             config: None,
             next: None,
-            wanted: Instant::now(),
+            wanted: None,
         };
         let ended = stop.clone();
         let thread = thread::Builder::new()
@@ -198,7 +198,7 @@ struct Work {
     /// What comes after the frame that is being decoded, where that is there already.
     next: Option<hub::Event>,
     /// When a picture was last wanted.
-    wanted: Instant,
+    wanted: Option<Instant>,
 }
 
 impl Work {
@@ -225,17 +225,15 @@ impl Work {
     fn decode(&mut self, frame: &Frame) {
         let Some(config) = self.config.clone() else { return };
         let given = clock::now();
-        // Behind what the hub kept for who joins waits the present: what leads up to it is only decoded, but for a glimpse.
-        self.next = self.subscriber.next_before(Instant::now());
-        let wanted = !matches!(self.next, Some(hub::Event::Frame(_))) || self.wanted.elapsed() >= GLIMPSE;
-        if wanted {
-            self.wanted = Instant::now();
-        }
+        let wanted = config.codec.independent() || self.wants();
         let result = self.decoder.push(&config, frame, wanted.then_some(Codec::I420));
         {
-            let condition = &mut lock(&self.inside).condition;
+            let Inside { condition, freeze, .. } = &mut *lock(&self.inside);
             condition.ended = false;
             condition.meter.count(given, frame.data.len());
+            if !wanted && result.is_ok() {
+                *(if *freeze { &mut condition.frozen } else { &mut condition.before_show }) += 1;
+            }
         }
         self.show(given);
         let Err(error) = result else { return };
@@ -249,6 +247,18 @@ impl Work {
         if !config.codec.independent() {
             self.subscriber.wish_keyframe();
         }
+    }
+
+    /// Whether the picture of a frame is to be made: behind what the hub kept for who joins waits the present, and what leads up
+    /// to it is only decoded, but for a glimpse.
+    fn wants(&mut self) -> bool {
+        self.next = self.subscriber.next_before(Instant::now());
+        let more = matches!(self.next, Some(hub::Event::Frame(_)));
+        let wanted = !more || self.wanted.is_none_or(|wanted| wanted.elapsed() >= GLIMPSE);
+        if wanted {
+            self.wanted = Some(Instant::now());
+        }
+        wanted
     }
 
     /// Puts the pictures that are there before the window: those of this frame, or of earlier ones that came `given`.
