@@ -209,10 +209,11 @@ impl Mailbox {
             return None;
         };
         self.taken = Some(frame.sequence);
-        if self.waiting.is_empty() {
-            self.behind = 0;
+        // The keyframe that what leads up to the present begins with is not the one that was asked for.
+        self.wished &= self.behind > 0 || !frame.keyframe;
+        if self.behind > 0 && self.waiting.is_empty() {
+            (self.behind, self.wished) = (0, false);
         }
-        self.wished &= !frame.keyframe;
         Some((config, frame))
     }
 
@@ -377,10 +378,11 @@ mod tests {
         let (mut mailbox, h264) = (Mailbox::new(Policy::Newest), config(Codec::H264));
         mailbox.replay(&h264, &run(100));
         assert!(mailbox.leads_up() && mailbox.wishes() && !mailbox.wishes());
+        assert_eq!(mailbox.take().unwrap().1.sequence, 0);
         assert!((100..150).all(|sequence| !mailbox.offer(&h264, frame(sequence, false))));
         assert!(!mailbox.expire(Micros::MAX), "what is old leads up to what is not");
-        assert_eq!(all(&mut mailbox), (0..150).collect::<Vec<_>>());
-        (150..170).for_each(|sequence| mailbox.put(&h264, frame(sequence, false)));
+        assert_eq!(all(&mut mailbox), (1..150).collect::<Vec<_>>());
+        assert!((150..170).any(|sequence| mailbox.offer(&h264, frame(sequence, false))), "it was too slow");
         assert_eq!(all(&mut mailbox), (150..158).collect::<Vec<_>>(), "from then on it is a viewer like others");
     }
 

@@ -22,7 +22,9 @@ impl Run {
     /// A frame has come. One that needs those before it is only kept where the run `goes_on`, and within the bounds.
     pub(super) fn take(&mut self, frame: &Frame, goes_on: bool, now: Micros) {
         if frame.keyframe {
-            *self = Self { frames: vec![frame.clone()], bytes: frame.data.len(), came: now, cut: false };
+            self.frames.clear();
+            self.frames.push(frame.clone());
+            (self.bytes, self.came, self.cut) = (frame.data.len(), now, false);
             return;
         }
         self.bytes += frame.data.len();

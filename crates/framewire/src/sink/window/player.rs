@@ -237,6 +237,9 @@ impl Work {
         }
         self.show(given);
         let Err(error) = result else { return };
+        if !config.codec.independent() {
+            self.subscriber.wish_keyframe();
+        }
         let fault = format!("{error:#}");
         let condition = &mut lock(&self.inside).condition;
         if condition.fault.is_none() {
@@ -244,9 +247,6 @@ impl Work {
         }
         condition.bad += 1;
         condition.fault = Some(fault);
-        if !config.codec.independent() {
-            self.subscriber.wish_keyframe();
-        }
     }
 
     /// Whether the picture of a frame is to be made: behind what the hub kept for who joins waits the present, and what leads up
