@@ -56,6 +56,8 @@ pub struct Video {
     pub fps: Option<f64>,
     /// Whether it has a known length, as a film does, and a live stream has not.
     pub finite: bool,
+    /// Whether frames come before ones that are to be shown earlier.
+    pub reorders: bool,
     /// FFmpeg's name of the format: `mov,mp4,m4a,3gp,3g2,mj2`, `rtsp`, `hls`.
     pub format: String,
 }
@@ -196,6 +198,7 @@ impl Input {
                 width: parameters.width.unsigned_abs(),
                 height: parameters.height.unsigned_abs(),
                 fps: Some(fps).filter(|fps| *fps > 0.0 && *fps <= FASTEST),
+                reorders: parameters.video_delay > 0,
                 finite: (*self.context).duration > 0,
                 format: if format.is_null() { String::new() } else { text((*format).name) },
             }

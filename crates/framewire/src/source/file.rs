@@ -60,6 +60,12 @@ const JUMP: Duration = Duration::from_secs(1);
 
 /// Packets of a film that are read before the first is given: twice as many as may be held back (ITU-T H.264, section A.3.1).
 const AHEAD: usize = 32;
+/// Of what is live as many as are there at once, which FFmpeg has read to see what it is, up to this many; and where there are
+/// B-frames at least a few, though they have to be waited for.
+const AHEAD_LIVE: usize = 256;
+const AHEAD_REORDERED: usize = 8;
+/// What takes longer to read, was not there.
+const AT_ONCE: Duration = Duration::from_millis(5);
 
 /// An open file or URL.
 pub struct File {
@@ -88,6 +94,8 @@ struct Playing {
     ahead: VecDeque<Packet>,
     /// The longest time, in µs, that any of those is shown after it is decoded.
     reordering: Micros,
+    /// How long, in µs, before the last of those the first was due.
+    lead: Micros,
     input: Input,
     ended: bool,
 }
@@ -100,12 +108,18 @@ impl Playing {
         self.input.read()
     }
 
-    /// Reads the first packets, at this `usual` distance in µs.
-    fn look_ahead(&mut self, usual: Micros) {
-        while self.ahead.len() < AHEAD {
+    /// Reads the first packets of such a video.
+    fn look_ahead(&mut self, video: &Video) {
+        let usual = interval(video).as_micros() as Micros;
+        let least = if video.reorders { AHEAD_REORDERED } else { 1 };
+        while self.ahead.len() < if video.finite { AHEAD } else { AHEAD_LIVE } {
+            let begun = Instant::now();
             // An error is there again for who reads on.
             let Ok(Some(packet)) = self.input.read() else { break };
             self.ahead.push_back(packet);
+            if !video.finite && begun.elapsed() > AT_ONCE && self.ahead.len() >= least {
+                break;
+            }
         }
         let mut next = None;
         for packet in self.ahead.iter_mut().rev() {
@@ -114,6 +128,8 @@ impl Playing {
             self.reordering = self.reordering.max(timing::ahead(packet.decoded, packet.shown));
             next = packet.decoded;
         }
+        let last = self.ahead.back().and_then(|packet| packet.decoded);
+        self.lead = last.zip(next).and_then(|(last, first)| last.checked_sub(first)?.try_into().ok()).unwrap_or(0);
     }
 }
 
@@ -161,7 +177,7 @@ impl File {
         let (playing, video) = play(&url, copies, stop).with_context(|| name.clone())?;
         let units = matches!(playing.form, Form::Units(_));
         let mut pace = Pacing::new(&spec.options, &video, is_url(&name), units);
-        pace.reorders(playing.reordering);
+        pace.begins(&playing);
         Ok(Self {
             name,
             url,
@@ -294,7 +310,7 @@ impl File {
         (self.given, self.broken) = (0, 0);
         match play(&self.url, self.copies, &self.stop) {
             Ok((playing, _)) => {
-                self.pace.reorders(playing.reordering);
+                self.pace.begins(&playing);
                 self.playing = playing;
             }
             // It need not begin again any more.
@@ -387,10 +403,11 @@ impl Pacing {
         }
     }
 
-    /// Units may be shown so long, in µs, after they are decoded.
-    fn reorders(&mut self, ahead: Micros) {
+    /// The first packets are known.
+    fn begins(&mut self, playing: &Playing) {
         if let Self::Units(timing) = self {
-            timing.reorders(ahead);
+            timing.reorders(playing.reordering);
+            timing.leads(playing.lead);
         }
     }
 
@@ -462,9 +479,9 @@ fn play(url: &str, copies: bool, stop: &Stop) -> Result<(Playing, Video)> {
         ),
         _ => Form::Pictures(input.decoder(threads)?),
     };
-    let mut playing = Playing { form, ahead: VecDeque::new(), reordering: 0, input, ended: false };
-    if video.finite && matches!(playing.form, Form::Units(_)) {
-        playing.look_ahead(interval(&video).as_micros() as Micros);
+    let mut playing = Playing { form, ahead: VecDeque::new(), reordering: 0, lead: 0, input, ended: false };
+    if matches!(playing.form, Form::Units(_)) {
+        playing.look_ahead(&video);
     }
     Ok((playing, video))
 }

@@ -8,6 +8,9 @@ use super::JUMP;
 /// whose clock is slower than ours is followed.
 const DRIFT: Micros = 1000;
 
+/// FFmpeg looks for so long, in µs, into what is live before it says what it is.
+const MOST_LEAD: Micros = 10_000_000;
+
 /// What decides when a unit is due.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Pace {
@@ -29,19 +32,26 @@ pub(super) enum Pace {
 pub(super) struct Timing {
     pace: Pace,
     reordering: Micros,
+    /// What is left of how much later than they were due units are given that were there already.
+    lead: Micros,
     last: Option<(Micros, Option<i64>)>,
 }
 
 impl Timing {
     /// Times at this pace.
     pub(super) fn new(pace: Pace) -> Self {
-        Self { pace, reordering: 0, last: None }
+        Self { pace, reordering: 0, lead: 0, last: None }
     }
 
     /// A unit is shown so long, in µs of the film, after it is decoded. Best said before the first: what is learnt later moves
     /// all that follows.
     pub(super) fn reorders(&mut self, ahead: Micros) {
         self.reordering = self.reordering.max(ahead);
+    }
+
+    /// The first unit of those that are there already was due so long, in µs, before the last one.
+    pub(super) fn leads(&mut self, lead: Micros) {
+        self.lead = lead.min(MOST_LEAD);
     }
 
     /// How many times as fast as it is the film goes.
@@ -65,6 +75,7 @@ impl Timing {
     ) -> (Micros, Micros) {
         let due = self.due(decoded, usual, now);
         self.last = Some((due, decoded));
+        self.lead = self.lead.min(now.saturating_sub(due));
         let ahead = ahead(decoded, shown);
         self.reorders(ahead);
         let back = self.scaled(self.reordering - ahead);
@@ -72,7 +83,9 @@ impl Timing {
     }
 
     fn due(&self, time: Option<i64>, usual: Micros, now: Micros) -> Micros {
-        let Some((last, before)) = self.last else { return now };
+        let Some((last, before)) = self.last else {
+            return if self.pace == Pace::Arrival { now.saturating_sub(self.lead).max(1) } else { now };
+        };
         let jump = JUMP.as_micros() as Micros;
         let step = time.zip(before).and_then(|(time, before)| Micros::try_from(time.checked_sub(before)?).ok());
         let step = self.scaled(step.filter(|step| *step <= jump).unwrap_or(usual));
@@ -80,9 +93,10 @@ impl Timing {
         match self.pace {
             Pace::Taken => due,
             // What is very late is not hurried after.
-            _ if now > due + jump => now,
+            Pace::Own(_) if now > due + jump => now,
             Pace::Own(_) => due,
             // It can't have been captured after it came; and it was not quicker than the quickest, but for clocks.
+            Pace::Arrival if now > due + jump.max(self.lead) => now,
             Pace::Arrival => now.min(due + step / DRIFT),
         }
     }
@@ -155,6 +169,17 @@ mod tests {
             assert!(due <= BEGIN + came && captured == due);
             assert!(due + 1_000 >= BEGIN + came, "{number}");
         }
+    }
+
+    #[test]
+    fn what_was_there_before_the_first_is_given_keeps_its_distances() {
+        let mut timing = Timing::new(Pace::Arrival);
+        timing.leads(2_000_000);
+        let mut due = |number: i64, now| timing.place(Some(number * FRAME), Some(number * FRAME), 40_000, now).0;
+        let now = BEGIN + 2_000_000;
+        assert!((0..=50).all(|number| due(number, now).abs_diff(BEGIN + (number * FRAME) as Micros) < 3_000));
+        assert!(due(51, now + 41_000).abs_diff(now + 41_000) < 3_000);
+        assert_eq!(due(52, now + 1_200_000), now + 1_200_000, "from then on it is like any other");
     }
 
     #[test]
