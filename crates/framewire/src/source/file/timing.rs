@@ -91,12 +91,11 @@ impl Timing {
         let step = self.scaled(step.filter(|step| *step <= jump).unwrap_or(usual));
         let due = last + step;
         match self.pace {
-            Pace::Taken => due,
             // What is very late is not hurried after.
             Pace::Own(_) if now > due + jump => now,
-            Pace::Own(_) => due,
-            // It can't have been captured after it came; and it was not quicker than the quickest, but for clocks.
             Pace::Arrival if now > due + jump.max(self.lead) => now,
+            Pace::Own(_) | Pace::Taken => due,
+            // It can't have been captured after it came; and it was not quicker than the quickest, but for clocks.
             Pace::Arrival => now.min(due + step / DRIFT),
         }
     }
