@@ -64,6 +64,7 @@ impl Publisher {
         inside.upstream = None;
         inside.service = None;
         inside.renumber = None;
+        inside.passed_on = false;
         drop(inside);
         Some(Self { stream, id })
     }
@@ -81,6 +82,14 @@ impl Publisher {
     /// How often somebody has wished for a keyframe, to be waited on for changes.
     pub fn keyframe_wishes(&self) -> watch::Receiver<u64> {
         self.stream.wishes.subscribe()
+    }
+
+    /// Whether its frames were coded long ago, so that no keyframe comes for being wished for: what leads up to the present is
+    /// kept then for who joins.
+    pub fn passes_on(&self, passed_on: bool) {
+        if let Ok(mut inside) = self.lock() {
+            inside.passed_on = passed_on;
+        }
     }
 
     /// Hands what viewers tell to whoever sent this publisher's frames here.

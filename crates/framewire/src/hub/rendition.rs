@@ -293,8 +293,8 @@ impl Inside {
         let Some(config) = form.config.clone() else { return };
         form.newest = (frame.sequence, frame.times);
         form.meter.count(now, frame.data.len());
-        // Of what is coded here a keyframe comes when it is asked for.
-        form.run.take(frame, rendition == Rendition::Source, now);
+        // Of all else a keyframe comes when it is asked for.
+        form.run.take(frame, self.passed_on && rendition == Rendition::Source, now);
         let mut broken = false;
         for place in self.subscribers.values_mut() {
             if place.next == Some(rendition) && frame.keyframe {

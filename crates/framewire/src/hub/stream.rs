@@ -49,6 +49,8 @@ pub(super) struct Inside {
     pub(super) ended: bool,
     /// Its name will not be fed again.
     pub(super) retired: bool,
+    /// Its publisher cannot make a keyframe when one is wished for.
+    pub(super) passed_on: bool,
     /// The source and what is made of it, by [`Rendition`].
     pub(super) forms: [Form; 1 + Rendition::CODED.len()],
     /// When frames were last due: the last one came, the first viewer came, the publisher came.
@@ -152,6 +154,7 @@ impl Stream {
             state: State::Stalled,
             ended: false,
             retired: false,
+            passed_on: false,
             forms: Default::default(),
             fresh: now,
             renumber: None,

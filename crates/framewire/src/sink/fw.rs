@@ -56,7 +56,8 @@ impl Publish {
         let mut backoff = Backoff::default();
         let mut patient = self.wait;
         while !stop.stopped() {
-            let error = match Session::begin(&caller, &name, stop) {
+            let passed_on = self.outlet.encode.coding == encode::Coding::Copy;
+            let error = match Session::begin(&caller, &name, passed_on, stop) {
                 Ok(mut session) => {
                     info!("{}: publishing '{name}'", self.address);
                     backoff.reset();
@@ -120,8 +121,8 @@ struct Inside {
 
 impl Session {
     /// Connects and waits until the hub grants the name.
-    fn begin(caller: &Caller, name: &Name, stop: &Stop) -> Result<Self> {
-        let line = caller.call(&Message::Publish { name: name.clone() }, stop)?;
+    fn begin(caller: &Caller, name: &Name, passed_on: bool, stop: &Stop) -> Result<Self> {
+        let line = caller.call(&Message::Publish { name: name.clone(), passed_on }, stop)?;
         let (client, ended) = (line.client(), Stop::default());
         let shared = Arc::new(Shared { inside: Mutex::new(Inside::new(client.clone())), sender: thread::current() });
         let session = Self {
