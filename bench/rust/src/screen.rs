@@ -111,7 +111,7 @@ struct Seen {
 impl Screen {
     fn show(&mut self, frame: &Frame) -> Result<()> {
         let Some(config) = &self.config else { return Ok(()) };
-        let Some(picture) = self.decoder.decode(config, frame, Codec::I420)? else { return Ok(()) };
+        let Some((frame, picture)) = self.decoder.decode(config, frame, Codec::I420)? else { return Ok(()) };
         let decoded = clock::now();
         if !self.bound.shows(frame.times.captured, decoded) {
             return Ok(());

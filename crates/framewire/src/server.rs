@@ -112,7 +112,7 @@ async fn native(channel: Channel, hub: &Hub, sessions: &Sessions) -> Result<()> 
     let (seated, answers) = (seat.as_ref(), before.answers);
     let serve = async {
         match wish {
-            Message::Publish { name } => push::run(&channel, hub, &name, seated, link, answers).await,
+            Message::Publish { .. } => push::run(&channel, hub, &wish, seated, link, answers).await,
             Message::Subscribe { .. } => tcp::run(&channel, hub, wish, seated, link, answers).await,
             _ => Ok(()),
         }

@@ -144,6 +144,10 @@ class Jpeg {
 class H264 {
   /** Frames in the decoder beyond which it is behind, and skips to the next keyframe. */
   static #BEHIND = 8;
+  /** Frames that it may be behind while it is led up to the present: more than the hub keeps for who joins. */
+  static #LED_UP = 600;
+  /** What waited in the hub so many microseconds was kept there for who joins. */
+  static #KEPT = 500_000;
   /** Failures in a row, without a picture in between, after which it is given up. */
   static #FAILURES = 3;
   #config;
@@ -153,6 +157,9 @@ class H264 {
   #decoder = null;
   #codec = "";
   #pushed = 0;
+  #ledUp = false;
+  #last = 0n;
+  #began = 0;
   #inside = new Map();
   #failures = 0;
 
@@ -163,7 +170,10 @@ class H264 {
   }
 
   push(frame) {
-    if (this.#decoder?.decodeQueueSize > H264.#BEHIND) this.close();
+    if (this.#behind(frame)) this.close();
+    // After a gap a new decoder: what follows a keyframe may still look back to what did not come.
+    if (frame.keyframe && frame.sequence !== this.#last + 1n) this.close();
+    this.#last = frame.sequence;
     if (frame.keyframe && !this.#begin(frame)) return this.#fail();
     if (!this.#decoder) {
       this.#screen.skipped += 1;
@@ -189,12 +199,22 @@ class H264 {
     this.#inside.clear();
   }
 
+  /** Whether it has to skip to the next keyframe; not while what it decodes only leads up to the present. */
+  #behind(frame) {
+    const waiting = this.#decoder?.decodeQueueSize ?? 0;
+    const { received, forwarded } = frame.times;
+    if (received && forwarded - received > H264.#KEPT) this.#ledUp = true;
+    else if (waiting <= H264.#BEHIND) this.#ledUp = false;
+    return waiting > (this.#ledUp ? H264.#LED_UP : H264.#BEHIND);
+  }
+
   /** Makes the decoder ready for a keyframe: a new one when there is none or when the stream's profile changed. */
   #begin(frame) {
     const codec = codecString(frame.data) ?? codecString(this.#config.extra);
     if (!codec) return false;
     if (this.#decoder?.state === "configured" && codec === this.#codec) return true;
     this.close();
+    this.#began = frame.times.captured;
     this.#codec = codec;
     const made = new VideoDecoder({
       output: (image) => this.#output(image),
@@ -218,7 +238,8 @@ class H264 {
   #output(image) {
     const frame = this.#inside.get(image.timestamp);
     this.#inside.delete(image.timestamp);
-    if (!frame) return image.close();
+    // What is shown before the keyframe that decoding began with is not whole.
+    if (!frame || (frame.times.captured && frame.times.captured < this.#began)) return image.close();
     this.#failures = 0;
     frame.decoded = now();
     this.#screen.offer(image, frame);

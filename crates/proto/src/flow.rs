@@ -52,6 +52,8 @@ pub struct Flow {
     reported: Micros,
     interval: Micros,
     round_trip: Micros,
+    /// How many times as fast as they were captured frames are to cross.
+    hurry: u64,
     /// No frame shall be older when it has arrived, in µs.
     max_age: Option<Micros>,
     /// Bytes of the latest frames and the time that the link took for them.
@@ -91,6 +93,7 @@ impl Default for Flow {
             reported: 0,
             interval: INTERVAL,
             round_trip: 0,
+            hurry: 1,
             max_age: None,
             samples: VecDeque::new(),
             capacity: None,
@@ -105,6 +108,12 @@ impl Flow {
     pub fn paced(&mut self, config: &Config) {
         let interval = 1_000_000_000_u64.checked_div(config.millifps.into());
         self.interval = interval.unwrap_or(INTERVAL).clamp(1_000, 1_000_000);
+    }
+
+    /// Frames of the past are to cross this many times as fast as they were captured, since the present waits behind them: so
+    /// many more may be on the way to a receiver far off.
+    pub fn hurry(&mut self, times: u64) {
+        self.hurry = times.clamp(1, 16);
     }
 
     /// The shortest recent round trip of a message without a picture is this, in µs.
@@ -134,7 +143,7 @@ impl Flow {
         let waiting: usize = self.unreported.iter().map(|sent| sent.bytes).sum();
         let due = self.capacity.map_or(0, |capacity| time_for(waiting, capacity));
         let overdue = now.saturating_sub(oldest.at) > 2 * self.interval + self.round_trip + due;
-        let room = IN_FLIGHT + self.round_trip.div_ceil(self.interval) as usize;
+        let room = IN_FLIGHT + (self.hurry * self.round_trip).div_ceil(self.interval) as usize;
         if overdue || self.unreported.len() >= room {
             return None;
         }
@@ -454,6 +463,29 @@ mod tests {
         assert!(flow.open(lost + 5 * SECOND));
         flow.reported(11, lost + 5 * SECOND);
         assert_eq!(flow.budget(), before, "a frame that was long held up tells nothing of the link");
+    }
+
+    #[test]
+    fn what_leads_up_to_the_present_crosses_a_long_way_many_times_as_fast() {
+        let crossed = |hurry| {
+            let mut flow = Flow::default();
+            flow.round_trip(100_000);
+            flow.hurry(hurry);
+            let (mut sent, mut reports) = (0, VecDeque::new());
+            for now in (0..2 * SECOND).step_by(1_000) {
+                while reports.front().is_some_and(|(_, at)| *at <= now) {
+                    flow.reported(reports.pop_front().unwrap().0, now);
+                }
+                while flow.open(now) {
+                    flow.sent(sent, 1_000, now);
+                    reports.push_back((sent, now + 100_000));
+                    sent += 1;
+                }
+            }
+            sent
+        };
+        let (usual, hurried) = (crossed(1), crossed(8));
+        assert!((90..=130).contains(&usual) && (450..=600).contains(&hurried), "{usual} {hurried}");
     }
 
     #[test]

@@ -7,8 +7,11 @@ use memchr::memmem;
 const START: [u8; 3] = [0, 0, 1];
 // Types of NAL units (table 7-1).
 const IDR: u8 = 5;
+const SUPPLEMENT: u8 = 6;
 const SEQUENCE_SET: u8 = 7;
 const PICTURE_SET: u8 = 8;
+/// The supplemental message (annex D) that says from which picture on all is whole again.
+const RECOVERY_POINT: usize = 6;
 
 /// What an access unit holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -16,6 +19,9 @@ pub struct Contents {
     /// An IDR picture: decoding can begin here, and nothing from here on needs what was before. Pictures that only some of
     /// what follows can do without, as open GOPs have them, do not count.
     pub keyframe: bool,
+    /// A recovery point at this very picture, as each GOP that is open begins with one: decoding can begin here too, but what
+    /// is to be shown before it is not whole then.
+    pub recovery: bool,
     /// A sequence and a picture parameter set, without which decoding cannot begin.
     pub parameter_sets: bool,
 }
@@ -23,9 +29,10 @@ pub struct Contents {
 /// What this access unit holds; nothing, if it is none. What follows the first slice's header is not read.
 pub fn contents(unit: &[u8]) -> Contents {
     let (mut sequence, mut picture) = (false, false);
-    let mut keyframe = false;
-    for (_, kind) in nal_units(unit) {
+    let (mut keyframe, mut recovery) = (false, false);
+    for (start, kind) in nal_units(unit) {
         match kind {
+            SUPPLEMENT => recovery |= recovers_at_once(&unit[start + 1..]),
             SEQUENCE_SET => sequence = true,
             PICTURE_SET => picture = true,
             slice @ 1..=IDR => {
@@ -35,7 +42,53 @@ pub fn contents(unit: &[u8]) -> Contents {
             _ => {}
         }
     }
-    Contents { keyframe, parameter_sets: sequence && picture }
+    Contents { keyframe, recovery, parameter_sets: sequence && picture }
+}
+
+impl Contents {
+    /// Whether decoding can begin here.
+    pub fn begins(self) -> bool {
+        self.keyframe || self.recovery
+    }
+}
+
+/// Whether these messages (section 7.3.2.3) tell of a recovery point without a picture between.
+fn recovers_at_once(messages: &[u8]) -> bool {
+    let mut bytes = unescaped(messages);
+    loop {
+        let (Some(kind), Some(length)) = (number(&mut bytes), number(&mut bytes)) else { return false };
+        let mut payload = bytes.by_ref().take(length);
+        if kind == RECOVERY_POINT {
+            // The count of pictures until then is an Exp-Golomb code: zero is a single bit, set.
+            return payload.next().is_some_and(|first| first & 0x80 != 0);
+        }
+        if payload.by_ref().count() < length {
+            return false;
+        }
+    }
+}
+
+/// A number of a supplemental message: its bytes' sum, to the first that is not 255.
+fn number(bytes: &mut impl Iterator<Item = u8>) -> Option<usize> {
+    let mut sum = 0;
+    loop {
+        let byte = bytes.next()?;
+        sum += usize::from(byte);
+        if byte != 0xFF {
+            return Some(sum);
+        }
+    }
+}
+
+/// The bytes of a NAL unit, to its end, without those that only keep a start code from appearing in it (section 7.4.1).
+fn unescaped(unit: &[u8]) -> impl Iterator<Item = u8> {
+    let end = memmem::find(unit, &START).unwrap_or(unit.len());
+    let mut zeros = 0;
+    unit[..end].iter().copied().filter(move |byte| {
+        let escape = zeros >= 2 && *byte == 3;
+        zeros = if *byte == 0 { zeros + 1 } else { 0 };
+        !escape
+    })
 }
 
 /// The parameter sets before the picture of this access unit, in Annex B form; empty where there are none.
@@ -72,12 +125,27 @@ mod tests {
     const SPS: &[u8] = &[0, 0, 0, 1, 0x67, 0x64, 0x00, 0x1F, 0xAC];
     const PPS: &[u8] = &[0, 0, 0, 1, 0x68, 0xEB, 0xE3];
     const DELIMITER: &[u8] = &[0, 0, 0, 1, 0x09, 0x10];
+    const RECOVERY: &[u8] = &[0, 0, 1, 0x06, 0x06, 0x01, 0xC4, 0x80];
     const SEI: &[u8] = &[0, 0, 1, 0x06, 0x05, 0x04, 0x67, 0x68, 0x65, 0x41, 0x80];
     const IDR_SLICE: &[u8] = &[0, 0, 1, 0x65, 0x88, 0x84, 0, 0, 3, 1, 0x67];
     const SLICE: &[u8] = &[0, 0, 1, 0x41, 0x9A, 0x24];
 
     fn holds(keyframe: bool, parameter_sets: bool) -> Contents {
-        Contents { keyframe, parameter_sets }
+        Contents { keyframe, recovery: false, parameter_sets }
+    }
+
+    #[test]
+    fn an_open_gop_begins_at_its_recovery_point() {
+        let begins = |parts: &[&[u8]]| contents(&parts.concat()).recovery;
+        assert!(begins(&[SPS, PPS, RECOVERY, SLICE]) && begins(&[SEI, RECOVERY, SLICE]));
+        // Behind another message of the same unit, whose bytes hold an escape.
+        assert!(begins(&[&[0, 0, 1, 0x06, 0x05, 0x04, 0, 0, 3, 1, 9, 0x06, 0x01, 0xC4, 0x80], SLICE]));
+        // Whole only after some pictures; cut short; no message of that kind; behind the picture.
+        let later = [0, 0, 1, 0x06, 0x06, 0x01, 0x44, 0x80];
+        for parts in [&[&later[..], SLICE][..], &[&RECOVERY[..5], SLICE], &[SEI, SLICE], &[SLICE, RECOVERY]] {
+            assert!(!begins(parts), "{parts:?}");
+        }
+        assert!(!begins(&[&[0, 0, 1, 0x06, 0xFF, 0xFF], &[0, 0, 1, 0x06, 0x05, 0xFF, 0x01, 0x06]]));
     }
 
     #[test]
@@ -110,7 +178,7 @@ mod tests {
     proptest! {
         #[test]
         fn parameter_sets_found_are_parameter_sets(
-            parts in prop::collection::vec(prop::sample::select(vec![SPS, PPS, SEI, SLICE, &[0, 0, 1], &[0x67], &[0]]), 0..12),
+            parts in prop::collection::vec(prop::sample::select(vec![SPS, PPS, SEI, RECOVERY, SLICE, &[0, 0, 1], &[0x67], &[0]]), 0..12),
         ) {
             let unit = parts.concat();
             let sets = parameter_sets(&unit);

@@ -21,7 +21,7 @@ use crate::{
 #[derive(Args, Clone)]
 pub(super) struct Common {
     /// What frames are coded in: auto (JPEG where the link carries it, a camera's own as they are, else H.264), jpeg, h264,
-    /// copy
+    /// copy (a camera's, file's or URL's own JPEGs or H.264, never coded again)
     #[arg(long, value_name = "CODEC", default_value = "auto", value_parser = |text: &str| text.parse::<Coding>())]
     codec: Coding,
     /// JPEG quality, 1 to 100 [default: 80]

@@ -120,7 +120,7 @@ pub fn drops_in_words(drops: impl IntoIterator<Item = (&'static str, u64)>) -> S
 const DEPENDENT: usize = 8;
 /// What has waited this long, in µs, while later frames were dropped, is the past.
 const STALE: Micros = 500_000;
-/// Frames and bytes that wait at most for a viewer that wants every frame.
+/// Frames that wait at most for a viewer that wants every frame, and bytes where more than one or two wait.
 const EVERY_FRAMES: usize = 256;
 const EVERY_BYTES: usize = 32 << 20;
 
@@ -133,6 +133,8 @@ pub(super) struct Mailbox {
     broken: bool,
     /// The number of the last frame taken: what is older is not wanted any more.
     taken: Option<u64>,
+    /// What waits leads up to the present, and so many more frames may come before it is reached.
+    behind: usize,
     /// A keyframe was asked for and not taken yet: who takes nothing asks for no other.
     wished: bool,
     /// What waited was left so long that it went, perhaps with the keyframe that was asked for.
@@ -143,7 +145,20 @@ pub(super) struct Mailbox {
 impl Mailbox {
     pub(super) fn new(policy: Policy) -> Self {
         let (waiting, counts) = (VecDeque::new(), Counts::default());
-        Self { policy, waiting, broken: false, taken: None, wished: false, lapsed: false, counts }
+        Self { policy, waiting, broken: false, behind: 0, taken: None, wished: false, lapsed: false, counts }
+    }
+
+    /// Takes what leads up to the present, from a keyframe on. While that is taken, as many frames as it holds may come and
+    /// wait behind it; a keyframe replaces what is left of it.
+    pub(super) fn replay(&mut self, config: &Arc<Config>, frames: &[Frame]) {
+        self.counts.offered += frames.len() as u64;
+        self.waiting.extend(frames.iter().map(|frame| (config.clone(), frame.clone())));
+        self.behind = if frames.len() > 1 { frames.len() } else { 0 };
+    }
+
+    /// Whether what comes next only leads up to the present, which is still far.
+    pub(super) fn leads_up(&self) -> bool {
+        self.behind > 0 && self.waiting.len() > DEPENDENT
     }
 
     /// Takes a frame meant for this viewer and drops what has to make way for it, or the frame itself; returns whether a
@@ -170,7 +185,14 @@ impl Mailbox {
             self.wished &= !frame.keyframe;
             return Err(Reason::Superseded);
         }
-        if !self.has_room(config, &frame) {
+        let behind = self.behind > 0;
+        self.behind = self.behind.saturating_sub(1);
+        if behind && frame.keyframe {
+            // Here is the present.
+            self.clear(Reason::Superseded);
+        } else if behind && self.holds(frame.data.len()) {
+            // It waits for what leads up to it.
+        } else if !self.has_room(config, &frame) {
             if self.policy == Policy::Every {
                 self.skipped(config);
                 return Err(Reason::Full);
@@ -195,6 +217,10 @@ impl Mailbox {
     /// Drops what waits and was captured before that moment, and what cannot be decoded without; returns whether a keyframe is
     /// to be asked for.
     pub(super) fn expire(&mut self, moment: Micros) -> bool {
+        if self.behind > 0 {
+            // It is needed for what will not be.
+            return false;
+        }
         let stale = |frame: &Frame| (1..moment).contains(&frame.times.captured);
         let Some(last) = self.waiting.iter().rposition(|(_, frame)| stale(frame)) else { return false };
         let next = self.waiting.iter().skip(last + 1).position(|(_, frame)| frame.keyframe);
@@ -213,7 +239,11 @@ impl Mailbox {
             return None;
         };
         self.taken = Some(frame.sequence);
-        self.wished &= !frame.keyframe;
+        // The keyframe that what leads up to the present begins with is not the one that was asked for.
+        self.wished &= self.behind > 0 || !frame.keyframe;
+        if self.behind > 0 && self.waiting.is_empty() {
+            (self.behind, self.wished) = (0, false);
+        }
         Some((config, frame))
     }
 
@@ -227,9 +257,10 @@ impl Mailbox {
         self.policy
     }
 
-    /// Whether a keyframe is to be asked for: nothing else can be used, and none was asked for yet.
+    /// Whether a keyframe is to be asked for: nothing else can be used, or it would bring the present sooner, and none was asked
+    /// for yet.
     pub(super) fn wishes(&mut self) -> bool {
-        self.broken && !mem::replace(&mut self.wished, true)
+        (self.broken || self.leads_up()) && !mem::replace(&mut self.wished, true)
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -242,6 +273,7 @@ impl Mailbox {
     }
 
     pub(super) fn clear(&mut self, reason: Reason) {
+        self.behind = 0;
         for _ in self.waiting.drain(..) {
             self.counts.drop_one(reason);
         }
@@ -260,11 +292,13 @@ impl Mailbox {
         match self.policy {
             Policy::Newest if config.codec.independent() => self.waiting.is_empty(),
             Policy::Newest => self.waiting.len() < DEPENDENT,
-            Policy::Every => {
-                let bytes: usize = self.waiting.iter().map(|(_, frame)| frame.data.len()).sum();
-                self.waiting.len() < EVERY_FRAMES && bytes + frame.data.len() <= EVERY_BYTES
-            }
+            Policy::Every => self.waiting.len() < EVERY_FRAMES && self.holds(frame.data.len()),
         }
+    }
+
+    /// Whether so many bytes more would not be too many.
+    fn holds(&self, more: usize) -> bool {
+        more + self.waiting.iter().map(|(_, frame)| frame.data.len()).sum::<usize>() <= EVERY_BYTES
     }
 }
 
@@ -361,6 +395,54 @@ mod tests {
         assert!(!mailbox.expire(4) && mailbox.take().unwrap().1.sequence == 3);
     }
 
+    fn run(frames: u64) -> Vec<Frame> {
+        (0..frames).map(|sequence| frame(sequence, sequence == 0)).collect()
+    }
+
+    fn all(mailbox: &mut Mailbox) -> Vec<u64> {
+        std::iter::from_fn(|| mailbox.take()).map(|(_, frame)| frame.sequence).collect()
+    }
+
+    #[test]
+    fn who_joins_is_led_up_to_the_present_while_more_comes() {
+        let (mut mailbox, h264) = (Mailbox::new(Policy::Newest), config(Codec::H264));
+        mailbox.replay(&h264, &run(100));
+        assert!(mailbox.leads_up() && mailbox.wishes() && !mailbox.wishes());
+        assert_eq!(mailbox.take().unwrap().1.sequence, 0);
+        assert!((100..150).all(|sequence| !mailbox.offer(&h264, frame(sequence, false))));
+        assert!(!mailbox.expire(Micros::MAX), "what is old leads up to what is not");
+        assert_eq!(all(&mut mailbox), (1..150).collect::<Vec<_>>());
+        assert!((150..170).any(|sequence| mailbox.offer(&h264, frame(sequence, false))), "it was too slow");
+        assert_eq!(all(&mut mailbox), (150..158).collect::<Vec<_>>(), "from then on it is a viewer like others");
+    }
+
+    #[test]
+    fn a_keyframe_replaces_what_leads_up_to_it() {
+        let (mut mailbox, h264) = (Mailbox::new(Policy::Newest), config(Codec::H264));
+        mailbox.replay(&h264, &run(100));
+        assert_eq!(mailbox.take().unwrap().1.sequence, 0);
+        mailbox.put(&h264, frame(100, true));
+        mailbox.put(&h264, frame(101, false));
+        assert_eq!(all(&mut mailbox), [100, 101]);
+        assert_eq!(mailbox.counts.dropped(Reason::Superseded), 99);
+    }
+
+    #[test]
+    fn who_does_not_catch_up_waits_for_a_keyframe() {
+        let (mut mailbox, h264) = (Mailbox::new(Policy::Newest), config(Codec::H264));
+        mailbox.replay(&h264, &run(30));
+        for sequence in 30..100 {
+            mailbox.put(&h264, frame(sequence, false));
+            assert!(sequence % 10 != 0 || mailbox.take().is_some());
+        }
+        let waiting = all(&mut mailbox);
+        assert_eq!(waiting, (7..60).collect::<Vec<_>>());
+        mailbox.put(&h264, frame(100, false));
+        assert!(mailbox.take().is_none());
+        mailbox.put(&h264, frame(101, true));
+        assert_eq!(all(&mut mailbox), [101]);
+    }
+
     #[test]
     fn a_recorder_gets_all_that_its_queue_holds() {
         let (mut mailbox, jpeg) = (Mailbox::new(Policy::Every), config(Codec::Jpeg));
@@ -380,10 +462,13 @@ mod tests {
             steps in prop::collection::vec((any::<bool>(), 0..4usize), 0..200),
             codec in prop::sample::select(vec![Codec::Jpeg, Codec::H264]),
             policy in prop::sample::select(vec![Policy::Newest, Policy::Every]),
+            kept in 0..40_u64,
         ) {
             let (mut mailbox, config) = (Mailbox::new(policy), config(codec));
             let (mut taken, mut last) = (0, None);
-            for (sequence, (keyframe, takes)) in steps.iter().enumerate() {
+            let kept = if policy == Policy::Every || codec.independent() { 0 } else { kept };
+            mailbox.replay(&config, &run(kept));
+            for (sequence, (keyframe, takes)) in (kept as usize..).zip(steps.iter()) {
                 mailbox.offer(&config, frame(sequence as u64, *keyframe || codec.independent() || sequence == 0));
                 for _ in 0..*takes {
                     let Some((_, frame)) = mailbox.take() else { break };

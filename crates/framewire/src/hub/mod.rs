@@ -8,6 +8,7 @@
 mod mailbox;
 mod publisher;
 mod rendition;
+mod run;
 mod stream;
 mod subscriber;
 

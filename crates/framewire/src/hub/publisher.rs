@@ -15,6 +15,7 @@ use framewire_proto::{
 use tokio::sync::watch;
 
 use super::{
+    run::Run,
     stream::{Inside, News, Stream, Upstream},
     subscriber::Unpark,
 };
@@ -63,6 +64,7 @@ impl Publisher {
         inside.upstream = None;
         inside.service = None;
         inside.renumber = None;
+        inside.passed_on = false;
         drop(inside);
         Some(Self { stream, id })
     }
@@ -80,6 +82,14 @@ impl Publisher {
     /// How often somebody has wished for a keyframe, to be waited on for changes.
     pub fn keyframe_wishes(&self) -> watch::Receiver<u64> {
         self.stream.wishes.subscribe()
+    }
+
+    /// Whether its frames were coded long ago, so that no keyframe comes for being wished for: what leads up to the present is
+    /// kept then for who joins.
+    pub fn passes_on(&self, passed_on: bool) {
+        if let Ok(mut inside) = self.lock() {
+            inside.passed_on = passed_on;
+        }
     }
 
     /// Hands what viewers tell to whoever sent this publisher's frames here.
@@ -109,7 +119,7 @@ impl Publisher {
         }
         let codec = config.codec;
         source.config = Some(Arc::new(config));
-        source.start = None;
+        source.run = Run::default();
         if self.stream.hire.any() {
             inside.suit(codec, &mut wakers);
         }
@@ -128,7 +138,11 @@ impl Publisher {
         let mut inside = self.lock()?;
         let config = inside.form(Rendition::Source).config.clone().ok_or(Unconfigured::NoConfig)?;
         frame.keyframe |= config.codec.independent();
+        let first = inside.renumber.is_none();
         frame.sequence = inside.number(frame.sequence);
+        if first && !frame.keyframe {
+            inside.begins_in_the_middle(&config);
+        }
         inside.heard = now;
         inside.fresh = now;
         inside.published += 1;

@@ -21,6 +21,7 @@ use serde::Serialize;
 use super::{
     Policy,
     mailbox::Mailbox,
+    run::Run,
     stream::{Inside, Place, Stream, wake_later},
 };
 use crate::latency::Meter;
@@ -68,11 +69,10 @@ impl fmt::Debug for Hire {
 #[derive(Debug, Default)]
 pub(super) struct Form {
     pub(super) config: Option<Arc<Config>>,
-    /// Where a new viewer begins: the last frame that can be decoded by itself, and when it came.
-    pub(super) start: Option<(Frame, Micros)>,
-    /// The number of the newest frame, and its times.
-    newest: u64,
-    pub(super) times: Times,
+    /// Where a new viewer begins.
+    pub(super) run: Run,
+    /// The number and the times of the newest frame.
+    pub(super) newest: (u64, Times),
     pub(super) meter: Meter,
     /// What waits for who codes it; `None` while nobody does.
     desk: Option<Desk>,
@@ -158,8 +158,10 @@ impl Coder {
         let budget = rendition::shared(inside.budgets(self.rendition));
         let now = inside.fresh;
         let form = inside.form_mut(self.rendition);
-        let due = form.start.as_ref().is_none_or(|(_, last)| last.saturating_add(KEYFRAMES) <= now);
+        let due = form.run.begin().is_none_or(|(_, last)| last.saturating_add(KEYFRAMES) <= now);
         let Some(desk) = &mut form.desk else { return Poll::Ready(None) };
+        // Nor what only leads up to the present.
+        let wanted = wanted && !desk.mailbox.leads_up();
         // What nobody has room for need not be coded; but frames that later ones need are all taken.
         let take = desk.mailbox.next_config().is_some_and(|config| wanted || !config.codec.independent());
         let Some((config, frame)) = take.then(|| desk.mailbox.take()).flatten() else {
@@ -290,29 +292,29 @@ impl Inside {
 
     fn fill(&self, mailbox: &mut Mailbox, rendition: Rendition, now: Micros) {
         let form = self.form(rendition);
-        let (Some(config), Some((start, came))) = (&form.config, &form.start) else { return };
-        let last = start.sequence == form.newest;
+        let (Some(config), Some((first, came))) = (&form.config, form.run.begin()) else { return };
+        if mailbox.policy() == Policy::Every {
+            // Who wants every picture wants those from now on, not some that may be an hour old.
+            return mailbox.skipped(config);
+        }
+        if form.run.whole() {
+            return mailbox.replay(config, form.run.frames());
+        }
         // Where the newest picture can be had soon, an old one is worse than none.
-        let wanted = last || self.state != State::Live || came.saturating_add(KEYFRAMES) > now;
-        let every = mailbox.policy() == Policy::Every;
-        // Who wants every picture wants those from now on, not one that may be an hour old.
-        if wanted && !every {
-            mailbox.put(config, start.clone());
+        if self.state != State::Live || came.saturating_add(KEYFRAMES) > now {
+            mailbox.put(config, first.clone());
         }
-        if every || !last {
-            mailbox.skipped(config);
-        }
+        mailbox.skipped(config);
     }
 
     /// Gives a frame to all who take a form, and notes it; its configuration is known.
     pub(super) fn give(&mut self, rendition: Rendition, frame: &Frame, now: Micros, wakers: &mut Vec<Waker>) {
         let form = &mut self.forms[rendition as usize];
         let Some(config) = form.config.clone() else { return };
-        (form.newest, form.times) = (frame.sequence, frame.times);
+        form.newest = (frame.sequence, frame.times);
         form.meter.count(now, frame.data.len());
-        if frame.keyframe {
-            form.start = Some((frame.clone(), now));
-        }
+        // Of all else a keyframe comes when it is asked for.
+        form.run.take(frame, self.passed_on && rendition == Rendition::Source, now);
         let mut broken = false;
         for place in self.subscribers.values_mut() {
             if place.next == Some(rendition) && frame.keyframe {
@@ -324,6 +326,14 @@ impl Inside {
             }
         }
         self.forms[rendition as usize].wished |= broken;
+    }
+
+    /// Another publisher begins, with a frame that needs some that never came here.
+    pub(super) fn begins_in_the_middle(&mut self, config: &Config) {
+        self.form_mut(Rendition::Source).run.cut();
+        let desks = self.forms.iter_mut().filter_map(|form| Some(&mut form.desk.as_mut()?.mailbox));
+        let takers = self.subscribers.values_mut().filter(|place| place.rendition == Rendition::Source);
+        desks.chain(takers.map(|place| &mut place.mailbox)).for_each(|mailbox| mailbox.skipped(config));
     }
 
     /// Puts a frame of the source on the desks of those who code it.

@@ -49,6 +49,8 @@ pub(super) struct Inside {
     pub(super) ended: bool,
     /// Its name will not be fed again.
     pub(super) retired: bool,
+    /// Its publisher cannot make a keyframe when one is wished for.
+    pub(super) passed_on: bool,
     /// The source and what is made of it, by [`Rendition`].
     pub(super) forms: [Form; 1 + Rendition::CODED.len()],
     /// When frames were last due: the last one came, the first viewer came, the publisher came.
@@ -178,6 +180,7 @@ impl Stream {
             state: State::Stalled,
             ended: false,
             retired: false,
+            passed_on: false,
             forms: Default::default(),
             fresh: now,
             renumber: None,
@@ -213,7 +216,7 @@ impl Stream {
         let config = source.config.as_deref();
         let mut counts = inside.left;
         inside.subscribers.values().for_each(|place| counts.add(&place.mailbox.counts));
-        let newest = source.times;
+        let newest = source.newest.1;
         Info {
             name: self.name.to_string(),
             state: inside.state.name(),

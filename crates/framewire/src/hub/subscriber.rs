@@ -52,7 +52,7 @@ pub enum Event {
 #[derive(Debug, Clone)]
 pub struct Reporter {
     stream: Arc<Stream>,
-    /// The picture that was there when the viewer came: its age is not the latency of its way.
+    /// The newest frame that was there when the viewer came: up to it their age is not the latency of their way.
     stored: Option<u64>,
 }
 
@@ -63,7 +63,8 @@ impl Subscriber {
             inside.fresh = now;
         }
         let mut mailbox = inside.begin(Rendition::Source, policy, now);
-        let stored = inside.form(Rendition::Source).start.as_ref().map(|(start, _)| start.sequence);
+        let source = inside.form(Rendition::Source);
+        let stored = source.run.begin().map(|_| source.newest.0);
         let broken = mailbox.wishes();
         let place = Place::new(mailbox, &inside);
         inside.joined += 1;
@@ -220,6 +221,11 @@ impl Subscriber {
         }
     }
 
+    /// Whether the frame that was taken last only leads up to the present, for who has just come: nobody need see its picture.
+    pub fn leads_up(&self) -> bool {
+        self.stream.lock().subscribers.get(&self.id).is_some_and(|place| place.mailbox.leads_up())
+    }
+
     /// This viewer cannot decode before a keyframe comes, for a reason of its own.
     pub fn wish_keyframe(&self) {
         self.stream.wish_keyframe(self.rendition());
@@ -246,7 +252,7 @@ impl Reporter {
     /// `first` heard of, and when it was shown.
     pub fn report(&self, times: &Times, report: &Report, first: bool) {
         let mut inside = self.stream.lock();
-        let measured = self.stored != Some(report.sequence);
+        let measured = self.stored.is_none_or(|stored| report.sequence > stored);
         if first && measured {
             inside.split.take_delivery(times, report);
         }

@@ -5,10 +5,11 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use framewire_proto::{
     Codec, Config, Frame, Rendition, Times,
-    wire::native::{Service, State},
+    wire::native::{Report, Service, State},
 };
 
 use super::*;
+use crate::latency::Stage;
 
 const SECOND: Micros = 1_000_000;
 
@@ -269,6 +270,58 @@ fn who_cannot_decode_wishes_for_a_keyframe_and_gets_no_old_one() {
         [News::Keyframe; 3],
         "for the two that joined, and for both that were too slow at once"
     );
+}
+
+#[test]
+fn who_joins_a_long_run_is_led_up_to_now_and_its_way_is_not_counted() {
+    let hub = Hub::default();
+    let publisher = publish(&hub, SECOND);
+    publisher.passes_on(true);
+    publisher.configure(Config { codec: Codec::H264, ..config() }).unwrap();
+    let give = |sequence: u64| {
+        let times = Times { captured: 1 + sequence, received: 1 + sequence, forwarded: 1, ..Times::default() };
+        publisher.publish(Frame { keyframe: sequence == 0, times, ..frame(sequence) }, SECOND).unwrap();
+    };
+    (0..200).for_each(give);
+    let mut viewer = hub.subscribe(&name("door"), Policy::Newest, false, 9 * SECOND).unwrap();
+    let reporter = viewer.reporter();
+    (200..230).for_each(give);
+    let events = drain(&mut viewer);
+    assert_eq!(sequences(&events), (0..230).collect::<Vec<_>>());
+    let report = |sequence, shown| {
+        let times = Times { captured: 1, received: 2, forwarded: 3, ..Times::default() };
+        reporter.report(&times, &Report { sequence, received: 4, decoded: 5, shown }, true);
+    };
+    (0..200).for_each(|sequence| report(sequence, 9 * SECOND));
+    report(200, 1001);
+    assert_eq!(hub.stream("door", SECOND).unwrap().latency_ms.summary(Stage::Total).unwrap().max, 1.0);
+    let counts = viewer.counts();
+    assert_eq!((counts.offered, counts.delivered, counts.all_dropped()), (230, 230, 0));
+}
+
+#[test]
+fn a_publisher_that_begins_in_the_middle_is_waited_for() {
+    let hub = Hub::default();
+    let publisher = publish(&hub, SECOND);
+    let h264 = Config { codec: Codec::H264, ..config() };
+    publisher.configure(h264.clone()).unwrap();
+    let give = |publisher: &Publisher, sequence, keyframe| {
+        publisher.publish(Frame { keyframe, ..frame(sequence) }, SECOND).unwrap();
+    };
+    give(&publisher, 0, true);
+    let mut viewer = hub.subscribe(&name("door"), Policy::Newest, false, SECOND).unwrap();
+    assert_eq!(sequences(&drain(&mut viewer)), [0]);
+    drop(publisher);
+    let publisher = publish(&hub, SECOND);
+    publisher.configure(h264).unwrap();
+    give(&publisher, 70, false);
+    assert!(sequences(&drain(&mut viewer)).is_empty());
+    let mut other = hub.subscribe(&name("door"), Policy::Newest, false, 9 * SECOND).unwrap();
+    assert!(sequences(&drain(&mut other)).is_empty());
+    give(&publisher, 71, true);
+    give(&publisher, 72, false);
+    assert_eq!(sequences(&drain(&mut viewer)), [2, 3]);
+    assert_eq!(sequences(&drain(&mut other)), [2, 3]);
 }
 
 /// A hub whose coders are kept here, and its stream of H.264.

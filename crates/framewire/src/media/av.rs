@@ -67,6 +67,14 @@ impl Frame {
     }
 }
 
+impl Frame {
+    /// Whether the decoder had to guess parts of it.
+    pub(super) fn torn(&self) -> bool {
+        let fields = self.fields();
+        fields.decode_error_flags != 0 || fields.flags & ffi::AV_FRAME_FLAG_CORRUPT != 0
+    }
+}
+
 impl Drop for Frame {
     fn drop(&mut self) {
         // SAFETY: the frame is ours and live.
@@ -124,6 +132,12 @@ impl Packet {
             ptr::copy_nonoverlapping(data.as_ptr(), (*self.0).data, data.len());
         }
         Ok(())
+    }
+
+    /// Says what the frame decoded from it shall be known by.
+    pub(super) fn set_pts(&mut self, pts: i64) {
+        // SAFETY: the packet is ours and live.
+        unsafe { (*self.0).pts = pts }
     }
 
     pub(super) fn clear(&mut self) {
@@ -205,6 +219,18 @@ impl Decoder {
         Ok(this)
     }
 
+    /// Forgets what it was given, and begins anew with the next packet.
+    pub(super) fn flush(&mut self) {
+        // SAFETY: the context is ours and open.
+        unsafe { ffi::avcodec_flush_buffers(self.context) }
+    }
+
+    /// How many pictures it holds back to give them in the order in which they are shown, as far as the stream says.
+    pub(super) fn reorders(&self) -> usize {
+        // SAFETY: the context is ours and live.
+        usize::try_from(unsafe { (*self.context).has_b_frames }).unwrap_or(0)
+    }
+
     /// Gives the decoder a packet; `None` says that no more will come. What it makes of it is to be received until it wants
     /// more.
     ///
@@ -241,6 +267,75 @@ impl Drop for Decoder {
     fn drop(&mut self) {
         // SAFETY: the context is ours and live.
         unsafe { ffi::avcodec_free_context(&raw mut self.context) }
+    }
+}
+
+/// An open bitstream filter: packets in, and out in another form.
+pub(super) struct Filter(*mut ffi::AVBSFContext);
+
+// SAFETY: a filter is bound to no thread; it is used by whoever holds it, one at a time.
+unsafe impl Send for Filter {}
+
+impl Filter {
+    /// Opens FFmpeg's filter of this name for a stream with these parameters.
+    ///
+    /// # Errors
+    /// FFmpeg was built without it, or refuses the parameters.
+    pub(super) fn open(name: &CStr, parameters: &ffi::AVCodecParameters, time_base: ffi::AVRational) -> Result<Self> {
+        quiet();
+        // SAFETY: looks into a constant table for a string that lives through the call.
+        let filter = unsafe { ffi::av_bsf_get_by_name(name.as_ptr()) };
+        ensure!(!filter.is_null(), "this FFmpeg was built without {}", name.to_string_lossy());
+        let mut this = Self(ptr::null_mut());
+        // SAFETY: the filter is a constant; what is allocated belongs to `this`, which frees it. The parameters are copied.
+        unsafe {
+            check(ffi::av_bsf_alloc(filter, &raw mut this.0), "no memory for a filter")?;
+            check(ffi::avcodec_parameters_copy((*this.0).par_in, parameters), "no memory for a filter")?;
+            (*this.0).time_base_in = time_base;
+            check(ffi::av_bsf_init(this.0), "the parameter sets before its first frame are broken")?;
+        }
+        Ok(this)
+    }
+
+    /// What the stream says before its first packet, in the form that comes out.
+    pub(super) fn extra(&self) -> &[u8] {
+        // SAFETY: an open filter has parameters, and their extra data is that long.
+        unsafe {
+            let parameters = &*(*self.0).par_out;
+            match (parameters.extradata, usize::try_from(parameters.extradata_size)) {
+                (data, Ok(length)) if !data.is_null() => std::slice::from_raw_parts(data, length),
+                _ => &[],
+            }
+        }
+    }
+
+    /// Gives it a packet, which is empty then. What becomes of it is to be received until there is no more.
+    ///
+    /// # Errors
+    /// The packet is broken.
+    pub(super) fn send(&mut self, packet: &mut Packet) -> Result<()> {
+        // SAFETY: both are live; the packet's contents become the filter's.
+        check(unsafe { ffi::av_bsf_send_packet(self.0, packet.as_ptr()) }, "a frame is broken").map(drop)
+    }
+
+    /// The next packet that came of what was sent; `None` when it wants the next.
+    ///
+    /// # Errors
+    /// What was sent is broken.
+    pub(super) fn receive(&mut self) -> Result<Option<Packet>> {
+        let packet = Packet::new();
+        // SAFETY: both are live, and the packet is empty.
+        match unsafe { ffi::av_bsf_receive_packet(self.0, packet.as_ptr()) } {
+            AGAIN | ffi::AVERROR_EOF => Ok(None),
+            code => check(code, "a frame is broken").map(|_| Some(packet)),
+        }
+    }
+}
+
+impl Drop for Filter {
+    fn drop(&mut self) {
+        // SAFETY: the filter is ours and live, or null.
+        unsafe { ffi::av_bsf_free(&raw mut self.0) }
     }
 }
 

@@ -146,8 +146,9 @@ impl Encoder {
         self.setting
     }
 
-    /// The frame as it is to be sent, with the time at which it was ready, and what a decoder must know of it. `None` while
-    /// H.264 that must be decoded gives no picture: before its first keyframe.
+    /// The frame as it is to be sent, with the time at which it was ready, and what a decoder must know of it. Where H.264 must
+    /// be decoded it may be an earlier one, and is `None` while there is no picture: before a keyframe, or while B-frames are
+    /// brought into their order.
     ///
     /// # Errors
     /// The frame is not what its configuration says, or is broken. The next one may be good.
@@ -162,7 +163,11 @@ impl Encoder {
         self.setting = Setting::default();
         if !passed {
             let whose = || format!("frame {}", frame.sequence);
-            let Some(picture) = self.picture(&config, &frame, codec).with_context(whose)? else { return Ok(None) };
+            let Some((of, picture)) = self.picture(&config, &frame, codec).with_context(whose)? else {
+                return Ok(None);
+            };
+            // With B-frames the picture that comes is that of an earlier frame.
+            frame = of;
             config.codec = codec;
             config.extra = Bytes::new();
             config.width = picture.width.try_into().context("the picture is too wide")?;
@@ -196,10 +201,7 @@ impl Encoder {
     /// # Errors
     /// The frame is broken. The next one may be good.
     pub fn pass_over(&mut self, config: &framewire_proto::Config, frame: &Frame) -> Result<()> {
-        if !config.codec.independent() {
-            self.decoder.decode(config, frame, Codec::I420)?;
-        }
-        Ok(())
+        self.decoder.push(config, frame, None)
     }
 
     /// What such frames become.
@@ -240,18 +242,23 @@ impl Encoder {
         }
     }
 
-    /// The picture to be coded, in the size and layout that this codec takes.
-    fn picture(&mut self, config: &framewire_proto::Config, frame: &Frame, codec: Codec) -> Result<Option<Picture>> {
+    /// The picture to be coded, in the size and layout that this codec takes, and the frame that it is of.
+    fn picture(
+        &mut self,
+        config: &framewire_proto::Config,
+        frame: &Frame,
+        codec: Codec,
+    ) -> Result<Option<(Frame, Picture)>> {
         let (width, height) = (config.width.into(), config.height.into());
         let layout = if codec == Codec::Bgr24 { Codec::Bgr24 } else { Codec::I420 };
-        let picture = match config.codec {
+        let (frame, picture) = match config.codec {
             Codec::Jpeg | Codec::H264 => {
                 let scaled = self.config.size(width, height) != (width, height) || !self.aim.best();
                 let want = if scaled { Codec::I420 } else { layout };
-                let Some(picture) = self.decoder.decode(config, frame, want)? else { return Ok(None) };
-                picture
+                let Some(made) = self.decoder.decode(config, frame, want)? else { return Ok(None) };
+                made
             }
-            raw => Picture::new(raw, width, height, frame.data.clone())?,
+            raw => (frame.clone(), Picture::new(raw, width, height, frame.data.clone())?),
         };
         let whole = self.config.size(picture.width, picture.height);
         let shrink = self.shrink(config, codec, whole);
@@ -262,9 +269,9 @@ impl Encoder {
         }
         // JPEGs are made of either layout.
         if size == (picture.width, picture.height) && (codec == Codec::Jpeg || picture.codec == layout) {
-            return Ok(Some(picture));
+            return Ok(Some((frame, picture)));
         }
-        self.scaler.scale(&picture, size, layout).map(Some)
+        Ok(Some((frame, self.scaler.scale(&picture, size, layout)?)))
     }
 }
 
@@ -298,7 +305,7 @@ mod tests {
         assert_eq!(encode.setting(), Setting::default(), "it passed");
         assert_eq!(again, config);
         assert_eq!(same.data.as_ptr(), jpeg.data.as_ptr());
-        let picture = Decoder::new().decode(&config, &jpeg, Codec::I420).unwrap().unwrap();
+        let (_, picture) = Decoder::new().decode(&config, &jpeg, Codec::I420).unwrap().unwrap();
         assert!(picture.data().iter().all(|value| value.abs_diff(100) <= 1));
     }
 
@@ -345,7 +352,7 @@ mod tests {
         assert!(!second.keyframe && second.data.len() < 6_000, "{} bytes", second.data.len());
         assert!(code(Some(1_000_000), true).1.keyframe);
         let mut decoder = Decoder::new();
-        let picture = decoder.decode(&config, &first, Codec::I420).unwrap().unwrap();
+        let (_, picture) = decoder.decode(&config, &first, Codec::I420).unwrap().unwrap();
         assert_eq!((picture.width(), picture.height()), (320, 240));
     }
 

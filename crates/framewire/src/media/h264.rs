@@ -182,7 +182,7 @@ mod tests {
         };
         let (keyframe, data) = (coded.keyframe, coded.data.clone());
         let frame = Frame { sequence: number as u64, keyframe, times: Times::default(), data };
-        decoder.decode(&config, &frame, Codec::I420).unwrap().expect("a picture at once")
+        decoder.decode(&config, &frame, Codec::I420).unwrap().expect("a picture at once").1
     }
 
     /// Peak signal to noise ratio of two planes, in dB.

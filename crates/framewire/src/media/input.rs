@@ -14,7 +14,7 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
 use ffmpeg_the_third::ffi::{self, AVCodecID, AVMediaType};
-use framewire_proto::Micros;
+use framewire_proto::{Micros, h264};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::{
@@ -56,6 +56,8 @@ pub struct Video {
     pub fps: Option<f64>,
     /// Whether it has a known length, as a film does, and a live stream has not.
     pub finite: bool,
+    /// Whether frames come before ones that are to be shown earlier.
+    pub reorders: bool,
     /// FFmpeg's name of the format: `mov,mp4,m4a,3gp,3g2,mj2`, `rtsp`, `hls`.
     pub format: String,
 }
@@ -65,6 +67,21 @@ pub struct Packet {
     coded: av::Packet,
     /// When it is to be shown, in µs on the stream's own clock.
     pub shown: Option<i64>,
+    /// When it is to be decoded, on the same clock: frames come in this order.
+    pub decoded: Option<i64>,
+}
+
+/// Makes access units of H.264 in Annex B form of the packets of an [`Input`].
+pub struct Units {
+    filter: av::Filter,
+    /// The newest parameter sets.
+    sets: Bytes,
+}
+
+/// A picture's access unit, which begins with a start code.
+pub struct Unit {
+    /// In Annex B form.
+    pub data: Bytes,
     /// Whether decoding can begin here.
     pub keyframe: bool,
 }
@@ -184,6 +201,7 @@ impl Input {
                 width: parameters.width.unsigned_abs(),
                 height: parameters.height.unsigned_abs(),
                 fps: told.then_some(fps),
+                reorders: parameters.video_delay > 0,
                 finite: (*self.context).duration > 0,
                 format,
             }
@@ -243,11 +261,10 @@ impl Input {
             self.watch.extend(self.patience);
         }
         let fields = packet.fields();
-        let time = if fields.pts == UNKNOWN { fields.dts } else { fields.pts };
-        // SAFETY: the stream is one of the open context's.
-        let shown = micros(time, unsafe { (*self.stream()).time_base });
-        let keyframe = fields.flags & ffi::AV_PKT_FLAG_KEY as c_int != 0;
-        Ok(Read::Packet(Packet { coded: packet, shown, keyframe }))
+        let (pts, dts) = (fields.pts, fields.dts);
+        let time = if pts == UNKNOWN { dts } else { pts };
+        let base = self.time_base();
+        Ok(Read::Packet(Packet { coded: packet, shown: micros(time, base), decoded: micros(dts, base) }))
     }
 
     /// Waits a little for a device's next frame.
@@ -287,9 +304,22 @@ impl Input {
         let parameters = self.parameters();
         let decoder = av::Decoder::open(parameters.codec_id, parameters, threads)?;
         let raw = parameters.codec_id == AVCodecID::RAWVIDEO;
+        Ok(VideoDecoder { decoder, import: Importer::default(), raw, time_base: self.time_base() })
+    }
+
+    /// What makes access units in Annex B form of its packets, which are H.264.
+    ///
+    /// # Errors
+    /// What the video says of itself before its first frame is broken.
+    pub fn units(&self) -> Result<Units> {
+        let filter = av::Filter::open(c"h264_mp4toannexb", self.parameters(), self.time_base())?;
+        let sets = h264::parameter_sets(filter.extra());
+        Ok(Units { filter, sets })
+    }
+
+    fn time_base(&self) -> ffi::AVRational {
         // SAFETY: the stream is one of the open context's.
-        let time_base = unsafe { (*self.stream()).time_base };
-        Ok(VideoDecoder { decoder, import: Importer::default(), raw, time_base })
+        unsafe { (*self.stream()).time_base }
     }
 
     fn stream(&self) -> *mut ffi::AVStream {
@@ -320,6 +350,27 @@ impl Packet {
     /// The coded frame, shared without a copy. Not for devices, whose memory goes with them.
     pub fn into_bytes(self) -> Bytes {
         Bytes::from_owner(self.coded)
+    }
+}
+
+impl Units {
+    /// The access unit in this packet, with parameter sets where decoding can begin; `None` where there is none in it.
+    ///
+    /// # Errors
+    /// The packet is broken; the next may be good.
+    pub fn unit(&mut self, mut packet: Packet) -> Result<Option<Unit>> {
+        self.filter.send(&mut packet.coded)?;
+        let Some(whole) = self.filter.receive()? else { return Ok(None) };
+        let contents = h264::contents(whole.data());
+        let keyframe = contents.begins();
+        let mut data = Bytes::from_owner(whole);
+        if contents.parameter_sets {
+            self.sets = h264::parameter_sets(&data);
+        } else if keyframe {
+            ensure!(!self.sets.is_empty(), "a keyframe came before any parameter sets");
+            data = [&self.sets[..], &data[..]].concat().into();
+        }
+        Ok(Some(Unit { data, keyframe }))
     }
 }
 

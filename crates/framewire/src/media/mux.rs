@@ -3,6 +3,7 @@
 //! What was written plays even when there is no end: at most a second of video is held back, and nothing that was written
 //! needs what comes later. Matroska's clusters are a second long, MP4 is cut into fragments of a second, AVI is a row of frames.
 
+mod order;
 mod output;
 
 use std::{
@@ -12,9 +13,14 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
+use ffmpeg_the_third::ffi::AVCodecID;
 use framewire_proto::{Codec, Config, Frame, Micros, h264};
 
-use self::output::{Output, Pixels, Stream, TimeBase};
+use self::{
+    order::Order,
+    output::{Output, Pixels, Place, Stream, TimeBase},
+};
+use super::av::{self, Threads};
 
 /// A kind of file.
 struct Container {
@@ -54,6 +60,8 @@ pub struct Muxer {
     container: &'static Container,
     config: Config,
     path: PathBuf,
+    /// Of frames that may stand before ones that are shown earlier.
+    order: Option<Order>,
     timeline: Timeline,
     written: u64,
     begun: bool,
@@ -79,7 +87,7 @@ impl Muxer {
         let output = Output::create(container.format, path).with_context(|| format!("{shown}: cannot be created"))?;
         let config = config.clone();
         let timeline = Timeline::new(rate(&config), container.ticks.is_none());
-        Ok(Self { output, container, config, path: path.into(), timeline, written: 0, begun: false })
+        Ok(Self { output, container, config, path: path.into(), order: None, timeline, written: 0, begun: false })
     }
 
     /// Writes one frame, at its time of capture after the first one's. H.264 begins with its first keyframe; frames before it
@@ -96,11 +104,19 @@ impl Muxer {
             let stream = self.stream(frame).with_context(|| format!("{}: cannot be begun", self.path.display()))?;
             self.output.begin(&stream, self.container.options).map_err(|error| self.failed(&error))?;
             self.begun = true;
+            if self.config.codec == Codec::H264 {
+                self.order = Some(Order::new(reorders(&frame.data).unwrap_or(0), self.timeline.interval));
+            }
         }
         let base = self.output.time_base();
-        let at = self.timeline.place(frame.times.captured, base);
+        let captured = frame.times.captured;
+        let (decoded, ahead) = self.order.as_mut().map_or((captured, 0), |order| order.place(captured));
+        // AVI has no times but the order of decoding.
+        let ahead = if self.container.ticks.is_some() { ahead } else { 0 };
+        let decoded = self.timeline.place(decoded, base);
+        let place = Place { decoded, shown: decoded.saturating_add(base.ticks(ahead)) };
         let length = base.ticks(self.timeline.interval);
-        self.output.write(&frame.data, at, length, frame.keyframe).map_err(|error| self.failed(&error))?;
+        self.output.write(&frame.data, place, length, frame.keyframe).map_err(|error| self.failed(&error))?;
         self.written += 1;
         Ok(())
     }
@@ -222,6 +238,16 @@ fn parameter_sets(unit: &[u8]) -> Result<Bytes> {
     let sets = h264::parameter_sets(unit);
     ensure!(!sets.is_empty(), "the first H.264 keyframe carries no parameter sets");
     Ok(sets)
+}
+
+/// How many frames stand before one that is shown earlier in a stream that begins with this keyframe, as far as it says.
+fn reorders(keyframe: &[u8]) -> Result<usize> {
+    let mut decoder = av::Decoder::open(AVCodecID::H264, std::ptr::null(), Threads::LowDelay)?;
+    let mut packet = av::Packet::new();
+    packet.fill(keyframe)?;
+    // It knows as soon as it has read the parameter sets that the picture is coded by.
+    decoder.send(Some(&packet))?;
+    Ok(decoder.reorders())
 }
 
 #[cfg(test)]

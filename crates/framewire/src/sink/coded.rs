@@ -53,6 +53,7 @@ impl Coded {
                     }
                     match self.code(given, frame).await {
                         Ok(Some((config, frame))) => return Some((Arc::new(config), frame)),
+                        Ok(None) if self.viewer.leads_up() => {}
                         // A decoder that begins here, in the middle.
                         Ok(None) => self.viewer.wish_keyframe(),
                         Err(error) => self.count_bad(&error),
@@ -65,13 +66,18 @@ impl Coded {
     }
 
     async fn code(&mut self, given: Arc<Config>, frame: Frame) -> Result<Option<(Config, Frame)>> {
+        let leads_up = self.viewer.leads_up();
         let mut encoder = match self.encoder.take() {
             Some(encoder) => encoder,
             None => Encoder::new(self.encode.clone())?,
         };
         encoder.aim(self.budget);
         let coding = spawn_blocking(move || {
-            let coded = encoder.encode(&given, &frame);
+            let coded = if leads_up {
+                encoder.pass_over(&given, &frame).map(|()| None)
+            } else {
+                encoder.encode(&given, &frame)
+            };
             (encoder, coded)
         });
         let (encoder, coded) = coding.await.context("the coding thread panicked")?;

@@ -56,7 +56,8 @@ impl Publish {
         let mut backoff = Backoff::default();
         let mut patient = self.wait;
         while !stop.stopped() {
-            let error = match Session::begin(&caller, &name, stop) {
+            let passed_on = self.outlet.encode.coding == encode::Coding::Copy;
+            let error = match Session::begin(&caller, &name, passed_on, stop) {
                 Ok(mut session) => {
                     info!("{}: publishing '{name}'", self.address);
                     backoff.reset();
@@ -120,8 +121,8 @@ struct Inside {
 
 impl Session {
     /// Connects and waits until the hub grants the name.
-    fn begin(caller: &Caller, name: &Name, stop: &Stop) -> Result<Self> {
-        let line = caller.call(&Message::Publish { name: name.clone() }, stop)?;
+    fn begin(caller: &Caller, name: &Name, passed_on: bool, stop: &Stop) -> Result<Self> {
+        let line = caller.call(&Message::Publish { name: name.clone(), passed_on }, stop)?;
         let (client, ended) = (line.client(), Stop::default());
         let shared = Arc::new(Shared { inside: Mutex::new(Inside::new(client.clone())), sender: thread::current() });
         let session = Self {
@@ -149,7 +150,11 @@ impl Session {
         let mut viewer = None;
         let mut begun = false;
         while !stop.stopped() {
-            let (watched, opens) = self.look(viewer.as_ref())?;
+            let (watched, opens, anew) = self.look(viewer.as_ref())?;
+            if anew && self.raw.as_ref().is_some_and(|raw| !raw.codec.independent()) {
+                // Frames may have been lost with the connection before: it begins with what leads up to the present.
+                (viewer, self.last) = (None, None);
+            }
             if begun && !watched {
                 // One picture is there for those who come; the source may sleep.
                 viewer = None;
@@ -173,7 +178,8 @@ impl Session {
             match from.next_before(Instant::now() + LOOK_AROUND) {
                 Some(Event::Config(config)) => self.raw = Some(config),
                 Some(Event::Frame(frame)) => {
-                    self.send(&frame, publish)?;
+                    let leads_up = from.leads_up();
+                    self.send(&frame, leads_up, publish)?;
                     begun = true;
                 }
                 Some(Event::Ended) => break,
@@ -183,13 +189,15 @@ impl Session {
         self.farewell(stop)
     }
 
-    /// Whether anybody watches, and how long until the link is ready for a frame, if not for a report; passes on what has arrived.
-    fn look(&mut self, viewer: Option<&Subscriber>) -> Result<(bool, Option<Duration>)> {
+    /// Whether anybody watches, how long until the link is ready for a frame, if not for a report, and whether another connection
+    /// has taken over; passes on what has arrived.
+    fn look(&mut self, viewer: Option<&Subscriber>) -> Result<(bool, Option<Duration>, bool)> {
         let mut inside = self.shared.lock();
         if let Some(error) = inside.broken.take() {
             return Err(error);
         }
-        if mem::take(&mut inside.anew) {
+        let anew = mem::take(&mut inside.anew);
+        if anew {
             // Whoever watches begins with what comes over this connection.
             self.client = inside.client.clone();
             self.told = None;
@@ -198,7 +206,7 @@ impl Session {
         let arrived = std::mem::take(&mut inside.arrived);
         let now = clock::now();
         let opens = inside.flow.opens(now).map(|at| Duration::from_micros(at.saturating_sub(now)));
-        let answer = (inside.viewers > 0, opens);
+        let answer = (inside.viewers > 0, opens, anew);
         drop(inside);
         if let Some(viewer) = viewer {
             arrived.iter().for_each(|times| viewer.report_arrival(times));
@@ -206,7 +214,9 @@ impl Session {
         Ok(answer)
     }
 
-    fn send(&mut self, frame: &Frame, publish: &Publish) -> Result<()> {
+    /// Sends a frame, coded as its link carries it; one that only `leads_up` to the present, where it is to be coded anew, matters
+    /// to those after it.
+    fn send(&mut self, frame: &Frame, leads_up: bool, publish: &Publish) -> Result<()> {
         let Some(raw) = self.raw.clone() else { return Ok(()) };
         if self.last.replace(frame.sequence) == Some(frame.sequence) {
             return Ok(());
@@ -222,7 +232,13 @@ impl Session {
             encoder.wish_keyframe();
         }
         drop(inside);
-        let (config, mut frame) = match encoder.encode(&raw, frame) {
+        let passes = publish.outlet.encode.passes(&raw);
+        let coded = if leads_up && !passes {
+            encoder.pass_over(&raw, frame).map(|()| None)
+        } else {
+            encoder.encode(&raw, frame)
+        };
+        let (config, mut frame) = match coded {
             Ok(Some(coded)) => coded,
             Ok(None) => return Ok(()),
             Err(error) => {

@@ -124,14 +124,14 @@ impl Recorder {
             Err(error) => Outcome::Bad(error),
         };
         match outcome {
-            Outcome::Written(bytes) => {
-                self.summary.frames += 1;
+            Outcome::Written { frames: 0, .. } => {}
+            Outcome::Written { frames, bytes } => {
+                self.summary.frames += frames;
                 self.summary.bytes += bytes as u64;
                 let written = clock::now();
                 let report = Report { sequence: frame.sequence, received, decoded: written, shown: written };
                 reporter.report(&frame.times, &report, true);
             }
-            Outcome::NotYet => {}
             Outcome::Bad(error) => {
                 self.summary.bad += 1;
                 tracing::warn!(frame = frame.sequence, "left out: {error:#}");
@@ -142,9 +142,19 @@ impl Recorder {
     }
 
     fn finish(mut self) -> Result<Summary> {
-        if let Output::Files(files) = &mut self.output {
-            files.finish()?;
-            self.summary.files = std::mem::take(&mut files.begun);
+        match &mut self.output {
+            Output::Files(files) => {
+                files.finish()?;
+                self.summary.files = std::mem::take(&mut files.begun);
+            }
+            Output::Reader(reader) => {
+                if let Some(coding) = &self.coding
+                    && let Outcome::Written { frames, bytes } = reader.finish(coding)?
+                {
+                    self.summary.frames += frames;
+                    self.summary.bytes += bytes as u64;
+                }
+            }
         }
         Ok(self.summary)
     }
@@ -152,10 +162,8 @@ impl Recorder {
 
 /// What became of a frame.
 enum Outcome {
-    /// As this many bytes.
-    Written(usize),
-    /// Nothing can be made of it before a keyframe comes.
-    NotYet,
+    /// So many, this one or earlier ones, as this many bytes: none before a keyframe, or while B-frames are put in order.
+    Written { frames: u64, bytes: usize },
     /// It cannot be read; the next may be.
     Bad(anyhow::Error),
     /// The reader left.
@@ -193,6 +201,8 @@ impl Output {
             })),
             Target::Reader { out, format, size } => Self::Reader(Box::new(Plain {
                 raw: Raw::new(out, format, size),
+                pixels: if format.codec() == Codec::Jpeg { Codec::I420 } else { format.codec() },
+                decoder: Decoder::new(),
                 convert: Convert {
                     decoder: Decoder::new(),
                     scaler: Scaler::new(),
@@ -230,10 +240,13 @@ impl Files {
             self.open = Some((coding.clone(), Muxer::create(&path, coding)?));
             self.begun.push(path);
         }
-        let Some((_, muxer)) = &mut self.open else { return Ok(Outcome::NotYet) };
-        let before = muxer.written();
-        muxer.write(frame)?;
-        Ok(if muxer.written() > before { Outcome::Written(frame.data.len()) } else { Outcome::NotYet })
+        let mut frames = 0;
+        if let Some((_, muxer)) = &mut self.open {
+            let before = muxer.written();
+            muxer.write(frame)?;
+            frames = muxer.written() - before;
+        }
+        Ok(Outcome::Written { frames, bytes: frame.data.len() })
     }
 
     fn finish(&mut self) -> Result<()> {
@@ -268,33 +281,70 @@ pub fn following(path: &Path, begun: usize) -> Result<PathBuf> {
 /// A recording for a program that reads.
 struct Plain {
     raw: Raw<Box<dyn Write>>,
+    /// What H.264 is decoded to.
+    pixels: Codec,
+    /// For frames whose pictures come later, and in another order.
+    decoder: Decoder,
     convert: Convert,
 }
 
 impl Plain {
+    /// Writes the frame, or the pictures that there are once it was taken: with B-frames those of earlier ones.
     fn write(&mut self, coding: &Coding, frame: &Frame) -> Result<Outcome> {
+        if coding.codec.independent() {
+            return self.put(coding, frame);
+        }
+        let pushed = self.decoder.push(coding, frame, Some(self.pixels));
+        let outcome = self.pull(coding)?;
+        Ok(match pushed {
+            Err(error) if !matches!(outcome, Outcome::Gone) => Outcome::Bad(error),
+            _ => outcome,
+        })
+    }
+
+    /// Writes the pictures that were held back.
+    fn finish(&mut self, coding: &Coding) -> Result<Outcome> {
+        self.decoder.end();
+        self.pull(coding)
+    }
+
+    fn pull(&mut self, coding: &Coding) -> Result<Outcome> {
+        let mut sum = Outcome::Written { frames: 0, bytes: 0 };
+        while let Some((frame, picture)) = self.decoder.pull() {
+            let (width, height) = (picture.width() as u16, picture.height() as u16);
+            let plain = Coding { codec: picture.codec(), width, height, ..coding.clone() };
+            sum = match (sum, self.put(&plain, &Frame { data: picture.into_data(), ..frame })?) {
+                (Outcome::Written { frames, bytes }, Outcome::Written { frames: more, bytes: and }) => {
+                    Outcome::Written { frames: frames + more, bytes: bytes + and }
+                }
+                (_, other) => return Ok(other),
+            };
+        }
+        Ok(sum)
+    }
+
+    fn put(&mut self, coding: &Coding, frame: &Frame) -> Result<Outcome> {
         let (mut unfit, mut bytes) = (None, frame.data.len());
         let written = self.raw.write(coding, frame, |coding, frame, codec, size| {
             match self.convert.convert(coding, frame, codec, size) {
-                Ok(Some(data)) => {
+                Ok(data) => {
                     bytes = data.len();
                     return Ok(data);
                 }
-                Ok(None) => unfit = Some(Outcome::NotYet),
-                Err(error) => unfit = Some(Outcome::Bad(error)),
+                Err(error) => unfit = Some(error),
             }
             bail!("there is no picture")
         });
         match (written, unfit) {
-            (_, Some(outcome)) => Ok(outcome),
-            (Ok(Reader::Reads), None) => Ok(Outcome::Written(bytes)),
+            (_, Some(error)) => Ok(Outcome::Bad(error)),
+            (Ok(Reader::Reads), None) => Ok(Outcome::Written { frames: 1, bytes }),
             (Ok(Reader::Gone), None) => Ok(Outcome::Gone),
             (Err(error), None) => Err(error),
         }
     }
 }
 
-/// Makes pictures of any codec and size those that are wanted.
+/// Makes pictures of any size and of any codec whose frames stand for themselves those that are wanted.
 struct Convert {
     decoder: Decoder,
     scaler: Scaler,
@@ -302,18 +352,11 @@ struct Convert {
 }
 
 impl Convert {
-    /// `None` while there is no picture yet: H.264 before its first keyframe.
-    fn convert(
-        &mut self,
-        coding: &Coding,
-        frame: &Frame,
-        codec: Codec,
-        (width, height): (u16, u16),
-    ) -> Result<Option<Bytes>> {
+    fn convert(&mut self, coding: &Coding, frame: &Frame, codec: Codec, (width, height): (u16, u16)) -> Result<Bytes> {
         let pixels = if codec == Codec::Jpeg { Codec::I420 } else { codec };
-        let Some(picture) = self.decoder.decode(coding, frame, pixels)? else { return Ok(None) };
+        let (_, picture) = self.decoder.decode(coding, frame, pixels)?.context("there is no picture in it")?;
         let picture = self.scaler.scale(&picture, (width.into(), height.into()), pixels)?;
-        Ok(Some(if codec == Codec::Jpeg { self.encoder.encode(&picture)? } else { picture.into_data() }))
+        if codec == Codec::Jpeg { self.encoder.encode(&picture) } else { Ok(picture.into_data()) }
     }
 }
 

@@ -39,6 +39,9 @@ pub(super) struct Talk {
     told: Micros,
 }
 
+/// How many times as fast as it was captured what leads up to the present is sent.
+const HURRY: u64 = 8;
+
 /// Answers that may wait to be sent: a viewer that asks for more and takes none is cut off.
 const OUTBOX: usize = 64;
 
@@ -95,6 +98,7 @@ impl Talk {
         if let Some(message) = self.outbox.pop_front().or_else(|| self.link.poll(now)).or_else(|| self.service(now)) {
             return Poll::Ready(message);
         }
+        self.flow.hurry(if self.subscriber.leads_up() { HURRY } else { 1 });
         let ready = self.flow.open(now);
         while let Poll::Ready(event) = self.subscriber.poll(context, ready, now) {
             match event {

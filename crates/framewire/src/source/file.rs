@@ -1,6 +1,9 @@
 //! Files, and any URL that FFmpeg opens, as sources.
 
+mod timing;
+
 use std::{
+    collections::VecDeque,
     fs, io,
     os::unix::fs::FileTypeExt,
     path::Path,
@@ -12,15 +15,18 @@ use bytes::Bytes;
 use framewire_proto::{
     Codec, Config, Frame, Micros, Times,
     jpeg::{self, Fault},
+    limits,
 };
 use rustix::io::Errno;
 
+use self::timing::Timing;
 use super::{Item, Kind, Options, Source, Spec, pace::Pace};
 use crate::{
     clock,
     media::{
+        encode::Coding,
         huffman,
-        input::{Input, Packet, Threads, Video, VideoDecoder},
+        input::{Input, Packet, Threads, Unit, Units, Video, VideoDecoder},
     },
     stop::Stop,
 };
@@ -52,17 +58,27 @@ const USUAL: Duration = Duration::from_millis(40);
 /// A film that came later than this, or whose times jump so far, goes on from now.
 const JUMP: Duration = Duration::from_secs(1);
 
+/// Packets of a film that are read before the first is given: twice as many as may be held back (ITU-T H.264, section A.3.1).
+const AHEAD: usize = 32;
+/// Of what is live as many as are there at once, which FFmpeg has read to see what it is, up to this many; and where there are
+/// B-frames at least a few, though they have to be waited for.
+const AHEAD_LIVE: usize = 256;
+const AHEAD_REORDERED: usize = 8;
+/// What takes longer to read, was not there.
+const AT_ONCE: Duration = Duration::from_millis(5);
+
 /// An open file or URL.
 pub struct File {
     name: String,
     url: String,
     looped: bool,
+    copies: bool,
     stop: Stop,
     pace: Pacing,
     playing: Playing,
     video: Video,
     config: Option<Config>,
-    waiting: Option<Bytes>,
+    waiting: Option<Item>,
     sequence: u64,
     /// Frames given since the beginning or the last repetition.
     given: u64,
@@ -71,11 +87,59 @@ pub struct File {
     arrived: Micros,
 }
 
-/// The input and what its packets become. The decoder comes first, to be dropped before the memory that it may use.
+/// The input and what its packets become. That comes first, to be dropped before the memory that it may use.
 struct Playing {
-    decoder: Option<VideoDecoder>,
+    form: Form,
+    /// Packets that were read to learn how far the order of decoding is from that of showing.
+    ahead: VecDeque<Packet>,
+    /// The longest time, in µs, that any of those is shown after it is decoded.
+    reordering: Micros,
+    /// How long, in µs, before the last of those the first was due.
+    lead: Micros,
     input: Input,
     ended: bool,
+}
+
+impl Playing {
+    fn read(&mut self) -> Result<Option<Packet>> {
+        if let Some(packet) = self.ahead.pop_front() {
+            return Ok(Some(packet));
+        }
+        self.input.read()
+    }
+
+    /// Reads the first packets of such a video.
+    fn look_ahead(&mut self, video: &Video) {
+        let usual = interval(video).as_micros() as Micros;
+        let least = if video.reorders { AHEAD_REORDERED } else { 1 };
+        while self.ahead.len() < if video.finite { AHEAD } else { AHEAD_LIVE } {
+            let begun = Instant::now();
+            // An error is there again for who reads on.
+            let Ok(Some(packet)) = self.input.read() else { break };
+            self.ahead.push_back(packet);
+            if !video.finite && begun.elapsed() > AT_ONCE && self.ahead.len() >= least {
+                break;
+            }
+        }
+        let mut next = None;
+        for packet in self.ahead.iter_mut().rev() {
+            // Where a container only tells when frames are shown, FFmpeg knows the rest of all but the first ones.
+            packet.decoded = packet.decoded.or_else(|| next.map(|next: i64| next.saturating_sub_unsigned(usual)));
+            self.reordering = self.reordering.max(timing::ahead(packet.decoded, packet.shown));
+            next = packet.decoded;
+        }
+        let last = self.ahead.back().and_then(|packet| packet.decoded);
+        self.lead = last.zip(next).and_then(|(last, first)| last.checked_sub(first)?.try_into().ok()).unwrap_or(0);
+    }
+}
+
+/// What packets become.
+enum Form {
+    Pictures(VideoDecoder),
+    /// JPEGs as they are.
+    Jpegs,
+    /// H.264 as it is.
+    Units(Units),
 }
 
 /// When frames are given.
@@ -86,14 +150,18 @@ enum Pacing {
     Even(Pace, f64),
     /// At their own times.
     Own(Timeline),
+    /// Passed on in an order that is not that of showing.
+    Units(Timing),
 }
 
-/// A picture or a JPEG, and when it is to be shown, in µs on the video's own clock.
+/// A picture, a JPEG or an access unit, and when it is to be decoded and shown, in µs on the video's own clock.
 struct Ready {
     codec: Codec,
     width: u16,
     height: u16,
     data: Bytes,
+    keyframe: bool,
+    decoded: Option<i64>,
     shown: Option<i64>,
 }
 
@@ -105,12 +173,16 @@ impl File {
     pub fn open(spec: &Spec, stop: &Stop) -> Result<Self> {
         let name = spec.source.clone();
         let url = if is_url(&name) { name.clone() } else { check_path(&name)? };
-        let (playing, video) = play(&url, stop).with_context(|| name.clone())?;
-        let pace = Pacing::new(&spec.options, &video, is_url(&name));
+        let copies = spec.options.codec == Coding::Copy;
+        let (playing, video) = play(&url, copies, stop).with_context(|| name.clone())?;
+        let units = matches!(playing.form, Form::Units(_));
+        let mut pace = Pacing::new(&spec.options, &video, is_url(&name), units);
+        pace.begins(&playing);
         Ok(Self {
             name,
             url,
             looped: spec.options.looped,
+            copies,
             stop: stop.clone(),
             pace,
             playing,
@@ -124,17 +196,18 @@ impl File {
         })
     }
 
-    /// The next frame's picture or JPEG, past all that is broken; `None` at the end.
+    /// The next frame's picture, JPEG or access unit, past all that is broken; `None` at the end.
     fn ready(&mut self) -> Result<Option<Ready>> {
         loop {
             if self.stop.stopped() {
                 return Ok(None);
             }
-            if let Some(decoder) = &mut self.playing.decoder {
+            if let Form::Pictures(decoder) = &mut self.playing.form {
                 match decoder.pull() {
                     Ok(Some((picture, shown))) => {
                         let (width, height) = (picture.width() as u16, picture.height() as u16);
-                        return Ok(Some(Ready { codec: Codec::I420, width, height, data: picture.into_data(), shown }));
+                        let (codec, data, decoded) = (Codec::I420, picture.into_data(), shown);
+                        return Ok(Some(Ready { codec, width, height, data, keyframe: true, decoded, shown }));
                     }
                     Ok(None) if self.playing.ended => return Ok(None),
                     Ok(None) => {}
@@ -143,7 +216,7 @@ impl File {
             } else if self.playing.ended {
                 return Ok(None);
             }
-            let packet = self.playing.input.read();
+            let packet = self.playing.read();
             self.arrived = clock::now();
             if let Some(ready) = self.take(packet?) {
                 return Ok(Some(ready));
@@ -151,16 +224,40 @@ impl File {
         }
     }
 
-    /// Hands a packet to the decoder, or makes a frame of it where it is a JPEG that is passed on.
+    /// Hands a packet to the decoder, or makes a frame of it where it is passed on.
     fn take(&mut self, packet: Option<Packet>) -> Option<Ready> {
         self.playing.ended = packet.is_none();
-        if let Some(decoder) = &mut self.playing.decoder {
-            if let Err(error) = decoder.push(packet.as_ref()) {
-                self.pass_over(&error);
+        match &mut self.playing.form {
+            Form::Pictures(decoder) => {
+                if let Err(error) = decoder.push(packet.as_ref()) {
+                    self.pass_over(&error);
+                }
+                None
             }
-            return None;
+            Form::Jpegs => self.jpeg(packet?),
+            Form::Units(_) => self.unit(packet?),
         }
-        let packet = packet?;
+    }
+
+    /// The access unit in this packet; a film begins with one that can be decoded by itself.
+    fn unit(&mut self, packet: Packet) -> Option<Ready> {
+        let Form::Units(units) = &mut self.playing.form else { return None };
+        let (decoded, shown) = (packet.decoded, packet.shown);
+        match units.unit(packet) {
+            Ok(Some(Unit { data, keyframe })) if keyframe || self.given > 0 => {
+                // They were checked when it was opened.
+                let (width, height) = (self.video.width as u16, self.video.height as u16);
+                Some(Ready { codec: Codec::H264, width, height, data, keyframe, decoded, shown })
+            }
+            Ok(_) => None,
+            Err(error) => {
+                self.pass_over(&error);
+                None
+            }
+        }
+    }
+
+    fn jpeg(&mut self, packet: Packet) -> Option<Ready> {
         let (size, expected) = (jpeg::size(packet.data()), (self.video.width, self.video.height));
         let fits = |(width, height): (u16, u16)| (u32::from(width), u32::from(height)) == expected || expected.0 == 0;
         match size {
@@ -169,9 +266,9 @@ impl File {
             Err(Fault::Unsupported(_)) if self.given == 0 => self.decode(&packet),
             Err(fault) => self.pass_over(&fault.into()),
             Ok((width, height)) => {
-                let shown = packet.shown;
+                let (decoded, shown) = (packet.decoded, packet.shown);
                 let data = huffman::complete(packet.into_bytes());
-                return Some(Ready { codec: Codec::Jpeg, width, height, data, shown });
+                return Some(Ready { codec: Codec::Jpeg, width, height, data, keyframe: true, decoded, shown });
             }
         }
         None
@@ -181,7 +278,7 @@ impl File {
     fn decode(&mut self, packet: &Packet) {
         let decoder = self.playing.input.decoder(Threads::LowDelay);
         match decoder.and_then(|mut decoder| decoder.push(Some(packet)).map(|()| decoder)) {
-            Ok(decoder) => self.playing.decoder = Some(decoder),
+            Ok(decoder) => self.playing.form = Form::Pictures(decoder),
             Err(error) => self.pass_over(&error),
         }
     }
@@ -211,8 +308,11 @@ impl File {
             return Ok(true);
         }
         (self.given, self.broken) = (0, 0);
-        match play(&self.url, &self.stop) {
-            Ok((playing, _)) => self.playing = playing,
+        match play(&self.url, self.copies, &self.stop) {
+            Ok((playing, _)) => {
+                self.pace.begins(&playing);
+                self.playing = playing;
+            }
             // It need not begin again any more.
             Err(_) if self.stop.stopped() => return Ok(true),
             Err(error) => return Err(error.context(self.name.clone())),
@@ -225,21 +325,37 @@ impl File {
         Config { codec: ready.codec, width: ready.width, height: ready.height, millifps, extra: Bytes::new() }
     }
 
-    fn frame(&mut self, data: Bytes) -> Item {
+    /// The frame, once it is due; `None` when the stop was raised first.
+    fn frame(&mut self, ready: Ready) -> Option<Item> {
+        let usual = interval(&self.video);
+        let mut captured = None;
+        let stopped = match &mut self.pace {
+            Pacing::Units(timing) => {
+                let usual = usual.as_micros() as Micros;
+                let (due, picture) = timing.place(ready.decoded, ready.shown, usual, self.arrived);
+                captured = Some(picture);
+                let wait = if timing.waits() { due.saturating_sub(clock::now()) } else { 0 };
+                self.stop.wait(Duration::from_micros(wait))
+            }
+            pace => pace.wait(ready.shown, usual, &self.stop),
+        };
+        if stopped {
+            return None;
+        }
         let live = matches!(self.pace, Pacing::Unpaced) && !self.video.finite;
-        let captured = if live { self.arrived } else { clock::now() };
+        let captured = captured.unwrap_or_else(|| if live { self.arrived } else { clock::now() });
         let times = Times { captured, ..Times::default() };
-        let frame = Frame { sequence: self.sequence, keyframe: true, times, data };
+        let frame = Frame { sequence: self.sequence, keyframe: ready.keyframe, times, data: ready.data };
         self.sequence += 1;
         self.given += 1;
-        Item::Frame(frame)
+        Some(Item::Frame(frame))
     }
 }
 
 impl Source for File {
     fn next(&mut self) -> Result<Option<Item>> {
-        if let Some(data) = self.waiting.take() {
-            return Ok(Some(self.frame(data)));
+        if let Some(frame) = self.waiting.take() {
+            return Ok(Some(frame));
         }
         let ready = loop {
             let ready = self.ready().with_context(|| format!("{} after {} frames", self.name, self.sequence))?;
@@ -249,14 +365,12 @@ impl Source for File {
                 None => {}
             }
         };
-        if self.pace.wait(ready.shown, self.video.fps, &self.stop) {
-            return Ok(None);
-        }
         let config = self.config(&ready);
+        let Some(frame) = self.frame(ready) else { return Ok(None) };
         if self.config.as_ref() == Some(&config) {
-            return Ok(Some(self.frame(ready.data)));
+            return Ok(Some(frame));
         }
-        self.waiting = Some(ready.data);
+        self.waiting = Some(frame);
         self.config = Some(config.clone());
         Ok(Some(Item::Config(config)))
     }
@@ -269,26 +383,42 @@ impl Source for File {
 }
 
 impl Pacing {
-    fn new(options: &Options, video: &Video, url: bool) -> Self {
+    fn new(options: &Options, video: &Video, url: bool, units: bool) -> Self {
+        // What is live comes at its own pace, and would only grow older by waiting; but segments come in bursts.
+        let live = url && !video.finite && !["hls", "dash"].iter().any(|name| video.format.contains(name));
+        if units {
+            let own = video.fps.unwrap_or(1.0 / USUAL.as_secs_f64());
+            let pace = match options.fps {
+                _ if live => timing::Pace::Arrival,
+                None => timing::Pace::Own(1.0),
+                Some(fps) if fps > 0.0 => timing::Pace::Own(fps / own),
+                Some(_) => timing::Pace::Taken,
+            };
+            return Self::Units(Timing::new(pace));
+        }
         match options.fps {
             Some(fps) => Pace::new(fps).map_or(Self::Unpaced, |pace| Self::Even(pace, fps)),
-            // What is live comes at its own pace, and would only grow older by waiting; but segments come in bursts.
-            None if url && !video.finite && !["hls", "dash"].iter().any(|name| video.format.contains(name)) => {
-                Self::Unpaced
-            }
+            None if live => Self::Unpaced,
             None => Self::Own(Timeline::default()),
         }
     }
 
+    /// The first packets are known.
+    fn begins(&mut self, playing: &Playing) {
+        if let Self::Units(timing) = self {
+            timing.reorders(playing.reordering);
+            timing.leads(playing.lead);
+        }
+    }
+
     /// Waits until a frame is due, or the stop is raised; returns whether it is.
-    fn wait(&mut self, shown: Option<i64>, fps: Option<f64>, stop: &Stop) -> bool {
+    fn wait(&mut self, shown: Option<i64>, usual: Duration, stop: &Stop) -> bool {
         match self {
-            Self::Unpaced => stop.stopped(),
+            Self::Unpaced | Self::Units(_) => stop.stopped(),
             Self::Even(pace, _) => pace.wait(stop),
             Self::Own(timeline) => {
-                let interval = fps.map_or(USUAL, |fps| Duration::from_secs_f64(1.0 / fps));
                 let now = Instant::now();
-                stop.wait(timeline.due(shown, interval, now).saturating_duration_since(now))
+                stop.wait(timeline.due(shown, usual, now).saturating_duration_since(now))
             }
         }
     }
@@ -296,6 +426,7 @@ impl Pacing {
     fn fps(&self, video: &Video) -> Option<f64> {
         match self {
             Self::Even(_, fps) => Some(*fps),
+            Self::Units(timing) => video.fps.map(|fps| fps * timing.speed()),
             Self::Unpaced | Self::Own(_) => video.fps,
         }
     }
@@ -325,15 +456,34 @@ impl Timeline {
     }
 }
 
-fn play(url: &str, stop: &Stop) -> Result<(Playing, Video)> {
+/// How far apart frames usually are.
+fn interval(video: &Video) -> Duration {
+    video.fps.map_or(USUAL, |fps| Duration::from_secs_f64(1.0 / fps))
+}
+
+fn play(url: &str, copies: bool, stop: &Stop) -> Result<(Playing, Video)> {
     let options: &[(&str, &str)] = if url.starts_with("rtsp") { &[("rtsp_flags", "prefer_tcp")] } else { &[] };
     let input = Input::open(url, None, options, stop, PATIENCE)
         .map_err(|error| if is_url(url) { error_of_address(error) } else { error })?;
     let video = input.video();
     let threads = if video.finite { Threads::Frames } else { Threads::LowDelay };
-    // JPEGs are passed on as they are.
-    let decoder = if video.codec == "mjpeg" { None } else { Some(input.decoder(threads)?) };
-    Ok((Playing { decoder, input, ended: false }, video))
+    let form = match video.codec.as_str() {
+        // JPEGs are passed on as they are, asked for or not.
+        "mjpeg" => Form::Jpegs,
+        "h264" if copies => {
+            limits::check_size(video.width, video.height).map_err(anyhow::Error::msg)?;
+            Form::Units(input.units()?)
+        }
+        other if copies => bail!(
+            "holds {other}, and only H.264 and JPEG are passed on as they are: leave `copy` out, and it is coded anew"
+        ),
+        _ => Form::Pictures(input.decoder(threads)?),
+    };
+    let mut playing = Playing { form, ahead: VecDeque::new(), reordering: 0, lead: 0, input, ended: false };
+    if matches!(playing.form, Form::Units(_)) {
+        playing.look_ahead(&video);
+    }
+    Ok((playing, video))
 }
 
 /// What the system's mere word means where an address was opened.
@@ -508,7 +658,7 @@ mod tests {
     fn colour(film: &str) -> [u8; 3] {
         let (configs, frames) = all(&mut open(film, "#fps=0").unwrap());
         let picture = crate::media::decode::Decoder::new().decode(&configs[0], &frames[0], Codec::Bgr24);
-        let picture = picture.unwrap().unwrap();
+        let (_, picture) = picture.unwrap().unwrap();
         let mean = |channel| {
             let values = picture.data().iter().skip(channel).step_by(3).map(|value| u64::from(*value));
             (values.sum::<u64>() / (picture.data().len() as u64 / 3)) as u8
@@ -626,5 +776,109 @@ mod tests {
         assert_eq!(due(Some(i64::MAX), begin), 180);
         assert_eq!(due(Some(i64::MIN + 1), begin), 220);
         assert_eq!(due(None, begin + Duration::from_secs(9)), 9000);
+    }
+
+    /// The frames of a film that is passed on, and what its decoder makes of them.
+    fn copied(source: &str, options: &str) -> (Config, Vec<Frame>, Vec<(Frame, crate::media::Picture)>) {
+        let (configs, frames) = all(&mut open(source, options).unwrap());
+        let mut decoder = crate::media::decode::Decoder::new();
+        let mut pictures = Vec::new();
+        for frame in &frames {
+            decoder.push(&configs[0], frame, Some(Codec::I420)).unwrap();
+            pictures.extend(std::iter::from_fn(|| decoder.pull()));
+        }
+        decoder.end();
+        pictures.extend(std::iter::from_fn(|| decoder.pull()));
+        assert_eq!(configs.len(), 1);
+        (configs[0].clone(), frames, pictures)
+    }
+
+    #[test]
+    fn h264_is_passed_on_as_it_is_from_every_container() {
+        let made = "-f lavfi -i testsrc2=size=128x96:rate=25 -frames:v 40 -c:v libx264 -pix_fmt yuv420p -bf 3 -g 20";
+        let film = clip("passed.mp4", made);
+        let (_, truth) = all(&mut open(&film, "#fps=0").unwrap());
+        for name in ["passed.mp4", "passed.mkv", "passed.ts", "passed.flv", "passed.avi"] {
+            let film = clip(name, &format!("{made} -flags +bitexact"));
+            let (config, frames, pictures) = copied(&film, "#codec=copy#fps=0");
+            assert_eq!((config.codec, config.width, config.height), (Codec::H264, 128, 96), "{name}");
+            assert_eq!((frames.len(), pictures.len()), (40, 40), "{name}");
+            for frame in &frames {
+                let contents = framewire_proto::h264::contents(&frame.data);
+                assert_eq!((frame.keyframe, contents.parameter_sets), (contents.keyframe, contents.keyframe), "{name}");
+            }
+            assert_eq!(frames.iter().filter(|frame| frame.keyframe).count(), 2, "{name}");
+            // The very pictures, at their distances.
+            let same = |((frame, picture), truth): (&(Frame, crate::media::Picture), &Frame)| {
+                (frame.keyframe, *picture.data() == truth.data)
+            };
+            assert!(pictures.iter().zip(&truth).all(|pair| same(pair).1), "{name}");
+            if name != "passed.avi" {
+                let captured = pictures.windows(2).map(|pair| pair[1].0.times.captured - pair[0].0.times.captured);
+                assert!(
+                    captured.clone().all(|step| step.abs_diff(40_000) <= 1_000),
+                    "{name} {:?}",
+                    captured.collect::<Vec<_>>()
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_passed_on_keeps_its_pace_and_is_never_captured_after_it_comes() {
+        let film = clip(
+            "pace.mp4",
+            "-f lavfi -i testsrc2=size=64x48:rate=50 -frames:v 25 -c:v libx264 -pix_fmt yuv420p -bf 2",
+        );
+        for (options, fps) in [("", 50), ("#fps=100", 100)] {
+            let (spec, begun) = (format!("#codec=copy{options}"), clock::now());
+            let mut source = open(&film, &spec).unwrap();
+            let mut frames = Vec::new();
+            while let Some(item) = source.next().unwrap() {
+                match item {
+                    Item::Config(config) => assert_eq!(config.millifps, fps * 1000),
+                    Item::Frame(frame) => {
+                        assert!(frame.times.captured <= clock::now());
+                        frames.push(frame);
+                    }
+                    other => panic!("{other:?}"),
+                }
+            }
+            let took = clock::now() - begun;
+            assert_eq!(frames.len(), 25);
+            assert!(took >= Micros::from(24 * 1_000_000 / fps), "{took}");
+        }
+    }
+
+    #[test]
+    fn a_stream_of_parameter_sets_and_slices_has_them_on_every_keyframe() {
+        // Encoders that write them once, as some cameras do.
+        let made = "-f lavfi -i testsrc2=size=128x96:rate=25 -frames:v 40 -c:v libx264 -pix_fmt yuv420p -bf 0 -g 10";
+        let film = clip(
+            "bare.h264",
+            &format!("{made} -x264-params repeat-headers=0 -flags +global_header -bsf:v dump_extra=freq=e"),
+        );
+        let bytes = fs::read(&film).unwrap();
+        let sets = |bytes: &[u8]| bytes.windows(4).filter(|head| head[..3] == [0, 0, 1] && head[3] & 0x1F == 7).count();
+        assert!(sets(&bytes) >= 1);
+        let (_, frames, pictures) = copied(&film, "#codec=copy#fps=0");
+        assert_eq!((frames.len(), pictures.len()), (40, 40));
+        assert!(frames.iter().step_by(10).all(|frame| frame.keyframe && sets(&frame.data) == 1));
+    }
+
+    #[test]
+    fn what_cannot_be_passed_on_is_named() {
+        let refused = |source: &str| format!("{:#}", open(source, "#codec=copy#fps=0").err().expect("an error"));
+        let other = clip("other.mkv", "-f lavfi -i testsrc2=size=64x48:rate=25 -frames:v 3 -c:v ffv1");
+        let words = refused(&other);
+        assert!(words.contains("other.mkv") && words.contains("ffv1") && words.contains("leave `copy` out"), "{words}");
+        // Behind whole parameter sets nothing but noise.
+        let film =
+            clip("noise.h264", "-f lavfi -i testsrc2=size=64x48:rate=25 -frames:v 9 -c:v libx264 -pix_fmt yuv420p");
+        let mut bytes = fs::read(&film).unwrap();
+        let slice = bytes.windows(4).position(|head| head[..3] == [0, 0, 1] && head[3] & 0x1F == 5).unwrap();
+        bytes[slice..].fill(0x6B);
+        fs::write(&film, bytes).unwrap();
+        assert!(refused(&film).contains("noise.h264"), "{}", refused(&film));
     }
 }

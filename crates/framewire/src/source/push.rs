@@ -23,7 +23,7 @@ use crate::{
 /// A publisher is asked for a keyframe at most once in this time: each is a burst.
 const KEYFRAMES: Duration = Duration::from_secs(1);
 
-/// Feeds the stream of this name from this connection until either ends. `link` has taken the messages so far, `answers`
+/// Feeds the stream that this message asked for from this connection until either ends. `link` has taken the messages so far, `answers`
 /// are what it gave, `seat` is its place where the client said who it is.
 ///
 /// # Errors
@@ -31,12 +31,13 @@ const KEYFRAMES: Duration = Duration::from_secs(1);
 pub async fn run(
     channel: &Channel,
     hub: &Hub,
-    name: &Name,
+    wish: &Message,
     seat: Option<&Seat>,
     mut link: Link,
     answers: Vec<Message>,
 ) -> Result<()> {
     let peer = channel.peer();
+    let Message::Publish { name, passed_on } = wish else { bail!("not a Publish") };
     let publisher = match hub.publish_as(seat.map(Seat::token), name, clock::now()) {
         Ok(publisher) => publisher,
         Err(refused) => {
@@ -45,6 +46,7 @@ pub async fn run(
             bail!("{refused}");
         }
     };
+    publisher.passes_on(*passed_on);
     seat.into_iter().for_each(Seat::settle);
     let mut demand = publisher.viewers();
     let mut wishes = publisher.keyframe_wishes();

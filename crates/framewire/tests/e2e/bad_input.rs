@@ -65,7 +65,7 @@ fn error(answer: &[u8]) -> (u16, String) {
 
 fn publish(name: &str) -> Vec<u8> {
     let mut bytes = native::PREAMBLE.to_vec();
-    Message::Publish { name: name.parse().unwrap() }.encode(&mut bytes);
+    Message::Publish { name: name.parse().unwrap(), passed_on: false }.encode(&mut bytes);
     bytes
 }
 

@@ -8,7 +8,8 @@ use std::{
 
 use crate::{
     cable::{Cable, HUB},
-    harness::{Hub, Running, deps, framewire, output, tool},
+    copy::film,
+    harness::{Hub, Running, Scratch, deps, framewire, output, tool},
     slow_links,
 };
 
@@ -22,11 +23,26 @@ fn the_page_decodes_h264_that_has_no_keyframe_unless_it_is_asked_for() {
     moves_and_stalls("h264");
 }
 
+#[test]
+fn the_page_decodes_a_film_that_is_passed_on_though_it_comes_in_the_middle_of_a_gop() {
+    let (hub, scratch) = (Hub::start(&[]), Scratch::new("page"));
+    let film = film(&scratch, "film.mp4", 750, 250);
+    let sender = Running::start(framewire(["send", &film, &hub.fw("scene"), "--codec", "copy", "--loop"]));
+    let _recorder = Running::start(framewire(["record", &hub.fw("scene"), &scratch.file("out.mkv"), "--wait"]));
+    hub.wait_until("scene", "has gone on for a while", |info| info["published"].as_u64() >= Some(60));
+    shown(&hub, &sender, "copy");
+}
+
 fn moves_and_stalls(codec: &str) {
     let hub = Hub::start(&[]);
     let sender = Running::start(framewire(["send", "pattern#size=640x360", &hub.fw("scene"), "--codec", codec]));
     hub.wait_until("scene", "is there", |info| info["codec"] == codec);
-    let (node, screenshot) = page(&hub.url("/"), codec, "source");
+    shown(&hub, &sender, codec);
+}
+
+/// The page shows the scene, and says that it stalls when its sender is gone.
+fn shown(hub: &Hub, sender: &Running, name: &str) {
+    let (node, screenshot) = page(&hub.url("/"), name, "source");
     let (page, mut question, answers) = Running::start_piped(node);
     // The program has a deadline of its own for each thing that it waits for.
     let mut answers = BufReader::new(answers).lines().map_while(Result::ok);

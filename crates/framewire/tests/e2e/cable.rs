@@ -242,7 +242,7 @@ impl Viewer {
     /// It is whole, and newer than all before it.
     fn check(&mut self, config: &Config, frame: &Frame) {
         let picture = self.decoder.decode(config, frame, Codec::I420).expect("a picture that can be decoded");
-        let picture = picture.expect("a picture at once");
+        let (_, picture) = picture.expect("a picture at once");
         let stamp = stamp::read(picture.data(), picture.width(), picture.width() as usize).expect("a stamp");
         assert!(
             stamp.captured.abs_diff(frame.times.captured % stamp::WRAP) < 100_000,

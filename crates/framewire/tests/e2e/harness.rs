@@ -350,7 +350,7 @@ pub(crate) struct Peer {
 impl Peer {
     /// Publishes a stream of the hub, and was accepted.
     pub(crate) fn publish(hub: &Hub, name: &str) -> Self {
-        let mut peer = Self::ask(hub, Message::Publish { name: name.parse().expect("a name") });
+        let mut peer = Self::ask(hub, Message::Publish { name: name.parse().expect("a name"), passed_on: false });
         // The hub's ping comes before this, and is answered on the way: the clocks are compared.
         peer.wait_for("a Demand", |message| matches!(message, Message::Demand { .. }));
         peer

@@ -92,7 +92,7 @@ fn session(hub: &Hub, token: u8, turn: u64, wish: Message) -> Peer {
 #[test]
 fn a_publisher_takes_its_own_stream_over_and_no_other_does() {
     let hub = Hub::start(&[]);
-    let publish = || Message::Publish { name: "door".parse().unwrap() };
+    let publish = || Message::Publish { name: "door".parse().unwrap(), passed_on: false };
     let accepted = |message: &Message| matches!(message, Message::Accepted { .. });
     let mut first = session(&hub, 1, 1, publish());
     first.wait_for("an Accepted", accepted);

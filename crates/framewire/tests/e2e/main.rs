@@ -9,6 +9,7 @@ mod bad_input;
 mod browser;
 mod cable;
 mod clients;
+mod copy;
 mod doctor;
 mod faults;
 mod film;

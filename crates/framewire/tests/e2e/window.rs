@@ -315,13 +315,18 @@ fn the_window_of_a_film_closes_after_it_and_the_others_stay() {
 fn the_window_closes_after_a_film_and_counts_what_it_showed() {
     let scratch = Scratch::new("closes");
     let film = film(&scratch);
-    let (running, _window) = Window::open(framewire(["view", &film, "--stats", "json"]));
-    let (status, said) = running.ended();
-    assert_eq!(status.code(), Some(0), "{said}");
-    let figures: Vec<serde_json::Value> = said.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
-    let last = figures.last().unwrap_or_else(|| panic!("once a second it tells figures: {said}"));
-    assert!((10..=75).contains(&last["shown"].as_u64().unwrap()), "{last}");
-    assert!(last["latency_ms"]["total"]["p50"].as_f64() > Some(0.0), "{last}");
+    for (codec, decoded) in [("auto", "i420"), ("copy", "h264")] {
+        let (running, _window) = Window::open(framewire(["view", &film, "--codec", codec, "--stats", "json"]));
+        let (status, said) = running.ended();
+        assert_eq!(status.code(), Some(0), "{said}");
+        let figures: Vec<serde_json::Value> = said.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        let last = figures.last().unwrap_or_else(|| panic!("once a second it tells figures: {said}"));
+        assert!((10..=75).contains(&last["shown"].as_u64().unwrap()), "{last}");
+        assert_eq!((last["codec"].as_str(), last["dropped"]["bad"].as_u64()), (Some(decoded), Some(0)), "{last}");
+        // What B-frames wait for is part of it.
+        let total = last["latency_ms"]["total"]["p50"].as_f64().unwrap();
+        assert!(if codec == "copy" { (40.0..900.0).contains(&total) } else { total > 0.0 }, "{last}");
+    }
 }
 
 #[test]

@@ -48,6 +48,8 @@ pub enum Message {
     Publish {
         /// The stream.
         name: Name,
+        /// Its frames were coded long ago: no keyframe comes for being asked for.
+        passed_on: bool,
     },
     /// Client to hub: this connection wants the stream of this name.
     Subscribe {
@@ -235,6 +237,7 @@ const ERROR_FIELDS: usize = 4;
 const SMALL: usize = 128;
 
 const KEYFRAME: u8 = 1;
+const PASSED_ON: u8 = 1;
 const WAIT: u8 = 1;
 const EVERY: u8 = 2;
 const JPEGS: u8 = 4;
@@ -251,7 +254,10 @@ impl Message {
                 out.put_slice(&token.0);
                 out.put_u64_le(*turn);
             }
-            Self::Publish { name } => text(out, kind::PUBLISH, name.as_str()),
+            Self::Publish { name, passed_on } => {
+                header(out, kind::PUBLISH, u8::from(*passed_on) * PASSED_ON, name.as_str().len());
+                out.put_slice(name.as_str().as_bytes());
+            }
             Self::Subscribe { name, wait, every, jpegs } => {
                 let flags = (u8::from(*wait) * WAIT) | (u8::from(*every) * EVERY) | (u8::from(*jpegs) * JPEGS);
                 header(out, kind::SUBSCRIBE, flags, name.as_str().len());
@@ -400,7 +406,7 @@ fn parse(head: Head, mut body: Bytes) -> Result<Option<Message>, Kind> {
     Ok(Some(match kind {
         kind::HELLO => Message::Hello { software: as_text("a program's name", &body)? },
         kind::SESSION => Message::Session(as_session(&body)?),
-        kind::PUBLISH => Message::Publish { name: as_name(&body)? },
+        kind::PUBLISH => Message::Publish { name: as_name(&body)?, passed_on: flags & PASSED_ON != 0 },
         kind::SUBSCRIBE => Message::Subscribe {
             name: as_name(&body)?,
             wait: flags & WAIT != 0,

@@ -45,6 +45,13 @@ impl TimeBase {
     }
 }
 
+/// Where a frame goes, in ticks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) decoded: i64,
+    pub(super) shown: i64,
+}
+
 /// An open file.
 pub(super) struct Output {
     /// Null once finished.
@@ -122,8 +129,9 @@ impl Output {
         TimeBase { seconds: base.num.unsigned_abs(), ticks: base.den.unsigned_abs() }
     }
 
-    /// Writes one frame at this time, which must be later than the last one's, and for this long.
-    pub(super) fn write(&mut self, data: &[u8], at: i64, length: i64, keyframe: bool) -> io::Result<()> {
+    /// Writes one frame, to be decoded at this time, which must be later than the last one's, shown then or later, for this
+    /// long.
+    pub(super) fn write(&mut self, data: &[u8], place: Place, length: i64, keyframe: bool) -> io::Result<()> {
         let size = i32::try_from(data.len()).map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge))?;
         let context = self.open()?;
         // SAFETY: the packet only borrows the data, which outlives the call; `av_write_frame` copies what it keeps and never
@@ -132,7 +140,7 @@ impl Output {
             let packet = &mut *self.packet;
             packet.data = data.as_ptr().cast_mut();
             packet.size = size;
-            (packet.pts, packet.dts, packet.duration) = (at, at, length);
+            (packet.pts, packet.dts, packet.duration) = (place.shown, place.decoded, length);
             packet.flags = if keyframe { ffi::AV_PKT_FLAG_KEY } else { 0 };
             packet.stream_index = 0;
             let written = check(ffi::av_write_frame(context, packet));

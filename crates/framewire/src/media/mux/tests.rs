@@ -85,7 +85,11 @@ fn h264(count: u32) -> Vec<(Vec<u8>, bool)> {
         .output()
         .unwrap();
     assert!(coded.status.success(), "{}", String::from_utf8_lossy(&coded.stderr));
-    let bytes = coded.stdout;
+    units(&coded.stdout)
+}
+
+/// Access units that begin with delimiters, each with whether it is a keyframe.
+fn units(bytes: &[u8]) -> Vec<(Vec<u8>, bool)> {
     let delimiter = [0, 0, 0, 1, 9];
     let starts: Vec<_> = (0..bytes.len() - 5).filter(|at| bytes[*at..].starts_with(&delimiter)).collect();
     let ends = starts.iter().skip(1).copied().chain([bytes.len()]);
@@ -157,6 +161,46 @@ fn h264_begins_with_its_first_keyframe_and_is_not_coded_again() {
         assert_eq!((packets(&path), decoded(&path)), (70, 70), "{extension}");
         assert!((seconds(&path) - 70.0 / 30.0).abs() < 0.05, "{extension}: {}", seconds(&path));
         assert_eq!(probe(&path, "stream=codec_name,width,height"), "h264,320,240", "{extension}");
+    }
+}
+
+#[test]
+fn b_frames_are_decoded_in_their_order_and_shown_in_theirs() {
+    let scratch = Scratch::new();
+    let film = scratch.0.join("film.h264");
+    let coded = Command::new("ffmpeg")
+        .args(["-v", "error", "-f", "lavfi", "-i", "testsrc2=size=320x240:rate=25:duration=2", "-pix_fmt", "yuv420p"])
+        .args(["-c:v", "libx264", "-x264-params", "aud=1:keyint=25:scenecut=0:bframes=2:b-adapt=0:b-pyramid=none"])
+        .arg(&film)
+        .output()
+        .unwrap();
+    assert!(coded.status.success(), "{}", String::from_utf8_lossy(&coded.stderr));
+    let bytes = fs::read(&film).unwrap();
+    let units = units(&bytes);
+    // I P B B P B B …, eight times three pictures and one in each GOP.
+    let shown = |place: u64| match (place / 25 * 25, place % 25) {
+        (gop, 0) => gop,
+        (gop, at) if at % 3 == 1 => gop + at + 2,
+        (gop, at) => gop + at - 1,
+    };
+    for extension in ["mkv", "mp4", "avi"] {
+        let path = scratch.0.join(format!("film.{extension}"));
+        let mut muxer = Muxer::create(&path, &config(Codec::H264, 25_000)).unwrap();
+        for (number, (unit, key)) in (0..).zip(&units) {
+            muxer.write(&frame(number, 1_000_000 + 40_000 * shown(number), *key, unit.clone())).unwrap();
+        }
+        assert_eq!((muxer.finish().unwrap(), decoded(&path)), (50, 50), "{extension}");
+        assert!((seconds(&path) - 2.0).abs() < 0.1, "{extension}: {}", seconds(&path));
+        let times = |path: &Path| {
+            let text = probe(path, "frame=pts_time");
+            let times = text.lines().filter_map(|line| line.trim_end_matches(',').parse::<f64>().ok());
+            times.collect::<Vec<_>>()
+        };
+        let steps = times(&path).windows(2).map(|pair| pair[1] - pair[0]).collect::<Vec<_>>();
+        assert!(
+            extension == "avi" || steps.len() == 49 && steps.iter().all(|step| (step - 0.04).abs() < 0.002),
+            "{steps:?}"
+        );
     }
 }
 

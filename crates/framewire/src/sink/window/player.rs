@@ -26,6 +26,9 @@ use crate::{
 /// How long a thread waits for a frame before it looks whether it shall end.
 const PATIENCE: Duration = Duration::from_millis(100);
 
+/// While later frames wait already, a picture is shown this often.
+const GLIMPSE: Duration = Duration::from_millis(50);
+
 /// A picture and where it comes from.
 #[derive(Debug)]
 pub(super) struct Ready {
@@ -121,7 +124,16 @@ impl Player {
     pub(super) fn start(subscriber: hub::Subscriber, bound: Bound, bell: Bell) -> Result<Self> {
         let (inside, stop) = (Arc::new(Mutex::new(Inside::default())), Stop::default());
         let name = subscriber.name().clone();
-        let mut work = Work { inside: inside.clone(), bell, subscriber, decoder: Decoder::new(), bound, config: None };
+        let mut work = Work {
+            inside: inside.clone(),
+            bell,
+            subscriber,
+            decoder: Decoder::new(),
+            bound,
+            config: None,
+            next: None,
+            wanted: None,
+        };
         let ended = stop.clone();
         let thread = thread::Builder::new()
             .name(format!("decode {name}"))
@@ -188,55 +200,85 @@ struct Work {
     decoder: Decoder,
     bound: Bound,
     config: Option<Arc<Config>>,
+    /// What comes after the frame that is being decoded, where that is there already.
+    next: Option<hub::Event>,
+    /// When a picture was last wanted.
+    wanted: Option<Instant>,
 }
 
 impl Work {
     fn step(&mut self) {
-        let Some(event) = self.subscriber.next_before(Instant::now() + PATIENCE) else { return self.count() };
+        let next = self.next.take().or_else(|| self.subscriber.next_before(Instant::now() + PATIENCE));
+        let Some(event) = next else { return self.count() };
         match event {
             hub::Event::State(state) => lock(&self.inside).condition.state = Some(state),
             hub::Event::Config(config) => {
                 lock(&self.inside).condition.config = Some(config.clone());
                 self.config = Some(config);
             }
-            hub::Event::Frame(frame) => self.decode(frame),
-            hub::Event::Ended => lock(&self.inside).condition.ended = true,
+            hub::Event::Frame(frame) => self.decode(&frame),
+            hub::Event::Ended => {
+                self.decoder.end();
+                self.show(clock::now());
+                lock(&self.inside).condition.ended = true;
+            }
         }
         self.count();
         self.bell.ring();
     }
 
-    fn decode(&mut self, frame: Frame) {
+    fn decode(&mut self, frame: &Frame) {
         let Some(config) = self.config.clone() else { return };
         let given = clock::now();
-        let received = if frame.times.arrived == 0 { given } else { frame.times.arrived };
-        let result = self.decoder.decode(&config, &frame, Codec::I420);
-        let mut inside = lock(&self.inside);
-        let Inside { newest, condition, freeze } = &mut *inside;
-        condition.ended = false;
-        condition.meter.count(given, frame.data.len());
-        match result {
-            Ok(None) => {}
-            Ok(Some(picture)) => {
-                condition.fault = None;
-                let decoded = clock::now();
-                if !self.bound.shows(frame.times.captured, decoded) {
-                    condition.stale += 1;
-                } else if newest.replace(Ready { picture, config, frame, received, decoded }).is_some() {
-                    *(if *freeze { &mut condition.frozen } else { &mut condition.before_show }) += 1;
-                }
+        let wanted = config.codec.independent() || self.wants();
+        let result = self.decoder.push(&config, frame, wanted.then_some(Codec::I420));
+        {
+            let Inside { condition, freeze, .. } = &mut *lock(&self.inside);
+            condition.ended = false;
+            condition.meter.count(given, frame.data.len());
+            if !wanted && result.is_ok() {
+                *(if *freeze { &mut condition.frozen } else { &mut condition.before_show }) += 1;
             }
-            Err(error) => {
-                let fault = format!("{error:#}");
-                if condition.fault.is_none() {
-                    tracing::warn!(stream = %self.subscriber.name(), frame = frame.sequence, "not shown: {fault}");
-                }
-                condition.bad += 1;
-                condition.fault = Some(fault);
-                if !config.codec.independent() {
-                    drop(inside);
-                    self.subscriber.wish_keyframe();
-                }
+        }
+        self.show(given);
+        let Err(error) = result else { return };
+        if !config.codec.independent() {
+            self.subscriber.wish_keyframe();
+        }
+        let fault = format!("{error:#}");
+        let condition = &mut lock(&self.inside).condition;
+        if condition.fault.is_none() {
+            tracing::warn!(stream = %self.subscriber.name(), frame = frame.sequence, "not shown: {fault}");
+        }
+        condition.bad += 1;
+        condition.fault = Some(fault);
+    }
+
+    /// Whether the picture of a frame is to be made: behind what the hub kept for who joins waits the present, and what leads up
+    /// to it is only decoded, but for a glimpse.
+    fn wants(&mut self) -> bool {
+        self.next = self.subscriber.next_before(Instant::now());
+        let more = matches!(self.next, Some(hub::Event::Frame(_)));
+        let wanted = !more || self.wanted.is_none_or(|wanted| wanted.elapsed() >= GLIMPSE);
+        if wanted {
+            self.wanted = Some(Instant::now());
+        }
+        wanted
+    }
+
+    /// Puts the pictures that are there before the window: those of this frame, or of earlier ones that came `given`.
+    fn show(&mut self, given: Micros) {
+        let Some(config) = self.config.clone() else { return };
+        while let Some((frame, picture)) = self.decoder.pull() {
+            let received = if frame.times.arrived == 0 { given } else { frame.times.arrived };
+            let decoded = clock::now();
+            let mut inside = lock(&self.inside);
+            let Inside { newest, condition, freeze } = &mut *inside;
+            condition.fault = None;
+            if !self.bound.shows(frame.times.captured, decoded) {
+                condition.stale += 1;
+            } else if newest.replace(Ready { picture, config: config.clone(), frame, received, decoded }).is_some() {
+                *(if *freeze { &mut condition.frozen } else { &mut condition.before_show }) += 1;
             }
         }
     }
