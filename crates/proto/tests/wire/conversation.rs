@@ -78,6 +78,7 @@ fn film_over_a_slow_link(reports: bool) -> Vec<Micros> {
             }
         }
         heard_by_hub = pair.ends[HUB].heard.len();
+        pair.ends[HUB].answered.take().into_iter().for_each(|pinged| flow.answered(pinged));
     }
     ages
 }

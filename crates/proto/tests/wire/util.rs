@@ -157,6 +157,8 @@ pub(crate) struct End {
     pub offset: Offset,
     /// What it was told, with its own time, pings and pongs aside.
     pub heard: Vec<(Micros, Message)>,
+    /// When the last ping that was answered was sent.
+    pub answered: Option<Micros>,
     decoder: Decoder,
     out: BytesMut,
     ping_at: Micros,
@@ -167,7 +169,15 @@ impl End {
         let mut out = BytesMut::from(PREAMBLE.as_slice());
         Message::Hello { software: "test".into() }.encode(&mut out);
         let decoder = Decoder::new(Limits::default());
-        Self { clock_at_start, offset: Offset::default(), heard: Vec::new(), decoder, out, ping_at: clock_at_start }
+        Self {
+            clock_at_start,
+            offset: Offset::default(),
+            heard: Vec::new(),
+            answered: None,
+            decoder,
+            out,
+            ping_at: clock_at_start,
+        }
     }
 
     /// Says this at the next moment.
@@ -180,7 +190,10 @@ impl End {
         while let Some(message) = self.decoder.pull().expect("the other end follows the wire") {
             match message {
                 Message::Ping { sent } => self.say(&Message::Pong { pinged: sent, received: now, sent: now }),
-                Message::Pong { pinged, received, sent } => self.offset.push(pinged, received, sent, now),
+                Message::Pong { pinged, received, sent } => {
+                    self.offset.push(pinged, received, sent, now);
+                    self.answered = Some(pinged);
+                }
                 other => self.heard.push((now, other)),
             }
         }
