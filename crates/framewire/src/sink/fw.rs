@@ -250,6 +250,7 @@ impl Session {
             }
         };
         let setting = encoder.setting();
+        frame.times.encoded = clock::now();
         let renumber = *self.renumber.get_or_insert(self.next.wrapping_sub(frame.sequence));
         frame.sequence = frame.sequence.wrapping_add(renumber);
         self.next = frame.sequence.wrapping_add(1);

@@ -206,8 +206,10 @@ impl Jpegs {
     /// The next frame, once the link is ready for one.
     async fn next(&mut self) -> Result<Frame> {
         self.paced.room(&self.socket).await?;
-        self.viewer.carries(self.paced.budget(), clock::now());
-        self.viewer.measured(self.paced.capacity());
+        if !self.socket.local() {
+            self.viewer.carries(self.paced.budget(), clock::now());
+            self.viewer.measured(self.paced.capacity());
+        }
         loop {
             match self.paced.meanwhile(&self.socket, self.viewer.next()).await {
                 Event::Config(config) => self.paced.paced(&config),

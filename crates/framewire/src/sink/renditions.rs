@@ -65,9 +65,8 @@ fn frame(encoder: &mut Encoder, job: &Job) -> Result<Option<(Config, Frame)>> {
     if job.keyframe {
         encoder.wish_keyframe();
     }
-    let coded = encoder.encode(&job.config, &job.frame)?;
-    // When its publisher had coded it stays known: the time that this took here is the hub's.
-    Ok(coded.map(|(config, frame)| (config, Frame { times: job.frame.times, ..frame })))
+    // When its publisher had coded it stays known: the time that this takes here is the hub's.
+    encoder.encode(&job.config, &job.frame)
 }
 
 /// How a rendition is coded.

@@ -172,7 +172,8 @@ impl Pump {
                             Ok(Some((config, mut frame))) => {
                                 self.publisher.configure(config)?;
                                 // It is in the hub by now: there is no way that it has to go.
-                                frame.times.received = frame.times.encoded;
+                                let now = clock::now();
+                                (frame.times.encoded, frame.times.received) = (now, now);
                                 frame
                             }
                             Err(error) => {
