@@ -175,7 +175,7 @@ async fn mjpeg(
     Extension(socket): Extension<Arc<Socket>>,
     Path(name): Path<String>,
 ) -> Result<Response, Refused> {
-    let jpegs = Jpegs { viewer: subscribe_to_jpegs(&hub, &name)?, socket, paced: Paced::default() };
+    let jpegs = Jpegs { viewer: subscribe_to_jpegs(&hub, &name)?, paced: Paced::new(&socket), socket };
     let parts = stream::unfold((jpegs, Part::Opening), |(mut jpegs, part)| async move {
         let (bytes, next) = match part {
             Part::Opening => (Bytes::from_static(multipart::OPENING), Part::Head),
@@ -206,7 +206,7 @@ impl Jpegs {
     /// The next frame, once the link is ready for one.
     async fn next(&mut self) -> Result<Frame> {
         self.paced.room(&self.socket).await?;
-        if !self.socket.local() {
+        if !self.paced.local() {
             self.viewer.carries(self.paced.budget(), clock::now());
             self.viewer.measured(self.paced.capacity());
         }

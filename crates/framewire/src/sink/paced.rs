@@ -22,6 +22,8 @@ const LOOK: Duration = Duration::from_millis(2);
 /// Says when the next frame may be begun, and what the link carries.
 #[derive(Debug, Default)]
 pub(super) struct Paced {
+    /// Within one machine a late acknowledgement tells of a busy processor, which coding would keep busier.
+    local: bool,
     flow: Flow,
     /// The frame that is being written.
     begun: Option<u64>,
@@ -30,6 +32,16 @@ pub(super) struct Paced {
 }
 
 impl Paced {
+    /// What goes over this socket is to be paced.
+    pub(super) fn new(socket: &Socket) -> Self {
+        Self { local: socket.local(), ..Self::default() }
+    }
+
+    /// Whether the kernel's room is all that there is to go by, because the viewer is on this machine.
+    pub(super) fn local(&self) -> bool {
+        self.local
+    }
+
     /// Frames are such, from now on.
     pub(super) fn paced(&mut self, config: &Config) {
         self.flow.paced(config);
@@ -37,6 +49,9 @@ impl Paced {
 
     /// A frame is about to be written.
     pub(super) fn begun(&mut self, frame: &Frame) {
+        if self.local {
+            return;
+        }
         self.flow.sent(frame.sequence, frame.data.len(), clock::now());
         self.begun = Some(frame.sequence);
     }
@@ -58,8 +73,7 @@ impl Paced {
     pub(super) async fn room(&mut self, socket: &Socket) -> Result<()> {
         let room = timeout(NO_PROGRESS, async {
             socket.room().await?;
-            // Within one machine a late acknowledgement tells of a busy processor, which coding would keep busier.
-            if socket.local() {
+            if self.local {
                 return Ok(());
             }
             self.settle(socket).await?;
@@ -97,7 +111,7 @@ impl Paced {
 
     async fn watch(&mut self, socket: &Socket) -> Infallible {
         // Where the connection is broken, whoever writes next notices.
-        while !socket.local() && !self.written.is_empty() && self.look(socket, clock::now()).is_ok() {
+        while !self.written.is_empty() && self.look(socket, clock::now()).is_ok() {
             sleep(LOOK).await;
         }
         pending().await

@@ -95,7 +95,7 @@ pub(super) async fn feed(
     let mut times: Option<Times> = None;
     let mut begun = false;
     let mut answers = BytesMut::new();
-    let mut paced = Paced::default();
+    let mut paced = Paced::new(socket);
     loop {
         write_all(socket, transmitter).await?;
         if !transmitter.ready() {
