@@ -55,7 +55,7 @@ pub struct Summary {
 }
 
 /// Records until the stream ends, the duration is over (by the times of capture where they are known, counted from the first
-/// frame; or from now where none comes so long), the reader leaves or the stop is raised; the file is always finished. The subscriber should want
+/// frame, but not from before now; or from now where none comes so long), the reader leaves or the stop is raised; the file is always finished. The subscriber should want
 /// [every](crate::hub::Policy::Every) frame. `progress` is called about ten times a second or more often.
 ///
 /// # Errors
@@ -69,6 +69,7 @@ pub fn run(
 ) -> Result<Summary> {
     let mut recorder = Recorder { output: Output::new(target), coding: None, summary: Summary::default() };
     let reporter = subscriber.reporter();
+    let started = clock::now();
     let mut begin = None;
     let mut deadline = duration.map(|duration| Instant::now() + duration);
     while !stop.stopped() {
@@ -80,8 +81,9 @@ pub fn run(
         match event {
             Some(Event::Config(coding)) => recorder.coding = Some((*coding).clone()),
             Some(Event::Frame(frame)) => {
-                let begin = *begin.get_or_insert(frame.times.captured);
-                if begin != 0 && duration.is_some_and(|duration| past(&frame, begin, duration)) {
+                // The first may have waited in a hub for somebody to come.
+                let begin = *begin.get_or_insert(frame.times.captured.max(started));
+                if frame.times.captured != 0 && duration.is_some_and(|duration| past(&frame, begin, duration)) {
                     break;
                 }
                 let first = recorder.summary.frames == 0;
@@ -507,6 +509,21 @@ mod tests {
         let stop = Stop::default();
         let summary = run(subscriber, pipe(&out, Format::Bgr24, None), None, &stop, |_| {}).unwrap();
         assert_eq!(summary.frames, 2);
+    }
+
+    #[test]
+    fn what_waited_for_somebody_to_come_takes_nothing_of_the_duration() {
+        let ((publisher, subscriber), out) = (stream(), Pipe::new(usize::MAX));
+        publish(&publisher, Codec::I420, (16, 16), &[]);
+        let now = clock::now();
+        for (sequence, captured) in (0..).zip([now.saturating_sub(60_000_000).max(1), now + 1_000, now + 34_000]) {
+            let times = Times { captured, ..Times::default() };
+            publisher.publish(Frame { sequence, keyframe: true, times, data: grey(16, 16) }, now).unwrap();
+        }
+        publisher.finish();
+        let (ten, stop) = (Some(Duration::from_secs(10)), Stop::default());
+        let summary = run(subscriber, pipe(&out, Format::Bgr24, None), ten, &stop, |_| {}).unwrap();
+        assert_eq!(summary.frames, 3);
     }
 
     #[test]
