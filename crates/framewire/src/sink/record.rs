@@ -55,7 +55,7 @@ pub struct Summary {
 }
 
 /// Records until the stream ends, the duration is over (by the times of capture where they are known, counted from the first
-/// frame, but not from before now; or from now where none comes so long), the reader leaves or the stop is raised; the file is always finished. The subscriber should want
+/// frame, for a reader not from before now; or from now where none comes so long), the reader leaves or the stop is raised; the file is always finished. The subscriber should want
 /// [every](crate::hub::Policy::Every) frame. `progress` is called about ten times a second or more often.
 ///
 /// # Errors
@@ -67,9 +67,10 @@ pub fn run(
     stop: &Stop,
     mut progress: impl FnMut(&Summary),
 ) -> Result<Summary> {
+    // A reader may get one first that has waited in a hub for somebody to come.
+    let started = if matches!(target, Target::Reader { .. }) { clock::now() } else { 0 };
     let mut recorder = Recorder { output: Output::new(target), coding: None, summary: Summary::default() };
     let reporter = subscriber.reporter();
-    let started = clock::now();
     let mut begin = None;
     let mut deadline = duration.map(|duration| Instant::now() + duration);
     while !stop.stopped() {
@@ -81,7 +82,6 @@ pub fn run(
         match event {
             Some(Event::Config(coding)) => recorder.coding = Some((*coding).clone()),
             Some(Event::Frame(frame)) => {
-                // The first may have waited in a hub for somebody to come.
                 let begin = *begin.get_or_insert(frame.times.captured.max(started));
                 if frame.times.captured != 0 && duration.is_some_and(|duration| past(&frame, begin, duration)) {
                     break;
