@@ -5,6 +5,8 @@ use std::{collections::VecDeque, fmt::Write as _, mem, sync::Arc};
 use framewire_proto::{Config, Frame, Micros, wire::native::Service};
 use serde::Serialize;
 
+use super::run;
+
 /// What a viewer wants when frames come faster than it takes them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Policy {
@@ -154,6 +156,13 @@ impl Mailbox {
         self.counts.offered += frames.len() as u64;
         self.waiting.extend(frames.iter().map(|frame| (config.clone(), frame.clone())));
         self.behind = if frames.len() > 1 { frames.len() } else { 0 };
+    }
+
+    /// The frame that is offered next leads up to the present too: it waits, and as many behind it as wait already.
+    pub(super) fn led_up(&mut self) {
+        if self.waiting.len() < run::FRAMES {
+            self.behind = self.behind.max(self.waiting.len() + 2);
+        }
     }
 
     /// Whether what comes next only leads up to the present, which is still far.
@@ -414,6 +423,25 @@ mod tests {
         assert_eq!(all(&mut mailbox), (1..150).collect::<Vec<_>>());
         assert!((150..170).any(|sequence| mailbox.offer(&h264, frame(sequence, false))), "it was too slow");
         assert_eq!(all(&mut mailbox), (150..158).collect::<Vec<_>>(), "from then on it is a viewer like others");
+    }
+
+    #[test]
+    fn who_wakes_a_film_is_led_up_to_the_present_too() {
+        let (mut mailbox, h264) = (Mailbox::new(Policy::Newest), config(Codec::H264));
+        mailbox.replay(&h264, &run(1));
+        assert_eq!(all(&mut mailbox), [0]);
+        for sequence in 1..60 {
+            mailbox.led_up();
+            mailbox.put(&h264, frame(sequence, false));
+        }
+        assert!(mailbox.leads_up());
+        (60..90).for_each(|sequence| mailbox.put(&h264, frame(sequence, false)));
+        assert_eq!(all(&mut mailbox), (1..90).collect::<Vec<_>>());
+        for sequence in 90..2_000 {
+            mailbox.led_up();
+            mailbox.put(&h264, frame(sequence, false));
+        }
+        assert!(all(&mut mailbox).len() <= 2 * super::run::FRAMES, "it has a bound");
     }
 
     #[test]

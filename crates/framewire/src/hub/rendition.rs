@@ -28,6 +28,8 @@ use crate::latency::Meter;
 
 /// Keyframes that are asked for are at least this far apart: each costs the frames around it their quality.
 const KEYFRAMES: Micros = 1_000_000;
+/// What was captured this long before it came, in µs, is the past where it is passed on: as many frames as fit in it wait anyway.
+const PAST: Micros = 250_000;
 
 /// What a viewer can do with other forms than the source's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -315,17 +317,27 @@ impl Inside {
         form.meter.count(now, frame.data.len());
         // Of all else a keyframe comes when it is asked for.
         form.run.take(frame, self.passed_on && rendition == Rendition::Source, now);
+        let leads_up = rendition == Rendition::Source && self.leads_up(frame);
         let mut broken = false;
         for place in self.subscribers.values_mut() {
             if place.next == Some(rendition) && frame.keyframe {
                 (place.rendition, place.next) = (rendition, None);
             }
             if place.rendition == rendition {
+                if leads_up {
+                    place.mailbox.led_up();
+                }
                 broken |= place.mailbox.offer(&config, frame.clone());
                 wakers.extend(place.waker.take());
             }
         }
         self.forms[rendition as usize].wished |= broken;
+    }
+
+    /// Whether a frame came only to lead up to the present: its publisher slept, and has somebody to send to again.
+    fn leads_up(&self, frame: &Frame) -> bool {
+        let Times { captured, received, .. } = frame.times;
+        self.passed_on && captured != 0 && received > captured.saturating_add(PAST)
     }
 
     /// Another publisher begins, with a frame that needs some that never came here.
@@ -338,8 +350,12 @@ impl Inside {
 
     /// Puts a frame of the source on the desks of those who code it.
     pub(super) fn put(&mut self, config: &Arc<Config>, frame: &Frame, wakers: &mut Vec<Waker>) {
+        let leads_up = self.leads_up(frame);
         let mut broken = false;
         for desk in self.forms.iter_mut().filter_map(|form| form.desk.as_mut()) {
+            if leads_up {
+                desk.mailbox.led_up();
+            }
             broken |= desk.mailbox.offer(config, frame.clone());
             wakers.extend(desk.waker.take());
         }

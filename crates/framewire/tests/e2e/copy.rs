@@ -14,6 +14,7 @@ use framewire_proto::{
 use crate::{
     harness::{Hub, Peer, Running, Scratch, fails, ffmpeg, framewire, output},
     picture::{Probed, Rgb, probe},
+    slow_links::watch_over_http,
 };
 
 /// A film of 25 frames a second with B-frames that lean on each other, whose keyframes are so far apart.
@@ -195,6 +196,24 @@ fn who_joins_in_the_middle_of_a_long_gop_has_a_picture_at_once_and_is_soon_at_th
     let info = hub.wait_until("film", "has gone on", |info| published(info) > joined.frames);
     let total = info["latency_ms"]["total"]["max"].as_f64();
     assert!(total.is_none_or(|total| total < 2_000.0), "what led up to the present counts for no latency: {info}");
+}
+
+#[test]
+fn whoever_wakes_a_film_is_led_up_to_the_present_and_watches_on() {
+    const PICTURES: usize = 20;
+    let (hub, scratch) = (Hub::start(&[]), Scratch::new("woken"));
+    let film = film(&scratch, "film.mp4", 750, 250);
+    let _sender = Running::start(framewire(["send", &film, &hub.fw("scene"), "--codec", "copy", "--loop"]));
+    hub.wait_until("scene", "is there", |info| info["published"].as_u64() >= Some(1));
+    let at = hub.url("/");
+    let at = at.trim_start_matches("http://").trim_end_matches('/');
+    for turn in 0..5 {
+        let parts = watch_over_http(at, PICTURES);
+        // Behind the one that waited and the first of the present none is far from the next, as a keyframe is.
+        let span = parts[PICTURES - 1].sequence - parts[2].sequence;
+        assert!(span < 100, "turn {turn}: {parts:?}");
+        hub.wait_until("scene", "sleeps", |info| info["viewers"] == 0);
+    }
 }
 
 #[test]

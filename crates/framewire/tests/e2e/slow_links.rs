@@ -35,17 +35,17 @@ pub(crate) fn hub(cable: &Cable, kilobits: u32) -> (Running, Running) {
 
 /// A picture as it came over HTTP.
 #[derive(Debug)]
-struct Part {
+pub(crate) struct Part {
     age: Duration,
     length: usize,
-    sequence: u64,
+    pub(crate) sequence: u64,
 }
 
 /// Watches the scene over HTTP.
-fn watch_over_http(frames: usize) -> Vec<Part> {
-    let mut stream = TcpStream::connect(HUB).expect("the hub");
+pub(crate) fn watch_over_http(hub: &str, frames: usize) -> Vec<Part> {
+    let mut stream = TcpStream::connect(hub).expect("the hub");
     stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a timeout");
-    write!(stream, "GET /streams/scene/mjpeg HTTP/1.0\r\nHost: {HUB}\r\n\r\n").expect("a request");
+    write!(stream, "GET /streams/scene/mjpeg HTTP/1.0\r\nHost: {hub}\r\n\r\n").expect("a request");
     let mut reader = BufReader::new(stream);
     (0..frames).map(|_| part(&mut reader)).collect()
 }
@@ -80,7 +80,7 @@ fn part(reader: &mut impl BufRead) -> Part {
 fn who_cannot_report_gets_jpegs_that_the_link_carries() {
     let Some(cable) = Cable::lay() else { return };
     let _hub = hub(&cable, SLOW);
-    let parts = cable.run_at_far(|| watch_over_http(BEFORE + LOOKED_AT)).join().expect("a viewer");
+    let parts = cable.run_at_far(|| watch_over_http(HUB, BEFORE + LOOKED_AT)).join().expect("a viewer");
     let (before, parts) = parts.split_at(BEFORE);
     let old = parts.iter().filter(|part| part.age > PAST).count();
     assert_eq!(old, 0, "{parts:?}");
