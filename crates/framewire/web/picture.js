@@ -146,7 +146,7 @@ class H264 {
   static #BEHIND = 8;
   /** Frames that it may be behind while it is led up to the present: more than the hub keeps for who joins. */
   static #LED_UP = 600;
-  /** What waited in the hub so many microseconds was kept there for who joins. */
+  /** What was captured so many microseconds before it was sent here was kept, in the hub or before it, for who joins. */
   static #KEPT = 500_000;
   /** Failures in a row, without a picture in between, after which it is given up. */
   static #FAILURES = 3;
@@ -202,8 +202,8 @@ class H264 {
   /** Whether it has to skip to the next keyframe; not while what it decodes only leads up to the present. */
   #behind(frame) {
     const waiting = this.#decoder?.decodeQueueSize ?? 0;
-    const { received, forwarded } = frame.times;
-    if (received && forwarded - received > H264.#KEPT) this.#ledUp = true;
+    const { captured, forwarded } = frame.times;
+    if (captured && forwarded - captured > H264.#KEPT) this.#ledUp = true;
     else if (waiting <= H264.#BEHIND) this.#ledUp = false;
     return waiting > (this.#ledUp ? H264.#LED_UP : H264.#BEHIND);
   }

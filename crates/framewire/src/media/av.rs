@@ -65,9 +65,7 @@ impl Frame {
         // SAFETY: the frame is ours and live.
         unsafe { &*self.0 }
     }
-}
 
-impl Frame {
     /// Whether the decoder had to guess parts of it.
     pub(super) fn torn(&self) -> bool {
         let fields = self.fields();

@@ -181,9 +181,9 @@ impl Encoder {
                 }
                 Codec::H264 => {
                     let coded = self.h264(&config, &picture)?;
-                    self.aim.coded(&config, coded.data.len());
                     frame.keyframe = coded.keyframe;
                     self.setting.bitrate = Some(self.aim.bitrate(&config));
+                    self.aim.coded(&config, coded.data.len());
                     coded.data
                 }
                 Codec::I420 | Codec::Bgr24 => picture.into_data(),
