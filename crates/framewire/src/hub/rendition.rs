@@ -336,8 +336,8 @@ impl Inside {
 
     /// Whether a frame came only to lead up to the present: its publisher slept, and has somebody to send to again.
     fn leads_up(&self, frame: &Frame) -> bool {
-        let Times { captured, received, .. } = frame.times;
-        self.passed_on && captured != 0 && received > captured.saturating_add(PAST)
+        let Times { captured, received, arrived, .. } = frame.times;
+        self.passed_on && captured != 0 && received.max(arrived) > captured.saturating_add(PAST)
     }
 
     /// Another publisher begins, with a frame that needs some that never came here.
