@@ -37,6 +37,8 @@ pub struct Figures {
     pub fps: f64,
     /// Bits a second that came here.
     pub bitrate: f64,
+    /// More than a quarter of the frames came after ones that are shown later, as B-frames make it.
+    pub reordered: bool,
     /// Milliseconds that decoding a frame takes by itself, in the mean.
     pub decode_ms: Option<f64>,
     /// Frames that could not be decoded.
@@ -137,6 +139,7 @@ const RULES: &[Rule] = &[
     Rule { side: Side::Camera, look: stalled, advice: FEED },
     Rule { side: Side::Camera, look: few_born, advice: CAMERA },
     Rule { side: Side::Encoder, look: coded_late, advice: ENCODER },
+    Rule { side: Side::Encoder, look: coded_in_another_order, advice: B_FRAMES },
     Rule { side: Side::Uplink, look: uplink_narrow, advice: UPLINK },
     Rule { side: Side::Hub, look: hub_waits, advice: HUB },
     Rule { side: Side::Downlink, look: held_up, advice: DOWNLINK },
@@ -159,6 +162,10 @@ const ENCODER: &[&str] = &[
     "let the sending machine do less besides, or use a faster one",
     "ask for a smaller --size or a lower --fps",
     "pass the camera's own JPEGs on: --codec copy; making JPEGs costs less than H.264: --codec jpeg",
+];
+const B_FRAMES: &[&str] = &[
+    "switch B-frames off where it is coded: in the camera's own settings, or FFmpeg's `-bf 0` or `-tune zerolatency`",
+    "have framewire code it anew: leave `--codec copy` out",
 ];
 const UPLINK: &[&str] = &[
     "`framewire send … --stats text` says what the link carries and what is coded for it",
@@ -206,7 +213,7 @@ pub fn examine(figures: Figures) -> Report {
 
 fn silent(figures: &Figures) -> Option<(f64, String)> {
     let fed = figures.hub.as_ref().is_some_and(|hub| hub.published > 0);
-    if figures.frames > 0 || fed {
+    if figures.frames > 0 || fed || stalled(figures).is_some() {
         return None;
     }
     let state = figures.state.as_ref().map_or(String::new(), |state| format!(": it is {state}"));
@@ -214,7 +221,8 @@ fn silent(figures: &Figures) -> Option<(f64, String)> {
 }
 
 fn stalled(figures: &Figures) -> Option<(f64, String)> {
-    let stalled = figures.frames > 0 && figures.state.as_deref() == Some("stalled");
+    // What was there before may still have come.
+    let stalled = figures.codec.is_some() && figures.state.as_deref() == Some("stalled");
     stalled.then(|| (f64::INFINITY, format!("{} has stalled: no picture comes any more.", figures.from)))
 }
 
@@ -240,6 +248,9 @@ fn few_born(figures: &Figures) -> Option<(f64, String)> {
 }
 
 fn coded_late(figures: &Figures) -> Option<(f64, String)> {
+    if figures.reordered {
+        return None;
+    }
     let encode = figures.p50(Stage::Encode)?;
     // Where coding keeps the camera from its work, fewer frames come than could.
     let interval = figures.announced_fps.map_or(figures.interval(), |fps| figures.interval().min(1000.0 / fps));
@@ -249,6 +260,17 @@ fn coded_late(figures: &Figures) -> Option<(f64, String)> {
         let what = format!(
             "The encoder is slow: a frame is coded {encode:.0} ms after it was captured, and every {interval:.0} ms \
              comes another."
+        );
+        (encode / interval, what)
+    })
+}
+
+fn coded_in_another_order(figures: &Figures) -> Option<(f64, String)> {
+    let (encode, interval) = (figures.p50(Stage::Encode)?, figures.interval());
+    (figures.reordered && encode > interval).then(|| {
+        let what = format!(
+            "The encoder uses B-frames: they wait for pictures that are shown after them, so frames come {encode:.0} ms \
+             after they were captured."
         );
         (encode / interval, what)
     })
@@ -629,6 +651,7 @@ mod tests {
                 "90 ms after it was captured",
             ),
             (Side::Encoder, Figures { latency_ms: split([40, 0, 1, 0, 2, 4]), ..at_hub(left_out) }, "coded 40 ms"),
+            (Side::Encoder, Figures { reordered: true, latency_ms: split([90, 0, 1, 0, 2, 4]), ..well() }, "B-frames"),
             (
                 Side::Uplink,
                 Figures { uplink_rate: Some(2.1e6), latency_ms: split([6, 2, 30, 0, 2, 4]), ..well() },

@@ -113,6 +113,7 @@ fn figures(from: &Spec, seen: &Seen, seconds: f64, hub: Option<(Stream, Stream)>
         frames,
         fps: frames as f64 / seconds,
         bitrate: bytes as f64 * 8.0 / seconds,
+        reordered: seen.reordered * 4 > frames,
         decode_ms: (decoded > 0).then(|| took as f64 / decoded as f64 / 1000.0),
         bad: seen.bad,
         fault: seen.fault.clone(),

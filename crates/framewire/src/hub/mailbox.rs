@@ -137,6 +137,8 @@ pub(super) struct Mailbox {
     taken: Option<u64>,
     /// What waits leads up to the present, and so many more frames may come before it is reached.
     behind: usize,
+    /// So many of those that wait first do no more than that.
+    lead: usize,
     /// A keyframe was asked for and not taken yet: who takes nothing asks for no other.
     wished: bool,
     /// What waited was left so long that it went, perhaps with the keyframe that was asked for.
@@ -147,7 +149,7 @@ pub(super) struct Mailbox {
 impl Mailbox {
     pub(super) fn new(policy: Policy) -> Self {
         let (waiting, counts) = (VecDeque::new(), Counts::default());
-        Self { policy, waiting, broken: false, behind: 0, taken: None, wished: false, lapsed: false, counts }
+        Self { policy, waiting, broken: false, behind: 0, lead: 0, taken: None, wished: false, lapsed: false, counts }
     }
 
     /// Takes what leads up to the present, from a keyframe on. While that is taken, as many frames as it holds may come and
@@ -156,12 +158,14 @@ impl Mailbox {
         self.counts.offered += frames.len() as u64;
         self.waiting.extend(frames.iter().map(|frame| (config.clone(), frame.clone())));
         self.behind = if frames.len() > 1 { frames.len() } else { 0 };
+        self.lead = self.waiting.len();
     }
 
     /// The frame that is offered next leads up to the present too: it waits, and as many behind it as wait already.
     pub(super) fn led_up(&mut self) {
         if self.waiting.len() < run::FRAMES {
             self.behind = self.behind.max(self.waiting.len() + 2);
+            self.lead = self.waiting.len() + 1;
         }
     }
 
@@ -197,7 +201,9 @@ impl Mailbox {
         let behind = self.behind > 0;
         self.behind = self.behind.saturating_sub(1);
         if behind && frame.keyframe {
-            // Here is the present.
+            // Here is the present: nobody misses what would only have led up to it.
+            let lead = self.waiting.drain(..self.lead.min(self.waiting.len())).count();
+            self.counts.offered -= lead as u64;
             self.clear(Reason::Superseded);
         } else if behind && self.holds(frame.data.len()) {
             // It waits for what leads up to it.
@@ -248,6 +254,7 @@ impl Mailbox {
             return None;
         };
         self.taken = Some(frame.sequence);
+        self.lead = self.lead.saturating_sub(1);
         // The keyframe that what leads up to the present begins with is not the one that was asked for.
         self.wished &= self.behind > 0 || !frame.keyframe;
         if self.behind > 0 && self.waiting.is_empty() {
@@ -282,7 +289,7 @@ impl Mailbox {
     }
 
     pub(super) fn clear(&mut self, reason: Reason) {
-        self.behind = 0;
+        (self.behind, self.lead) = (0, 0);
         for _ in self.waiting.drain(..) {
             self.counts.drop_one(reason);
         }
@@ -449,10 +456,12 @@ mod tests {
         let (mut mailbox, h264) = (Mailbox::new(Policy::Newest), config(Codec::H264));
         mailbox.replay(&h264, &run(100));
         assert_eq!(mailbox.take().unwrap().1.sequence, 0);
-        mailbox.put(&h264, frame(100, true));
-        mailbox.put(&h264, frame(101, false));
-        assert_eq!(all(&mut mailbox), [100, 101]);
-        assert_eq!(mailbox.counts.dropped(Reason::Superseded), 99);
+        mailbox.put(&h264, frame(100, false));
+        mailbox.put(&h264, frame(101, true));
+        mailbox.put(&h264, frame(102, false));
+        assert_eq!(all(&mut mailbox), [101, 102]);
+        // What only led up to the present is missed by nobody.
+        assert_eq!((mailbox.counts.offered, mailbox.counts.dropped(Reason::Superseded)), (4, 1));
     }
 
     #[test]
@@ -493,7 +502,7 @@ mod tests {
             kept in 0..40_u64,
         ) {
             let (mut mailbox, config) = (Mailbox::new(policy), config(codec));
-            let (mut taken, mut last) = (0, None);
+            let (mut taken, mut last) = (0, None::<u64>);
             let kept = if policy == Policy::Every || codec.independent() { 0 } else { kept };
             mailbox.replay(&config, &run(kept));
             for (sequence, (keyframe, takes)) in (kept as usize..).zip(steps.iter()) {

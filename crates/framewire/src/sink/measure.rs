@@ -30,7 +30,9 @@ pub struct Seen {
     pub ended: bool,
     /// How its frames are coded.
     pub config: Option<Arc<Config>>,
-    /// What came.
+    /// Frames that were born before one that came earlier.
+    pub reordered: u64,
+    /// What came and was born since it is watched.
     pub meter: Meter,
     /// Where the frames' time went, until they were decoded.
     pub split: Split,
@@ -50,7 +52,9 @@ pub struct Seen {
     pub lowered: Option<Rendition>,
     /// Bits of frames as their publisher sent them, and how long they were on the way to the hub, in µs.
     uplink: (u64, Micros),
-    /// Number and birth of the first frame that came fresh, and of the last.
+    /// Since when it is watched: what was born before only leads up to the present.
+    begun: Micros,
+    /// Number and birth of the first frame that was born since, and of the youngest.
     born: Option<[(u64, Micros); 2]>,
 }
 
@@ -71,7 +75,7 @@ impl Seen {
 
 /// Watches until the stream ends or `stop` is raised.
 pub fn run(mut subscriber: Subscriber, stop: &Stop) -> Seen {
-    let (mut seen, mut decoder) = (Seen::default(), Decoder::new());
+    let (mut seen, mut decoder) = (Seen { begun: clock::now(), ..Seen::default() }, Decoder::new());
     while !stop.stopped() && !seen.ended {
         let event = subscriber.next_before(Instant::now() + PATIENCE);
         if stop.stopped() {
@@ -105,18 +109,23 @@ impl Seen {
         let Some(config) = self.config.clone() else { return };
         let given = clock::now();
         let received = if frame.times.arrived == 0 { given } else { frame.times.arrived };
-        // The first may have waited for somebody to come: its age is not the latency of its way.
-        let fresh = self.meter.totals().0 > 0;
-        self.meter.count(given, frame.data.len());
+        let Times { captured, sent, received: at_hub, .. } = frame.times;
+        let born = [captured, at_hub, received].into_iter().find(|time| *time > 0).unwrap_or(given);
+        // What was there before anybody watched is only decoded: its age is not the latency of its way.
+        let fresh = born >= self.begun;
         if fresh {
-            let born = if frame.times.captured == 0 { received } else { frame.times.captured };
-            let Times { sent, received, .. } = frame.times;
+            self.meter.count(given, frame.data.len());
             let as_sent = self.service.is_none_or(|service| service.rendition == Rendition::Source);
-            if as_sent && sent > 0 && received > sent {
+            if as_sent && sent > 0 && at_hub > sent {
                 self.uplink.0 += 8 * frame.data.len() as u64;
-                self.uplink.1 += received - sent;
+                self.uplink.1 += at_hub - sent;
             }
-            self.born.get_or_insert([(frame.sequence, born); 2])[1] = (frame.sequence, born);
+            let last = &mut self.born.get_or_insert([(frame.sequence, born); 2])[1];
+            if born < last.1 {
+                self.reordered += 1;
+            } else {
+                *last = (frame.sequence, born);
+            }
         }
         match decoder.decode(&config, frame, Codec::I420) {
             // A decoder that begins here, in the middle.
@@ -134,7 +143,7 @@ impl Seen {
                 }
             }
             Err(error) => {
-                self.bad += 1;
+                self.bad += u64::from(fresh);
                 self.fault = Some(format!("{error:#}"));
                 if !config.codec.independent() {
                     subscriber.wish_keyframe();

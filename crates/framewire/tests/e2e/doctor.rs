@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::{
     cable::{Cable, HUB},
+    copy,
     harness::{Hub, Peer, Running, Scratch, fails, ffmpeg, framewire, jpeg, output},
     slow_links,
 };
@@ -35,6 +36,21 @@ fn a_stream_that_is_well_is_said_to_be() {
         assert!(text.lines().any(|line| line[2.min(line.len())..].starts_with(stage)), "{stage}: {text}");
     }
     assert!(text.contains("Not known: How long the screen takes"), "{text}");
+}
+
+#[test]
+fn what_leads_up_to_the_present_of_a_film_is_no_latency() {
+    let (hub, scratch) = (Hub::start(&[]), Scratch::new("led-up"));
+    let film = copy::film(&scratch, "film.mp4", 500, 500);
+    let _sender = Running::start(framewire(["send", &film, &hub.fw("film"), "--codec", "copy"]));
+    let _watcher = Running::start(framewire(["record", &hub.fw("film"), &scratch.file("out.mkv"), "--wait"]));
+    hub.wait_until("film", "is four seconds behind its keyframe", |info| info["published"].as_u64() >= Some(100));
+    let report = examine(&hub.fw("film"), "2");
+    assert!(report["latency_ms"]["total"]["max"].as_f64().is_some_and(|oldest| oldest < 3_000.0), "{report}");
+    assert!(report["frames"].as_u64().is_some_and(|frames| (1..100).contains(&frames)), "{report}");
+    // All that takes time are the film's own B-frames.
+    let verdict = report["verdict"].as_str().unwrap();
+    assert!(verdict.contains("B-frames") && report["findings"].as_array().unwrap().len() == 1, "{report}");
 }
 
 #[test]
