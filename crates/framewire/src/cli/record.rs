@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 
 use super::{
@@ -74,9 +74,15 @@ pub(super) fn run(args: &Args, stop: &Stop) -> Result<()> {
         let progress = |summary: &Summary| bar.set_message(said(summary));
         let outcome = record::run(subscriber, target, args.common.duration, stop, progress);
         bar.finish_and_clear();
+        let ended = !stop.stopped();
         stop.stop();
         let summary = outcome?;
         feed.join().ok().context("the source's thread panicked").flatten()?;
+        ensure!(
+            summary.frames > 0 || summary.left || !ended,
+            "{}: no picture came, so nothing is recorded: `framewire doctor` tells why",
+            args.from.source
+        );
         if !args.common.quiet() {
             report(&summary);
         }

@@ -50,6 +50,8 @@ pub struct Summary {
     pub bytes: u64,
     /// Frames that could not be read, and so were left out.
     pub bad: u64,
+    /// The reader has gone.
+    pub left: bool,
     /// What became of the frames before they came here.
     pub counts: Counts,
 }
@@ -88,6 +90,7 @@ pub fn run(
                 }
                 let first = recorder.summary.frames == 0;
                 if recorder.take(&frame, &reporter)? == Reader::Gone {
+                    recorder.summary.left = true;
                     break;
                 }
                 if first && recorder.summary.frames > 0 {

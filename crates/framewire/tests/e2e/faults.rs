@@ -69,6 +69,14 @@ fn a_reader_that_leaves_is_no_error() {
 }
 
 #[test]
+fn a_recording_of_nothing_is_an_error() {
+    let (hub, scratch) = (Hub::start(&[]), Scratch::new("nothing"));
+    let file = scratch.file("out.mkv");
+    let error = fails(framewire(["record", &hub.fw("door"), &file, "--wait", "--duration", "0.5"]));
+    assert!(error.contains(&hub.fw("door")) && error.contains("nothing is recorded"), "{error}");
+}
+
+#[test]
 fn a_killed_recorder_leaves_a_file_that_plays() {
     let scratch = Scratch::new("killed");
     let file = scratch.file("out.mkv");
