@@ -16,9 +16,8 @@ const RECOVERY_POINT: usize = 6;
 /// What an access unit holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Contents {
-    /// An IDR picture: decoding can begin here, and nothing from here on needs what was before. Pictures that only some of
-    /// what follows can do without, as open GOPs have them, do not count.
-    pub keyframe: bool,
+    /// Its picture.
+    pub picture: Picture,
     /// A recovery point at this very picture, as each GOP that is open begins with one: decoding can begin here too, but what
     /// is to be shown before it is not whole then.
     pub recovery: bool,
@@ -26,29 +25,47 @@ pub struct Contents {
     pub parameter_sets: bool,
 }
 
+/// The picture that an access unit holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Picture {
+    /// There is none: some encoders give parameter sets by themselves.
+    #[default]
+    None,
+    /// One that needs others, or that others before it need.
+    Dependent,
+    /// An IDR picture: decoding can begin here, and nothing from here on needs what was before. Pictures that only some of
+    /// what follows can do without, as open GOPs have them, do not count.
+    Keyframe,
+}
+
 /// What this access unit holds; nothing, if it is none. What follows the first slice's header is not read.
 pub fn contents(unit: &[u8]) -> Contents {
-    let (mut sequence, mut picture) = (false, false);
-    let (mut keyframe, mut recovery) = (false, false);
+    let (mut sequence_set, mut picture_set) = (false, false);
+    let (mut recovery, mut picture) = (false, Picture::None);
     for (start, kind) in nal_units(unit) {
         match kind {
             SUPPLEMENT => recovery |= recovers_at_once(&unit[start + 1..]),
-            SEQUENCE_SET => sequence = true,
-            PICTURE_SET => picture = true,
+            SEQUENCE_SET => sequence_set = true,
+            PICTURE_SET => picture_set = true,
             slice @ 1..=IDR => {
-                keyframe = slice == IDR;
+                picture = if slice == IDR { Picture::Keyframe } else { Picture::Dependent };
                 break;
             }
             _ => {}
         }
     }
-    Contents { keyframe, recovery, parameter_sets: sequence && picture }
+    Contents { picture, recovery, parameter_sets: sequence_set && picture_set }
 }
 
 impl Contents {
+    /// Whether its picture is an IDR picture.
+    pub fn keyframe(self) -> bool {
+        self.picture == Picture::Keyframe
+    }
+
     /// Whether decoding can begin here.
     pub fn begins(self) -> bool {
-        self.keyframe || self.recovery
+        self.keyframe() || self.recovery
     }
 }
 
@@ -131,7 +148,8 @@ mod tests {
     const SLICE: &[u8] = &[0, 0, 1, 0x41, 0x9A, 0x24];
 
     fn holds(keyframe: bool, parameter_sets: bool) -> Contents {
-        Contents { keyframe, recovery: false, parameter_sets }
+        let picture = if keyframe { Picture::Keyframe } else { Picture::Dependent };
+        Contents { picture, recovery: false, parameter_sets }
     }
 
     #[test]
@@ -155,7 +173,7 @@ mod tests {
         assert_eq!(contents(&[SPS, IDR_SLICE].concat()), holds(true, false));
         assert_eq!(contents(&[DELIMITER, SLICE, SLICE].concat()), holds(false, false));
         assert_eq!(contents(&[SPS, PPS, SLICE].concat()), holds(false, true));
-        assert_eq!(contents(&[SPS, PPS].concat()), holds(false, true));
+        assert_eq!(contents(&[SPS, PPS].concat()), Contents { picture: Picture::None, ..holds(false, true) });
     }
 
     #[test]
@@ -184,7 +202,7 @@ mod tests {
             let sets = parameter_sets(&unit);
             prop_assert_eq!(parameter_sets(&sets), sets.clone());
             prop_assert_eq!(contents(&sets).parameter_sets, contents(&unit).parameter_sets);
-            prop_assert!(!contents(&sets).keyframe);
+            prop_assert!(!contents(&sets).keyframe());
         }
     }
 }

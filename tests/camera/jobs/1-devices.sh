@@ -7,12 +7,13 @@ cat devices.txt >>"$LOG"
 # The lines of a device: from its own to the next one's.
 of() { awk -v device="$1" 'index($0, "/dev/video") { mine = 0 } index($0 " ", device " ") || index($0, device ":") { mine = 1 } mine' devices.txt; }
 
-offers() { of "$1" | grep -qiE "$2"; }
-check 'the raw camera is listed by its device and name' offers $RAW vivid
-check 'its pixel format is named' offers $RAW 'yuyv'
-check 'its sizes are listed' offers $RAW '640x360'
-check 'its rates are listed' offers $RAW '(^|[^0-9.])25([^0-9]|$)'
-check 'the JPEG camera is listed by its device and name' offers $JPEG 'framewire loopback'
-check 'it offers JPEG' offers $JPEG 'mjpe?g'
-check 'its size is listed' offers $JPEG '1280x720'
-check 'its rate is listed' offers $JPEG '(^|[^0-9.])30([^0-9]|$)'
+lists() { of "$1" | grep -qiE "$2"; }
+check 'the raw camera is listed by its device and name' lists $RAW vivid
+check 'its pixel format is named' lists $RAW 'yuyv'
+check 'its sizes are listed' lists $RAW '640x360'
+check 'its rates are listed' lists $RAW '(^|[^0-9.])25([^0-9]|$)'
+check 'the JPEG camera is listed by its device and name' lists $JPEG 'framewire loopback'
+check 'it offers JPEG' lists $JPEG 'mjpe?g'
+check 'its size is listed' lists $JPEG '1280x720'
+check 'its rate is listed' lists $JPEG '(^|[^0-9.])30([^0-9]|$)'
+check 'the H.264 camera offers H.264' lists $H264 'h264'

@@ -51,7 +51,15 @@ away_and_back 'the raw camera is unplugged' unbind bind
 away_and_back 'the raw camera answers no more' disconnect reconnect
 unwatch 'the raw camera'
 
-# The JPEG camera freezes: its node stays, frames stop.
+# Cameras freeze: their nodes stay, frames stop.
+freeze_jpeg() { feed_stop "$JPEG"; }
+freeze_h264() { feed_stop "$H264"; }
+
 watch "$JPEG"
-away_and_back 'the JPEG camera stops' feed_stop feed_start
+away_and_back 'the JPEG camera stops' freeze_jpeg feed_jpeg
 unwatch 'the JPEG camera'
+
+# H.264 goes on at a keyframe; the viewer sees JPEGs that the hub makes of it.
+watch "$H264#codec=copy"
+away_and_back 'the H.264 camera stops' freeze_h264 feed_h264
+unwatch 'the H.264 camera'

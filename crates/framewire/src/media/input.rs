@@ -370,6 +370,9 @@ impl Units {
             ensure!(!self.sets.is_empty(), "a keyframe came before any parameter sets");
             data = [&self.sets[..], &data[..]].concat().into();
         }
+        if contents.picture == h264::Picture::None {
+            return Ok(None);
+        }
         Ok(Some(Unit { data, keyframe }))
     }
 }

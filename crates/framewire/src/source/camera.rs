@@ -7,17 +7,20 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, ensure};
 use bytes::Bytes;
-use framewire_proto::{Codec, Config, Frame, Micros, Times, jpeg, wire::native::State};
+use framewire_proto::{Codec, Config, Frame, Micros, Times, jpeg, limits, wire::native::State};
 use tracing::{info, warn};
 
 use super::{Item, Kind, Options, Source, Spec};
 use crate::{
     clock,
     media::{
-        Pool, huffman,
-        input::{Input, Packet, Threads, Video, VideoDecoder},
+        Pool,
+        decode::Decoder,
+        encode::Coding,
+        huffman,
+        input::{Input, Packet, Threads, Units, Video, VideoDecoder},
         v4l2,
     },
     stop::Stop,
@@ -66,12 +69,22 @@ pub struct Camera {
     pool: Pool,
 }
 
-/// A camera that is open. The decoder comes first: it is to be dropped before the memory that it may use.
+/// A camera that is open. The form comes first: what it holds is to be dropped before the memory that it may use.
 struct Open {
-    decoder: Option<VideoDecoder>,
+    form: Form,
     input: Input,
     video: Video,
     path: PathBuf,
+}
+
+/// What a camera's packets become.
+enum Form {
+    /// JPEGs as they are.
+    Jpegs,
+    /// H.264 as it is, from the first keyframe on; or with a decoder its pictures.
+    Units { units: Units, begun: bool, decoder: Option<Box<Decoder>> },
+    /// I420.
+    Pictures(VideoDecoder),
 }
 
 impl Camera {
@@ -135,8 +148,8 @@ impl Camera {
     /// Reads and queues the open camera's next frame, unless the stop was raised.
     fn read(&mut self) -> Result<()> {
         let Some(open) = &mut self.open else { return Ok(()) };
-        let Some((packet, passed)) = open.input.read_newest()? else {
-            anyhow::ensure!(self.stop.stopped(), "its frames have ended");
+        let Some((packet, passed)) = open.packet()? else {
+            ensure!(self.stop.stopped(), "its frames have ended");
             return Ok(());
         };
         let now = clock::now();
@@ -145,37 +158,27 @@ impl Camera {
         let captured = captured.filter(|time| *time <= now && now - time <= OLDEST).unwrap_or(now);
         open.input.set_patience(PATIENCE.max(open.interval() * 3));
         let millifps = open.video.fps.map_or(0, |fps| (fps * 1000.0).round() as u32);
-        match open.decode(&packet, &self.pool) {
-            Ok(Some(Ready { codec, size: (width, height), data })) => {
+        let shape = |codec, (width, height)| Config { codec, width, height, millifps, extra: Bytes::new() };
+        let times = Times { captured, ..Times::default() };
+        let ready = open.frame(packet, self.sequence, times, shape, &self.pool);
+        self.sequence += 1;
+        match ready {
+            Ok(Some((config, frame))) => {
                 if self.lost {
                     self.recover();
                 }
-                let config = Config { codec, width, height, millifps, extra: Bytes::new() };
                 if self.config.as_ref() != Some(&config) {
                     self.config = Some(config.clone());
                     self.waiting.push_back(Item::Config(config));
                 }
-                let times = Times { captured, ..Times::default() };
-                let frame = Frame { sequence: self.sequence, keyframe: true, times, data };
-                self.sequence += 1;
                 self.waiting.push_back(Item::Frame(frame));
             }
             Ok(None) => {}
             // One bad frame, as cheap cameras give it when they start: a gap.
-            Err(error) => {
-                tracing::debug!("{}: frame {} is passed over: {error:#}", self.source, self.sequence);
-                self.sequence += 1;
-            }
+            Err(error) => tracing::debug!("{}: a frame is passed over: {error:#}", self.source),
         }
         Ok(())
     }
-}
-
-/// A frame as it is to be given.
-struct Ready {
-    codec: Codec,
-    size: (u16, u16),
-    data: Bytes,
 }
 
 impl Source for Camera {
@@ -213,31 +216,75 @@ impl Open {
         let input = Input::open(&shown, Some("v4l2"), &wishes, stop, FIRST_PATIENCE);
         let input = input.map_err(|error| refused(path, error))?;
         let video = input.video();
-        let decoder = if video.codec == "mjpeg" { None } else { Some(input.decoder(Threads::LowDelay)?) };
-        Ok(Self { decoder, input, video, path: path.clone() })
+        let form = match video.codec.as_str() {
+            "mjpeg" => Form::Jpegs,
+            "h264" => {
+                let decoder = (options.codec != Coding::Copy).then(Box::default);
+                Form::Units { units: input.units()?, begun: false, decoder }
+            }
+            _ => Form::Pictures(input.decoder(Threads::LowDelay)?),
+        };
+        Ok(Self { form, input, video, path: path.clone() })
+    }
+
+    /// The next packet, and how many older ones it stands for: the newest where it needs none before it.
+    fn packet(&mut self) -> Result<Option<(Packet, u64)>> {
+        if matches!(self.video.codec.as_str(), "mjpeg" | "rawvideo") {
+            return self.input.read_newest();
+        }
+        Ok(self.input.read()?.map(|packet| (packet, 0)))
     }
 
     fn interval(&self) -> Duration {
         self.video.fps.map_or(Duration::ZERO, |fps| Duration::from_secs_f64(1.0 / fps))
     }
 
-    /// The frame in this packet: a JPEG as it is, all else as I420; `None` where there is none yet.
-    fn decode(&mut self, packet: &Packet, pool: &Pool) -> Result<Option<Ready>> {
-        let Some(decoder) = &mut self.decoder else {
-            let size = jpeg::size(packet.data())?;
-            // The packet's memory is the driver's, and goes with the camera.
-            let mut data = pool.take(packet.data().len());
-            data.copy_from_slice(packet.data());
-            let data = huffman::complete(data.freeze());
-            return Ok(Some(Ready { codec: Codec::Jpeg, size, data }));
+    /// The frame that this packet gives, and its configuration; `None` where there is none yet.
+    fn frame(
+        &mut self,
+        packet: Packet,
+        sequence: u64,
+        times: Times,
+        shape: impl Fn(Codec, (u16, u16)) -> Config,
+        pool: &Pool,
+    ) -> Result<Option<(Config, Frame)>> {
+        ensure!(!packet.data().is_empty(), "the camera could not transfer it whole");
+        // The packet's memory is the driver's, and goes with the camera.
+        let ours = |bytes: &[u8]| {
+            let mut data = pool.take(bytes.len());
+            data.copy_from_slice(bytes);
+            data.freeze()
         };
-        decoder.push(Some(packet))?;
-        let mut newest = None;
-        while let Some((picture, _)) = decoder.pull()? {
-            let size = (picture.width() as u16, picture.height() as u16);
-            newest = Some(Ready { codec: Codec::I420, size, data: picture.into_data() });
+        let whole = |data| Frame { sequence, keyframe: true, times, data };
+        match &mut self.form {
+            Form::Jpegs => {
+                let size = jpeg::size(packet.data())?;
+                Ok(Some((shape(Codec::Jpeg, size), whole(huffman::complete(ours(packet.data()))))))
+            }
+            Form::Units { units, begun, decoder } => {
+                let Some(unit) = units.unit(packet)?.filter(|unit| unit.keyframe || *begun) else { return Ok(None) };
+                *begun = true;
+                let Video { width, height, .. } = self.video;
+                limits::check_size(width, height).map_err(anyhow::Error::msg)?;
+                let config = shape(Codec::H264, (width as u16, height as u16));
+                let frame = Frame { keyframe: unit.keyframe, ..whole(ours(&unit.data)) };
+                let Some(decoder) = decoder else { return Ok(Some((config, frame))) };
+                let decoded = decoder.decode(&config, &frame, Codec::I420)?;
+                Ok(decoded.map(|(frame, picture)| {
+                    let size = (picture.width() as u16, picture.height() as u16);
+                    (shape(Codec::I420, size), Frame { keyframe: true, data: picture.into_data(), ..frame })
+                }))
+            }
+            Form::Pictures(decoder) => {
+                decoder.push(Some(&packet))?;
+                let mut newest = None;
+                while let Some((picture, _)) = decoder.pull()? {
+                    let size = (picture.width() as u16, picture.height() as u16);
+                    newest = Some((shape(Codec::I420, size), whole(picture.into_data())));
+                }
+                Ok(newest)
+            }
         }
-        Ok(newest)
     }
 }
 
@@ -249,15 +296,17 @@ impl Device {
         if let Some(name) = &options.format {
             return (Some(name.clone()), options.size.or_else(|| offers(name).and_then(usual_size)));
         }
-        let mjpeg = offers("mjpeg");
+        // What is passed on as it is best takes the least of a link; else JPEGs, each of which stands for itself.
+        let coded = if options.codec == Coding::Copy { &["h264", "mjpeg"][..] } else { &["mjpeg"] };
+        let coded: Vec<_> = coded.iter().filter_map(|name| offers(name)).collect();
         let raw = || RAW.into_iter().filter_map(offers);
+        let any = || coded.first().copied().or_else(|| raw().next()).or(self.formats.first());
         let Some(size) = options.size else {
-            let format = mjpeg.or_else(|| raw().next()).or(self.formats.first());
-            return (format.map(|format| format.name.clone()), format.and_then(usual_size));
+            return (any().map(|format| format.name.clone()), any().and_then(usual_size));
         };
-        // JPEG at the size asked for, else raw at that size, else what comes nearest, by the driver's judgement.
-        let format = mjpeg.filter(|format| has(format, size)).or_else(|| raw().find(|format| has(format, size)));
-        let format = format.or(mjpeg).or_else(|| raw().next()).or(self.formats.first());
+        // Coded at the size asked for, else raw at that size, else what comes nearest, by the driver's judgement.
+        let fits = |format: &&v4l2::Format| has(format, size);
+        let format = coded.iter().copied().find(fits).or_else(|| raw().find(fits)).or_else(any);
         (format.map(|format| format.name.clone()), Some(size))
     }
 
@@ -356,6 +405,20 @@ mod tests {
         assert_eq!(chosen(&device, "#format=yuyv422"), expect("yuyv422", (640, 480)));
         let unknown = Device { formats: Vec::new(), ..device };
         assert_eq!(chosen(&unknown, ""), (None, None));
+    }
+
+    #[test]
+    fn h264_is_taken_where_it_is_passed_on_or_nothing_else_is_there() {
+        let mut device = camera();
+        let expect = |name: &str, size| (Some(name.to_owned()), Some(size));
+        assert_eq!(chosen(&device, "#codec=copy"), expect("mjpeg", (1280, 720)));
+        let h264 = v4l2::Format { name: "h264".into(), ..device.formats[1].clone() };
+        device.formats.push(h264.clone());
+        assert_eq!(chosen(&device, "#codec=copy"), expect("h264", (1280, 720)));
+        assert_eq!(chosen(&device, "#codec=copy#size=1920x1080"), expect("h264", (1920, 1080)));
+        assert_eq!(chosen(&device, "#codec=copy#format=mjpeg"), expect("mjpeg", (1280, 720)));
+        assert_eq!(chosen(&device, ""), expect("mjpeg", (1280, 720)));
+        assert_eq!(chosen(&Device { formats: vec![h264], ..device }, ""), expect("h264", (1280, 720)));
     }
 
     #[test]

@@ -805,7 +805,11 @@ mod tests {
             assert_eq!((frames.len(), pictures.len()), (40, 40), "{name}");
             for frame in &frames {
                 let contents = framewire_proto::h264::contents(&frame.data);
-                assert_eq!((frame.keyframe, contents.parameter_sets), (contents.keyframe, contents.keyframe), "{name}");
+                assert_eq!(
+                    (frame.keyframe, contents.parameter_sets),
+                    (contents.keyframe(), contents.keyframe()),
+                    "{name}"
+                );
             }
             assert_eq!(frames.iter().filter(|frame| frame.keyframe).count(), 2, "{name}");
             // The very pictures, at their distances.
