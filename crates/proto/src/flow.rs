@@ -40,6 +40,11 @@ const STEP: u64 = 104;
 const NEAR: u64 = 125;
 /// Bits a second that no link is believed to be below.
 const LEAST: u64 = 50_000;
+/// A frame that took longer than this, in µs, was held up by a link that was gone: that tells nothing of what it carries.
+const GONE: Micros = 700_000;
+/// What a connection lets go at once when it begins, or when its link was gone, in bytes (RFC 6928, section 2). Each round trip
+/// it is twice as much, until the link is full.
+const WINDOW: usize = 14_600;
 
 /// What is under way to one receiver, and what its link carries.
 #[derive(Debug, Clone)]
@@ -64,6 +69,8 @@ pub struct Flow {
     busy: Option<(u64, Micros)>,
     /// When the link was last found much slower than it was.
     fell: Micros,
+    /// Bytes that the connection lets go at once, while that keeps frames from what the link carries.
+    window: Option<usize>,
 }
 
 /// Whether a receiver reports what it has.
@@ -99,11 +106,17 @@ impl Default for Flow {
             capacity: None,
             busy: None,
             fell: 0,
+            window: None,
         }
     }
 }
 
 impl Flow {
+    /// What goes to a receiver that was there before, over a connection whose link carried so much, in bits a second.
+    pub fn resumed(capacity: u64, round_trip: Micros) -> Self {
+        Self { capacity: Some(capacity.max(LEAST)), round_trip, window: Some(WINDOW), ..Self::default() }
+    }
+
     /// Frames are such, from now on.
     pub fn paced(&mut self, config: &Config) {
         let interval = 1_000_000_000_u64.checked_div(config.millifps.into());
@@ -183,7 +196,17 @@ impl Flow {
         let free = self.reported.max(first + self.round_trip);
         let waited = self.reported > first + self.round_trip + self.interval / 4;
         self.reported = now;
-        self.measure(bytes.saturating_sub(missing), now.saturating_sub(free).max(SHORTEST), waited);
+        let (bytes, took) = (bytes.saturating_sub(missing), now.saturating_sub(free).max(SHORTEST));
+        if took > GONE && self.window.is_none() && self.capacity.is_some() {
+            self.begin_small();
+            return;
+        }
+        self.measure(bytes, took, waited);
+        if let Some(window) = &mut self.window {
+            *window += bytes;
+            let opened = self.at_once().zip(self.capacity).is_none_or(|(at_once, capacity)| at_once >= capacity);
+            self.window = self.window.filter(|_| !opened);
+        }
     }
 
     /// The receiver has answered what was sent at this moment: it has got what was sent before.
@@ -201,7 +224,7 @@ impl Flow {
     /// Bits a second to be sent, so that the link keeps up and no frame takes too long; `None` while that is not known.
     pub fn budget(&self) -> Option<u64> {
         let capacity = self.capacity?;
-        let keeps_up = capacity / 100 * LOAD;
+        let keeps_up = self.at_once().into_iter().fold(capacity / 100 * LOAD, u64::min);
         let Some(max_age) = self.max_age else { return Some(keeps_up) };
         // As many as may be under way cross in that time, one behind the other.
         let crossing = max_age.saturating_sub(self.round_trip / 2) / IN_FLIGHT as u64;
@@ -214,7 +237,21 @@ impl Flow {
     pub fn anew(&mut self) {
         self.unreported.clear();
         self.newest = None;
+        self.begin_small();
+    }
+
+    /// TCP begins slowly: a frame that is larger than it lets go at once would take several round trips.
+    fn begin_small(&mut self) {
         self.samples.clear();
+        self.window = Some(WINDOW);
+    }
+
+    /// Bits a second in frames that the connection lets go in the time of one; `None`: any.
+    fn at_once(&self) -> Option<u64> {
+        let window = self.window? as u128;
+        let rounds = (self.interval / self.round_trip.max(1)).min(16);
+        let bytes = (window << (rounds + 1)) - window;
+        Some((8_000_000 * bytes / u128::from(self.interval)).try_into().unwrap_or(u64::MAX))
     }
 
     /// The link took this long for so many bytes, which may have `waited` until it was free.
@@ -271,7 +308,8 @@ impl Flow {
     fn widen(&mut self, bytes: usize, took: Micros) {
         let Some(before) = self.capacity else { return };
         let shown = 8_000_000 * bytes as u64 / took;
-        let telling = 8_000_000 * TELLING as u64 / self.interval;
+        // Frames may be far smaller than they may be.
+        let telling = 8_000_000 * 3 * TELLING as u64 / self.interval;
         if before < shown.min(telling) {
             self.samples.clear();
             self.capacity = Some(shown.min(telling).min(before / 100 * GROWTH));
@@ -335,14 +373,17 @@ mod tests {
     /// A camera of 30 frames a second behind an encoder, which misses the size that it is told by up to `miss` hundredths, and
     /// makes none smaller than 200 bytes or larger than 50 KB. Reports are late by up to `late` µs.
     struct Scene {
+        /// How much of what they may have frames take, in hundredths.
+        fill: u64,
         miss: u64,
         late: Micros,
         random: u64,
     }
 
     impl Scene {
-        const STEADY: Self = Self { miss: 0, late: 0, random: 1 };
-        const REAL: Self = Self { miss: 25, late: 1_500, random: 1 };
+        const STEADY: Self = Self { fill: 100, miss: 0, late: 0, random: 1 };
+        const REAL: Self = Self { fill: 100, miss: 25, late: 1_500, random: 1 };
+        const SPARING: Self = Self { fill: 60, ..Self::REAL };
 
         /// From 0 to `most`.
         fn random(&mut self, most: u64) -> u64 {
@@ -352,8 +393,8 @@ mod tests {
 
         fn size(&mut self, budget: Option<u64>) -> usize {
             let aim = budget.map_or(20_000, |budget| budget / 8 / 30);
-            let share = 100 - self.miss + self.random(2 * self.miss);
-            ((aim * share / 100) as usize).clamp(200, 50_000)
+            let share = self.fill * (100 - self.miss + self.random(2 * self.miss));
+            ((aim * share / 10_000) as usize).clamp(200, 50_000)
         }
 
         /// What is seen of it over a path until a moment.
@@ -437,14 +478,32 @@ mod tests {
 
     #[test]
     fn a_link_that_was_gone_is_used_again_at_once_and_had_little_waiting() {
-        let mut path = Path::new(&[(0, 8 * MEGABIT), (5 * SECOND, 0), (10 * SECOND, 8 * MEGABIT)], 10_000);
-        let seen = Scene::REAL.watch(&mut path, 15 * SECOND);
-        let old = seen.iter().filter(|seen| seen.captured < 10 * SECOND && seen.age > SECOND).count();
-        assert!(old <= IN_FLIGHT + 1, "{old} frames lay on the way");
-        let first = seen.iter().find(|seen| seen.captured >= 9_900_000).unwrap();
-        assert!(first.captured + first.age < 10_200_000, "{first:?}");
-        let full = seen.iter().find(|seen| seen.captured > 10 * SECOND && seen.bytes >= 20_000);
-        assert!(full.is_some_and(|full| full.captured < 12 * SECOND), "{full:?}");
+        for scene in [Scene::REAL, Scene::SPARING] {
+            let fill = scene.fill as usize;
+            let mut path = Path::new(&[(0, 8 * MEGABIT), (5 * SECOND, 0), (10 * SECOND, 8 * MEGABIT)], 10_000);
+            let seen = scene.watch(&mut path, 15 * SECOND);
+            let old = seen.iter().filter(|seen| seen.captured < 10 * SECOND && seen.age > SECOND).count();
+            assert!(old <= IN_FLIGHT + 1, "{old} frames lay on the way");
+            let first = seen.iter().find(|seen| seen.captured >= 9_900_000).unwrap();
+            assert!(first.captured + first.age < 10_200_000, "{first:?}");
+            let full = seen.iter().find(|seen| seen.captured > 10 * SECOND && seen.bytes >= 200 * fill);
+            assert!(full.is_some_and(|full| full.captured < 12 * SECOND), "{full:?}");
+        }
+    }
+
+    #[test]
+    fn a_link_that_was_believed_to_carry_nothing_is_found_to_carry_much_by_frames_that_are_sparing() {
+        let mut scene = Scene::SPARING;
+        let mut flow = Flow { capacity: Some(LEAST), reports: Reports::Yes, ..Flow::default() };
+        let mut path = Path::new(&[(0, 20 * MEGABIT)], 1_000);
+        flow.round_trip(2_000);
+        for sequence in 0..120 {
+            let now = sequence * INTERVAL;
+            let bytes = scene.size(flow.budget());
+            flow.sent(sequence, bytes, now);
+            flow.reported(sequence, path.send(bytes, now) + 1_000);
+        }
+        assert!(flow.capacity().unwrap() > 12 * MEGABIT, "{:?}", flow.capacity());
     }
 
     #[test]
@@ -463,6 +522,54 @@ mod tests {
         assert!(flow.open(lost + 5 * SECOND));
         flow.reported(11, lost + 5 * SECOND);
         assert_eq!(flow.budget(), before, "a frame that was long held up tells nothing of the link");
+    }
+
+    /// A flow whose link of 16 Mbit/s and 60 ms there and back is known, and the number of the next frame.
+    fn known() -> (Flow, u64) {
+        let mut flow = Flow::default();
+        flow.round_trip(60_000);
+        let mut now = 0;
+        for sequence in 0..10 {
+            flow.sent(sequence, 60_000, now);
+            now += 60_000 + 30_000;
+            flow.reported(sequence, now);
+        }
+        (flow, 10)
+    }
+
+    #[test]
+    fn a_connection_that_begins_is_given_no_more_than_it_lets_go_at_once() {
+        let frame = |flow: &Flow| flow.budget().unwrap() as usize / 30 / 8;
+        let (mut flow, mut next) = known();
+        let usual = frame(&flow);
+        flow.anew();
+        let (mut sizes, mut now) = (Vec::new(), 2 * SECOND);
+        while sizes.last() != Some(&usual) && sizes.len() < 10 {
+            let bytes = frame(&flow);
+            sizes.push(bytes);
+            flow.sent(next, bytes, now);
+            now += 60_000 + time_for(bytes, 16 * MEGABIT);
+            flow.reported(next, now);
+            next += 1;
+        }
+        assert!(sizes[0] <= WINDOW && sizes[1] <= 2 * WINDOW && sizes.len() <= 4, "{sizes:?} of {usual}");
+        flow.round_trip(1_000);
+        flow.anew();
+        assert_eq!(frame(&flow), usual, "on a short way it makes no difference");
+        let before = flow.capacity().unwrap();
+        assert!(frame(&Flow::resumed(before, 60_000)) <= WINDOW && frame(&Flow::resumed(before, 1_000)) >= usual);
+    }
+
+    #[test]
+    fn a_link_that_stood_still_is_believed_to_be_what_it_was_and_a_slow_one_is_not() {
+        let (mut flow, next) = known();
+        let (before, now) = (flow.capacity(), 2 * SECOND);
+        flow.sent(next, 60_000, now);
+        flow.reported(next, now + 5 * SECOND);
+        assert!(flow.capacity() == before && flow.budget().unwrap() < 4 * MEGABIT);
+        flow.sent(next + 1, 14_000, now + 5 * SECOND);
+        flow.reported(next + 1, now + 7 * SECOND);
+        assert!(flow.capacity().unwrap() < MEGABIT / 10, "it took two seconds for a small frame");
     }
 
     #[test]
