@@ -6,7 +6,10 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use framewire_proto::wire::native::{Session, Token};
+use framewire_proto::{
+    Micros,
+    wire::native::{Session, Token},
+};
 
 use crate::stop::Stop;
 
@@ -26,6 +29,23 @@ struct Holder {
     id: u64,
     turn: u64,
     leave: Stop,
+    known: Known,
+}
+
+/// What is known of the link to a client, from one of its connections to the next.
+#[derive(Debug, Clone, Default)]
+pub struct Known(Arc<Mutex<Option<(u64, Micros)>>>);
+
+impl Known {
+    /// It carries so many bits a second, with this round trip in µs.
+    pub fn note(&self, capacity: u64, round_trip: Micros) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((capacity, round_trip));
+    }
+
+    /// What was noted last.
+    pub fn noted(&self) -> Option<(u64, Micros)> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// A connection's place among those of its client. Dropped, it is free.
@@ -35,6 +55,7 @@ pub struct Seat {
     token: Token,
     id: u64,
     leave: Stop,
+    known: Known,
     /// Whoever sat here before.
     before: Option<Stop>,
 }
@@ -57,8 +78,9 @@ impl Sessions {
         }
         inside.joined += 1;
         let (id, leave) = (inside.joined, Stop::default());
-        let before = inside.holders.insert(token, Holder { id, turn, leave: leave.clone() });
-        Ok(Seat { sessions: self.clone(), token, id, leave, before: before.map(|held| held.leave) })
+        let known = inside.holders.get(&token).map(|held| held.known.clone()).unwrap_or_default();
+        let before = inside.holders.insert(token, Holder { id, turn, leave: leave.clone(), known: known.clone() });
+        Ok(Seat { sessions: self.clone(), token, id, leave, known, before: before.map(|held| held.leave) })
     }
 
     fn lock(&self) -> MutexGuard<'_, Inside> {
@@ -70,6 +92,11 @@ impl Seat {
     /// The client.
     pub fn token(&self) -> Token {
         self.token
+    }
+
+    /// What is known of the client's link.
+    pub fn known(&self) -> Known {
+        self.known.clone()
     }
 
     /// This connection has begun to do what the one before did, which leaves now.
@@ -112,6 +139,8 @@ mod tests {
         let stranger = sessions.join(session(2, 1)).unwrap();
         let second = sessions.join(session(1, 2)).unwrap();
         assert!(!first.leave.stopped(), "it stays until the new one has begun");
+        first.known().note(8_000_000, 60_000);
+        assert_eq!((second.known().noted(), stranger.known().noted()), (Some((8_000_000, 60_000)), None));
         second.settle();
         assert!(first.leave.stopped() && !second.leave.stopped() && !stranger.leave.stopped());
         assert_eq!(sessions.join(session(1, 1)).unwrap_err(), Outdated);

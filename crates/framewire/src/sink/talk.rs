@@ -14,7 +14,10 @@ use framewire_proto::{
     wire::native::{Message, Report, Service},
 };
 
-use crate::hub::{Event, Reason, Subscriber, Takes};
+use crate::{
+    hub::{Event, Reason, Subscriber, Takes},
+    net::session::Known,
+};
 
 /// How often a viewer is told how it is served, in µs.
 const TELL: Micros = 1_000_000;
@@ -37,6 +40,8 @@ pub(super) struct Talk {
     local: bool,
     /// When the viewer is next told how it is served.
     told: Micros,
+    /// For the viewer's next connection; `None` where it did not say who it is.
+    known: Option<Known>,
 }
 
 /// How many times as fast as it was captured what leads up to the present is sent.
@@ -58,7 +63,17 @@ impl Talk {
             waker: None,
             local: peer.ip().to_canonical().is_loopback(),
             told: 0,
+            known: None,
         }
+    }
+
+    /// The viewer may have been here before, and its link known.
+    pub(super) fn resume(&mut self, known: Known, now: Micros) {
+        if let Some((capacity, round_trip)) = known.noted().filter(|_| !self.local) {
+            self.flow = Flow::resumed(capacity, round_trip);
+            self.subscriber.carries(self.flow.budget(), now);
+        }
+        self.known = Some(known);
     }
 
     pub(super) fn heard(&mut self, now: Micros) {
@@ -160,6 +175,11 @@ impl Talk {
         self.flow.reported(report.sequence, now);
         if !self.local {
             self.subscriber.carries(self.flow.budget(), now);
+        }
+        if let (Some(known), Some(capacity), Some(round_trip)) =
+            (&self.known, self.flow.capacity(), self.link.round_trip())
+        {
+            known.note(capacity, round_trip);
         }
         let Some((_, times, before)) = self.sent.iter_mut().find(|(sequence, ..)| *sequence == report.sequence) else {
             return;

@@ -60,7 +60,9 @@ pub async fn run(
         (true, false) => Takes::Source,
         (false, false) => Takes::Any,
     };
-    let talk = Mutex::new(Talk::new(subscriber, link, takes, channel.peer()));
+    let mut talk = Talk::new(subscriber, link, takes, channel.peer());
+    seat.into_iter().for_each(|seat| talk.resume(seat.known(), clock::now()));
+    let talk = Mutex::new(talk);
     tokio::select! {
         ended = listen(channel, &talk) => ended,
         broken = speak(channel, &talk) => broken,
