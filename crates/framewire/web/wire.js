@@ -28,7 +28,8 @@ export const now = () => performance.now() * 1000 + 1;
 
 /** A connection that stays silent this long, in microseconds, is taken for dead. */
 const SILENCE = 10_000_000;
-/** Once it is silent this long, three of the hub's pings are missing: another is tried beside it. */
+/** Once it is silent this long, three of the hub's pings are missing: another is tried beside it, until it is known to speak
+ * and to hear again. */
 const QUIET = 750_000;
 /** Milliseconds between two looks whether it is, and how long an attempt has: at least, and at most. */
 const LOOK = 100;
@@ -59,6 +60,9 @@ export class Wire {
   #beat = 0;
   #look = 0;
   #heard = 0;
+  /** Since when it is not known whether the hub hears this page, 0 where it is: TCP may wait for seconds before it sends again
+   * what was lost, though the hub speaks. */
+  #doubt = 0;
   /** The hub knows this page by it, and drops an older connection for a newer one. */
   #token = crypto.getRandomValues(new Uint8Array(16));
   #turn = 0;
@@ -142,17 +146,19 @@ export class Wire {
   #hold(socket) {
     this.#socket = socket;
     this.#heard = now();
+    this.#doubt = 0;
     this.clock = new Offset();
     socket.onmessage = ({ data }) => this.#take(data);
     socket.onclose = () => this.#lost();
     this.#look = setInterval(() => this.#lookAfter(), LOOK);
   }
 
-  /** Tries another connection while this one is silent, one at a time: more a browser does not begin. */
+  /** Tries another connection while this one is silent or deaf, one at a time: more a browser does not begin. */
   #lookAfter() {
     if (!this.connected) return;
     const opened = this.#spare?.readyState === WebSocket.OPEN;
-    if (now() - this.#heard < QUIET) {
+    if (now() - this.#heard >= QUIET) this.#doubt ||= now();
+    if (!this.#doubt) {
       // The hub has heard of one that is open, and may have dropped this one for it.
       if (!opened) this.#dropSpare();
       return;
@@ -249,6 +255,7 @@ export class Wire {
         return this.#pong(takeNumber(message, HEADER), arrived);
       case KIND.PONG: {
         const [pinged, received, sent] = [0, 8, 16].map((place) => takeNumber(message, HEADER + place));
+        if (pinged > this.#doubt) this.#doubt = 0;
         return this.clock.push(pinged, received, sent, arrived);
       }
       case KIND.SERVICE:

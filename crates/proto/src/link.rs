@@ -14,13 +14,15 @@ pub const QUIET: Micros = 700_000;
 pub struct Link {
     offset: clock::Offset,
     heard: Micros,
+    /// When the newest of our pings was sent that the peer has answered.
+    answered: Micros,
     next_ping: Micros,
 }
 
 impl Link {
     /// A connection that begins now.
     pub fn new(now: Micros) -> Self {
-        Self { offset: clock::Offset::default(), heard: now, next_ping: now }
+        Self { offset: clock::Offset::default(), heard: now, answered: 0, next_ping: now }
     }
 
     /// Takes a message that came; an answer, if it gives one, is to be sent at once.
@@ -30,6 +32,9 @@ impl Link {
             Message::Ping { sent } => Some(Message::Pong { pinged: sent, received: now, sent: now }),
             Message::Pong { pinged, received, sent } => {
                 self.offset.push(pinged, received, sent, now);
+                if pinged <= now {
+                    self.answered = self.answered.max(pinged);
+                }
                 None
             }
             _ => None,
@@ -58,6 +63,11 @@ impl Link {
     /// When the peer was last heard of.
     pub fn last_heard(&self) -> Micros {
         self.heard
+    }
+
+    /// Whether the peer has answered something that was sent after this moment: what is sent reaches it.
+    pub fn reaches_since(&self, moment: Micros) -> bool {
+        self.answered > moment
     }
 
     /// Whether the peer has said nothing lately, though it should have pinged.

@@ -38,6 +38,9 @@ pub struct Line {
     /// Who wants every frame had rather wait for those that are under way than lose them.
     patient: bool,
     held: Connection,
+    /// Since when it is not known whether what is sent over the one held reaches the hub: it was silent, and TCP may wait for
+    /// seconds yet before it sends again, though the hub speaks.
+    doubtful: Option<Micros>,
     /// Why the one held is broken, while another was begun that may take over.
     broken: Option<anyhow::Error>,
     redial: Redial,
@@ -90,7 +93,7 @@ impl Caller {
         }
         let redial = Redial::new(held.client.peer()?);
         let patient = matches!(wish, Message::Subscribe { every: true, .. });
-        Ok(Line { caller: self.clone(), wish: wish.clone(), patient, held, broken: None, redial })
+        Ok(Line { caller: self.clone(), wish: wish.clone(), patient, held, doubtful: None, broken: None, redial })
     }
 
     /// The first messages of this client's next connection.
@@ -111,14 +114,13 @@ impl Line {
         &self.held.link
     }
 
-    /// Waits up to 100 ms for the next message, with the pings and answers that are due meanwhile. Dials while the hub is
-    /// silent, and whichever connection speaks first is the one that is held.
+    /// Waits up to 100 ms for the next message, with the pings and answers that are due meanwhile. Dials from when the hub is
+    /// silent until it is known to speak and to hear, and whichever connection comes to that first is the one that is held.
     ///
     /// # Errors
     /// The connection ended or broke, or what it says is not the native wire.
     pub fn receive(&mut self) -> Result<Heard> {
-        let quiet = self.held.link.quiet(clock::now()) && !self.patient;
-        if !quiet {
+        if !self.doubts(clock::now()) {
             self.redial.rest();
             if !self.redial.begun() {
                 return self.of_held();
@@ -147,6 +149,16 @@ impl Line {
         Ok(Heard::Nothing)
     }
 
+    /// Whether the connection may be dead in either direction.
+    fn doubts(&mut self, now: Micros) -> bool {
+        if self.held.link.quiet(now) && !self.patient {
+            self.doubtful.get_or_insert(now);
+        } else if self.doubtful.is_some_and(|since| self.held.link.reaches_since(since)) {
+            self.doubtful = None;
+        }
+        self.doubtful.is_some()
+    }
+
     fn of_held(&mut self) -> Result<Heard> {
         match self.held.receive() {
             Ok(message) => Ok(message.map_or(Heard::Nothing, Heard::Message)),
@@ -167,7 +179,7 @@ impl Line {
         next.client.keep();
         self.redial = Redial::new(next.client.peer()?);
         self.held = next;
-        self.broken = None;
+        (self.doubtful, self.broken) = (None, None);
         Ok(())
     }
 }
@@ -250,5 +262,56 @@ impl Connection {
             }
         }
         Ok(false)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        net::{TcpListener, TcpStream},
+        sync::mpsc,
+        thread,
+        time::{Duration, Instant},
+    };
+
+    use super::*;
+
+    /// The next connection that a client makes.
+    fn next(listener: &TcpListener) -> TcpStream {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            match listener.accept() {
+                Ok((stream, _)) => return stream,
+                Err(error) => assert!(Instant::now() < deadline, "no other connection is tried: {error}"),
+            }
+            thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn a_hub_that_speaks_again_and_does_not_hear_is_dialled_until_it_does() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let name: framewire_proto::Name = "door".parse().unwrap();
+        let wish = Message::Publish { name: name.clone(), passed_on: false };
+        let granted = [channel::hello(), Message::Accepted { name }];
+        let caller = Caller::new(format!("fw://{}", listener.local_addr().unwrap()).parse().unwrap()).unwrap();
+        let (taken_over, news) = mpsc::channel();
+        let client = thread::spawn(move || {
+            let mut line = caller.call(&wish, &Stop::default()).unwrap();
+            while !matches!(line.receive().unwrap(), Heard::Anew) {}
+            taken_over.send(()).unwrap();
+        });
+        // What is sent over the first connection never arrives, and the second is never answered.
+        let (first, _unread) = Client::greet(next(&listener), &granted).unwrap();
+        let _second = next(&listener);
+        let speaking = thread::spawn(move || {
+            while news.recv_timeout(Duration::from_millis(50)).is_err() {
+                first.post(&Message::Ping { sent: clock::now() }).unwrap();
+            }
+        });
+        let _third = Client::greet(next(&listener), &granted).unwrap();
+        client.join().unwrap();
+        speaking.join().unwrap();
     }
 }

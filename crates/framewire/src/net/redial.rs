@@ -77,9 +77,7 @@ impl Redial {
     /// Begins an attempt, when one is due.
     pub(super) fn dial(&mut self) {
         let now = clock::now();
-        // Not while the hub may be about to answer the one before.
-        let hopeful = |attempt: &Attempt| matches!(&attempt.way, Way::Begun(begun) if !begun.link.quiet(now));
-        if now < self.next || self.attempts.iter().any(hopeful) {
+        if now < self.next || self.attempts.iter().any(|attempt| attempt.hopeful(now)) {
             return;
         }
         self.next = now + EVERY;
@@ -102,11 +100,17 @@ impl Redial {
     ) -> Result<(bool, Option<Connection>)> {
         let (speaks, ready) = self.ready(beside)?;
         let now = clock::now();
+        let mut hopeful = self.attempts.iter().any(|attempt| attempt.hopeful(now));
         let mut granted = None;
         for (Attempt { since, way }, ready) in std::mem::take(&mut self.attempts).into_iter().zip(ready) {
             let outcome = match way {
                 way if !ready => Outcome::Goes(Attempt { since, way }),
-                Way::Connecting(socket) => self.begin(socket, &greeting())?,
+                // The hub would close the one that it is about to grant.
+                Way::Connecting(_) if hopeful => Outcome::Failed,
+                Way::Connecting(socket) => {
+                    hopeful = true;
+                    self.begin(socket, &greeting())?
+                }
                 Way::Begun(connection) => self.hear(since, connection),
             };
             match outcome {
@@ -160,6 +164,11 @@ impl Redial {
 }
 
 impl Attempt {
+    /// Whether the hub may be about to answer it.
+    fn hopeful(&self, now: Micros) -> bool {
+        matches!(&self.way, Way::Begun(begun) if !begun.link.quiet(now))
+    }
+
     /// What has to happen before it can go on.
     fn asks(&self) -> PollFd<'_> {
         match &self.way {
