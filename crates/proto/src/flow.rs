@@ -40,11 +40,15 @@ const STEP: u64 = 104;
 const NEAR: u64 = 125;
 /// Bits a second that no link is believed to be below.
 const LEAST: u64 = 50_000;
+/// Or above.
+const MOST: u64 = 1_000_000_000_000;
 /// A frame that took longer than this, in µs, was held up by a link that was gone: that tells nothing of what it carries.
 const GONE: Micros = 700_000;
 /// What a connection lets go at once when it begins, or when its link was gone, in bytes (RFC 6928, section 2). Each round trip
 /// it is twice as much, until the link is full.
 const WINDOW: usize = 14_600;
+/// No round trip is believed to be longer, in µs.
+const LONGEST: Micros = 10_000_000;
 
 /// What is under way to one receiver, and what its link carries.
 #[derive(Debug, Clone)]
@@ -117,7 +121,10 @@ impl Default for Flow {
 impl Flow {
     /// What goes to a receiver that was there before, over a connection whose link carried so much, in bits a second.
     pub fn resumed(capacity: u64, round_trip: Micros) -> Self {
-        Self { capacity: Some(capacity.max(LEAST)), round_trip, window: Some(WINDOW), ..Self::default() }
+        let mut this = Self { capacity: Some(capacity.clamp(LEAST, MOST)), ..Self::default() };
+        this.round_trip(round_trip);
+        this.begin_small();
+        this
     }
 
     /// Frames are such, from now on.
@@ -134,7 +141,7 @@ impl Flow {
 
     /// The shortest recent round trip of a message without a picture is this, in µs.
     pub fn round_trip(&mut self, round_trip: Micros) {
-        self.round_trip = round_trip;
+        self.round_trip = round_trip.min(LONGEST);
     }
 
     /// Frames shall be no older than this, in µs, when they have arrived.
@@ -231,8 +238,8 @@ impl Flow {
         let Some(max_age) = self.max_age else { return Some(keeps_up) };
         // As many as may be under way cross in that time, one behind the other.
         let crossing = max_age.saturating_sub(self.round_trip / 2) / IN_FLIGHT as u64;
-        let in_time = (u128::from(capacity) * u128::from(crossing) / u128::from(self.interval)) as u64;
-        Some(keeps_up.min(in_time.max(LEAST)))
+        let in_time = u128::from(capacity) * u128::from(crossing) / u128::from(self.interval);
+        Some(keeps_up.min(in_time.try_into().unwrap_or(u64::MAX).max(LEAST)))
     }
 
     /// What was under way is lost or was long held up: the connection is another, or its link was gone for a while. What the
@@ -290,7 +297,7 @@ impl Flow {
         }
         self.samples.push_back((bytes, took));
         let (bytes, took) = self.samples.iter().fold((0, 0), |sum, sample| (sum.0 + sample.0, sum.1 + sample.1));
-        let measured = (8_000_000 * bytes as u64 / took).max(LEAST);
+        let measured = (8_000_000 * bytes as u64 / took).clamp(LEAST, MOST);
         self.capacity = Some(self.capacity.map_or(measured, |before| measured.min(before / 100 * self.growth(before))));
     }
 
@@ -333,6 +340,8 @@ fn time_for(bytes: usize, capacity: u64) -> Micros {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     /// A link in virtual time: one byte after the other at its rate, then the way there, and the report's way back.
@@ -657,6 +666,86 @@ mod tests {
                 // Frames of 50 KB are 60 % of the fastest.
                 assert!(load > 0.45 && p95 < 100_000 + delay, "{delay} µs, {rate} bit/s: load {load:.2}, p95 {p95}");
             }
+        }
+    }
+
+    /// What may happen to a flow, in whatever order and at whatever times.
+    #[derive(Debug, Clone)]
+    enum Step {
+        Sent(usize),
+        Reported(u64, usize),
+        Answered(Micros),
+        RoundTrip(Micros),
+        MaxAge(Option<Micros>),
+        Paced(u32),
+        Hurry(u64),
+        Anew,
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            4 => (0..20_000_000_usize).prop_map(Step::Sent),
+            4 => (prop_oneof![0..64_u64, any::<u64>()], any::<usize>()).prop_map(|(sequence, missing)| Step::Reported(sequence, missing)),
+            1 => any::<u64>().prop_map(Step::Answered),
+            1 => prop_oneof![0..200_000_u64, any::<u64>()].prop_map(Step::RoundTrip),
+            1 => any::<Option<u64>>().prop_map(Step::MaxAge),
+            1 => any::<u32>().prop_map(Step::Paced),
+            1 => any::<u64>().prop_map(Step::Hurry),
+            1 => Just(Step::Anew),
+        ]
+    }
+
+    proptest! {
+        /// Reports that lie and clocks that jump break nothing and make nothing grow without bound.
+        #[test]
+        fn whatever_is_said_the_bounds_hold(
+            known in any::<Option<(u64, u64)>>(),
+            steps in prop::collection::vec((step(), prop_oneof![0..50_000_u64, 0..1_u64 << 40]), 0..100),
+        ) {
+            let mut flow = known.map_or_else(Flow::default, |(capacity, way)| Flow::resumed(capacity, way));
+            let (mut sequence, mut now) = (0, 0_u64);
+            for (step, later) in steps {
+                now += later;
+                match step {
+                    Step::Sent(bytes) => {
+                        flow.sent(sequence, bytes, now);
+                        sequence += 1;
+                    }
+                    Step::Reported(sequence, missing) => flow.reported_but(sequence, missing, now),
+                    Step::Answered(sent) => flow.answered(sent),
+                    Step::RoundTrip(round_trip) => flow.round_trip(round_trip),
+                    Step::MaxAge(max_age) => flow.max_age(max_age),
+                    Step::Paced(millifps) => {
+                        let codec = crate::Codec::Jpeg;
+                        flow.paced(&Config { codec, width: 8, height: 8, millifps, extra: bytes::Bytes::new() });
+                    }
+                    Step::Hurry(times) => flow.hurry(times),
+                    Step::Anew => flow.anew(),
+                }
+                prop_assert!(flow.unreported.len() <= REMEMBERED && flow.samples.len() <= SAMPLES);
+                prop_assert!(flow.capacity.is_none_or(|capacity| capacity >= LEAST));
+                prop_assert!(flow.budget().is_none_or(|budget| budget <= flow.capacity.unwrap_or(0)));
+                prop_assert_eq!(flow.open(now), flow.opens(now).is_some_and(|at| at <= now));
+            }
+            // Once all is reported the next frame may go.
+            flow.reported(sequence.saturating_sub(1), now);
+            prop_assert!(flow.newest.is_none() || flow.open(now));
+        }
+
+        /// Whatever link it is: frames stay fresh on it, and it is used.
+        #[test]
+        fn a_steady_link_is_used_and_its_frames_are_fresh(
+            rate in 1_000_000..30_000_000_u64,
+            delay in 100..80_000_u64,
+            burst in 0..12_000_u64,
+            miss in 0..30_u64,
+            random in any::<u64>(),
+        ) {
+            let scene = Scene { miss, random, ..Scene::REAL };
+            let seen = scene.watch(&mut Path { burst: rate * burst / SECOND, ..Path::new(&[(0, rate)], delay) }, 20 * SECOND);
+            let Phase { fps, p95, load, .. } = phase(&seen, 10 * SECOND, rate);
+            prop_assert!(fps >= 29.0 && p95 < 4 * INTERVAL + delay, "{fps} fps, p95 {p95}");
+            prop_assert!(load > 0.75 || rate > 12 * MEGABIT, "load {load}");
         }
     }
 
