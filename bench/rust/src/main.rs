@@ -140,7 +140,7 @@ fn encoding(job: &Job) -> Result<encode::Config> {
 
 fn send(to: &str, outlet: Outlet, stop: &Stop) -> Result<()> {
     if !Endpoint::matches(to) {
-        return Publish { outlet, address: to.parse()?, wait: true }.run(stop);
+        return Publish { outlet, address: to.parse()?, wait: true, passed_on: false }.run(stop);
     }
     let at = Endpoint::parse(to)?;
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;

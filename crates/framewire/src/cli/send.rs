@@ -67,7 +67,7 @@ pub(super) fn run(args: &Args, stop: &Stop) -> Result<()> {
     let (encode, max_age) = (to.encoding(&spec)?, spec.options.max_age);
     let closing = stop.child();
     let opened = (source::open(&spec, &closing)?, closing);
-    let on_demand = source::kind(&spec)?.live;
+    let (on_demand, passed_on) = (source::kind(&spec)?.live, spec.passes_on());
     let hub = super::local_hub(stop);
     let local = to.name();
     let publisher = hub.publish(&local, clock::now())?;
@@ -93,7 +93,7 @@ pub(super) fn run(args: &Args, stop: &Stop) -> Result<()> {
     teller.start(stop);
     let send = |preview| {
         let outlet = Outlet { hub, stream: local, encode, max_age, sent, preview };
-        to.send(outlet, args.common.wait, stop)
+        to.send(outlet, passed_on, args.common.wait, stop)
     };
     let outcome = if args.preview { previewed(send, stop) } else { send(None) };
     stop.stop();
@@ -157,9 +157,9 @@ impl To {
     }
 
     /// Sends until the stream ends or `stop` is raised.
-    fn send(self, outlet: Outlet, wait: bool, stop: &Stop) -> Result<()> {
+    fn send(self, outlet: Outlet, passed_on: bool, wait: bool, stop: &Stop) -> Result<()> {
         match self {
-            Self::Hub(address) => fw::Publish { outlet, address, wait }.run(stop),
+            Self::Hub(address) => fw::Publish { outlet, address, wait, passed_on }.run(stop),
             Self::Script(at) if at.tutorial.camera == End::Listens => super::runtime()?.block_on(async {
                 let listener = cameras::bind(&at, "watch").await?;
                 pickle::Port { outlet, at, ends: true }.run(listener, stop).await

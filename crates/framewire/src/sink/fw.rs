@@ -43,6 +43,8 @@ pub struct Publish {
     pub address: Address,
     /// Try again even if the first try fails.
     pub wait: bool,
+    /// Its frames may be passed on as others coded them.
+    pub passed_on: bool,
 }
 
 impl Publish {
@@ -56,8 +58,7 @@ impl Publish {
         let mut backoff = Backoff::default();
         let mut patient = self.wait;
         while !stop.stopped() {
-            let passed_on = self.outlet.encode.coding == encode::Coding::Copy;
-            let error = match Session::begin(&caller, &name, passed_on, stop) {
+            let error = match Session::begin(&caller, &name, self.passed_on, stop) {
                 Ok(mut session) => {
                     info!("{}: publishing '{name}'", self.address);
                     backoff.reset();

@@ -47,9 +47,7 @@ impl Feed {
     /// The source cannot be opened or breaks, unless it is opened on demand: then that is logged and tried again.
     pub async fn run(self, mut opened: Option<Opened>, stop: Stop) -> Result<()> {
         let Self { spec, publisher, encode, on_demand, again } = self;
-        // Of another hub's stream it is not known whether that is passed on: so it is led up to the present in any case.
-        let of_a_hub = spec.source.starts_with("fw://");
-        publisher.passes_on(of_a_hub || spec.options.codec == encode::Coding::Copy);
+        publisher.passes_on(spec.passes_on());
         let publisher = Arc::new(publisher);
         let mut viewers = publisher.viewers();
         let mut backoff = Backoff::default();

@@ -59,6 +59,14 @@ impl FromStr for Spec {
     }
 }
 
+impl Spec {
+    /// Whether its frames may be passed on as others coded them, who cannot be asked for a keyframe. Of another hub's stream
+    /// that is not known.
+    pub fn passes_on(&self) -> bool {
+        self.source.starts_with("fw://") || self.options.codec == Coding::Copy
+    }
+}
+
 impl Options {
     /// Sets one option from `key=value` or `key`.
     ///

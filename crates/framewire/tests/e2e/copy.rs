@@ -199,6 +199,20 @@ fn who_joins_in_the_middle_of_a_long_gop_has_a_picture_at_once_and_is_soon_at_th
 }
 
 #[test]
+fn a_film_that_one_hub_passes_on_to_another_is_joined_at_once_there_too() {
+    let (near, far, scratch) = (Hub::start(&[]), Hub::start(&[]), Scratch::new("relayed"));
+    let film = film(&scratch, "film.mp4", 500, 500);
+    let _sender = Running::start(framewire(["send", &film, &near.fw("film"), "--codec", "copy"]));
+    near.wait_until("film", "is there", |info| info["published"].as_u64() >= Some(1));
+    let _relay = Running::start(framewire(["send", &near.fw("film"), &far.fw("film")]));
+    let _watcher = Running::start(framewire(["record", &far.fw("film"), &scratch.file("out.mkv"), "--wait"]));
+    let published = |info: &serde_json::Value| info["published"].as_u64().unwrap();
+    let info = far.wait_until("film", "has gone on for a while", |info| published(info) >= 100);
+    let joined = join(&far, published(&info));
+    assert!(joined.frames >= 100 && joined.pictures == joined.frames);
+}
+
+#[test]
 fn whoever_wakes_a_film_is_led_up_to_the_present_and_watches_on() {
     const PICTURES: usize = 20;
     let (hub, scratch) = (Hub::start(&[]), Scratch::new("woken"));
