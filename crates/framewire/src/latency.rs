@@ -207,6 +207,8 @@ impl Meter {
 const PAST: Micros = 500_000;
 /// For how long, in µs, such pictures are waited through: the newer ones behind them come soon, or this is how old they are now.
 const HELD_BACK: Micros = 500_000;
+/// A pause between two of them counts for no longer than this, in µs: one may slip through a link that is all but gone.
+const PAUSE: Micros = 200_000;
 /// What the usual age may grow by from one picture to the next, in µs.
 const DRIFT: Micros = 2_000;
 
@@ -217,8 +219,8 @@ pub struct Bound {
     max_age: Option<Micros>,
     /// The least age lately; `None` before the first picture.
     usual: Option<Micros>,
-    /// Since when only older ones have come.
-    past: Option<Micros>,
+    /// When the last one came that was older, and for how long only such have.
+    past: Option<(Micros, Micros)>,
 }
 
 impl Bound {
@@ -239,9 +241,13 @@ impl Bound {
         let usual = *self.usual.get_or_insert(age);
         if age <= usual + PAST {
             self.usual = Some(age.min(usual + DRIFT));
-        } else if now.saturating_sub(*self.past.get_or_insert(now)) < HELD_BACK {
-            return false;
         } else {
+            let (last, lasted) = self.past.unwrap_or((now, 0));
+            let lasted = lasted + now.saturating_sub(last).min(PAUSE);
+            if lasted < HELD_BACK {
+                self.past = Some((now, lasted));
+                return false;
+            }
             self.usual = Some(age);
         }
         self.past = None;
@@ -271,8 +277,22 @@ mod tests {
         assert!(bound.shows(10 * SECOND, 11 * SECOND), "so it is from the first on");
         assert!(bound.shows(11 * SECOND, 12 * SECOND + 400_000));
         let late = |bound: &mut Bound, now| bound.shows(now - 3 * SECOND, now);
-        assert!(!late(&mut bound, 20 * SECOND) && !late(&mut bound, 20 * SECOND + HELD_BACK - 1));
+        assert!((0..5).all(|frame| !late(&mut bound, 20 * SECOND + frame * HELD_BACK / 5)));
         assert!(late(&mut bound, 20 * SECOND + HELD_BACK) && late(&mut bound, 21 * SECOND));
+        let mut slow = Bound::default();
+        assert!(slow.shows(SECOND, SECOND));
+        let shown: Vec<bool> = (10..15).map(|second| late(&mut slow, second * SECOND)).collect();
+        assert_eq!(shown, [false, false, false, true, true], "a picture a second");
+    }
+
+    #[test]
+    fn a_picture_that_slips_through_a_link_that_is_all_but_gone_does_not_let_the_past_in() {
+        let mut bound = Bound::default();
+        assert!((1..30).all(|frame| bound.shows(frame * 33_333, frame * 33_333 + 40_000)));
+        assert!(!bound.shows(SECOND, 4 * SECOND));
+        let back = 6 * SECOND;
+        assert!((1..5).all(|frame| !bound.shows(SECOND + frame * 33_333, back + frame * 20_000)));
+        assert!(bound.shows(back + 60_000, back + 100_000));
     }
 
     #[test]

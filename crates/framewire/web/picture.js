@@ -81,6 +81,8 @@ class Bound {
   /** Microseconds above the usual age from which on a picture is the past, and for how long only such are waited through. */
   static #PAST = 500_000;
   static #HELD_BACK = 500_000;
+  /** A pause between two of them counts for no longer than this: one may slip through a link that is all but gone. */
+  static #PAUSE = 200_000;
   /** What the usual age may grow by from one picture to the next. */
   static #DRIFT = 2000;
   #usual;
@@ -92,8 +94,9 @@ class Bound {
     if (age <= this.#usual + Bound.#PAST) {
       this.#usual = Math.min(age, this.#usual + Bound.#DRIFT);
     } else {
-      this.#past ??= at;
-      if (at - this.#past < Bound.#HELD_BACK) return false;
+      const { last, lasted } = this.#past ?? { last: at, lasted: 0 };
+      this.#past = { last: at, lasted: lasted + Math.min(at - last, Bound.#PAUSE) };
+      if (this.#past.lasted < Bound.#HELD_BACK) return false;
       this.#usual = age;
     }
     this.#past = undefined;
