@@ -37,6 +37,8 @@ pub(super) struct Ready {
     pub(super) frame: Frame,
     pub(super) received: Micros,
     pub(super) decoded: Micros,
+    /// It was there before anybody watched here, and only leads up to the present.
+    pub(super) led_up: bool,
 }
 
 /// How a tile's stream is.
@@ -130,6 +132,7 @@ impl Player {
             subscriber,
             decoder: Decoder::new(),
             bound,
+            begun: clock::now(),
             config: None,
             next: None,
             wanted: None,
@@ -199,6 +202,8 @@ struct Work {
     subscriber: hub::Subscriber,
     decoder: Decoder,
     bound: Bound,
+    /// Since when it is watched here.
+    begun: Micros,
     config: Option<Arc<Config>>,
     /// What comes after the frame that is being decoded, where that is there already.
     next: Option<hub::Event>,
@@ -236,7 +241,8 @@ impl Work {
             let Inside { condition, freeze, .. } = &mut *lock(&self.inside);
             condition.ended = false;
             condition.meter.count(given, frame.data.len());
-            if !wanted && result.is_ok() {
+            // Nobody misses a glimpse less of what leads up to the present.
+            if !wanted && result.is_ok() && !leads_up(frame, self.begun) {
                 *(if *freeze { &mut condition.frozen } else { &mut condition.before_show }) += 1;
             }
         }
@@ -277,7 +283,11 @@ impl Work {
             condition.fault = None;
             if !self.bound.shows(frame.times.captured, decoded) {
                 condition.stale += 1;
-            } else if newest.replace(Ready { picture, config: config.clone(), frame, received, decoded }).is_some() {
+                continue;
+            }
+            let led_up = leads_up(&frame, self.begun);
+            let ready = Ready { picture, config: config.clone(), frame, received, decoded, led_up };
+            if newest.replace(ready).is_some_and(|before| !before.led_up) {
                 *(if *freeze { &mut condition.frozen } else { &mut condition.before_show }) += 1;
             }
         }
@@ -288,6 +298,11 @@ impl Work {
         let condition = &mut lock(&self.inside).condition;
         (condition.counts, condition.service) = (counts, service);
     }
+}
+
+/// Whether a frame was captured before that moment.
+fn leads_up(frame: &Frame, begun: Micros) -> bool {
+    (1..begun).contains(&frame.times.captured)
 }
 
 fn lock<T>(held: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -296,12 +296,15 @@ impl Shown {
         if !std::mem::take(&mut self.fresh) {
             return;
         }
-        let Some(Ready { frame, received, decoded, .. }) = &self.ready else { return };
+        let Some(Ready { frame, received, decoded, led_up, .. }) = &self.ready else { return };
         let report = Report { sequence: frame.sequence, received: *received, decoded: *decoded, shown: now };
         self.count += 1;
-        self.split.take_arrival(&frame.times);
-        self.split.take_delivery(&frame.times, &report);
-        self.split.take_showing(&frame.times, &report);
+        // The age of what was there before is not the latency of its way.
+        if !led_up {
+            self.split.take_arrival(&frame.times);
+            self.split.take_delivery(&frame.times, &report);
+            self.split.take_showing(&frame.times, &report);
+        }
         self.reporter.report(&frame.times, &report, true);
     }
 }
