@@ -20,16 +20,19 @@ pub(super) fn run(args: &Args, stop: &Stop) -> Result<()> {
     }
     let hub = serve::Args { listen: args.listen.clone(), sources, ..serve::Args::default() };
     serve::serve(&hub, stop, |address| {
-        println!("framewire demo: open  http://{address}/  in a browser");
-        println!();
-        println!("  a window          framewire view fw://{address}/scene");
-        println!("  a recording       framewire record fw://{address}/scene scene.mkv --duration 10");
-        println!("  a film beside it  framewire send film.mp4 fw://{address}/film");
-        println!("  your screen       framewire send screen fw://{address}/screen");
-        println!("  one picture       curl -o scene.jpg http://{address}/streams/scene/snapshot.jpg");
-        println!("  in Python         cv2.VideoCapture(\"http://{address}/streams/scene/mjpeg\")");
-        println!();
         let found = if cameras.is_empty() { "no camera was found" } else { "the first camera is the stream 'camera'" };
-        println!("({found}; Ctrl-C ends)");
+        // The hub runs whether or not anybody reads this.
+        let _ = super::print(format_args!(
+            "framewire demo: open  http://{address}/  in a browser
+
+  a window          framewire view fw://{address}/scene
+  a recording       framewire record fw://{address}/scene scene.mkv --duration 10
+  a film beside it  framewire send film.mp4 fw://{address}/film
+  your screen       framewire send screen fw://{address}/screen
+  one picture       curl -o scene.jpg http://{address}/streams/scene/snapshot.jpg
+  in Python         cv2.VideoCapture(\"http://{address}/streams/scene/mjpeg\")
+
+({found}; Ctrl-C ends)"
+        ));
     })
 }

@@ -10,10 +10,7 @@ pub(super) struct Args {}
 pub(super) fn run(_: &Args) -> Result<()> {
     let cameras = camera::devices()?;
     if cameras.is_empty() {
-        println!("no camera found: is one plugged in, and may this user read /dev/video* (group video)?");
+        super::print("no camera found: is one plugged in, and may this user read /dev/video* (group video)?")?;
     }
-    for camera in cameras {
-        println!("{camera}");
-    }
-    Ok(())
+    cameras.iter().try_for_each(super::print)
 }

@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    io::{self, Write},
     thread::JoinHandle,
     time::{Duration, Instant},
 };
@@ -59,12 +58,7 @@ pub(super) fn run(args: &Args, stop: &Stop) -> Result<()> {
     let after = address.as_ref().and_then(|address| ask(address).ok());
     let figures = figures(&from, &seen, seconds, before.zip(after));
     let report = doctor::examine(figures);
-    if args.json {
-        writeln!(io::stdout(), "{}", serde_json::to_string(&report)?)?;
-    } else {
-        write!(io::stdout(), "{report}")?;
-    }
-    Ok(())
+    if args.json { super::print(serde_json::to_string(&report)?) } else { super::print(report.to_string().trim_end()) }
 }
 
 /// Opens what is to be watched until `over` is raised.

@@ -42,19 +42,18 @@ pub(super) fn run(args: &Args) -> Result<()> {
     let address: Address = format!("fw://{text}").parse()?;
     let json = get(&address, "/streams").with_context(|| format!("{address}: cannot list its streams"))?;
     if args.json {
-        println!("{json}");
-        return Ok(());
+        return super::print(json);
     }
     let streams: Vec<Stream> = serde_json::from_str(&json).with_context(|| format!("{address}: not a hub's answer"))?;
     if streams.is_empty() {
-        println!("no streams yet: publish one with `framewire send camera fw://{text}/NAME`");
+        super::print(format!("no streams yet: publish one with `framewire send camera fw://{text}/NAME`"))?;
     }
     for Stream { name, state, codec, width, height, fps, bitrate, viewers } in streams {
         let codec = codec.unwrap_or_else(|| "-".into());
         let bitrate = bitrate / 1e6;
-        println!(
+        super::print(format!(
             "{name:24} {state:8} {codec:6} {width:>5}x{height:<5} {fps:6.1} fps {bitrate:8.2} Mbit/s {viewers:4} viewers"
-        );
+        ))?;
     }
     Ok(())
 }

@@ -15,7 +15,8 @@ mod stats;
 mod view;
 
 use std::{
-    io::{self, IsTerminal},
+    fmt,
+    io::{self, IsTerminal, Write},
     process::ExitCode,
     thread,
     time::Duration,
@@ -94,6 +95,14 @@ fn run(command: Command) -> Result<()> {
         Command::List(args) => list::run(&args),
         Command::Doctor(args) => doctor::run(&args, &stop),
         Command::Devices(args) => devices::run(&args),
+    }
+}
+
+/// Writes to standard output. Whoever has read enough of it and left is no fault.
+fn print(text: impl fmt::Display) -> Result<()> {
+    match writeln!(io::stdout(), "{text}") {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        outcome => outcome.context("standard output cannot be written"),
     }
 }
 

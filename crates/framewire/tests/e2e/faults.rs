@@ -69,6 +69,15 @@ fn a_reader_that_leaves_is_no_error() {
 }
 
 #[test]
+fn who_reads_no_more_of_a_list_is_no_fault() {
+    let hub = Hub::start(&["--source", "scene=pattern"]);
+    let (lister, _, out) = Running::start_piped(framewire(["list", &hub.fw("")]));
+    drop(out);
+    let (status, said) = lister.ended();
+    assert_eq!((status.code(), said.as_str()), (Some(0), ""));
+}
+
+#[test]
 fn a_recording_of_nothing_is_an_error() {
     let (hub, scratch) = (Hub::start(&[]), Scratch::new("nothing"));
     let file = scratch.file("out.mkv");
