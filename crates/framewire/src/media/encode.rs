@@ -147,7 +147,7 @@ impl Encoder {
     }
 
     /// The frame as it is to be sent, its times as they were, and what a decoder must know of it. Where H.264 must be decoded it
-    /// may be an earlier one, and is `None` while there is no picture: before a keyframe, or while B-frames are brought into
+    /// may be an earlier one, under this one's number, and is `None` while there is no picture: before a keyframe, or while B-frames are brought into
     /// their order.
     ///
     /// # Errors
@@ -166,8 +166,9 @@ impl Encoder {
             let Some((of, picture)) = self.picture(&config, &frame, codec).with_context(whose)? else {
                 return Ok(None);
             };
-            // With B-frames the picture that comes is that of an earlier frame.
-            frame = of;
+            // With B-frames the picture that comes is that of an earlier frame. It is numbered as the one that it came with: in
+            // the order of showing their own numbers would go up and down.
+            frame = Frame { sequence: frame.sequence, ..of };
             config.codec = codec;
             config.extra = Bytes::new();
             config.width = picture.width.try_into().context("the picture is too wide")?;

@@ -213,6 +213,19 @@ fn a_film_that_one_hub_passes_on_to_another_is_joined_at_once_there_too() {
 }
 
 #[test]
+fn every_picture_of_a_film_with_b_frames_comes_as_a_jpeg_too() {
+    const PICTURES: usize = 50;
+    let (hub, scratch) = (Hub::start(&[]), Scratch::new("jpegs"));
+    let film = film(&scratch, "film.mp4", 250, 50);
+    let _sender = Running::start(framewire(["send", &film, &hub.fw("scene"), "--codec", "copy", "--loop"]));
+    hub.wait_until("scene", "is there", |info| info["published"].as_u64() >= Some(1));
+    let at = hub.url("/");
+    let parts = watch_over_http(at.trim_start_matches("http://").trim_end_matches('/'), 10 + PICTURES);
+    let (first, last) = (parts[10].sequence, parts[9 + PICTURES].sequence);
+    assert!(last - first < PICTURES as u64 * 5 / 4, "{parts:?}");
+}
+
+#[test]
 fn whoever_wakes_a_film_is_led_up_to_the_present_and_watches_on() {
     const PICTURES: usize = 20;
     let (hub, scratch) = (Hub::start(&[]), Scratch::new("woken"));
