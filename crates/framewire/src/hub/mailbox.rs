@@ -201,9 +201,8 @@ impl Mailbox {
         let behind = self.behind > 0;
         self.behind = self.behind.saturating_sub(1);
         if behind && frame.keyframe {
-            // Here is the present: nobody misses what would only have led up to it.
-            let lead = self.waiting.drain(..self.lead.min(self.waiting.len())).count();
-            self.counts.offered -= lead as u64;
+            // Here is the present.
+            self.forget_lead();
             self.clear(Reason::Superseded);
         } else if behind && self.holds(frame.data.len()) {
             // It waits for what leads up to it.
@@ -265,6 +264,7 @@ impl Mailbox {
 
     /// Frames of another kind follow: they begin with a keyframe.
     pub(super) fn restart(&mut self) {
+        self.forget_lead();
         self.clear(Reason::Superseded);
         (self.broken, self.wished, self.lapsed) = (true, false, false);
     }
@@ -293,6 +293,13 @@ impl Mailbox {
         for _ in self.waiting.drain(..) {
             self.counts.drop_one(reason);
         }
+    }
+
+    /// Nobody misses what would only have led up to the present.
+    fn forget_lead(&mut self) {
+        let lead = self.waiting.drain(..self.lead.min(self.waiting.len())).count();
+        self.counts.offered -= lead as u64;
+        self.lead = 0;
     }
 
     /// What came before that moment is no longer worth showing, where nothing follows it.
