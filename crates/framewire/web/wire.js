@@ -157,7 +157,12 @@ export class Wire {
   #lookAfter() {
     if (!this.connected) return;
     const opened = this.#spare?.readyState === WebSocket.OPEN;
-    if (now() - this.#heard >= QUIET) this.#doubt ||= now();
+    if (!this.#doubt && now() - this.#heard >= QUIET) {
+      this.#doubt = now();
+      // Its answer ends the doubt.
+      this.#ping();
+      if (!this.connected) return;
+    }
     if (!this.#doubt) {
       // The hub has heard of one that is open, and may have dropped this one for it.
       if (!opened) this.#dropSpare();
@@ -255,7 +260,7 @@ export class Wire {
         return this.#pong(takeNumber(message, HEADER), arrived);
       case KIND.PONG: {
         const [pinged, received, sent] = [0, 8, 16].map((place) => takeNumber(message, HEADER + place));
-        if (pinged > this.#doubt) this.#doubt = 0;
+        if (pinged >= this.#doubt) this.#doubt = 0;
         return this.clock.push(pinged, received, sent, arrived);
       }
       case KIND.SERVICE:

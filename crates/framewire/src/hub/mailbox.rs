@@ -509,7 +509,7 @@ mod tests {
             kept in 0..40_u64,
         ) {
             let (mut mailbox, config) = (Mailbox::new(policy), config(codec));
-            let (mut taken, mut last) = (0, None::<u64>);
+            let (mut taken, mut last) = (0, None);
             let kept = if policy == Policy::Every || codec.independent() { 0 } else { kept };
             mailbox.replay(&config, &run(kept));
             for (sequence, (keyframe, takes)) in (kept as usize..).zip(steps.iter()) {

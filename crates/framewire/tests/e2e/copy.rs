@@ -212,15 +212,20 @@ fn a_film_that_one_hub_passes_on_to_another_is_joined_at_once_there_too() {
     assert!(joined.frames >= 100 && joined.pictures == joined.frames);
 }
 
+/// A hub to which this film is passed on again and again, as the stream `scene`.
+fn looped(film: &str) -> (Hub, Running) {
+    let hub = Hub::start(&[]);
+    let sender = Running::start(framewire(["send", film, &hub.fw("scene"), "--codec", "copy", "--loop"]));
+    hub.wait_until("scene", "is there", |info| info["published"].as_u64() >= Some(1));
+    (hub, sender)
+}
+
 #[test]
 fn every_picture_of_a_film_with_b_frames_comes_as_a_jpeg_too() {
     const PICTURES: usize = 50;
-    let (hub, scratch) = (Hub::start(&[]), Scratch::new("jpegs"));
-    let film = film(&scratch, "film.mp4", 250, 50);
-    let _sender = Running::start(framewire(["send", &film, &hub.fw("scene"), "--codec", "copy", "--loop"]));
-    hub.wait_until("scene", "is there", |info| info["published"].as_u64() >= Some(1));
-    let at = hub.url("/");
-    let parts = watch_over_http(at.trim_start_matches("http://").trim_end_matches('/'), 10 + PICTURES);
+    let scratch = Scratch::new("jpegs");
+    let (hub, _sender) = looped(&film(&scratch, "film.mp4", 250, 50));
+    let parts = watch_over_http(&hub.address.to_string(), 10 + PICTURES);
     let (first, last) = (parts[10].sequence, parts[9 + PICTURES].sequence);
     assert!(last - first < PICTURES as u64 * 5 / 4, "{parts:?}");
 }
@@ -228,14 +233,10 @@ fn every_picture_of_a_film_with_b_frames_comes_as_a_jpeg_too() {
 #[test]
 fn whoever_wakes_a_film_is_led_up_to_the_present_and_watches_on() {
     const PICTURES: usize = 20;
-    let (hub, scratch) = (Hub::start(&[]), Scratch::new("woken"));
-    let film = film(&scratch, "film.mp4", 750, 250);
-    let _sender = Running::start(framewire(["send", &film, &hub.fw("scene"), "--codec", "copy", "--loop"]));
-    hub.wait_until("scene", "is there", |info| info["published"].as_u64() >= Some(1));
-    let at = hub.url("/");
-    let at = at.trim_start_matches("http://").trim_end_matches('/');
+    let scratch = Scratch::new("woken");
+    let (hub, _sender) = looped(&film(&scratch, "film.mp4", 750, 250));
     for turn in 0..5 {
-        let parts = watch_over_http(at, PICTURES);
+        let parts = watch_over_http(&hub.address.to_string(), PICTURES);
         // Behind the one that waited and the first of the present none is far from the next, as a keyframe is.
         let span = parts[PICTURES - 1].sequence - parts[2].sequence;
         assert!(span < 100, "turn {turn}: {parts:?}");
