@@ -341,6 +341,8 @@ impl Drop for Filter {
 pub(super) struct Encoder {
     context: *mut ffi::AVCodecContext,
     frame: Frame,
+    layout: Layout,
+    pace: Pace,
 }
 
 // SAFETY: an encoder is bound to no thread; it is used by whoever holds it, one at a time.
@@ -355,12 +357,32 @@ pub(super) struct Budget {
     pub(super) buffer: c_int,
 }
 
+/// How an encoder takes pictures of 4:2:0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Layout {
+    /// Three planes.
+    Planar,
+    /// Two: the second has blue and red by turns.
+    Nv12,
+}
+
+/// What an encoder makes of its budget.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pace {
+    /// The most that frames may take; how much they do take is for its options to say.
+    AtMost,
+    /// What frames take.
+    Constant,
+}
+
 /// What an encoder is opened for.
 pub(super) struct Coding<'a> {
     /// FFmpeg's name of the encoder.
     pub(super) name: &'a CStr,
     /// FFmpeg's names of options, and their values.
     pub(super) options: &'a [(&'a CStr, &'a CStr)],
+    pub(super) layout: Layout,
+    pub(super) pace: Pace,
     pub(super) threads: u8,
     pub(super) size: (u32, u32),
     /// Frames per second in thousandths, at least 1.
@@ -386,7 +408,7 @@ impl Encoder {
         // SAFETY: the encoder is a constant; null only without memory.
         let context = unsafe { ffi::avcodec_alloc_context3(encoder) };
         assert!(!context.is_null(), "no memory for an encoder");
-        let mut this = Self { context, frame: Frame::new() };
+        let mut this = Self { context, frame: Frame::new(), layout: coding.layout, pace: coding.pace };
         this.describe(coding)?;
         let refused = format!("{name} cannot be opened for {}x{}", coding.size.0, coding.size.1);
         // SAFETY: the context is ours and not yet open; the strings live through the calls, which copy them.
@@ -413,7 +435,10 @@ impl Encoder {
         // SAFETY: both are ours and live, and nobody else has them.
         let (context, frame) = unsafe { (&mut *self.context, &mut *self.frame.as_ptr()) };
         (context.width, context.height) = (width, height);
-        context.pix_fmt = ffi::AVPixelFormat::YUV420P;
+        context.pix_fmt = match coding.layout {
+            Layout::Planar => ffi::AVPixelFormat::YUV420P,
+            Layout::Nv12 => ffi::AVPixelFormat::NV12,
+        };
         // The colours of JFIF, which JPEG decoders and browsers know as such.
         context.color_range = ffi::AVColorRange::JPEG;
         context.colorspace = ffi::AVColorSpace::SMPTE170M;
@@ -437,6 +462,9 @@ impl Encoder {
         // SAFETY: the context is ours and live; encoders read these again for each frame.
         let context = unsafe { &mut *self.context };
         (context.rc_max_rate, context.rc_buffer_size) = (budget.rate, budget.buffer);
+        if self.pace == Pace::Constant {
+            context.bit_rate = budget.rate;
+        }
     }
 
     /// The packet of one picture, whose planes are without padding and of the size that this was opened for.
@@ -449,16 +477,7 @@ impl Encoder {
         check(unsafe { ffi::av_frame_make_writable(frame) }, "no memory for a frame")?;
         // SAFETY: ours and live, and nobody else has it.
         let fields = unsafe { &mut *frame };
-        let (width, height) = (fields.width.unsigned_abs(), fields.height.unsigned_abs());
-        for (number, plane) in planes.into_iter().enumerate() {
-            let shift = u32::from(number > 0);
-            let (width, height) = (width.div_ceil(1 << shift) as usize, height.div_ceil(1 << shift) as usize);
-            let (data, stride) = (fields.data[number], fields.linesize[number] as usize);
-            for (row, line) in plane.chunks_exact(width).take(height).enumerate() {
-                // SAFETY: the frame's plane has `height` rows of at least `width` bytes, `stride` apart.
-                unsafe { ptr::copy_nonoverlapping(line.as_ptr(), data.add(row * stride), width) };
-            }
-        }
+        fill(fields, self.layout, planes);
         fields.pts += 1;
         fields.pict_type = if keyframe { ffi::AVPictureType::I } else { ffi::AVPictureType::NONE };
         let packet = Packet::new();
@@ -472,6 +491,36 @@ impl Encoder {
         }
         Ok(packet)
     }
+}
+
+/// Copies planes without padding into the buffers of a frame of their size and this layout.
+fn fill(frame: &mut ffi::AVFrame, layout: Layout, [luma, blue, red]: [&[u8]; 3]) {
+    let (width, height) = (frame.width.unsigned_abs() as usize, frame.height.unsigned_abs() as usize);
+    let (half, rows) = (width.div_ceil(2), height.div_ceil(2));
+    for (number, from) in luma.chunks_exact(width).take(height).enumerate() {
+        row(frame, 0, number, width).copy_from_slice(from);
+    }
+    for (number, (blue, red)) in blue.chunks_exact(half).zip(red.chunks_exact(half)).take(rows).enumerate() {
+        match layout {
+            Layout::Planar => {
+                row(frame, 1, number, half).copy_from_slice(blue);
+                row(frame, 2, number, half).copy_from_slice(red);
+            }
+            Layout::Nv12 => {
+                let pairs = row(frame, 1, number, 2 * half).chunks_exact_mut(2);
+                for (pair, (blue, red)) in pairs.zip(blue.iter().zip(red)) {
+                    pair.copy_from_slice(&[*blue, *red]);
+                }
+            }
+        }
+    }
+}
+
+/// The first bytes of a row of a plane: no more of either than such a frame has.
+fn row(frame: &mut ffi::AVFrame, plane: usize, row: usize, length: usize) -> &mut [u8] {
+    // SAFETY: the planes of a frame with buffers have rows of `linesize` bytes, at least as many as `fill` asks for, and nobody else
+    // has them while the frame is borrowed.
+    unsafe { std::slice::from_raw_parts_mut(frame.data[plane].add(row * frame.linesize[plane] as usize), length) }
 }
 
 impl Drop for Encoder {

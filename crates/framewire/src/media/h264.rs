@@ -1,43 +1,33 @@
-//! Pictures become H.264 for live use: libx264 through FFmpeg, a frame out as soon as its picture went in.
+//! Pictures become H.264 for live use, a frame out as soon as its picture went in: by libx264 through FFmpeg, and by a
+//! hardware encoder once one has shown that it does the same.
 //!
-//! No frame may be larger than what the link carries in the time of one, so x264's buffer (VBV) holds just one: x264 then plans
-//! each frame by itself, keyframes too, and codes rows again that come out too large. At 1280x720, from 400 kbit/s on, frames
-//! that would take more were 0.8 to 0.87 of bitrate / fps in the mean and at most 1.02, keyframes no larger; with a buffer of
-//! two frames the worst was 2.2, with the usual second 4 to 12. A lower bitrate holds from the next frame on, a higher one
+//! No frame may be larger than what the link carries in the time of one, so the encoder's buffer (VBV) holds just one: x264 then
+//! plans each frame by itself, keyframes too, and codes rows again that come out too large. At 1280x720, from 400 kbit/s on,
+//! frames that would take more were 0.8 to 0.87 of bitrate / fps in the mean and at most 1.02, keyframes no larger; with a buffer
+//! of two frames the worst was 2.2, with the usual second 4 to 12. A lower bitrate holds from the next frame on, a higher one
 //! from the one after it, since the next has only what the last one left in the buffer. For a keyframe that may be larger
 //! the bitrate is raised one frame ahead.
 //!
-//! Hardware encoders are left out: none was at hand to be measured, FFmpeg's NVENC makes a keyframe at each change of the
-//! bitrate, and its VA-API takes no pictures from memory.
+//! ```text
+//!   coder     one of FFmpeg's encoders, opened for this
+//!   hardware  which of them do it on this machine: tried beside the running encoder, never in its way
+//!   steps     where a new bitrate costs a keyframe: only those that are worth it
+//! ```
+
+mod coder;
+mod hardware;
+mod steps;
 
 use anyhow::{Result, ensure};
 use bytes::Bytes;
-use ffmpeg_the_third::ffi;
 use framewire_proto::{Codec, limits};
 
-use super::{
-    Picture,
-    av::{self, Budget, Coding},
+use self::{
+    coder::{Coder, SOFTWARE},
+    hardware::{Change, Ready, Search},
+    steps::Steps,
 };
-
-/// Frames per second, in thousandths, where they are not known.
-const MILLIFPS: u32 = 30_000;
-/// The most bits per second; x264 counts those of a frame in 31 bits.
-const BITRATE: u64 = 1_000_000_000;
-/// The buffer in hundredths of a frame. x264 plans each frame by itself up to 110 and warns below 100, which rounding must not
-/// reach.
-const BUFFER: u64 = 105;
-
-const OPTIONS: &[(&std::ffi::CStr, &std::ffi::CStr)] = &[
-    (c"preset", c"superfast"),
-    (c"tune", c"zerolatency"),
-    // What is asked for is a keyframe that decoding can begin at, not only a picture coded by itself.
-    (c"forced-idr", c"1"),
-    // Better than this nobody sees: an easy picture takes fewer bits than it may have.
-    (c"crf", c"18"),
-    // No keyframe at a cut: one frame holds no more than another here, and nobody asked.
-    (c"x264-params", c"scenecut=0"),
-];
+use super::Picture;
 
 /// What an [`Encoder`] is opened for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,11 +54,15 @@ pub struct Encoded {
 /// Codes pictures of one size as a row of frames that each need those before it, back to a keyframe. The first is a keyframe.
 pub struct Encoder {
     config: Config,
-    encoder: av::Encoder,
+    coder: Coder,
+    /// Where a new bitrate costs a keyframe.
+    steps: Option<Steps>,
+    /// The hardware that is being looked for.
+    search: Option<Search>,
 }
 
 impl Encoder {
-    /// Opens the encoder.
+    /// Opens the encoder, with libx264. Hardware takes over, with a keyframe, when it has been found to do as well.
     ///
     /// # Errors
     /// The size is odd or over the limit, or this FFmpeg has no libx264.
@@ -81,15 +75,7 @@ impl Encoder {
             width.next_multiple_of(2),
             height.next_multiple_of(2)
         );
-        let encoder = av::Encoder::open(&Coding {
-            name: c"libx264",
-            options: OPTIONS,
-            threads: 2,
-            size: (width, height),
-            millifps: millifps(config.millifps),
-            budget: budget(config),
-        })?;
-        Ok(Self { config, encoder })
+        Ok(Self { config, coder: Coder::open(&SOFTWARE, config)?, steps: None, search: Search::begin(config) })
     }
 
     /// The frame of the next picture, of [`Codec::I420`] and the size that this was opened for.
@@ -105,38 +91,52 @@ impl Encoder {
             picture.width,
             picture.height
         );
-        let packet = self.encoder.encode(picture.planes(), keyframe)?;
-        let keyframe = packet.fields().flags & ffi::AV_PKT_FLAG_KEY != 0;
-        Ok(Encoded { data: Bytes::from_owner(packet), keyframe })
+        if let Some(Ready { coder, change }) = self.search.as_ref().and_then(Search::found) {
+            self.coder = coder;
+            self.steps = (change == Change::Keyframe).then(Steps::default);
+        }
+        match self.code(picture, keyframe) {
+            Err(error) if !self.coder.is(&SOFTWARE) => self.give_up_hardware(picture, &error),
+            coded => coded,
+        }
+    }
+
+    fn code(&mut self, picture: &Picture, keyframe: bool) -> Result<Encoded> {
+        let bitrate = match &mut self.steps {
+            Some(steps) => steps.bitrate(self.config.bitrate, keyframe),
+            None => self.config.bitrate,
+        };
+        self.coder.set_bitrate(bitrate)?;
+        self.coder.encode(picture, keyframe)
+    }
+
+    /// The picture's frame by libx264, for good.
+    fn give_up_hardware(&mut self, picture: &Picture, error: &anyhow::Error) -> Result<Encoded> {
+        tracing::warn!("{} fails, libx264 goes on: {error:#}", self.coder.name());
+        (self.coder, self.steps) = (Coder::open(&SOFTWARE, self.config)?, None);
+        self.code(picture, true)
     }
 
     /// From the next frame on, a frame takes at most about `bitrate` / fps bits, with the fps that this was opened for
-    /// whatever the pictures' real pace, and fewer where the picture is easy. No keyframe comes of it.
+    /// whatever the pictures' real pace, and fewer where the picture is easy. With libx264 no keyframe comes of it; hardware that
+    /// makes one of each new bitrate keeps to it within about a tenth, and takes up a higher one later.
     pub fn set_bitrate(&mut self, bitrate: u64) {
         self.config.bitrate = bitrate;
-        self.encoder.set_budget(budget(self.config));
     }
-}
-
-/// The rate that frames' sizes are reckoned for: at least one frame a second, at most a thousand.
-fn millifps(given: u32) -> u32 {
-    let known = if given == 0 { MILLIFPS } else { given };
-    known.clamp(1_000, 1_000_000)
-}
-
-fn budget(config: Config) -> Budget {
-    let millifps = u64::from(millifps(config.millifps));
-    // x264 counts in thousands of bits: less than one a frame would switch the buffer off.
-    let rate = config.bitrate.clamp(millifps, BITRATE);
-    let buffer = (rate * 10 * BUFFER / millifps).max(1000);
-    Budget { rate: rate as i64, buffer: i32::try_from(buffer).expect("bounded by the ranges above") }
 }
 
 #[cfg(test)]
 mod tests {
     use framewire_proto::{Frame, Times, h264};
 
-    use super::*;
+    use super::{
+        coder::{BITRATE, Kind},
+        hardware::{
+            psnr,
+            tests::{LATE, REOPENS},
+        },
+        *,
+    };
     use crate::media::{decode::Decoder, planes_mut};
 
     /// So wide that other colours would be taken for granted, were they not told.
@@ -183,12 +183,6 @@ mod tests {
         let (keyframe, data) = (coded.keyframe, coded.data.clone());
         let frame = Frame { sequence: number as u64, keyframe, times: Times::default(), data };
         decoder.decode(&config, &frame, Codec::I420).unwrap().expect("a picture at once").1
-    }
-
-    /// Peak signal to noise ratio of two planes, in dB.
-    fn psnr(one: &[u8], other: &[u8]) -> f64 {
-        let square: f64 = one.iter().zip(other).map(|(a, b)| f64::from(a.abs_diff(*b)).powi(2)).sum();
-        10.0 * (255.0 * 255.0 * one.len() as f64 / square.max(1.0)).log10()
     }
 
     fn bits(coded: &Encoded) -> u64 {
@@ -317,16 +311,69 @@ mod tests {
 
     #[test]
     fn a_missing_encoder_is_named_with_what_to_install() {
-        let config = CONFIG;
-        let coding = Coding {
-            name: c"libnothing",
-            options: &[],
-            threads: 1,
-            size: (config.width, config.height),
-            millifps: config.millifps,
-            budget: budget(config),
-        };
-        let error = av::Encoder::open(&coding).map(drop).unwrap_err().to_string();
+        static MISSING: Kind = Kind { name: c"libnothing", ..SOFTWARE };
+        let error = Coder::open(&MISSING, CONFIG).map(drop).unwrap_err().to_string();
         assert!(error.contains("without libnothing") && error.contains("install"), "{error}");
+    }
+
+    /// An encoder that finds this before its next picture.
+    fn found(mut encoder: Encoder, kind: &'static Kind, change: Change) -> Encoder {
+        let coder = Coder::open(kind, encoder.config).unwrap();
+        encoder.search = Some(Search::ended(Ready { coder, change }));
+        encoder
+    }
+
+    #[test]
+    fn hardware_that_was_found_takes_over_without_a_gap() {
+        let mut encoder = Encoder::open(CONFIG).unwrap();
+        let mut decoder = Decoder::new();
+        for number in 0..12 {
+            if number == 5 {
+                encoder = found(encoder, &REOPENS, Change::Keyframe);
+            }
+            let picture = bars(number);
+            let coded = encoder.encode(&picture, false).unwrap();
+            assert_eq!(coded.keyframe, number == 0 || number == 5, "frame {number}");
+            let shown = decoded(&mut decoder, number, &coded);
+            assert!(psnr(picture.planes()[0], shown.planes()[0]) > 36.0, "frame {number}");
+        }
+        assert!(encoder.coder.is(&REOPENS));
+    }
+
+    #[test]
+    fn hardware_that_fails_is_given_up_without_a_gap() {
+        let mut encoder = Encoder::open(CONFIG).unwrap();
+        let mut decoder = Decoder::new();
+        for number in 0..12 {
+            if number == 5 {
+                encoder = found(encoder, &LATE, Change::Nothing);
+            }
+            let picture = bars(number);
+            let coded = encoder.encode(&picture, false).unwrap();
+            assert_eq!(coded.keyframe, number == 0 || number == 5, "frame {number}");
+            let shown = decoded(&mut decoder, number, &coded);
+            assert!(psnr(picture.planes()[0], shown.planes()[0]) > 36.0, "frame {number}");
+        }
+        assert!(encoder.coder.is(&SOFTWARE));
+    }
+
+    #[test]
+    fn bitrates_that_cost_a_keyframe_are_followed_in_steps() {
+        let mut encoder = found(Encoder::open(CONFIG).unwrap(), &REOPENS, Change::Keyframe);
+        let bitrates = (0..90).map(|number| match number {
+            0..30 => 4_000_000 + 20_000 * (number % 10),
+            30..60 => 1_000_000 + 10_000 * (number % 10),
+            _ => 2_000_000,
+        });
+        let mut keyframes = Vec::new();
+        for (number, bitrate) in bitrates.enumerate() {
+            encoder.set_bitrate(bitrate);
+            let coded = encoder.encode(&noise(number), false).unwrap();
+            if coded.keyframe {
+                keyframes.push(number);
+            }
+            assert!(bits(&coded) <= bitrate / 30 * 12 / 10, "frame {number}: {} bits", bits(&coded));
+        }
+        assert_eq!(keyframes, [0, 30, 89]);
     }
 }
