@@ -40,15 +40,20 @@ export class Screen {
 
   offer(image, frame) {
     if (!this.#bound.shows(this.#on.age(frame), now())) {
-      this.skipped += 1;
+      this.skip(frame);
       return image.close();
     }
     if (this.#next) {
       this.#next.image.close();
-      this.skipped += 1;
+      this.skip(this.#next.frame);
     }
     this.#next = { image, frame };
     this.#refresh ||= requestAnimationFrame(() => this.#draw());
+  }
+
+  /** A frame's picture will not be shown. */
+  skip(frame) {
+    if (!frame.ledUp) this.skipped += 1;
   }
 
   clear() {
@@ -115,7 +120,7 @@ class Jpeg {
   }
 
   push(frame) {
-    if (this.#waiting) this.#screen.skipped += 1;
+    if (this.#waiting) this.#screen.skip(this.#waiting);
     this.#waiting = frame;
     if (!this.#busy) this.#work();
   }
@@ -137,7 +142,7 @@ class Jpeg {
         this.#screen.offer(image, frame);
       } catch {
         // A damaged picture is passed over; the next one stands for itself.
-        this.#screen.skipped += 1;
+        this.#screen.skip(frame);
       }
     }
     this.#busy = false;
@@ -179,7 +184,7 @@ class H264 {
     this.#last = frame.sequence;
     if (frame.keyframe && !this.#begin(frame)) return this.#fail();
     if (!this.#decoder) {
-      this.#screen.skipped += 1;
+      this.#screen.skip(frame);
       // Once is enough: the hub remembers until a keyframe comes.
       if (!this.#wished) this.#on.wishKeyframe();
       this.#wished = true;

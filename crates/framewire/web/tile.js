@@ -20,6 +20,8 @@ export class Tile {
   #service = null;
   #decoder = null;
   #last = null;
+  /** When this connection's first frame was sent here, on the hub's clock. */
+  #joined = 0;
   #details = null;
   #still = null;
   #jpegs = false;
@@ -43,9 +45,10 @@ export class Tile {
       age: ({ times }) => this.#since(times.captured),
     });
     this.wire = new Wire(socketUrl(info.name), {
+      joined: () => (this.#joined = 0),
       state: (word) => this.#hear(word),
       config: (config) => this.#configure(config),
-      frame: (frame) => this.#decoder?.push(frame),
+      frame: (frame) => this.#take(frame),
       service: (service) => (this.#service = service),
       error: (text) => (this.#fault = text),
     });
@@ -199,6 +202,14 @@ export class Tile {
     this.refresh();
   }
 
+  #take(frame) {
+    const { captured, forwarded } = frame.times;
+    this.#joined ||= forwarded;
+    // What was there before only leads up to the present: its age tells nothing of the way, nor are pictures missed of it.
+    frame.ledUp = captured > 0 && captured < this.#joined;
+    this.#decoder?.push(frame);
+  }
+
   #configure(config) {
     this.#stopDecoding();
     this.#config = config;
@@ -220,8 +231,7 @@ export class Tile {
     const first = this.#last === null || !this.wire.connected;
     this.#last = frame;
     this.wire.report(frame);
-    // The first picture waited in the hub for somebody to come: its age tells nothing of the way.
-    if (!first && this.#said === "live") this.history.take(frame, offset);
+    if (!frame.ledUp && this.#said === "live") this.history.take(frame, offset);
     if (first) this.refresh();
   }
 

@@ -14,7 +14,6 @@ const KIND = {
   BYE: 13,
   KEYFRAME: 14,
   SERVICE: 15,
-  SESSION: 16,
 };
 const CODECS = { 1: "jpeg", 2: "h264", 3: "i420", 4: "bgr24" };
 const STATES = { 1: "live", 2: "stalled", 3: "idle" };
@@ -44,11 +43,12 @@ const LONGEST_WAIT = 10_000;
  *
  * `on.state(word)` tells how the stream is: "connecting", "live", "stalled", "idle". `on.config(config)` comes before
  * the frames it is about, `on.frame(frame)` for each frame, `on.service(service)` once a second how the hub serves this
- * page, `on.error(text)` when the hub says what is wrong.
+ * page, `on.error(text)` when the hub says what is wrong. `on.joined()` comes before the messages of another connection.
  */
 export class Wire {
   #url;
   #on;
+  #jpegs = false;
   #socket = null;
   /** What is tried while the socket is silent; whichever speaks first is kept. A lost packet is sent again only after a
    * second, so it is given up soon for another. */
@@ -64,7 +64,7 @@ export class Wire {
    * what was lost, though the hub speaks. */
   #doubt = 0;
   /** The hub knows this page by it, and drops an older connection for a newer one. */
-  #token = crypto.getRandomValues(new Uint8Array(16));
+  #session = Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
   #turn = 0;
 
   constructor(url, on) {
@@ -82,7 +82,7 @@ export class Wire {
 
   /** From now on nothing but JPEGs is asked for: this browser decodes no other codec here. */
   onlyJpegs() {
-    this.#url = `${this.#url.split("?")[0]}?codec=jpeg`;
+    this.#jpegs = true;
     if (this.#wanted) this.#connect();
   }
 
@@ -125,21 +125,14 @@ export class Wire {
   }
 
   #dial() {
-    const socket = new WebSocket(this.#url);
+    const url = new URL(this.#url);
+    // Which page this is, so that it is not counted twice, and gets no more at first than its link carried before.
+    this.#turn += 1;
+    url.search = new URLSearchParams({ session: this.#session, turn: this.#turn, ...(this.#jpegs && { codec: "jpeg" }) });
+    const socket = new WebSocket(url);
     socket.binaryType = "arraybuffer";
-    socket.onopen = () => {
-      this.#introduce(socket);
-      if (socket === this.#socket) this.#ping();
-    };
+    socket.onopen = () => socket === this.#socket && this.#ping();
     return socket;
-  }
-
-  /** Says which page this is, so that it is not counted twice. */
-  #introduce(socket) {
-    const message = begin(KIND.SESSION, 24);
-    this.#token.forEach((byte, place) => message.setUint8(HEADER + place, byte));
-    putTime(message, HEADER + 16, (this.#turn += 1));
-    socket.send(message.buffer);
   }
 
   /** From now on this is the connection. */
@@ -148,6 +141,7 @@ export class Wire {
     this.#heard = now();
     this.#doubt = 0;
     this.clock = new Offset();
+    this.#on.joined();
     socket.onmessage = ({ data }) => this.#take(data);
     socket.onclose = () => this.#lost();
     this.#look = setInterval(() => this.#lookAfter(), LOOK);

@@ -102,6 +102,12 @@ pub struct Times {
 }
 
 impl Times {
+    /// When the frame was born, as far as that is known: when it was captured, or else when the hub, or this program, had it;
+    /// zero where none of these is.
+    pub fn born(&self) -> Micros {
+        [self.captured, self.received, self.arrived].into_iter().find(|time| *time > 0).unwrap_or(0)
+    }
+
     /// The same moments on another clock, which shows `offset` more than this one.
     #[must_use]
     pub fn shifted(self, offset: i64) -> Self {
@@ -123,6 +129,14 @@ impl Times {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_frame_was_born_when_it_was_captured_or_came_first() {
+        let times = Times { captured: 3, encoded: 4, received: 7, arrived: 9, ..Times::default() };
+        let received = Times { captured: 0, ..times };
+        let arrived = Times { received: 0, ..received };
+        assert_eq!([times, received, arrived, Times::default()].map(|times| times.born()), [3, 7, 9, 0]);
+    }
 
     #[test]
     fn a_shift_moves_what_is_known_and_leaves_what_is_not() {

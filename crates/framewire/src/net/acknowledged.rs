@@ -14,6 +14,8 @@ pub struct Acknowledged {
     pub segment: u64,
     /// The shortest round trip, in µs.
     pub round_trip: Micros,
+    /// Bytes that it said it has room for, after those; `None` before Linux 5.4.
+    pub window: Option<u64>,
 }
 
 /// Asks Linux (`TCP_INFO`, tcp(7); the fields after RFC 4898).
@@ -33,10 +35,12 @@ pub fn of(socket: &impl AsRawFd) -> io::Result<Option<Acknowledged>> {
     if answer != 0 {
         return Err(io::Error::last_os_error());
     }
+    let told = |end: usize| length as usize >= end;
     Ok(Some(Acknowledged {
         bytes: info.tcpi_bytes_acked,
         segment: info.tcpi_snd_mss.into(),
         round_trip: info.tcpi_min_rtt.into(),
+        window: told(mem::offset_of!(libc::tcp_info, tcpi_snd_wnd) + 4).then(|| info.tcpi_snd_wnd.into()),
     }))
 }
 
@@ -72,6 +76,14 @@ mod tests {
         // The answer carries the acknowledgement; the one that opened a connection may count its first packet too.
         let said = of(&near).unwrap().unwrap();
         assert!((10_000..=10_001).contains(&said.bytes) && said.round_trip > 0, "{said:?}");
+        // What it does not read takes room, once that is more than it had to spare.
+        near.write_all(&vec![7; 60_000]).unwrap();
+        let mut all = vec![0; 60_000];
+        while far.peek(&mut all).unwrap() < all.len() {}
+        far.write_all(&[7]).unwrap();
+        near.read_exact(&mut [0]).unwrap();
+        let then = of(&near).unwrap().unwrap();
+        assert!(then.window.unwrap() < said.window.unwrap(), "{said:?} {then:?}");
         assert!(of(&UnixStream::pair().unwrap().0).is_err());
     }
 }

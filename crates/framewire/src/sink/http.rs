@@ -15,7 +15,13 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use framewire_proto::{Frame, Micros, Name, wire::multipart};
+use framewire_proto::{
+    Frame, Micros, Name,
+    wire::{
+        multipart,
+        native::{Session, Token},
+    },
+};
 use futures_util::stream;
 use hyper::{
     body::Incoming,
@@ -181,10 +187,13 @@ async fn mjpeg(
             Part::Opening => (Bytes::from_static(multipart::OPENING), Part::Head),
             Part::Head => {
                 // Where the connection has broken its reader notices, or its next write.
-                let frame = jpegs.next().await.ok()?;
-                let head =
-                    multipart::part_head(frame.data.len(), clock::calendar(frame.times.captured), frame.sequence);
-                (Bytes::from(head), Part::Picture(frame.data))
+                match jpegs.next().await.ok()? {
+                    Some(Frame { data, times, sequence, .. }) => {
+                        let head = multipart::part_head(data.len(), clock::calendar(times.captured), sequence);
+                        (Bytes::from(head), Part::Picture(data))
+                    }
+                    None => (Bytes::from_static(multipart::WAITING), Part::Head),
+                }
             }
             Part::Picture(data) => (data, Part::Closing),
             Part::Closing => (Bytes::from_static(multipart::CLOSING), Part::Head),
@@ -203,9 +212,12 @@ struct Jpegs {
 }
 
 impl Jpegs {
-    /// The next frame, once the link is ready for one.
-    async fn next(&mut self) -> Result<Frame> {
+    /// The next frame, once the link is ready for one; `None` while the program at its end is behind, which has to be asked.
+    async fn next(&mut self) -> Result<Option<Frame>> {
         self.paced.room(&self.socket).await?;
+        if !self.paced.reads(&self.socket).await? {
+            return Ok(None);
+        }
         if !self.paced.local() {
             self.viewer.carries(self.paced.budget(), clock::now());
             self.viewer.measured(self.paced.capacity());
@@ -215,7 +227,7 @@ impl Jpegs {
                 Event::Config(config) => self.paced.paced(&config),
                 Event::Frame(frame) => {
                     self.paced.begun(&frame);
-                    return Ok(frame);
+                    return Ok(Some(frame));
                 }
                 Event::State(_) | Event::Ended => {}
             }
@@ -247,9 +259,10 @@ async fn snapshot(State(hub): State<Hub>, Path(name): Path<String>) -> Result<Re
     let fresh = timeout(SNAPSHOT, async {
         loop {
             let frame = next(&mut viewer).await;
-            // Without an agreed clock a frame counts as captured when it came here.
-            let born =
-                [frame.times.captured, frame.times.received].into_iter().find(|time| *time != 0).unwrap_or(since);
+            let born = match frame.times.born() {
+                0 => since,
+                born => born,
+            };
             if born.saturating_add(FRESH) > clock::now() {
                 return frame;
             }
@@ -269,6 +282,29 @@ async fn snapshot(State(hub): State<Hub>, Path(name): Path<String>) -> Result<Re
 struct Watch {
     /// `jpeg` where nothing else can be decoded.
     codec: Option<String>,
+    /// Which client this is, 32 hexadecimal digits, and which of its connections.
+    session: Option<String>,
+    turn: Option<u64>,
+}
+
+impl Watch {
+    fn takes(&self) -> Result<Takes, String> {
+        match self.codec.as_deref() {
+            None => Ok(Takes::Any),
+            Some("jpeg") => Ok(Takes::Jpegs),
+            Some(other) => {
+                Err(format!("'{other}' is no codec to ask for: jpeg, or none where H.264 can be decoded too"))
+            }
+        }
+    }
+
+    fn session(&self) -> Result<Option<Session>, String> {
+        let Some(digits) = self.session.as_deref() else { return Ok(None) };
+        let plain = digits.len() == 32 && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+        let number = u128::from_str_radix(digits, 16).ok().filter(|_| plain);
+        let number = number.ok_or("a session is 32 hexadecimal digits, or none is named")?;
+        Ok(Some(Session { token: Token(number.to_be_bytes()), turn: self.turn.unwrap_or_default() }))
+    }
 }
 
 /// The stream on the native wire over a WebSocket.
@@ -286,17 +322,12 @@ async fn socket(
     if origin.is_some() && origin != text(&headers, &header::HOST) {
         return Err(plain(StatusCode::FORBIDDEN, "a page of another origin may not watch this hub"));
     }
-    let takes = match watch.codec.as_deref() {
-        None => Takes::Any,
-        Some("jpeg") => Takes::Jpegs,
-        Some(other) => {
-            let sentence = format!("'{other}' is no codec to ask for: jpeg, or none where H.264 can be decoded too");
-            return Err(plain(StatusCode::BAD_REQUEST, &sentence));
-        }
-    };
+    let refused = |sentence: String| plain(StatusCode::BAD_REQUEST, &sentence);
+    let (takes, session) = (watch.takes().map_err(refused)?, watch.session().map_err(refused)?);
     let viewer = subscribe(&hub, &name).map_err(IntoResponse::into_response)?;
     let upgrade = upgrade.max_message_size(websocket::MESSAGE).max_frame_size(websocket::MESSAGE);
-    Ok(upgrade.on_upgrade(move |socket| websocket::run(socket, viewer, takes, sessions, connection.peer)))
+    let client = session.map(|session| (sessions, session));
+    Ok(upgrade.on_upgrade(move |socket| websocket::run(socket, viewer, takes, client, connection.peer)))
 }
 
 fn subscribe(hub: &Hub, name: &str) -> Result<Subscriber, Refused> {
@@ -332,6 +363,21 @@ impl IntoResponse for Refused {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_page_says_in_an_address_who_it_is_or_nothing() {
+        let watch = |session: Option<&str>, turn| Watch { codec: None, session: session.map(Into::into), turn };
+        assert_eq!(watch(None, Some(3)).session(), Ok(None));
+        let token = Token(std::array::from_fn(|place| place as u8 + 0xf0));
+        let digits = "f0f1f2f3f4f5f6f7f8f9fafbfcfdfeff";
+        assert_eq!(watch(Some(digits), Some(3)).session(), Ok(Some(Session { token, turn: 3 })));
+        assert_eq!(watch(Some(digits), None).session(), Ok(Some(Session { token, turn: 0 })));
+        for wrong in
+            ["", "f0", "+0f1f2f3f4f5f6f7f8f9fafbfcfdfeff", "ä0f1f2f3f4f5f6f7f8f9fafbfcfdfef", &digits.repeat(2)]
+        {
+            assert!(watch(Some(wrong), None).session().is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn a_hub_answers_to_addresses_and_its_own_names_only() {

@@ -109,8 +109,8 @@ impl Seen {
         let Some(config) = self.config.clone() else { return };
         let given = clock::now();
         let received = if frame.times.arrived == 0 { given } else { frame.times.arrived };
-        let Times { captured, sent, received: at_hub, .. } = frame.times;
-        let born = [captured, at_hub, received].into_iter().find(|time| *time > 0).unwrap_or(given);
+        let Times { sent, received: at_hub, .. } = frame.times;
+        let born = Times { arrived: received, ..frame.times }.born();
         // What was there before anybody watched is only decoded: its age is not the latency of its way.
         let fresh = born >= self.begun;
         if fresh {

@@ -13,6 +13,7 @@ pub mod renditions;
 mod talk;
 pub mod tcp;
 pub mod tutorial;
+mod unread;
 pub mod websocket;
 pub mod window;
 

@@ -1,16 +1,16 @@
-//! A viewer whose wire has no reports: what its kernel acknowledges stands for them.
-//!
-//! That it has the bytes is all that a kernel says: how many its program left unread is not known here.
+//! A viewer whose wire has no reports: what its kernel acknowledges stands for them, and the room that it has left for what its
+//! program left unread.
 
 use std::{collections::VecDeque, convert::Infallible, future::pending, time::Duration};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use framewire_proto::{Config, Frame, Micros, flow::Flow};
 use tokio::{
     task::yield_now,
     time::{sleep, timeout},
 };
 
+use super::unread::Unread;
 use crate::{
     clock,
     net::{NO_PROGRESS, acknowledged::Acknowledged, socket::Socket},
@@ -18,6 +18,9 @@ use crate::{
 
 /// How soon it is asked again what was acknowledged, while anything is not: nothing wakes anybody when it is.
 const LOOK: Duration = Duration::from_millis(2);
+/// How long after a few bytes more, which its kernel answers with the room that there is, a program that seems to be behind is
+/// waited for until it gets the next few: at first, and at most.
+const ASK: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(100)];
 
 /// Says when the next frame may be begun, and what the link carries.
 #[derive(Debug, Default)]
@@ -29,6 +32,9 @@ pub(super) struct Paced {
     begun: Option<u64>,
     /// Frames that were written, and how many bytes of the connection up to their ends.
     written: VecDeque<(u64, u64)>,
+    unread: Unread,
+    /// How often it was asked since it seems to be behind.
+    asked: u32,
 }
 
 impl Paced {
@@ -49,6 +55,7 @@ impl Paced {
 
     /// A frame is about to be written.
     pub(super) fn begun(&mut self, frame: &Frame) {
+        self.unread.sent(frame.data.len());
         if self.local {
             return;
         }
@@ -89,6 +96,39 @@ impl Paced {
         room.await.context("the other end took nothing for 10 s")?
     }
 
+    /// Whether its program has read so much that it may have another frame. If not, it is to be sent a few bytes that mean nothing,
+    /// and this to be asked again: kernels tell what room they have when something comes.
+    ///
+    /// # Errors
+    /// It has read nothing for [`NO_PROGRESS`], or the system does not tell.
+    pub(super) async fn reads(&mut self, socket: &Socket) -> Result<bool> {
+        let wait = self.asked.checked_sub(1).map_or(Duration::ZERO, |before| (ASK[0] * (1 << before)).min(ASK[1]));
+        let until = clock::now() + wait.as_micros() as Micros;
+        let mut pause = LOOK;
+        loop {
+            let now = clock::now();
+            let Some(Acknowledged { bytes, window: Some(window), .. }) = socket.acknowledged()? else {
+                return Ok(true);
+            };
+            // The flow lets another frame be under way when there is a link between.
+            let under_way = if self.local { socket.written().saturating_sub(bytes) } else { 0 };
+            if self.unread.few(window, under_way, now) {
+                self.asked = 0;
+                return Ok(true);
+            }
+            ensure!(
+                u128::from(now - self.unread.read()) < NO_PROGRESS.as_micros(),
+                "the other end has read nothing for 10 s"
+            );
+            if now >= until {
+                self.asked = (self.asked + 1).min(4);
+                return Ok(false);
+            }
+            sleep(pause.min(Duration::from_micros(until - now))).await;
+            pause *= 2;
+        }
+    }
+
     /// Waits for what is next, and sees meanwhile when what is under way arrives.
     pub(super) async fn meanwhile<T>(&mut self, socket: &Socket, next: impl Future<Output = T>) -> T {
         tokio::select! {
@@ -119,7 +159,7 @@ impl Paced {
 
     /// Takes what was acknowledged for reports.
     fn look(&mut self, socket: &Socket, now: Micros) -> Result<()> {
-        let Some(Acknowledged { bytes, round_trip, segment }) = socket.acknowledged()? else {
+        let Some(Acknowledged { bytes, round_trip, segment, .. }) = socket.acknowledged()? else {
             // Where nothing is known, the kernel's room is all there is to go by.
             self.written.clear();
             self.flow.anew();

@@ -4,7 +4,11 @@ use std::{future::poll_fn, net::SocketAddr, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use axum::extract::ws::{Message as Carrier, WebSocket};
-use framewire_proto::{Limits, link::Link, wire::native::Message};
+use framewire_proto::{
+    Limits,
+    link::Link,
+    wire::native::{Message, Session},
+};
 use futures_util::{SinkExt, StreamExt};
 use tokio::time::{sleep, timeout};
 use tracing::info;
@@ -15,25 +19,35 @@ use crate::{
     hub::{Subscriber, Takes},
     net::{
         NO_PROGRESS,
-        session::{Seat, Sessions, taken},
+        session::{Sessions, taken},
     },
 };
 
 /// Bytes of one message from a browser: it sends reports and pings only.
 pub(super) const MESSAGE: usize = 4 << 10;
 
-/// Serves one viewer until it leaves.
-pub(super) async fn run(socket: WebSocket, viewer: Subscriber, takes: Takes, sessions: Sessions, peer: SocketAddr) {
+/// Serves one viewer at `peer` until it leaves. `client` tells which one it is, where it said so.
+pub(super) async fn run(
+    socket: WebSocket,
+    viewer: Subscriber,
+    takes: Takes,
+    client: Option<(Sessions, Session)>,
+    peer: SocketAddr,
+) {
     let name = viewer.name().clone();
     info!("{peer}: watches '{name}' in a browser");
-    match converse(socket, Talk::new(viewer, Link::new(clock::now()), takes, peer), &sessions).await {
+    match converse(socket, Talk::new(viewer, Link::new(clock::now()), takes, peer), client).await {
         Ok(()) => info!("{peer}: left '{name}'"),
         Err(error) => info!("{peer}: closed: {error:#}"),
     }
 }
 
-async fn converse(socket: WebSocket, mut talk: Talk, sessions: &Sessions) -> Result<()> {
-    let mut seat = None;
+async fn converse(socket: WebSocket, mut talk: Talk, client: Option<(Sessions, Session)>) -> Result<()> {
+    let seat = client.map(|(sessions, session)| sessions.join(session)).transpose()?;
+    if let Some(seat) = &seat {
+        seat.settle();
+        talk.resume(seat.known(), clock::now());
+    }
     let (mut out, mut incoming) = socket.split();
     loop {
         let now = clock::now();
@@ -46,10 +60,6 @@ async fn converse(socket: WebSocket, mut talk: Talk, sessions: &Sessions) -> Res
             carrier = incoming.next() => match carrier {
                 Some(Ok(Carrier::Binary(bytes))) => {
                     let Some(message) = Message::from_bytes(bytes, &Limits::default())? else { continue };
-                    if let Message::Session(session) = message {
-                        seat = Some(sessions.join(session)?);
-                        seat.iter().for_each(Seat::settle);
-                    }
                     if !talk.take(message, clock::now())? {
                         return Ok(());
                     }

@@ -2,16 +2,18 @@
 
 use std::{
     io::{BufRead, BufReader, Write},
+    iter,
     net::TcpStream,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use framewire_proto::jpeg;
+use bytes::Bytes;
+use framewire_proto::jpeg as header;
 use serde_json::Value;
 
 use crate::{
     cable::{Cable, HUB},
-    harness::{Running, Scratch, framewire, output, tool},
+    harness::{Hub, Peer, Running, Scratch, framewire, jpeg, output, tool},
 };
 
 /// Older than this is the past.
@@ -67,7 +69,7 @@ fn part(reader: &mut impl BufRead) -> Part {
     let length = length.expect("a length");
     let mut data = vec![0; length];
     reader.read_exact(&mut data).expect("a picture");
-    jpeg::size(&data).expect("a JPEG");
+    header::size(&data).expect("a JPEG");
     let captured = UNIX_EPOCH + Duration::from_secs_f64(captured.expect("a time"));
     Part {
         age: SystemTime::now().duration_since(captured).unwrap_or_default(),
@@ -90,6 +92,29 @@ fn who_cannot_report_gets_jpegs_that_the_link_carries() {
     assert!(mean(parts) < before[0].length, "{} bytes, at first {}", mean(parts), before[0].length);
     let oldest = parts.iter().map(|part| part.age).max();
     println!("{LOOKED_AT} pictures in the time of {span}, the oldest {oldest:?}, of {} bytes", mean(parts));
+}
+
+#[test]
+fn a_program_that_stops_reading_is_left_few_pictures_of_the_past() {
+    const SENT: u64 = 60;
+    let hub = Hub::start(&[]);
+    let publisher = Peer::publish(&hub, "scene");
+    // Behind its end a JPEG may have anything.
+    let picture = Bytes::from([&jpeg(9)[..], &[0; 10_000]].concat());
+    publisher.send_jpeg(0, &picture);
+    let mut stream = hub.connect();
+    stream.write_all(b"GET /streams/scene/mjpeg HTTP/1.0\r\nHost: localhost\r\n\r\n").expect("a request");
+    let mut reader = BufReader::new(stream);
+    assert_eq!(part(&mut reader).sequence, 0);
+    // Its kernel would take a dozen of these.
+    for sequence in 1..=SENT {
+        publisher.send_jpeg(sequence, &picture);
+        hub.wait_until("scene", "has the next", |info| info["published"].as_u64() > Some(sequence));
+    }
+    let sequences = iter::repeat_with(|| part(&mut reader).sequence);
+    let old = sequences.take_while(|sequence| *sequence < SENT).count();
+    println!("{old} old pictures of {SENT}");
+    assert!(old <= 7, "{old} of {SENT}");
 }
 
 #[test]

@@ -13,6 +13,10 @@ pub const OPENING: &[u8] = b"--framewire-next-frame\r\n";
 /// What stands behind each picture.
 pub const CLOSING: &[u8] = b"\r\n--framewire-next-frame\r\n";
 
+/// May stand before any part's head, as often as one likes: a header that means nothing, for who waits for an answer of the other
+/// end's kernel.
+pub const WAITING: &[u8] = b"X-Waiting: 1\r\n";
+
 /// What stands before a JPEG of this many bytes: its number and when it was captured, in µs since 1970 (UTC), written as
 /// seconds.
 pub fn part_head(length: usize, wall: Micros, sequence: u64) -> Vec<u8> {

@@ -300,9 +300,9 @@ impl Work {
     }
 }
 
-/// Whether a frame was captured before that moment.
+/// Whether a frame was there before anybody watched here: its age is not the latency of its way.
 fn leads_up(frame: &Frame, begun: Micros) -> bool {
-    (1..begun).contains(&frame.times.captured)
+    (1..begun).contains(&frame.times.born())
 }
 
 fn lock<T>(held: &Mutex<T>) -> MutexGuard<'_, T> {
