@@ -119,7 +119,7 @@ impl Encoder {
 
     /// From the next frame on, a frame takes at most about `bitrate` / fps bits, with the fps that this was opened for
     /// whatever the pictures' real pace, and fewer where the picture is easy. With libx264 no keyframe comes of it; hardware that
-    /// makes one of each new bitrate keeps to it within about a tenth, and takes up a higher one later.
+    /// makes one of each new bitrate keeps to it within a fifth, and takes up a higher one later.
     pub fn set_bitrate(&mut self, bitrate: u64) {
         self.config.bitrate = bitrate;
     }

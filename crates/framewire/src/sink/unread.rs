@@ -18,7 +18,7 @@ pub(super) struct Unread {
     widest: u64,
     /// Bytes of the last picture.
     picture: u64,
-    /// The window when it was looked at last, and when it was last seen that the program reads.
+    /// The window when it was looked at last, and when it was last seen that the program reads; zero before.
     window: u64,
     read: Micros,
     /// Since when the window stands still and too much is unread, and how long that may last.
@@ -44,7 +44,7 @@ impl Unread {
         let unread = self.widest - window + under_way;
         let (few, wider) = (unread <= self.picture * MOST / 100 + GRAIN, window > self.window);
         self.window = window;
-        if few || wider {
+        if few || wider || self.read == 0 {
             (self.read, self.stands) = (now, None);
         }
         if few {
@@ -60,7 +60,7 @@ impl Unread {
         true
     }
 
-    /// When it was last seen that its program reads.
+    /// When it was last seen that its program reads, or it was begun to be looked at.
     pub(super) fn read(&self) -> Micros {
         self.read
     }
@@ -125,6 +125,13 @@ mod tests {
         assert!(unread.read() < 3_200 * MS, "{}", unread.read());
         let (_, taken) = feed(&mut unread, &mut buffer, Some(30), 3_000, 8_000 * MS);
         assert!(taken >= 90, "{taken}");
+    }
+
+    #[test]
+    fn who_has_much_under_way_at_first_is_given_time() {
+        let mut unread = Unread::default();
+        assert!(!unread.few(60_000, 50_000, 70_000 * MS));
+        assert_eq!(unread.read(), 70_000 * MS);
     }
 
     #[test]
