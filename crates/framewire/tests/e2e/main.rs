@@ -13,6 +13,7 @@ mod copy;
 mod doctor;
 mod faults;
 mod film;
+mod hardware;
 mod harness;
 mod http;
 mod hub;
