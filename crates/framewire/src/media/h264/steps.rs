@@ -3,7 +3,7 @@
 //! A keyframe here is no larger than another frame, so it is a coarse picture that gets fine again over the next ones. What a
 //! link carries is told anew with every frame: followed to the letter, there would be coarse pictures only. With libx264 made to
 //! begin anew at each, followed like this over links of 20, 4, 2 and again 20 Mbit/s, frames were as fast as ever; of the structural
-//! similarity that it has without keyframes 96 to 99 % were left, and full quality was back after 2 to 5 s instead of one.
+//! similarity that it has without keyframes 96 to 100 % were left, and full quality was back after up to 5 s instead of one.
 
 /// Frames may be larger than wanted by so many hundredths; beyond that a lower bitrate is worth a keyframe at once.
 const OVER: u64 = 120;
