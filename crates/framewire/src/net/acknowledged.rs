@@ -60,6 +60,7 @@ mod tests {
         io::{Read, Write},
         net::{TcpListener, TcpStream},
         os::unix::net::UnixStream,
+        time::{Duration, Instant},
     };
 
     use super::*;
@@ -79,7 +80,10 @@ mod tests {
         // What it does not read takes room, once that is more than it had to spare.
         near.write_all(&vec![7; 60_000]).unwrap();
         let mut all = vec![0; 60_000];
-        while far.peek(&mut all).unwrap() < all.len() {}
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while far.peek(&mut all).unwrap() < all.len() {
+            assert!(Instant::now() < deadline, "it never came whole");
+        }
         far.write_all(&[7]).unwrap();
         near.read_exact(&mut [0]).unwrap();
         let then = of(&near).unwrap().unwrap();
