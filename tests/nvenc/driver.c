@@ -93,6 +93,8 @@ static NVENCSTATUS initialize(void *opaque, NV_ENC_INITIALIZE_PARAMS *asked) {
   param->b_repeat_headers = h264->repeatSPSPPS;
   param->b_annexb = 1;
   param->i_log_level = X264_LOG_NONE;
+  /* By this its keyframes are told from those of FFmpeg's own libx264. */
+  param->i_level_idc = 62;
   param->i_sync_lookahead = 0;
   param->rc.i_lookahead = told("DRIVER_DELAYS", 0);
   param->rc.b_mb_tree = 0;
