@@ -192,17 +192,7 @@ impl Flow {
 
     /// The same of a receiver of which only this is known, that all but so many of those bytes have come.
     pub fn reported_but(&mut self, sequence: u64, missing: usize, now: Micros) {
-        if self.newest.is_none_or(|newest| sequence > newest) {
-            return;
-        }
-        self.reports = Reports::Yes;
-        let (mut bytes, mut first) = (0, None);
-        while let Some(sent) = self.unreported.front().filter(|sent| sent.sequence <= sequence) {
-            bytes += sent.bytes;
-            first.get_or_insert(sent.at);
-            self.unreported.pop_front();
-        }
-        let Some(first) = first else { return };
+        let Some((bytes, first)) = self.take(sequence) else { return };
         let free = self.reported.max(first + self.round_trip);
         let waited = self.reported > first + self.round_trip + self.interval / 4;
         self.reported = now;
@@ -217,6 +207,26 @@ impl Flow {
             let opened = self.at_once().zip(self.capacity).is_none_or(|(at_once, capacity)| at_once >= capacity);
             self.window = self.window.filter(|_| !opened);
         }
+    }
+
+    /// The receiver has this frame and all earlier ones, since when is not known: that tells nothing of its link.
+    pub fn reported_late(&mut self, sequence: u64, now: Micros) {
+        if self.take(sequence).is_some() {
+            self.reported = now;
+        }
+    }
+
+    /// The bytes of the frames up to this one that were not reported before, and when the first of them was sent.
+    fn take(&mut self, sequence: u64) -> Option<(usize, Micros)> {
+        self.newest.filter(|newest| sequence <= *newest)?;
+        self.reports = Reports::Yes;
+        let (mut bytes, mut first) = (0, None);
+        while let Some(sent) = self.unreported.front().filter(|sent| sent.sequence <= sequence) {
+            bytes += sent.bytes;
+            first.get_or_insert(sent.at);
+            self.unreported.pop_front();
+        }
+        first.map(|first| (bytes, first))
     }
 
     /// The receiver has answered what was sent at this moment: it has got what was sent before.
@@ -611,6 +621,26 @@ mod tests {
         };
         let (usual, hurried) = (crossed(1), crossed(8));
         assert!((90..=130).contains(&usual) && (450..=600).contains(&hurried), "{usual} {hurried}");
+    }
+
+    #[test]
+    fn a_receiver_that_is_late_to_report_says_nothing_of_its_link() {
+        let mut flow = Flow::default();
+        for number in 0..30 {
+            flow.sent(number, 50_000, 33_333 * number);
+            flow.reported(number, 33_333 * number + 10_000);
+        }
+        let before = flow.capacity();
+        for number in 30..60 {
+            let now = 200_000 * number;
+            flow.sent(number, 50_000, now);
+            assert!(!flow.open(now + 100_000), "frame {number} is not waited for");
+            flow.reported_late(number, now + 150_000);
+            assert!(flow.open(now + 150_000), "frame {number} is waited for");
+        }
+        assert_eq!(flow.capacity(), before);
+        flow.reported_late(1_000, 20_000_000);
+        assert_eq!(flow.capacity(), before);
     }
 
     #[test]

@@ -16,6 +16,8 @@ pub struct Acknowledged {
     pub round_trip: Micros,
     /// Bytes that it said it has room for, after those; `None` before Linux 5.4.
     pub window: Option<u64>,
+    /// How long something waited until it had room for it, over the whole connection, in µs; 0 before Linux 4.10.
+    pub held: Micros,
 }
 
 /// Asks Linux (`TCP_INFO`, tcp(7); the fields after RFC 4898).
@@ -41,6 +43,7 @@ pub fn of(socket: &impl AsRawFd) -> io::Result<Option<Acknowledged>> {
         segment: info.tcpi_snd_mss.into(),
         round_trip: info.tcpi_min_rtt.into(),
         window: told(mem::offset_of!(libc::tcp_info, tcpi_snd_wnd) + 4).then(|| info.tcpi_snd_wnd.into()),
+        held: info.tcpi_rwnd_limited,
     }))
 }
 

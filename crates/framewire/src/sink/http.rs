@@ -226,7 +226,7 @@ impl Jpegs {
             match self.paced.meanwhile(&self.socket, self.viewer.next()).await {
                 Event::Config(config) => self.paced.paced(&config),
                 Event::Frame(frame) => {
-                    self.paced.begun(&frame);
+                    self.paced.begun(frame.sequence, frame.data.len());
                     return Ok(Some(frame));
                 }
                 Event::State(_) | Event::Ended => {}

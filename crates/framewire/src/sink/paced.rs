@@ -4,7 +4,7 @@
 use std::{collections::VecDeque, convert::Infallible, future::pending, time::Duration};
 
 use anyhow::{Context, Result, ensure};
-use framewire_proto::{Config, Frame, Micros, flow::Flow};
+use framewire_proto::{Config, Micros, flow::Flow};
 use tokio::{
     task::yield_now,
     time::{sleep, timeout},
@@ -21,6 +21,22 @@ const LOOK: Duration = Duration::from_millis(2);
 /// How long after a few bytes more, which its kernel answers with the room that there is, a program that seems to be behind is
 /// waited for until it gets the next few: at first, and at most.
 const ASK: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(100)];
+/// So late, in µs, a kernel may acknowledge what its program has not read (RFC 1122, section 4.2.3.2; Linux's own bound is this).
+const LATE: Micros = 200_000;
+/// What waited longer, in µs, for room in its kernel, waited for its program.
+const HELD: Micros = 20_000;
+/// A program that was behind is thought slow for so many pictures.
+const SLOW: u32 = 8;
+
+/// A frame on its way.
+#[derive(Debug, Clone, Copy)]
+struct Begun {
+    sequence: u64,
+    bytes: usize,
+    /// What [`Paced::taken`] and [`Paced::held`] were then.
+    taken: u64,
+    held: Micros,
+}
 
 /// Says when the next frame may be begun, and what the link carries.
 #[derive(Debug, Default)]
@@ -29,12 +45,18 @@ pub(super) struct Paced {
     local: bool,
     flow: Flow,
     /// The frame that is being written.
-    begun: Option<u64>,
+    begun: Option<Begun>,
     /// Frames that were written, and how many bytes of the connection up to their ends.
-    written: VecDeque<(u64, u64)>,
+    written: VecDeque<(Begun, u64)>,
+    /// How many bytes of the connection its kernel said last that it takes; zero where that is not told.
+    taken: u64,
+    /// How long something waited for its room, in µs.
+    held: Micros,
     unread: Unread,
     /// How often it was asked since it seems to be behind.
     asked: u32,
+    /// For how many pictures more it is thought slow.
+    slow: u32,
 }
 
 impl Paced {
@@ -53,14 +75,15 @@ impl Paced {
         self.flow.paced(config);
     }
 
-    /// A frame is about to be written.
-    pub(super) fn begun(&mut self, frame: &Frame) {
-        self.unread.sent(frame.data.len());
+    /// A frame of so many bytes is about to be written.
+    pub(super) fn begun(&mut self, sequence: u64, bytes: usize) {
+        self.unread.sent(bytes);
+        self.slow = self.slow.saturating_sub(1);
         if self.local {
             return;
         }
-        self.flow.sent(frame.sequence, frame.data.len(), clock::now());
-        self.begun = Some(frame.sequence);
+        self.flow.sent(sequence, bytes, clock::now());
+        self.begun = Some(Begun { sequence, bytes, taken: self.taken, held: self.held });
     }
 
     /// Bits a second to be sent, so that the link keeps up; `None` while that is not known.
@@ -103,16 +126,23 @@ impl Paced {
     /// It has read nothing for [`NO_PROGRESS`], or the system does not tell.
     pub(super) async fn reads(&mut self, socket: &Socket) -> Result<bool> {
         let wait = self.asked.checked_sub(1).map_or(Duration::ZERO, |before| (ASK[0] * (1 << before)).min(ASK[1]));
-        let until = clock::now() + wait.as_micros() as Micros;
+        let began = clock::now();
+        let until = began + wait.as_micros() as Micros;
         let mut pause = LOOK;
         loop {
             let now = clock::now();
-            let Some(Acknowledged { bytes, window: Some(window), .. }) = socket.acknowledged()? else {
+            let told = if self.local { socket.acknowledged()? } else { self.look(socket, now)? };
+            let Some(Acknowledged { bytes, window: Some(window), .. }) = told else {
                 return Ok(true);
             };
+            let under_way = socket.written().saturating_sub(bytes);
             // The flow lets another frame be under way when there is a link between.
-            let under_way = if self.local { socket.written().saturating_sub(bytes) } else { 0 };
-            if self.unread.few(window, under_way, now) {
+            if self.unread.few(window, if self.local { under_way } else { 0 }, now) {
+                // Not to a program that is slow: it will be unread too.
+                if self.slow > 0 && now < began + LATE && self.unread.many(window, under_way) {
+                    sleep(LOOK).await;
+                    continue;
+                }
                 self.asked = 0;
                 return Ok(true);
             }
@@ -122,11 +152,17 @@ impl Paced {
             );
             if now >= until {
                 self.asked = (self.asked + 1).min(4);
+                self.slow = SLOW;
                 return Ok(false);
             }
             sleep(pause.min(Duration::from_micros(until - now))).await;
             pause *= 2;
         }
+    }
+
+    /// Whether its program was behind a short while ago.
+    pub(super) fn slow(&self) -> bool {
+        self.slow > 0
     }
 
     /// Waits for what is next, and sees meanwhile when what is under way arrives.
@@ -157,21 +193,29 @@ impl Paced {
         pending().await
     }
 
-    /// Takes what was acknowledged for reports.
-    fn look(&mut self, socket: &Socket, now: Micros) -> Result<()> {
-        let Some(Acknowledged { bytes, round_trip, segment, .. }) = socket.acknowledged()? else {
+    /// Takes what was acknowledged for reports, and tells it.
+    fn look(&mut self, socket: &Socket, now: Micros) -> Result<Option<Acknowledged>> {
+        let Some(told) = socket.acknowledged()? else {
             // Where nothing is known, the kernel's room is all there is to go by.
             self.written.clear();
             self.flow.anew();
-            return Ok(());
+            return Ok(None);
         };
+        let Acknowledged { bytes, round_trip, segment, window, held } = told;
         self.flow.round_trip(round_trip);
         // A last segment by itself is acknowledged late, in case that another comes (RFC 9293, section 3.8.6.3).
         let arrived = self.written.iter().take_while(|(_, end)| *end <= bytes + segment).count();
         let newest = self.written.drain(..arrived).next_back();
-        if let Some((sequence, end)) = newest {
-            self.flow.reported_but(sequence, end.saturating_sub(bytes) as usize, now);
+        self.taken = window.map_or(0, |window| bytes + window);
+        self.held = held;
+        let Some((frame, end)) = newest else { return Ok(Some(told)) };
+        // What its program has not read is acknowledged late, and what its buffer has no room for comes late.
+        let unread = window.is_some() && self.taken < frame.taken + frame.bytes as u64 / 2;
+        if unread || held.saturating_sub(frame.held) > HELD.max(2 * round_trip) {
+            self.flow.reported_late(frame.sequence, now);
+        } else {
+            self.flow.reported_but(frame.sequence, end.saturating_sub(bytes) as usize, now);
         }
-        Ok(())
+        Ok(Some(told))
     }
 }

@@ -1,9 +1,9 @@
 //! A tutorial's displaying server as a sink: connects, sends the newest picture when the link takes it, comes back by itself.
 
-use std::time::Duration;
+use std::{mem, time::Duration};
 
 use anyhow::{Context, Result, bail};
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use framewire_proto::{
     Config, Frame, Micros, Times,
     wire::tutorial::{Outgoing, Transmit},
@@ -20,6 +20,9 @@ use crate::{
 
 /// A picture older than this is none to begin with: these wires do not tell its age.
 const FRESH: Micros = 1_000_000;
+/// So many bytes of a picture for a program that is slow are kept back. These wires have none that mean nothing, and whether it reads is told
+/// only when something comes.
+const KEPT: usize = 64;
 /// How long a server may take for the last picture when all shall end.
 const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -95,23 +98,28 @@ pub(super) async fn feed(
     let mut times: Option<Times> = None;
     let mut begun = false;
     let mut answers = BytesMut::new();
+    let mut answered = false;
     let mut paced = Paced::new(socket);
+    let mut kept = Bytes::new();
     loop {
-        write_all(socket, transmitter).await?;
+        write(socket, transmitter, &mut kept, if paced.slow() { KEPT } else { 0 }).await?;
         if !transmitter.ready() {
             let heard = timeout(NO_PROGRESS, hear(socket, &mut answers)).await;
             heard.context("it has not answered for 10 s")??;
             transmitter.push(&answers);
+            answered = true;
             continue;
         }
         if let Some(mut times) = times.take() {
             // Who answers has it; of others nothing is known once it is written.
-            times.received = if answers.is_empty() { 0 } else { clock::now() };
+            times.received = if answered { clock::now() } else { 0 };
             pictures.viewer().report_arrival(&times);
-            answers.clear();
         }
         let next = async {
             paced.room(socket).await?;
+            if !answered {
+                read(socket, &mut paced, &mut kept).await?;
+            }
             pictures.aim(paced.budget());
             anyhow::Ok(paced.meanwhile(socket, pictures.next()).await)
         };
@@ -121,7 +129,6 @@ pub(super) async fn feed(
             heard = hear(socket, &mut answers) => {
                 heard?;
                 transmitter.push(&answers);
-                answers.clear();
             }
             next = next => {
                 let Some((config, mut frame)) = next? else { break };
@@ -131,23 +138,39 @@ pub(super) async fn feed(
                 }
                 begun = true;
                 paced.paced(&config);
-                paced.begun(&frame);
                 on_sent(&config, &frame);
                 times = Some(frame.times);
                 let picture = Outgoing { width: config.width, height: config.height, data: frame.data };
-                transmitter.picture(&picture, clock::wall());
+                let bytes = transmitter.picture(&picture, clock::wall());
+                paced.begun(frame.sequence, bytes);
             }
         }
     }
     transmitter.finish();
-    write_all(socket, transmitter).await
+    write(socket, transmitter, &mut kept, 0).await
 }
 
-async fn write_all(socket: &Socket, transmitter: &mut dyn Transmit) -> Result<()> {
+/// Writes what was kept back and all that there is to be written, and keeps back so many of the last bytes.
+async fn write(socket: &Socket, transmitter: &mut dyn Transmit, kept: &mut Bytes, keep: usize) -> Result<()> {
     while let Some(bytes) = transmitter.pull()? {
-        socket.write(&bytes, &[]).await?;
+        socket.write(&mem::replace(kept, bytes), &[]).await?;
     }
-    Ok(())
+    let most = kept.len().saturating_sub(keep);
+    socket.write(&kept.split_to(most), &[]).await
+}
+
+/// Waits until the other end's program has read so much that it may have another picture; it gets what was kept of this one.
+async fn read(socket: &Socket, paced: &mut Paced, kept: &mut Bytes) -> Result<()> {
+    let mut waited = false;
+    while !paced.reads(socket).await? {
+        if !kept.is_empty() {
+            socket.write(&kept.split_to(1), &[]).await?;
+        } else if mem::replace(&mut waited, true) {
+            // Only the next picture can ask.
+            return Ok(());
+        }
+    }
+    socket.write(&mem::take(kept), &[]).await
 }
 
 /// Waits for what the other end says.

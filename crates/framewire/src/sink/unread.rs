@@ -4,12 +4,15 @@
 //! the program reads. That is told with each acknowledgement, which may be from before the program read what it acknowledges;
 //! so about one picture unread means nothing, and two mean that the program is behind.
 
+use std::mem;
+
 use framewire_proto::Micros;
 
 /// More than so many hundredths of the last picture, and so many bytes, unread are too many: windows are rounded.
 const MOST: u64 = 125;
-const GRAIN: u64 = 16 << 10;
-/// Buffers change: a window that stands still for so long, in µs, is taken for the widest; for longer each time, and at most.
+const GRAIN: u64 = 4 << 10;
+/// Buffers change: a window that stands still for so long, in µs, is taken for the widest; at least, and at most. That is longer
+/// each time, and three times what the program took before it read last.
 const PATIENCE: [Micros; 2] = [1_000_000, 8_000_000];
 
 /// What is known of one receiver.
@@ -41,14 +44,15 @@ impl Unread {
     /// Whether it may have another, when its kernel said last that it takes so many bytes, of which so many are under way.
     pub(super) fn few(&mut self, window: u64, under_way: u64, now: Micros) -> bool {
         self.widest = self.widest.max(window);
-        let unread = self.widest - window + under_way;
-        let (few, wider) = (unread <= self.picture * MOST / 100 + GRAIN, window > self.window);
+        let (few, wider) = (!self.many(window, under_way), window > self.window);
         self.window = window;
         if few || wider || self.read == 0 {
-            (self.read, self.stands) = (now, None);
+            let before = mem::replace(&mut self.read, now);
+            if self.stands.take().is_some() {
+                self.patience = (3 * now.saturating_sub(before)).clamp(PATIENCE[0], PATIENCE[1]);
+            }
         }
         if few {
-            self.patience = PATIENCE[0];
             return true;
         }
         if now.saturating_sub(*self.stands.get_or_insert(now)) < self.patience {
@@ -58,6 +62,11 @@ impl Unread {
         self.patience = (2 * self.patience).min(PATIENCE[1]);
         self.stands = None;
         true
+    }
+
+    /// Whether more than about one picture is unread or under way, by what it said at most that it takes.
+    pub(super) fn many(&self, window: u64, under_way: u64) -> bool {
+        self.widest.saturating_sub(window) + under_way > self.picture * MOST / 100 + GRAIN
     }
 
     /// When it was last seen that its program reads, or it was begun to be looked at.
@@ -114,6 +123,15 @@ mod tests {
         feed(&mut unread, &mut buffer, Some(30), 5_000, MS);
         let (most, taken) = feed(&mut unread, &mut buffer, Some(200), 20_000, 5_000 * MS);
         assert_eq!((most, taken), (2, 100));
+    }
+
+    #[test]
+    fn a_program_that_takes_seconds_is_not_thought_to_have_another_buffer() {
+        let (mut unread, mut buffer) = (Unread::default(), Buffer { room: 3_000_000, pictures: 0 });
+        feed(&mut unread, &mut buffer, Some(30), 5_000, MS);
+        feed(&mut unread, &mut buffer, Some(1_500), 15_000, 5_000 * MS);
+        let (most, taken) = feed(&mut unread, &mut buffer, Some(1_500), 30_000, 20_000 * MS);
+        assert_eq!((most, taken), (3, 20));
     }
 
     #[test]

@@ -20,6 +20,8 @@ use crate::{
 const PAST: Duration = Duration::from_millis(500);
 /// What the link carries, in kbit/s: JPEGs of the scene take several times as much.
 const SLOW: u32 = 2_000;
+/// And where it carries them easily.
+const FAST: u32 = 200_000;
 /// Frames until whoever makes them has found out what the link carries, and then those that are looked at.
 const BEFORE: usize = 60;
 const LOOKED_AT: usize = 120;
@@ -45,11 +47,16 @@ pub(crate) struct Part {
 
 /// Watches the scene over HTTP.
 pub(crate) fn watch_over_http(hub: &str, frames: usize) -> Vec<Part> {
+    let mut reader = over_http(hub);
+    (0..frames).map(|_| part(&mut reader)).collect()
+}
+
+/// The scene as it comes over HTTP.
+fn over_http(hub: &str) -> impl BufRead {
     let mut stream = TcpStream::connect(hub).expect("the hub");
     stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a timeout");
     write!(stream, "GET /streams/scene/mjpeg HTTP/1.0\r\nHost: {hub}\r\n\r\n").expect("a request");
-    let mut reader = BufReader::new(stream);
-    (0..frames).map(|_| part(&mut reader)).collect()
+    BufReader::new(stream)
 }
 
 /// The next picture, whole.
@@ -92,6 +99,22 @@ fn who_cannot_report_gets_jpegs_that_the_link_carries() {
     assert!(mean(parts) < before[0].length, "{} bytes, at first {}", mean(parts), before[0].length);
     let oldest = parts.iter().map(|part| part.age).max();
     println!("{LOOKED_AT} pictures in the time of {span}, the oldest {oldest:?}, of {} bytes", mean(parts));
+}
+
+#[test]
+fn a_slow_program_is_not_taken_for_a_slow_link() {
+    let Some(cable) = Cable::lay() else { return };
+    let _hub = hub(&cable, FAST);
+    let parts = cable.run_at_far(|| {
+        let mut reader = over_http(HUB);
+        // With each picture it is busy for as long as it takes another to see six.
+        let next = || (part(&mut reader), watch_over_http(HUB, 6)).0;
+        iter::repeat_with(next).take(40).collect::<Vec<Part>>()
+    });
+    let parts = parts.join().expect("a viewer");
+    let lengths: Vec<usize> = parts.iter().map(|part| part.length).collect();
+    assert!(lengths.iter().all(|length| *length > lengths[0] / 2), "{lengths:?}");
+    println!("{} pictures, the oldest {:?}", parts.len(), parts.iter().map(|part| part.age).max());
 }
 
 #[test]

@@ -3,16 +3,20 @@
 mod ends;
 mod scene;
 
-use std::{collections::HashMap, io::Read, net::TcpListener, path::Path, rc::Rc, thread};
+use std::{collections::HashMap, io::Read, iter, net::TcpListener, path::Path, rc::Rc, thread};
 
 use ends::{
     At, BASE64, By, Cable, Camera, Display, LHH_32, LHH_64, NUMPY_1, NUMPY_2, PICKLE, PICKLE_NUMPY_1, STOPWAIT, Wire,
     listening,
 };
 use scene::{ALIKE, SAME, Scene};
+use socket2::SockRef;
 
 use crate::{
-    harness::{Display as Screen, Hub, Running, Scratch, eventually, fails, ffmpeg, framewire, output, python},
+    harness::{
+        Display as Screen, Hub, PATIENCE, Peer, Running, Scratch, eventually, fails, ffmpeg, framewire, jpeg, output,
+        python,
+    },
     picture::Rgb,
     window::Window,
 };
@@ -346,6 +350,39 @@ fn a_display_that_hangs_is_shown_the_newest_picture_afterwards() {
         display.running.signal("CONT");
         leaps(&mut display, 30);
     });
+}
+
+#[test]
+fn a_display_that_stops_reading_is_left_few_pictures_of_the_past() {
+    const STOPS: u8 = 20;
+    const SENT: u8 = 60;
+    let hub = Hub::start(&[]);
+    let publisher = Peer::publish(&hub, "scene");
+    let display = TcpListener::bind("127.0.0.1:0").expect("a port");
+    display.set_nonblocking(true).expect("a display that may be asked");
+    // Its kernel would take all of them.
+    SockRef::from(&display).set_recv_buffer_size(1 << 20).expect("a large buffer");
+    let to = format!("lhh://{}", display.local_addr().expect("its address"));
+    let _camera = Running::start(framewire(["send", &hub.fw("scene"), &to, "--quality", "90"]));
+    let (mut stream, _) = eventually("the camera connects", || display.accept().ok());
+    stream.set_nonblocking(false).expect("a connection that may be waited for");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a deadline");
+    let mut next = || {
+        let mut head = [0; 8];
+        stream.read_exact(&mut head).expect("a header");
+        let length = u32::from_le_bytes(head[..4].try_into().expect("four bytes"));
+        let mut jpeg = vec![0; length as usize];
+        stream.read_exact(&mut jpeg).expect("a JPEG");
+        Rgb::of_jpeg(&jpeg).pixels[0]
+    };
+    for number in 0..SENT {
+        publisher.send_jpeg(number.into(), &jpeg(4 * number));
+        hub.wait_until("scene", "has the next", |info| info["published"].as_u64() > Some(number.into()));
+        while number < STOPS && next() + 1 < 4 * number {}
+    }
+    let old = iter::repeat_with(next).take_while(|grey| grey + 1 < 4 * (SENT - 1)).count();
+    println!("{old} old pictures of {SENT}");
+    assert!(old <= 7, "{old} of {SENT}");
 }
 
 #[test]

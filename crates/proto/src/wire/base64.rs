@@ -113,13 +113,13 @@ impl Transmit for Transmitter {
         self.waiting.is_none()
     }
 
-    fn picture(&mut self, picture: &Outgoing, wall: Micros) {
+    fn picture(&mut self, picture: &Outgoing, wall: Micros) -> usize {
         let coded = STANDARD.encode(&picture.data);
         let mut bytes = BytesMut::with_capacity(FIELD + coded.len() + FIELD);
         put_field(&mut bytes, &coded.len().to_string());
         bytes.put_slice(coded.as_bytes());
         put_field(&mut bytes, &format_time(wall));
-        self.waiting = Some(bytes.freeze());
+        self.waiting.insert(bytes.freeze()).len()
     }
 
     fn pull(&mut self) -> Result<Option<Bytes>, WireError> {

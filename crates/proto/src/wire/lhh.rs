@@ -108,7 +108,7 @@ impl Transmit for Transmitter {
         self.waiting.is_none()
     }
 
-    fn picture(&mut self, picture: &Outgoing, _wall: Micros) {
+    fn picture(&mut self, picture: &Outgoing, _wall: Micros) -> usize {
         let mut bytes = BytesMut::with_capacity(HEADERS[1] + picture.data.len());
         match self.width {
             Width::Four => bytes.put_u32_le(picture.data.len() as u32),
@@ -118,7 +118,7 @@ impl Transmit for Transmitter {
         bytes.put_u16_le(picture.width.min(i16::MAX as u16));
         bytes.put_u16_le(picture.height.min(i16::MAX as u16));
         bytes.put_slice(&picture.data);
-        self.waiting = Some(bytes.freeze());
+        self.waiting.insert(bytes.freeze()).len()
     }
 
     fn pull(&mut self) -> Result<Option<Bytes>, WireError> {

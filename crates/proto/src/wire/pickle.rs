@@ -141,13 +141,13 @@ impl Transmit for Transmitter {
         self.waiting.is_empty()
     }
 
-    fn picture(&mut self, picture: &Outgoing, _wall: Micros) {
+    fn picture(&mut self, picture: &Outgoing, _wall: Micros) -> usize {
         let pixels = &picture.data;
         // Bytes that are not the size's would end the viewer's script: nothing is sent of them.
         if pixels.is_empty()
             || Codec::Bgr24.raw_length(picture.width.into(), picture.height.into()) != Some(pixels.len())
         {
-            return;
+            return 0;
         }
         let mut head = BytesMut::with_capacity(256);
         head.put_u64_le(0);
@@ -160,6 +160,7 @@ impl Transmit for Transmitter {
         let length = head.len() - HEADERS[1] + pixels.len() + END.len();
         head[..HEADERS[1]].copy_from_slice(&(length as u64).to_le_bytes());
         self.waiting.extend([head.freeze(), pixels.clone(), Bytes::from_static(END)]);
+        HEADERS[1] + length
     }
 
     fn pull(&mut self) -> Result<Option<Bytes>, WireError> {

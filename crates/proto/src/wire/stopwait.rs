@@ -211,11 +211,12 @@ impl Transmit for Transmitter {
         matches!(self.state, State::Ready) && !self.finished
     }
 
-    fn picture(&mut self, picture: &Outgoing, _wall: Micros) {
+    fn picture(&mut self, picture: &Outgoing, _wall: Micros) -> usize {
         // An empty one cannot be sent: see the displaying end.
         if !picture.data.is_empty() {
             self.state = State::Header(picture.data.clone());
         }
+        picture.data.len()
     }
 
     fn finish(&mut self) {

@@ -109,8 +109,9 @@ pub trait Transmit: Send {
     /// Whether the next picture may be begun.
     fn ready(&self) -> bool;
 
-    /// Begins a picture, sent at `wall` (µs since 1970, UTC). To be called only while [`Transmit::ready`].
-    fn picture(&mut self, picture: &Outgoing, wall: Micros);
+    /// Begins a picture, sent at `wall` (µs since 1970, UTC), and tells how many bytes it takes. To be called only while
+    /// [`Transmit::ready`].
+    fn picture(&mut self, picture: &Outgoing, wall: Micros) -> usize;
 
     /// There will be no more pictures.
     fn finish(&mut self) {}
