@@ -34,7 +34,7 @@ use hyper_util::{
 use serde::Deserialize;
 use tokio::time::timeout;
 
-use super::{metrics, paced::Paced, websocket};
+use super::{joined::Joined, metrics, paced::Paced, websocket};
 use crate::{
     clock,
     hub::{Event, Hub, Info, Policy, Refused, Subscriber, Takes},
@@ -105,7 +105,8 @@ impl Pages {
         // Not as a layer of the router, of which each connection would have its own.
         let service = service_fn(move |mut request: hyper::Request<Incoming>| {
             request.extensions_mut().insert(socket.clone());
-            router.call(request)
+            let answer = router.call(request);
+            async { answer.await.map(|response| response.map(Joined::new)) }
         });
         hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())

@@ -3,6 +3,7 @@
 mod coded;
 pub mod fw;
 pub mod http;
+mod joined;
 pub mod measure;
 pub mod metrics;
 mod paced;
