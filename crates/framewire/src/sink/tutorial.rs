@@ -20,8 +20,8 @@ use crate::{
 
 /// A picture older than this is none to begin with: these wires do not tell its age.
 const FRESH: Micros = 1_000_000;
-/// So many bytes of a picture for a program that is slow are kept back. These wires have none that mean nothing, and whether it reads is told
-/// only when something comes.
+/// So many bytes of a picture for a program that is slow are kept back: whether it reads is told only when something comes, and
+/// these wires have no bytes that mean nothing.
 const KEPT: usize = 64;
 /// How long a server may take for the last picture when all shall end.
 const FAREWELL: Duration = Duration::from_secs(2);
