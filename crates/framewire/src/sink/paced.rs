@@ -209,9 +209,9 @@ impl Paced {
         self.taken = window.map_or(0, |window| bytes + window);
         self.held = held;
         let Some((frame, end)) = newest else { return Ok(Some(told)) };
-        // What its program has not read is acknowledged late, and what its buffer has no room for comes late.
+        // What its program has not read is acknowledged late, and what its buffer has no room for comes late. Of a slow one all may be.
         let unread = window.is_some() && self.taken < frame.taken + frame.bytes as u64 / 2;
-        if unread || held.saturating_sub(frame.held) > HELD.max(2 * round_trip) {
+        if self.slow > 0 || unread || held.saturating_sub(frame.held) > HELD.max(2 * round_trip) {
             self.flow.reported_late(frame.sequence, now);
         } else {
             self.flow.reported_but(frame.sequence, end.saturating_sub(bytes) as usize, now);
