@@ -1,7 +1,11 @@
 //! What an access unit of H.264 in Annex B form holds (ITU-T H.264, section 7.3.1 and annex B), without decoding it.
 
+mod gaps;
+
 use bytes::Bytes;
 use memchr::memmem;
+
+pub use gaps::Gaps;
 
 /// What stands before every NAL unit. Inside one it cannot stand.
 const START: [u8; 3] = [0, 0, 1];
@@ -21,6 +25,9 @@ pub struct Contents {
     /// A recovery point at this very picture, as each GOP that is open begins with one: decoding can begin here too, but what
     /// is to be shown before it is not whole then.
     pub recovery: bool,
+    /// A recovery point some pictures later, as encoders tell of it that refresh a part of each picture and make no keyframes:
+    /// what is torn is whole again by then.
+    pub refresh: bool,
     /// A sequence and a picture parameter set, without which decoding cannot begin.
     pub parameter_sets: bool,
 }
@@ -41,10 +48,10 @@ pub enum Picture {
 /// What this access unit holds; nothing, if it is none. What follows the first slice's header is not read.
 pub fn contents(unit: &[u8]) -> Contents {
     let (mut sequence_set, mut picture_set) = (false, false);
-    let (mut recovery, mut picture) = (false, Picture::None);
+    let (mut recovery, mut picture) = (None, Picture::None);
     for (start, kind) in nal_units(unit) {
         match kind {
-            SUPPLEMENT => recovery |= recovers_at_once(&unit[start + 1..]),
+            SUPPLEMENT => recovery = recovery.or_else(|| recovery_point(&unit[start + 1..])),
             SEQUENCE_SET => sequence_set = true,
             PICTURE_SET => picture_set = true,
             slice @ 1..=IDR => {
@@ -54,7 +61,8 @@ pub fn contents(unit: &[u8]) -> Contents {
             _ => {}
         }
     }
-    Contents { picture, recovery, parameter_sets: sequence_set && picture_set }
+    let (refresh, recovery) = (recovery == Some(Recovery::Later), recovery == Some(Recovery::AtOnce));
+    Contents { picture, recovery, refresh, parameter_sets: sequence_set && picture_set }
 }
 
 impl Contents {
@@ -69,18 +77,25 @@ impl Contents {
     }
 }
 
-/// Whether these messages (section 7.3.2.3) tell of a recovery point without a picture between.
-fn recovers_at_once(messages: &[u8]) -> bool {
+/// When what is decoded from a recovery point on is whole.
+#[derive(PartialEq, Eq)]
+enum Recovery {
+    AtOnce,
+    Later,
+}
+
+/// The recovery point that these messages (section 7.3.2.3) tell of.
+fn recovery_point(messages: &[u8]) -> Option<Recovery> {
     let mut bytes = unescaped(messages);
     loop {
-        let (Some(kind), Some(length)) = (number(&mut bytes), number(&mut bytes)) else { return false };
+        let (kind, length) = (number(&mut bytes)?, number(&mut bytes)?);
         let mut payload = bytes.by_ref().take(length);
         if kind == RECOVERY_POINT {
             // The count of pictures until then is an Exp-Golomb code: zero is a single bit, set.
-            return payload.next().is_some_and(|first| first & 0x80 != 0);
+            return payload.next().map(|first| if first & 0x80 != 0 { Recovery::AtOnce } else { Recovery::Later });
         }
         if payload.by_ref().count() < length {
-            return false;
+            return None;
         }
     }
 }
@@ -149,7 +164,7 @@ mod tests {
 
     fn holds(keyframe: bool, parameter_sets: bool) -> Contents {
         let picture = if keyframe { Picture::Keyframe } else { Picture::Dependent };
-        Contents { picture, recovery: false, parameter_sets }
+        Contents { picture, parameter_sets, ..Contents::default() }
     }
 
     #[test]
@@ -158,11 +173,14 @@ mod tests {
         assert!(begins(&[SPS, PPS, RECOVERY, SLICE]) && begins(&[SEI, RECOVERY, SLICE]));
         // Behind another message of the same unit, whose bytes hold an escape.
         assert!(begins(&[&[0, 0, 1, 0x06, 0x05, 0x04, 0, 0, 3, 1, 9, 0x06, 0x01, 0xC4, 0x80], SLICE]));
-        // Whole only after some pictures; cut short; no message of that kind; behind the picture.
-        let later = [0, 0, 1, 0x06, 0x06, 0x01, 0x44, 0x80];
-        for parts in [&[&later[..], SLICE][..], &[&RECOVERY[..5], SLICE], &[SEI, SLICE], &[SLICE, RECOVERY]] {
+        // Cut short; no message of that kind; behind the picture.
+        for parts in [&[&RECOVERY[..5], SLICE][..], &[SEI, SLICE], &[SLICE, RECOVERY]] {
             assert!(!begins(parts), "{parts:?}");
+            assert!(!contents(&parts.concat()).refresh, "{parts:?}");
         }
+        // Whole only after some pictures.
+        let later = contents(&[&[0, 0, 1, 0x06, 0x06, 0x01, 0x44, 0x80], SLICE].concat());
+        assert!(later.refresh && !later.begins());
         assert!(!begins(&[&[0, 0, 1, 0x06, 0xFF, 0xFF], &[0, 0, 1, 0x06, 0x05, 0xFF, 0x01, 0x06]]));
     }
 

@@ -1,6 +1,8 @@
 //! Whatever FFmpeg opens: files, URLs, cameras, screens.
 #![allow(unsafe_code)]
 
+mod units;
+
 use std::{
     ffi::{CStr, CString, c_int, c_void},
     fs, io,
@@ -14,7 +16,7 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
 use ffmpeg_the_third::ffi::{self, AVCodecID, AVMediaType};
-use framewire_proto::{Micros, h264};
+use framewire_proto::Micros;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::{
@@ -25,6 +27,7 @@ use super::{
 use crate::{clock, stop::Stop};
 
 pub use super::av::Threads;
+pub use units::{Unit, Units};
 
 /// FFmpeg's word for a time that is not known.
 const UNKNOWN: i64 = i64::MIN;
@@ -69,21 +72,6 @@ pub struct Packet {
     pub shown: Option<i64>,
     /// When it is to be decoded, on the same clock: frames come in this order.
     pub decoded: Option<i64>,
-}
-
-/// Makes access units of H.264 in Annex B form of the packets of an [`Input`].
-pub struct Units {
-    filter: av::Filter,
-    /// The newest parameter sets.
-    sets: Bytes,
-}
-
-/// A picture's access unit, which begins with a start code.
-pub struct Unit {
-    /// In Annex B form.
-    pub data: Bytes,
-    /// Whether decoding can begin here.
-    pub keyframe: bool,
 }
 
 /// What there is to be read.
@@ -312,9 +300,7 @@ impl Input {
     /// # Errors
     /// What the video says of itself before its first frame is broken.
     pub fn units(&self) -> Result<Units> {
-        let filter = av::Filter::open(c"h264_mp4toannexb", self.parameters(), self.time_base())?;
-        let sets = h264::parameter_sets(filter.extra());
-        Ok(Units { filter, sets })
+        Units::open(self.parameters(), self.time_base())
     }
 
     fn time_base(&self) -> ffi::AVRational {
@@ -350,30 +336,6 @@ impl Packet {
     /// The coded frame, shared without a copy. Not for devices, whose memory goes with them.
     pub fn into_bytes(self) -> Bytes {
         Bytes::from_owner(self.coded)
-    }
-}
-
-impl Units {
-    /// The access unit in this packet, with parameter sets where decoding can begin; `None` where there is none in it.
-    ///
-    /// # Errors
-    /// The packet is broken; the next may be good.
-    pub fn unit(&mut self, mut packet: Packet) -> Result<Option<Unit>> {
-        self.filter.send(&mut packet.coded)?;
-        let Some(whole) = self.filter.receive()? else { return Ok(None) };
-        let contents = h264::contents(whole.data());
-        let keyframe = contents.begins();
-        let mut data = Bytes::from_owner(whole);
-        if contents.parameter_sets {
-            self.sets = h264::parameter_sets(&data);
-        } else if keyframe {
-            ensure!(!self.sets.is_empty(), "a keyframe came before any parameter sets");
-            data = [&self.sets[..], &data[..]].concat().into();
-        }
-        if contents.picture == h264::Picture::None {
-            return Ok(None);
-        }
-        Ok(Some(Unit { data, keyframe }))
     }
 }
 

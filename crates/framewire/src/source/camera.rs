@@ -48,6 +48,9 @@ const WAITS: [Duration; 2] = [Duration::from_millis(200), Duration::from_secs(5)
 const SIZE: (u32, u32) = (1280, 720);
 /// A driver's time of capture is believed when it lies so far back at most.
 const OLDEST: Micros = 1_000_000;
+/// Frames of H.264 are taken for lost when the next was captured so many times later than is usual for the camera, and than
+/// the last was: as many as there are between two keyframes can be missing without a gap in their numbers.
+const PAUSE: Micros = 8;
 /// Raw formats, from the one that costs least to the one that costs most.
 const RAW: [&str; 10] =
     ["yuv420p", "nv12", "yuyv422", "uyvy422", "yuv422p", "nv16", "yvyu422", "bgr0", "bgr24", "rgb24"];
@@ -66,6 +69,8 @@ pub struct Camera {
     waiting: VecDeque<Item>,
     config: Option<Config>,
     sequence: u64,
+    /// Frames that were passed over.
+    bad: u64,
     pool: Pool,
 }
 
@@ -75,14 +80,22 @@ struct Open {
     input: Input,
     video: Video,
     path: PathBuf,
+    pauses: Pauses,
+}
+
+/// Tells where a camera paused.
+#[derive(Default)]
+struct Pauses {
+    /// When the last frame was captured, and how long after the one before.
+    last: Option<(Micros, Micros)>,
 }
 
 /// What a camera's packets become.
 enum Form {
     /// JPEGs as they are.
     Jpegs,
-    /// H.264 as it is, from the first keyframe on; or with a decoder its pictures.
-    Units { units: Units, begun: bool, decoder: Option<Box<Decoder>> },
+    /// H.264 as it is, or with a decoder its pictures.
+    Units { units: Units, decoder: Option<Box<Decoder>> },
     /// I420.
     Pictures(VideoDecoder),
 }
@@ -107,6 +120,7 @@ impl Camera {
             waiting: VecDeque::new(),
             config: None,
             sequence: 0,
+            bad: 0,
             pool: Pool::default(),
         })
     }
@@ -174,10 +188,21 @@ impl Camera {
                 self.waiting.push_back(Item::Frame(frame));
             }
             Ok(None) => {}
-            // One bad frame, as cheap cameras give it when they start: a gap.
-            Err(error) => tracing::debug!("{}: a frame is passed over: {error:#}", self.source),
+            Err(error) => self.pass_over(&error),
         }
         Ok(())
+    }
+
+    /// A frame is bad: a gap.
+    fn pass_over(&mut self, error: &anyhow::Error) {
+        // JPEGs and raw pictures stand for themselves, and cheap cameras give some bad ones when they start. H.264 is gone until
+        // its next keyframe.
+        if self.bad == 0 && self.open.as_ref().is_some_and(|open| matches!(open.form, Form::Units { .. })) {
+            warn!("{}: frames are passed over: {error:#}", self.source);
+        } else {
+            tracing::debug!("{}: a frame is passed over: {error:#}", self.source);
+        }
+        self.bad += 1;
     }
 }
 
@@ -192,6 +217,9 @@ impl Source for Camera {
             } else if let Err(error) = self.read() {
                 self.lose(&error);
             }
+        }
+        if self.bad > 0 {
+            info!("{}: {} frames were passed over", self.source, self.bad);
         }
         Ok(None)
     }
@@ -220,11 +248,11 @@ impl Open {
             "mjpeg" => Form::Jpegs,
             "h264" => {
                 let decoder = (options.codec != Coding::Copy).then(Box::default);
-                Form::Units { units: input.units()?, begun: false, decoder }
+                Form::Units { units: input.units()?, decoder }
             }
             _ => Form::Pictures(input.decoder(Threads::LowDelay)?),
         };
-        Ok(Self { form, input, video, path: path.clone() })
+        Ok(Self { form, input, video, path: path.clone(), pauses: Pauses::default() })
     }
 
     /// The next packet, and how many older ones it stands for: the newest where it needs none before it.
@@ -255,15 +283,18 @@ impl Open {
             data.copy_from_slice(bytes);
             data.freeze()
         };
+        let paused = self.pauses.before(times.captured, self.interval());
         let whole = |data| Frame { sequence, keyframe: true, times, data };
         match &mut self.form {
             Form::Jpegs => {
                 let size = jpeg::size(packet.data())?;
                 Ok(Some((shape(Codec::Jpeg, size), whole(huffman::complete(ours(packet.data()))))))
             }
-            Form::Units { units, begun, decoder } => {
-                let Some(unit) = units.unit(packet)?.filter(|unit| unit.keyframe || *begun) else { return Ok(None) };
-                *begun = true;
+            Form::Units { units, decoder } => {
+                if paused {
+                    units.doubt();
+                }
+                let Some(unit) = units.unit(packet)? else { return Ok(None) };
                 let Video { width, height, .. } = self.video;
                 limits::check_size(width, height).map_err(anyhow::Error::msg)?;
                 let config = shape(Codec::H264, (width as u16, height as u16));
@@ -285,6 +316,17 @@ impl Open {
                 Ok(newest)
             }
         }
+    }
+}
+
+impl Pauses {
+    /// Whether there was one before this frame, of a camera with this usual distance between two.
+    fn before(&mut self, captured: Micros, usual: Duration) -> bool {
+        let (last, distance) = self.last.unwrap_or((captured, 0));
+        let since = captured.saturating_sub(last);
+        self.last = Some((captured, since));
+        let usual = distance.max(usual.as_micros() as Micros);
+        usual > 0 && since > PAUSE * usual
     }
 }
 
@@ -419,6 +461,18 @@ mod tests {
         assert_eq!(chosen(&device, "#codec=copy#format=mjpeg"), expect("mjpeg", (1280, 720)));
         assert_eq!(chosen(&device, ""), expect("mjpeg", (1280, 720)));
         assert_eq!(chosen(&Device { formats: vec![h264], ..device }, ""), expect("h264", (1280, 720)));
+    }
+
+    #[test]
+    fn a_pause_is_longer_than_what_is_usual_and_what_was_before() {
+        let paused = |usual: u64, times: &[Micros]| {
+            let mut pauses = Pauses::default();
+            times.iter().map(|time| pauses.before(time * 1000, Duration::from_millis(usual))).collect::<Vec<_>>()
+        };
+        assert_eq!(paused(33, &[5000, 5033, 5233, 5266, 5600, 5633]), [false, false, false, false, true, false]);
+        // In the dark it takes longer for each.
+        assert_eq!(paused(33, &[5000, 5400, 5800, 6200]), [false, true, false, false]);
+        assert_eq!(paused(0, &[5000, 5033, 5066, 5500, 5000]), [false, false, false, true, false]);
     }
 
     #[test]

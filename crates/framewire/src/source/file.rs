@@ -239,17 +239,17 @@ impl File {
         }
     }
 
-    /// The access unit in this packet; a film begins with one that can be decoded by itself.
+    /// The access unit in this packet.
     fn unit(&mut self, packet: Packet) -> Option<Ready> {
         let Form::Units(units) = &mut self.playing.form else { return None };
         let (decoded, shown) = (packet.decoded, packet.shown);
         match units.unit(packet) {
-            Ok(Some(Unit { data, keyframe })) if keyframe || self.given > 0 => {
+            Ok(Some(Unit { data, keyframe })) => {
                 // They were checked when it was opened.
                 let (width, height) = (self.video.width as u16, self.video.height as u16);
                 Some(Ready { codec: Codec::H264, width, height, data, keyframe, decoded, shown })
             }
-            Ok(_) => None,
+            Ok(None) => None,
             Err(error) => {
                 self.pass_over(&error);
                 None
@@ -527,15 +527,20 @@ mod tests {
 
     use super::*;
 
-    /// A directory of clips, each made once by FFmpeg's command.
-    fn clip(name: &str, arguments: &str) -> String {
+    /// Where clips are made.
+    fn path(name: &str) -> String {
         static HOME: OnceLock<PathBuf> = OnceLock::new();
         let home = HOME.get_or_init(|| {
             let home = std::env::temp_dir().join(format!("framewire-file-{}", std::process::id()));
             fs::create_dir_all(&home).unwrap();
             home
         });
-        let path = home.join(name).to_str().unwrap().to_owned();
+        home.join(name).to_str().unwrap().to_owned()
+    }
+
+    /// A clip, made by FFmpeg's command.
+    fn clip(name: &str, arguments: &str) -> String {
+        let path = path(name);
         let mut command = Command::new("ffmpeg");
         command.args(["-v", "error", "-y"]).args(arguments.split_whitespace()).arg(&path);
         let output = command.output().expect("the command ffmpeg");
@@ -868,6 +873,53 @@ mod tests {
         let (_, frames, pictures) = copied(&film, "#codec=copy#fps=0");
         assert_eq!((frames.len(), pictures.len()), (40, 40));
         assert!(frames.iter().step_by(10).all(|frame| frame.keyframe && sets(&frame.data) == 1));
+    }
+
+    /// A film of these access units but one.
+    fn without(missing: usize, frames: &[Frame], name: &str) -> String {
+        let path = path(name);
+        let rest = (0..).zip(frames).filter(|(number, _)| *number != missing).map(|(_, frame)| &frame.data[..]);
+        fs::write(&path, rest.collect::<Vec<_>>().concat()).unwrap();
+        path
+    }
+
+    #[test]
+    fn what_needs_a_missing_picture_is_not_passed_on() {
+        let size = "-f lavfi -i testsrc2=size=128x96:rate=25 -frames:v 40 -pix_fmt yuv420p -c:v libx264 -g 20";
+        for options in ["-tune zerolatency -x264-params aud=1", "-bf 3 -x264-params aud=1:b-pyramid=none:cqm=jvt"] {
+            let film = clip("whole.h264", &format!("{size} {options}"));
+            let (_, frames, truth) = copied(&film, "#codec=copy#fps=0");
+            assert_eq!((frames.len(), truth.len()), (40, 40), "{options}");
+            // Pictures that no other needs may be missing without harm.
+            let needed = |frame: &Frame| {
+                let slice =
+                    frame.data.windows(4).find(|head| head[..3] == [0, 0, 1] && matches!(head[3] & 0x1F, 1 | 5));
+                slice.unwrap()[3] & 0x60 != 0
+            };
+            for missing in [1, 5, 8, 18, 20, 30] {
+                let rest =
+                    (0..).zip(&frames).filter(|(number, _)| *number != missing).map(|(_, frame)| &frame.data[..]);
+                let torn = Path::new(&film).with_file_name("torn.h264");
+                fs::write(&torn, rest.collect::<Vec<_>>().concat()).unwrap();
+                let (_, some, pictures) = copied(torn.to_str().unwrap(), "#codec=copy#fps=0");
+                let expected = if needed(&frames[missing]) { 20 + missing % 20 } else { 39 };
+                assert_eq!(some.len(), expected, "without {missing}: {options}");
+                let whole = |picture: &crate::media::Picture| truth.iter().any(|(_, one)| one.data() == picture.data());
+                assert!(pictures.iter().all(|(_, picture)| whole(picture)), "without {missing}: {options}");
+                assert!(pictures.len() + 3 >= expected, "{} without {missing}: {options}", pictures.len());
+            }
+        }
+    }
+
+    #[test]
+    fn a_film_without_keyframes_goes_on_where_it_is_refreshed() {
+        let size =
+            "-f lavfi -i testsrc2=size=128x96:rate=25 -frames:v 60 -pix_fmt yuv420p -c:v libx264 -tune zerolatency";
+        let film = clip("refreshed.h264", &format!("{size} -x264-params aud=1:intra-refresh=1:keyint=10"));
+        let (_, frames, _) = copied(&film, "#codec=copy#fps=0");
+        assert_eq!((frames.len(), frames.iter().filter(|frame| frame.keyframe).count()), (60, 1));
+        let (_, some, _) = copied(&without(14, &frames, "torn-refreshed.h264"), "#codec=copy#fps=0");
+        assert!((45..59).contains(&some.len()), "{}", some.len());
     }
 
     #[test]
