@@ -10,6 +10,7 @@
 //!   session  which connections are of the same client
 //!   endpoint where a tutorial's wire is spoken: WIRE://HOST:PORT
 //!   socket   bytes both ways, with deadlines
+//!   original bytes for many connections, which the kernel has once
 //!   acknowledged  what the kernel knows of how much has arrived
 //! ```
 
@@ -20,6 +21,7 @@ pub mod client;
 pub mod conn;
 pub mod endpoint;
 pub mod line;
+pub mod original;
 mod redial;
 pub mod session;
 pub mod socket;

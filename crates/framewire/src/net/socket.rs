@@ -3,7 +3,10 @@
 use std::{
     io::{self, IoSlice},
     net::{Shutdown, SocketAddr},
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     task::{Context as Task, Poll, ready},
     time::Duration,
 };
@@ -20,6 +23,7 @@ use tokio::{
 use super::{
     NO_PROGRESS, abandon,
     acknowledged::{self, Acknowledged},
+    original::Original,
     tune,
 };
 
@@ -32,6 +36,8 @@ pub struct Socket {
     stream: TcpStream,
     /// Bytes that the kernel has taken.
     written: AtomicU64,
+    /// What is written next is to be sent from it, if it is that.
+    original: Mutex<Option<Arc<Original>>>,
     /// Who is at the other end.
     pub peer: SocketAddr,
 }
@@ -39,7 +45,7 @@ pub struct Socket {
 impl Socket {
     /// A connection that was accepted and tuned.
     pub fn new(stream: TcpStream, peer: SocketAddr) -> Self {
-        Self { stream, written: AtomicU64::new(0), peer }
+        Self { stream, written: AtomicU64::new(0), original: Mutex::default(), peer }
     }
 
     /// Connects to `HOST:PORT`.
@@ -139,9 +145,19 @@ impl Socket {
     }
 
     fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        let wrote = self.stream.try_write_vectored(slices)?;
+        let original = self.original.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let place = original.and_then(|original| Some((original.place(slices)?, original)));
+        let wrote = match place {
+            Some((from, original)) => self.stream.try_io(Interest::WRITABLE, || original.send(from, &self.stream))?,
+            None => self.stream.try_write_vectored(slices)?,
+        };
         self.written.fetch_add(wrote as u64, Ordering::Relaxed);
         Ok(wrote)
+    }
+
+    /// What is written next is sent from there, so far as it is that; `None`: nothing is.
+    pub fn lend(&self, original: Option<Arc<Original>>) {
+        *self.original.lock().unwrap_or_else(PoisonError::into_inner) = original;
     }
 
     /// How many bytes the kernel has taken so far.

@@ -34,7 +34,13 @@ use hyper_util::{
 use serde::Deserialize;
 use tokio::time::timeout;
 
-use super::{joined::Joined, metrics, paced::Paced, websocket};
+use super::{
+    crowd::{Crowd, Crowds, Part},
+    joined::Joined,
+    metrics,
+    paced::Paced,
+    websocket,
+};
 use crate::{
     clock,
     hub::{Event, Hub, Info, Policy, Refused, Subscriber, Takes},
@@ -85,7 +91,8 @@ impl Pages {
             .route("/metrics", get(metrics))
             .route("/healthz", get(|| async { "ok\n" }))
             .with_state(hub)
-            .layer(Extension(sessions));
+            .layer(Extension(sessions))
+            .layer(Extension(Arc::new(Crowds::default())));
         for (path, kind, content) in FILES {
             router = router.route(path, get(move || async move { ([(header::CONTENT_TYPE, *kind)], *content) }));
         }
@@ -180,29 +187,32 @@ async fn metrics(State(hub): State<Hub>) -> Response {
 async fn mjpeg(
     State(hub): State<Hub>,
     Extension(socket): Extension<Arc<Socket>>,
+    Extension(crowds): Extension<Arc<Crowds>>,
     Path(name): Path<String>,
 ) -> Result<Response, Refused> {
-    let jpegs = Jpegs { viewer: subscribe_to_jpegs(&hub, &name)?, paced: Paced::new(&socket), socket };
-    let parts = stream::unfold((jpegs, Part::Opening), |(mut jpegs, part)| async move {
-        let (bytes, next) = match part {
-            Part::Opening => (Bytes::from_static(multipart::OPENING), Part::Head),
-            Part::Head => {
+    let viewer = subscribe_to_jpegs(&hub, &name)?;
+    let jpegs = Jpegs { viewer, paced: Paced::new(&socket), crowd: crowds.join(&name), socket };
+    let pieces = stream::unfold((jpegs, Piece::Opening), |(mut jpegs, piece)| async move {
+        let (bytes, next) = match piece {
+            Piece::Opening => (Bytes::from_static(multipart::OPENING), Piece::Head),
+            Piece::Head => {
                 // Where the connection has broken its reader notices, or its next write.
                 match jpegs.next().await.ok()? {
-                    Some(Frame { data, times, sequence, .. }) => {
-                        let head = multipart::part_head(data.len(), clock::calendar(times.captured), sequence);
-                        (Bytes::from(head), Part::Picture(data))
+                    Some(frame) => {
+                        let Part { head, picture, original } = jpegs.crowd.part(&frame);
+                        jpegs.socket.lend(original);
+                        (head, Piece::Picture(picture))
                     }
-                    None => (Bytes::from_static(multipart::WAITING), Part::Head),
+                    None => (Bytes::from_static(multipart::WAITING), Piece::Head),
                 }
             }
-            Part::Picture(data) => (data, Part::Closing),
-            Part::Closing => (Bytes::from_static(multipart::CLOSING), Part::Head),
+            Piece::Picture(data) => (data, Piece::Closing),
+            Piece::Closing => (Bytes::from_static(multipart::CLOSING), Piece::Head),
         };
         Some((Ok::<_, Infallible>(bytes), (jpegs, next)))
     });
     let headers = [(header::CONTENT_TYPE, multipart::CONTENT_TYPE)];
-    Ok((headers, Body::from_stream(parts)).into_response())
+    Ok((headers, Body::from_stream(pieces)).into_response())
 }
 
 /// A viewer that gets JPEGs one after another and says nothing.
@@ -210,6 +220,7 @@ struct Jpegs {
     viewer: Subscriber,
     socket: Arc<Socket>,
     paced: Paced,
+    crowd: Arc<Crowd>,
 }
 
 impl Jpegs {
@@ -246,7 +257,7 @@ async fn next(viewer: &mut Subscriber) -> Frame {
 }
 
 /// What of a multipart response comes next.
-enum Part {
+enum Piece {
     Opening,
     Head,
     Picture(Bytes),

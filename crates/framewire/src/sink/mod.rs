@@ -1,6 +1,7 @@
 //! Where frames end.
 
 mod coded;
+mod crowd;
 pub mod fw;
 pub mod http;
 mod joined;

@@ -1,6 +1,13 @@
 //! The hub over HTTP, as browsers, curl and Prometheus call it.
 
-use std::io::{Read, Write};
+use std::{
+    fs,
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
+};
+
+use bytes::Bytes;
+use framewire_proto::wire::multipart;
 
 use crate::harness::{Hub, Peer, jpeg};
 
@@ -111,4 +118,72 @@ fn viewers_are_counted_by_rendition() {
         let line = format!("framewire_rendition_viewers{{stream=\"door\",rendition=\"{rendition}\"}} {viewers}\n");
         assert!(text.contains(&line), "{line}: {text}");
     }
+}
+
+/// The next chunk of a body (RFC 9112, section 7.1).
+fn chunk(reader: &mut impl BufRead) -> Vec<u8> {
+    let mut line = String::new();
+    reader.read_line(&mut line).expect("a chunk's length");
+    let length = usize::from_str_radix(line.trim_end(), 16).expect(&line);
+    let mut data = vec![0; length + 2];
+    reader.read_exact(&mut data).expect("a chunk");
+    assert!(data.ends_with(b"\r\n"), "a chunk of {length}");
+    data.truncate(length);
+    data
+}
+
+#[test]
+fn a_crowd_gets_every_byte_of_what_is_written_out_once_for_all() {
+    const CROWD: usize = 150;
+    let hub = Hub::start(&[]);
+    let publisher = Peer::publish(&hub, "door");
+    // Behind its end a JPEG may have anything; so much is not taken at once.
+    let picture = |number: u8| {
+        let noise = (0..700_000_u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8 ^ number);
+        jpeg(number).into_iter().chain(noise).collect::<Bytes>()
+    };
+    publisher.send_jpeg(0, &picture(0));
+    hub.wait_until("door", "has a frame", |info| info["published"] == 1);
+    let watch = |version: &str| {
+        let mut stream = hub.connect();
+        write!(stream, "GET /streams/door/mjpeg HTTP/{version}\r\nHost: localhost\r\n\r\n").expect("a request");
+        let mut reader = BufReader::new(stream);
+        let mut line = String::new();
+        while line != "\r\n" {
+            line.clear();
+            reader.read_line(&mut line).expect("a line of the answer's head");
+        }
+        reader
+    };
+    let whole = |picture: &[u8]| [b"\r\n\r\n", picture, multipart::CLOSING].concat();
+    let next = |reader: &mut BufReader<TcpStream>| loop {
+        let data = chunk(reader);
+        if data.len() > 1000 {
+            return data;
+        }
+    };
+    let mut old = watch("1.0");
+    let mut crowd: Vec<_> = (0..CROWD).map(|_| watch("1.1")).collect();
+    for reader in &mut crowd {
+        // What opens the response may be written with it, and its end behind it.
+        assert!(next(reader).ends_with(&picture(0)));
+    }
+    let pid = hub.running.id();
+    for number in 1..4 {
+        publisher.send_jpeg(number.into(), &picture(number));
+        let expected = whole(&picture(number));
+        for reader in &mut crowd {
+            let data = next(reader);
+            assert!(data.ends_with(&expected), "{} bytes of {number}, not {}", data.len(), expected.len());
+        }
+        let files = fs::read_dir(format!("/proc/{pid}/fd")).expect("what the hub has open").flatten();
+        let shared = files.filter_map(|file| fs::read_link(file.path()).ok());
+        let shared = shared.filter(|file| file.to_string_lossy().contains("memfd:")).count();
+        assert!((1..=4).contains(&shared), "{shared} pictures are written out once");
+    }
+    // Without chunks, and behind the others.
+    let mut came = vec![0; whole(&picture(0)).len()];
+    old.read_exact(&mut came).expect("a picture");
+    let first = came.windows(4).position(|four| four == b"\r\n\r\n").expect("the end of a part's head");
+    assert!(whole(&picture(0)).starts_with(&came[first..]));
 }

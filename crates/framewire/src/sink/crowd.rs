@@ -1,0 +1,94 @@
+//! Where a stream has many viewers over HTTP, each of its pictures is written out once for all of them.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    io,
+    sync::{Arc, Mutex, PoisonError, Weak},
+};
+
+use bytes::Bytes;
+use framewire_proto::{Frame, wire::multipart};
+
+use crate::{clock, net::original::Original};
+
+/// So many viewers are many: with fewer it costs as much as is gained.
+const MANY: usize = 128;
+/// Pictures that are kept: viewers at different links get different ones.
+const KEPT: usize = 4;
+
+/// The crowds by the names of their streams.
+#[derive(Default)]
+pub(super) struct Crowds(Mutex<HashMap<String, Weak<Crowd>>>);
+
+/// Viewers of one stream. Each holds it.
+#[derive(Default)]
+pub(super) struct Crowd {
+    /// The newest first, each beside the picture that it was made of.
+    parts: Mutex<VecDeque<(Bytes, Part)>>,
+}
+
+/// A picture as a part of a multipart response, but for what stands behind each.
+#[derive(Clone)]
+pub(super) struct Part {
+    pub head: Bytes,
+    pub picture: Bytes,
+    /// What all of it is sent from, where that is one for all.
+    pub original: Option<Arc<Original>>,
+}
+
+impl Crowds {
+    /// The crowd of this stream.
+    pub(super) fn join(&self, name: &str) -> Arc<Crowd> {
+        let mut crowds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(crowd) = crowds.get(name).and_then(Weak::upgrade) {
+            return crowd;
+        }
+        crowds.retain(|_, crowd| crowd.strong_count() > 0);
+        let crowd = Arc::default();
+        crowds.insert(name.to_owned(), Arc::downgrade(&crowd));
+        crowd
+    }
+}
+
+impl Crowd {
+    /// This picture's part.
+    pub(super) fn part(self: &Arc<Self>, frame: &Frame) -> Part {
+        if Arc::strong_count(self) < MANY {
+            return Part::new(frame);
+        }
+        let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
+        // Kept beside the part, its memory can be no other picture's.
+        let same =
+            |(picture, _): &&(Bytes, _)| picture.as_ptr() == frame.data.as_ptr() && picture.len() == frame.data.len();
+        if let Some((_, part)) = parts.iter().find(same) {
+            return part.clone();
+        }
+        let part = Part::shared(frame).unwrap_or_else(|error| {
+            tracing::debug!("a picture is written out for each viewer by itself: {error}");
+            Part::new(frame)
+        });
+        parts.truncate(KEPT - 1);
+        parts.push_front((frame.data.clone(), part.clone()));
+        part
+    }
+}
+
+impl Part {
+    fn new(frame: &Frame) -> Self {
+        let head = multipart::part_head(frame.data.len(), clock::calendar(frame.times.captured), frame.sequence);
+        Self { head: head.into(), picture: frame.data.clone(), original: None }
+    }
+
+    fn shared(frame: &Frame) -> io::Result<Self> {
+        let Self { head, picture, .. } = Self::new(frame);
+        // Around each piece of a body HTTP writes its length (RFC 9112, section 7.1).
+        let length = head.len() + picture.len() + multipart::CLOSING.len();
+        let length = format!("{length:X}\r\n");
+        let whole = [length.as_bytes(), &head, &picture, multipart::CLOSING, b"\r\n"].concat();
+        let original = Arc::new(Original::new(whole.into())?);
+        let (begin, middle) = (length.len(), length.len() + head.len());
+        let piece = |from: usize, to: usize| original.bytes().slice(from..to);
+        let (head, picture) = (piece(begin, middle), piece(middle, middle + picture.len()));
+        Ok(Self { head, picture, original: Some(original) })
+    }
+}
