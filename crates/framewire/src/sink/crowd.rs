@@ -23,8 +23,8 @@ pub(super) struct Crowds(Mutex<HashMap<String, Weak<Crowd>>>);
 /// Viewers of one stream. Each holds it.
 #[derive(Default)]
 pub(super) struct Crowd {
-    /// The newest first, each beside the picture that it was made of.
-    parts: Mutex<VecDeque<(Bytes, Part)>>,
+    /// The newest first, each beside the frame that it was made of.
+    parts: Mutex<VecDeque<(Frame, Part)>>,
 }
 
 /// A picture as a part of a multipart response, but for what stands behind each.
@@ -58,8 +58,9 @@ impl Crowd {
         }
         let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
         // Kept beside the part, its memory can be no other picture's.
-        let same =
-            |(picture, _): &&(Bytes, _)| picture.as_ptr() == frame.data.as_ptr() && picture.len() == frame.data.len();
+        let same = |(kept, _): &&(Frame, _)| {
+            (kept.sequence, kept.data.as_ptr_range()) == (frame.sequence, frame.data.as_ptr_range())
+        };
         if let Some((_, part)) = parts.iter().find(same) {
             return part.clone();
         }
@@ -68,7 +69,7 @@ impl Crowd {
             Part::new(frame)
         });
         parts.truncate(KEPT - 1);
-        parts.push_front((frame.data.clone(), part.clone()));
+        parts.push_front((frame.clone(), part.clone()));
         part
     }
 }
