@@ -17,7 +17,7 @@ use clap::{Parser, Subcommand};
 use framewire::{
     clock,
     hub::Hub,
-    media::encode::{self, Coding},
+    media::encode::{self, CodecChoice},
     net::{accept, endpoint::Endpoint},
     proto::{Codec, Name, wire::tutorial::End},
     sink::{Outlet, fw::Publish, pickle::Port, tutorial::Push},
@@ -68,7 +68,7 @@ struct Job {
     lumas: Option<PathBuf>,
     /// What pictures are coded in
     #[arg(long, default_value = "auto")]
-    codec: Coding,
+    codec: CodecChoice,
     /// The publisher gets its pixels as I420, not as BGR
     #[arg(long)]
     i420: bool,
@@ -135,12 +135,12 @@ fn publish(job: &Job, stop: &Stop) -> Result<()> {
 /// How pictures are coded: at the quality of all peers, in their own size.
 fn encoding(job: &Job) -> Result<encode::Config> {
     let only = if Endpoint::matches(&job.to) { Some(Endpoint::parse(&job.to)?.tutorial.codec) } else { None };
-    Ok(encode::Config { only, coding: job.codec, ..encode::Config::default() })
+    Ok(encode::Config { only, codec: job.codec, ..encode::Config::default() })
 }
 
 fn send(to: &str, outlet: Outlet, stop: &Stop) -> Result<()> {
     if !Endpoint::matches(to) {
-        return Publish { outlet, address: to.parse()?, wait: true, passed_on: false }.run(stop);
+        return Publish { outlet, address: to.parse()?, wait: true, passthrough: false }.run(stop);
     }
     let at = Endpoint::parse(to)?;
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;

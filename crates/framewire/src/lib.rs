@@ -16,16 +16,20 @@
 //! What may import what: cli → {source, sink} → {hub, media, net} → framewire-proto. Sources never name sinks; the hub
 //! names neither. The doctor names the hub.
 
-pub mod cli;
 pub mod clock;
 pub mod doctor;
+mod error;
 pub mod hub;
 pub mod latency;
 pub mod media;
 pub mod net;
-pub mod server;
+pub mod pace;
+#[cfg(feature = "server")]
+pub mod serve;
 pub mod sink;
 pub mod source;
 pub mod stop;
+pub mod transcode;
 
+pub use error::{Error, Fault, Report};
 pub use framewire_proto as proto;

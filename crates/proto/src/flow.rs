@@ -242,7 +242,7 @@ impl Flow {
     }
 
     /// Bits a second to be sent, so that the link keeps up and no frame takes too long; `None` while that is not known.
-    pub fn budget(&self) -> Option<u64> {
+    pub fn target(&self) -> Option<u64> {
         let capacity = self.capacity?;
         let keeps_up = self.at_once().into_iter().fold(capacity / 100 * LOAD, u64::min);
         let Some(max_age) = self.max_age else { return Some(keeps_up) };
@@ -419,8 +419,8 @@ mod tests {
             (self.random >> 33) % (most + 1)
         }
 
-        fn size(&mut self, budget: Option<u64>) -> usize {
-            let aim = budget.map_or(20_000, |budget| budget / 8 / 30);
+        fn size(&mut self, target: Option<u64>) -> usize {
+            let aim = target.map_or(20_000, |target| target / 8 / 30);
             let share = self.fill * (100 - self.miss + self.random(2 * self.miss));
             ((aim * share / 10_000) as usize).clamp(200, 50_000)
         }
@@ -443,7 +443,7 @@ mod tests {
                 if flow.open(now)
                     && let Some(captured) = waiting.take()
                 {
-                    let bytes = self.size(flow.budget());
+                    let bytes = self.size(flow.target());
                     flow.sent(sequence, bytes, now);
                     let arrived = path.send(bytes, now);
                     seen.push(Seen { captured, age: arrived - captured, bytes });
@@ -527,7 +527,7 @@ mod tests {
         flow.round_trip(2_000);
         for sequence in 0..120 {
             let now = sequence * INTERVAL;
-            let bytes = scene.size(flow.budget());
+            let bytes = scene.size(flow.target());
             flow.sent(sequence, bytes, now);
             flow.reported(sequence, path.send(bytes, now) + 1_000);
         }
@@ -542,14 +542,14 @@ mod tests {
             flow.sent(sequence, 10_000, now);
             flow.reported(sequence, now + 10_000);
         }
-        let before = flow.budget();
+        let before = flow.target();
         let lost = 10 * INTERVAL;
         (10..12).for_each(|sequence| flow.sent(sequence, 10_000, lost));
         assert!(!flow.open(lost + 5 * SECOND));
         flow.anew();
         assert!(flow.open(lost + 5 * SECOND));
         flow.reported(11, lost + 5 * SECOND);
-        assert_eq!(flow.budget(), before, "a frame that was long held up tells nothing of the link");
+        assert_eq!(flow.target(), before, "a frame that was long held up tells nothing of the link");
     }
 
     /// A flow whose link of 16 Mbit/s and 60 ms there and back is known, and the number of the next frame.
@@ -567,7 +567,7 @@ mod tests {
 
     #[test]
     fn a_connection_that_begins_is_given_no_more_than_it_lets_go_at_once() {
-        let frame = |flow: &Flow| flow.budget().unwrap() as usize / 30 / 8;
+        let frame = |flow: &Flow| flow.target().unwrap() as usize / 30 / 8;
         let (mut flow, mut next) = known();
         let usual = frame(&flow);
         flow.anew();
@@ -594,7 +594,7 @@ mod tests {
         let (before, now) = (flow.capacity(), 2 * SECOND);
         flow.sent(next, 60_000, now);
         flow.reported(next, now + 5 * SECOND);
-        assert!(flow.capacity() == before && flow.budget().unwrap() < 4 * MEGABIT);
+        assert!(flow.capacity() == before && flow.target().unwrap() < 4 * MEGABIT);
         flow.sent(next + 1, 14_000, now + 5 * SECOND);
         flow.reported(next + 1, now + 7 * SECOND);
         assert!(flow.capacity().unwrap() < MEGABIT / 10, "it took two seconds for a small frame");
@@ -674,15 +674,15 @@ mod tests {
             flow.sent(sequence, 10_000, now);
             flow.reported(sequence, now + 20_000 + 10_000);
         }
-        let keeps_up = flow.budget().unwrap();
+        let keeps_up = flow.target().unwrap();
         flow.max_age(Some(500_000));
-        assert_eq!(flow.budget(), Some(keeps_up), "there is time enough");
+        assert_eq!(flow.target(), Some(keeps_up), "there is time enough");
         flow.max_age(Some(30_000));
-        let frame = flow.budget().unwrap() / 30 / 8;
+        let frame = flow.target().unwrap() / 30 / 8;
         // 10 KB take 10 ms, 10 ms is the way, and two may be under way.
         assert!((9_000..=10_000).contains(&frame), "{frame}");
         flow.max_age(Some(1));
-        assert_eq!(flow.budget(), Some(LEAST), "nothing could");
+        assert_eq!(flow.target(), Some(LEAST), "nothing could");
     }
 
     #[test]
@@ -754,7 +754,7 @@ mod tests {
                 }
                 prop_assert!(flow.unreported.len() <= REMEMBERED && flow.samples.len() <= SAMPLES);
                 prop_assert!(flow.capacity.is_none_or(|capacity| capacity >= LEAST));
-                prop_assert!(flow.budget().is_none_or(|budget| budget <= flow.capacity.unwrap_or(0)));
+                prop_assert!(flow.target().is_none_or(|target| target <= flow.capacity.unwrap_or(0)));
                 prop_assert_eq!(flow.open(now), flow.opens(now).is_some_and(|at| at <= now));
             }
             // Once all is reported the next frame may go.

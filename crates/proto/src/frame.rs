@@ -2,6 +2,8 @@
 
 use bytes::Bytes;
 
+use crate::{jpeg, limits};
+
 /// Microseconds on some machine's monotonic clock. Zero stands for "not known"; a clock that counts from its
 /// program's start begins at one.
 pub type Micros = u64;
@@ -69,6 +71,27 @@ pub struct Config {
     pub millifps: u32,
     /// What the codec needs out of band; empty for JPEG and for H.264 with parameter sets in band.
     pub extra: Bytes,
+}
+
+impl Config {
+    /// Checks that a frame with these bytes is what this configuration says. A JPEG's own size replaces the announced one.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong with the frame.
+    pub fn check(&mut self, data: &[u8]) -> Result<(), String> {
+        if self.codec == Codec::Jpeg {
+            let (width, height) = jpeg::size(data).map_err(|error| error.to_string())?;
+            limits::check_size(width.into(), height.into())?;
+            (self.width, self.height) = (width, height);
+        }
+        let Self { codec, width, height, .. } = self;
+        match codec.raw_length((*width).into(), (*height).into()) {
+            Some(length) if length != data.len() => {
+                Err(format!("{width}x{height} {} has {length} bytes, {} came", codec.name(), data.len()))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 /// One picture as it travels.

@@ -77,10 +77,10 @@ impl Default for Chooser {
 }
 
 impl Chooser {
-    /// What the viewer is to get that gets `taken` now, if its link carries `budget` bits a second; `None` while that is not
+    /// What the viewer is to get that gets `taken` now, if its link carries `target` bits a second; `None` while that is not
     /// known.
-    pub fn choose(&mut self, taken: Rendition, budget: Option<u64>, offer: &Offer, now: Micros) -> Rendition {
-        let best = fitting(taken, budget, offer);
+    pub fn choose(&mut self, taken: Rendition, target: Option<u64>, offer: &Offer, now: Micros) -> Rendition {
+        let best = fitting(taken, target, offer);
         let possible = match taken {
             Rendition::Source => offer.source.is_some(),
             Rendition::High | Rendition::Low => offer.h264,
@@ -91,7 +91,7 @@ impl Chooser {
             return best;
         }
         // A better form has a smaller number.
-        if (best as u8) < taken as u8 { self.up(taken, best, now) } else { self.down(taken, best, budget, offer, now) }
+        if (best as u8) < taken as u8 { self.up(taken, best, now) } else { self.down(taken, best, target, offer, now) }
     }
 
     fn up(&mut self, taken: Rendition, best: Rendition, now: Micros) -> Rendition {
@@ -108,13 +108,13 @@ impl Chooser {
         &mut self,
         taken: Rendition,
         best: Rendition,
-        budget: Option<u64>,
+        target: Option<u64>,
         offer: &Offer,
         now: Micros,
     ) -> Rendition {
         self.roomy = None;
         let far =
-            taken == Rendition::Source && budget.zip(offer.source).is_some_and(|(budget, needs)| budget < needs / 2);
+            taken == Rendition::Source && target.zip(offer.source).is_some_and(|(target, needs)| target < needs / 2);
         if !far && now.saturating_sub(*self.short.get_or_insert(now)) < SHORT {
             return taken;
         }
@@ -127,8 +127,8 @@ impl Chooser {
 }
 
 /// The best that the link carries.
-fn fitting(taken: Rendition, budget: Option<u64>, offer: &Offer) -> Rendition {
-    let Some(budget) = budget else {
+fn fitting(taken: Rendition, target: Option<u64>, offer: &Offer) -> Rendition {
+    let Some(target) = target else {
         return match (offer.source, offer.h264) {
             (Some(_), _) => Rendition::Source,
             (None, true) => Rendition::High,
@@ -136,21 +136,21 @@ fn fitting(taken: Rendition, budget: Option<u64>, offer: &Offer) -> Rendition {
         };
     };
     let margin = if taken == Rendition::Source { KEEP_SOURCE } else { TO_SOURCE };
-    if offer.source.is_some_and(|needs| budget >= needs / 100 * margin) {
+    if offer.source.is_some_and(|needs| target >= needs / 100 * margin) {
         return Rendition::Source;
     }
     if !offer.h264 {
         return Rendition::Jpeg;
     }
     let share = if taken == Rendition::Low { TO_HIGH } else { KEEP_HIGH };
-    if budget >= offer.fastest / 100 * share { Rendition::High } else { Rendition::Low }
+    if target >= offer.fastest / 100 * share { Rendition::High } else { Rendition::Low }
 }
 
 /// Bits a second for a rendition that links of these budgets share: what the slowest carries, but not less than a third of
 /// what the fastest does, so that one who claims next to nothing does not ruin it for the others. `None` where nothing is
 /// known of any.
-pub fn shared(budgets: impl Iterator<Item = u64>) -> Option<u64> {
-    let (slowest, fastest) = budgets.fold((u64::MAX, 0), |(low, high), budget| (low.min(budget), high.max(budget)));
+pub fn shared(targets: impl Iterator<Item = u64>) -> Option<u64> {
+    let (slowest, fastest) = targets.fold((u64::MAX, 0), |(low, high), target| (low.min(target), high.max(target)));
     (fastest > 0).then(|| slowest.max(fastest / 3))
 }
 
@@ -164,8 +164,8 @@ mod tests {
     const OFFER: Offer = Offer { source: Some(24 * MEGABIT), h264: true, fastest: 0 };
 
     fn choose(chooser: &mut Chooser, taken: Rendition, megabits: u64, now: Micros) -> Rendition {
-        let budget = megabits * MEGABIT;
-        chooser.choose(taken, Some(budget), &Offer { fastest: budget, ..OFFER }, now)
+        let target = megabits * MEGABIT;
+        chooser.choose(taken, Some(target), &Offer { fastest: target, ..OFFER }, now)
     }
 
     #[test]

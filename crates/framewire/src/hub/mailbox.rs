@@ -5,7 +5,7 @@ use std::{collections::VecDeque, fmt::Write as _, mem, sync::Arc};
 use framewire_proto::{Config, Frame, Micros, wire::native::Service};
 use serde::Serialize;
 
-use super::run;
+use super::gop;
 
 /// What a viewer wants when frames come faster than it takes them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -163,14 +163,14 @@ impl Mailbox {
 
     /// The frame that is offered next leads up to the present too: it waits, and as many behind it as wait already.
     pub(super) fn led_up(&mut self) {
-        if self.waiting.len() < run::FRAMES {
+        if self.waiting.len() < gop::FRAMES {
             self.behind = self.behind.max(self.waiting.len() + 2);
             self.lead = self.waiting.len() + 1;
         }
     }
 
     /// Whether what comes next only leads up to the present, which is still far.
-    pub(super) fn leads_up(&self) -> bool {
+    pub(super) fn catching_up(&self) -> bool {
         self.behind > 0 && self.waiting.len() > DEPENDENT
     }
 
@@ -276,7 +276,7 @@ impl Mailbox {
     /// Whether a keyframe is to be asked for: nothing else can be used, or it would bring the present sooner, and none was asked
     /// for yet.
     pub(super) fn wishes(&mut self) -> bool {
-        (self.broken || self.leads_up()) && !mem::replace(&mut self.wished, true)
+        (self.broken || self.catching_up()) && !mem::replace(&mut self.wished, true)
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -430,7 +430,7 @@ mod tests {
     fn who_joins_is_led_up_to_the_present_while_more_comes() {
         let (mut mailbox, h264) = (Mailbox::new(Policy::Newest), config(Codec::H264));
         mailbox.replay(&h264, &run(100));
-        assert!(mailbox.leads_up() && mailbox.wishes() && !mailbox.wishes());
+        assert!(mailbox.catching_up() && mailbox.wishes() && !mailbox.wishes());
         assert_eq!(mailbox.take().unwrap().1.sequence, 0);
         assert!((100..150).all(|sequence| !mailbox.offer(&h264, frame(sequence, false))));
         assert!(!mailbox.expire(Micros::MAX), "what is old leads up to what is not");
@@ -448,14 +448,14 @@ mod tests {
             mailbox.led_up();
             mailbox.put(&h264, frame(sequence, false));
         }
-        assert!(mailbox.leads_up());
+        assert!(mailbox.catching_up());
         (60..90).for_each(|sequence| mailbox.put(&h264, frame(sequence, false)));
         assert_eq!(all(&mut mailbox), (1..90).collect::<Vec<_>>());
         for sequence in 90..2_000 {
             mailbox.led_up();
             mailbox.put(&h264, frame(sequence, false));
         }
-        assert!(all(&mut mailbox).len() <= 2 * super::run::FRAMES, "it has a bound");
+        assert!(all(&mut mailbox).len() <= 2 * super::gop::FRAMES, "it has a bound");
     }
 
     #[test]

@@ -5,10 +5,10 @@
 //!
 //! Locks: the hub's map, then a stream's state; never the other way round, and neither is held while bytes are sent.
 
+mod gop;
 mod mailbox;
 mod publisher;
 mod rendition;
-mod run;
 mod stream;
 mod subscriber;
 
@@ -23,9 +23,9 @@ use framewire_proto::{Micros, Name, wire::native::Token};
 pub use mailbox::{Counts, Policy, Reason, drops_in_words};
 pub use publisher::{Publisher, Replaced, Unconfigured};
 use rendition::Hire;
-pub use rendition::{Coder, FormInfo, Job, Takes};
+pub use rendition::{Accepts, RenditionInfo, TranscodeJob, Transcoder};
 use stream::Stream;
-pub use stream::{Info, News, ServiceInfo};
+pub use stream::{Feedback, Info, ServiceInfo};
 pub use subscriber::{Event, Reporter, Subscriber};
 
 /// How many streams a hub holds at most.
@@ -93,7 +93,7 @@ impl Hub {
     }
 
     /// From now on `hire` has renditions coded, as they are needed; without it every viewer gets the source.
-    pub fn code_with(&self, hire: impl Fn(Coder) + Send + Sync + 'static) {
+    pub fn transcode_with(&self, hire: impl Fn(Transcoder) + Send + Sync + 'static) {
         self.hire.set(hire);
     }
 

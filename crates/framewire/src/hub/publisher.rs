@@ -15,8 +15,8 @@ use framewire_proto::{
 use tokio::sync::watch;
 
 use super::{
-    run::Run,
-    stream::{Inside, News, Stream, Upstream},
+    gop::Run,
+    stream::{Feedback, Inside, Stream, Upstream},
     subscriber::Unpark,
 };
 
@@ -64,7 +64,7 @@ impl Publisher {
         inside.upstream = None;
         inside.service = None;
         inside.renumber = None;
-        inside.passed_on = false;
+        inside.passthrough = false;
         drop(inside);
         Some(Self { stream, id })
     }
@@ -80,20 +80,20 @@ impl Publisher {
     }
 
     /// How often somebody has wished for a keyframe, to be waited on for changes.
-    pub fn keyframe_wishes(&self) -> watch::Receiver<u64> {
+    pub fn keyframe_requests(&self) -> watch::Receiver<u64> {
         self.stream.wishes.subscribe()
     }
 
     /// Whether its frames were coded long ago, so that no keyframe comes for being wished for: what leads up to the present is
     /// kept then for who joins.
-    pub fn passes_on(&self, passed_on: bool) {
+    pub fn set_passthrough(&self, passthrough: bool) {
         if let Ok(mut inside) = self.lock() {
-            inside.passed_on = passed_on;
+            inside.passthrough = passthrough;
         }
     }
 
     /// Hands what viewers tell to whoever sent this publisher's frames here.
-    pub fn on_news(&self, take: impl Fn(News) + Send + Sync + 'static) {
+    pub fn on_feedback(&self, take: impl Fn(Feedback) + Send + Sync + 'static) {
         if let Ok(mut inside) = self.lock() {
             inside.upstream = Some(Upstream(Arc::new(take)));
         }
@@ -153,7 +153,7 @@ impl Publisher {
         let wished = inside.take_wish(Rendition::Source);
         drop(inside);
         if wished {
-            self.stream.wish_keyframe(Rendition::Source);
+            self.stream.request_keyframe(Rendition::Source);
         }
         wakers.into_iter().for_each(Waker::wake);
         Ok(())

@@ -1,6 +1,6 @@
 //! Other forms of a stream's frames: coded once for all who take them, and only while somebody does.
 //!
-//! The hub has no codec. It knows who takes which form and what their links carry, and gives whoever [codes](Coder) a form
+//! The hub has no codec. It knows who takes which form and what their links carry, and gives whoever [codes](Transcoder) a form
 //! the frames and the bits a second for it. A coded frame keeps its source's number, so that a viewer sees one rising row
 //! whatever it takes.
 
@@ -20,8 +20,8 @@ use serde::Serialize;
 
 use super::{
     Policy,
+    gop::Run,
     mailbox::Mailbox,
-    run::Run,
     stream::{Inside, Place, Stream, wake_later},
 };
 use crate::latency::Meter;
@@ -33,7 +33,7 @@ const PAST: Micros = 250_000;
 
 /// What a viewer can do with other forms than the source's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Takes {
+pub enum Accepts {
     /// The source as it comes and nothing else.
     #[default]
     Source,
@@ -47,11 +47,11 @@ pub enum Takes {
 #[derive(Clone, Default)]
 pub(super) struct Hire(Arc<OnceLock<Call>>);
 
-type Call = Box<dyn Fn(Coder) + Send + Sync>;
+type Call = Box<dyn Fn(Transcoder) + Send + Sync>;
 
 impl Hire {
     /// The first call counts.
-    pub(super) fn set(&self, hire: impl Fn(Coder) + Send + Sync + 'static) {
+    pub(super) fn set(&self, hire: impl Fn(Transcoder) + Send + Sync + 'static) {
         let _ = self.0.set(Box::new(hire));
     }
 
@@ -91,7 +91,7 @@ struct Desk {
 
 /// A form of a stream as it is now.
 #[derive(Debug, Clone, Serialize)]
-pub struct FormInfo {
+pub struct RenditionInfo {
     /// `source`, `high`, `low` or `jpeg`.
     pub name: &'static str,
     /// What its frames are coded in; `None` before the first.
@@ -112,15 +112,15 @@ pub struct FormInfo {
 
 /// Codes one form of a stream for as long as somebody takes it. Dropped before, it leaves those to the source.
 #[derive(Debug)]
-pub struct Coder {
+pub struct Transcoder {
     stream: Arc<Stream>,
     rendition: Rendition,
     done: bool,
 }
 
-/// A frame for a [`Coder`].
+/// A frame for a [`Transcoder`].
 #[derive(Debug)]
-pub struct Job {
+pub struct TranscodeJob {
     /// How the frame is coded.
     pub config: Arc<Config>,
     /// The frame.
@@ -128,12 +128,12 @@ pub struct Job {
     /// Whether anybody has room for it. If not, it only matters to the decoding of those after it.
     pub wanted: bool,
     /// Bits a second for this form; `None` while its viewers' links are not known.
-    pub budget: Option<u64>,
+    pub target: Option<u64>,
     /// Somebody cannot decode before a keyframe comes.
     pub keyframe: bool,
 }
 
-impl Coder {
+impl Transcoder {
     /// The stream's name.
     pub fn name(&self) -> &Name {
         &self.stream.name
@@ -145,11 +145,11 @@ impl Coder {
     }
 
     /// Waits for the next frame to be coded. `None`: nobody takes this form any more, and the work is done.
-    pub async fn next(&mut self) -> Option<Job> {
+    pub async fn next(&mut self) -> Option<TranscodeJob> {
         poll_fn(|context| self.poll(context)).await
     }
 
-    pub(super) fn poll(&mut self, context: &Context<'_>) -> Poll<Option<Job>> {
+    pub(super) fn poll(&mut self, context: &Context<'_>) -> Poll<Option<TranscodeJob>> {
         let mut inside = self.stream.lock();
         if inside.takers(self.rendition) == 0 {
             *inside.form_mut(self.rendition) = Form::default();
@@ -157,13 +157,13 @@ impl Coder {
             return Poll::Ready(None);
         }
         let wanted = inside.subscribers.values().any(|place| place.takes(self.rendition) && place.hungry());
-        let budget = rendition::shared(inside.budgets(self.rendition));
+        let target = rendition::shared(inside.targets(self.rendition));
         let now = inside.fresh;
         let form = inside.form_mut(self.rendition);
         let due = form.run.begin().is_none_or(|(_, last)| last.saturating_add(KEYFRAMES) <= now);
         let Some(desk) = &mut form.desk else { return Poll::Ready(None) };
         // Nor what only leads up to the present.
-        let wanted = wanted && !desk.mailbox.leads_up();
+        let wanted = wanted && !desk.mailbox.catching_up();
         // What nobody has room for need not be coded; but frames that later ones need are all taken.
         let take = desk.mailbox.next_config().is_some_and(|config| wanted || !config.codec.independent());
         let Some((config, frame)) = take.then(|| desk.mailbox.take()).flatten() else {
@@ -171,7 +171,7 @@ impl Coder {
             return Poll::Pending;
         };
         let keyframe = wanted && due && std::mem::take(&mut form.wished);
-        Poll::Ready(Some(Job { config, frame, wanted, budget, keyframe }))
+        Poll::Ready(Some(TranscodeJob { config, frame, wanted, target, keyframe }))
     }
 
     /// Gives a coded frame to all who take this form.
@@ -189,12 +189,12 @@ impl Coder {
     }
 
     /// The source's frames cannot be decoded before a keyframe comes.
-    pub fn wish_keyframe(&self) {
-        self.stream.wish_keyframe(Rendition::Source);
+    pub fn request_keyframe(&self) {
+        self.stream.request_keyframe(Rendition::Source);
     }
 }
 
-impl Drop for Coder {
+impl Drop for Transcoder {
     fn drop(&mut self) {
         if self.done {
             return;
@@ -223,9 +223,9 @@ impl Stream {
             inside.form_mut(rendition).desk = Some(Desk { mailbox, waker: None });
             drop(inside);
             if broken {
-                self.wish_keyframe(Rendition::Source);
+                self.request_keyframe(Rendition::Source);
             }
-            hire(Coder { stream: self.clone(), rendition, done: false });
+            hire(Transcoder { stream: self.clone(), rendition, done: false });
         }
     }
 }
@@ -239,18 +239,18 @@ impl Inside {
         &mut self.forms[rendition as usize]
     }
 
-    pub(super) fn forms(&self, now: Micros) -> Vec<FormInfo> {
+    pub(super) fn forms(&self, now: Micros) -> Vec<RenditionInfo> {
         let coded = Rendition::CODED.into_iter().filter(|rendition| self.form(*rendition).desk.is_some());
         let all = std::iter::once(Rendition::Source).chain(coded);
         all.map(|rendition| self.form_info(rendition, now)).collect()
     }
 
-    fn form_info(&self, rendition: Rendition, now: Micros) -> FormInfo {
+    fn form_info(&self, rendition: Rendition, now: Micros) -> RenditionInfo {
         let form = self.form(rendition);
         let config = form.config.as_deref();
         // Each viewer counts once, also while it waits for another form's keyframe.
         let viewers = || self.subscribers.values().filter(|place| place.rendition == rendition);
-        FormInfo {
+        RenditionInfo {
             name: rendition.name(),
             codec: config.map(|config| config.codec.name()),
             width: config.map_or(0, |config| config.width),
@@ -268,20 +268,20 @@ impl Inside {
     }
 
     /// What the links of those carry who take a form.
-    fn budgets(&self, rendition: Rendition) -> impl Iterator<Item = u64> {
-        self.subscribers.values().filter(move |place| place.takes(rendition)).filter_map(|place| place.budget)
+    fn targets(&self, rendition: Rendition) -> impl Iterator<Item = u64> {
+        self.subscribers.values().filter(move |place| place.takes(rendition)).filter_map(|place| place.target)
     }
 
     /// What there is to choose from for a viewer whose link carries so much.
-    pub(super) fn choice(&self, takes: Takes, budget: Option<u64>, now: Micros) -> Offer {
+    pub(super) fn choice(&self, takes: Accepts, target: Option<u64>, now: Micros) -> Offer {
         let source = self.form(Rendition::Source);
         let codec = source.config.as_ref().map(|config| config.codec);
-        let decodes = takes != Takes::Jpegs || codec.is_none_or(|codec| codec == Codec::Jpeg);
-        let slower = self.budgets(Rendition::High).chain(self.budgets(Rendition::Low));
+        let decodes = takes != Accepts::Jpegs || codec.is_none_or(|codec| codec == Codec::Jpeg);
+        let slower = self.targets(Rendition::High).chain(self.targets(Rendition::Low));
         Offer {
             source: decodes.then(|| source.meter.bitrate(now) as u64),
-            h264: takes == Takes::Any,
-            fastest: slower.chain(budget).max().unwrap_or(0),
+            h264: takes == Accepts::Any,
+            fastest: slower.chain(target).max().unwrap_or(0),
         }
     }
 
@@ -316,15 +316,15 @@ impl Inside {
         form.newest = (frame.sequence, frame.times);
         form.meter.count(now, frame.data.len());
         // Of all else a keyframe comes when it is asked for.
-        form.run.take(frame, self.passed_on && rendition == Rendition::Source, now);
-        let leads_up = rendition == Rendition::Source && self.leads_up(frame);
+        form.run.take(frame, self.passthrough && rendition == Rendition::Source, now);
+        let catching_up = rendition == Rendition::Source && self.catching_up(frame);
         let mut broken = false;
         for place in self.subscribers.values_mut() {
             if place.next == Some(rendition) && frame.keyframe {
                 (place.rendition, place.next) = (rendition, None);
             }
             if place.rendition == rendition {
-                if leads_up {
+                if catching_up {
                     place.mailbox.led_up();
                 }
                 broken |= place.mailbox.offer(&config, frame.clone());
@@ -335,9 +335,9 @@ impl Inside {
     }
 
     /// Whether a frame came only to lead up to the present: its publisher slept, and has somebody to send to again.
-    fn leads_up(&self, frame: &Frame) -> bool {
+    fn catching_up(&self, frame: &Frame) -> bool {
         let Times { captured, received, arrived, .. } = frame.times;
-        self.passed_on && captured != 0 && received.max(arrived) > captured.saturating_add(PAST)
+        self.passthrough && captured != 0 && received.max(arrived) > captured.saturating_add(PAST)
     }
 
     /// Another publisher begins, with a frame that needs some that never came here.
@@ -350,10 +350,10 @@ impl Inside {
 
     /// Puts a frame of the source on the desks of those who code it.
     pub(super) fn put(&mut self, config: &Arc<Config>, frame: &Frame, wakers: &mut Vec<Waker>) {
-        let leads_up = self.leads_up(frame);
+        let catching_up = self.catching_up(frame);
         let mut broken = false;
         for desk in self.forms.iter_mut().filter_map(|form| form.desk.as_mut()) {
-            if leads_up {
+            if catching_up {
                 desk.mailbox.led_up();
             }
             broken |= desk.mailbox.offer(config, frame.clone());
@@ -391,7 +391,7 @@ impl Inside {
         let takers = self.subscribers.iter().filter(|(_, place)| place.takes(rendition));
         let takers: Vec<_> = takers.map(|(id, place)| (*id, place.wish)).collect();
         for (id, wish) in takers {
-            if wish != Takes::Jpegs {
+            if wish != Accepts::Jpegs {
                 self.switch(id, Rendition::Source, wakers, self.fresh);
             }
         }
@@ -399,7 +399,7 @@ impl Inside {
 
     /// The source is coded otherwise: who cannot decode that takes another form, and who now can the source.
     pub(super) fn suit(&mut self, codec: Codec, wakers: &mut Vec<Waker>) {
-        let jpegs = self.subscribers.iter().filter(|(_, place)| place.wish == Takes::Jpegs);
+        let jpegs = self.subscribers.iter().filter(|(_, place)| place.wish == Accepts::Jpegs);
         let jpegs: Vec<_> = jpegs.map(|(id, _)| *id).collect();
         let to = if codec == Codec::Jpeg { Rendition::Source } else { Rendition::Jpeg };
         for id in jpegs {
@@ -414,7 +414,7 @@ impl Inside {
 }
 
 impl Form {
-    pub(super) fn wish_keyframe(&mut self) {
+    pub(super) fn request_keyframe(&mut self) {
         self.wished = true;
     }
 }

@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use super::{
     Counts, FORGET_AFTER, FORGET_RETIRED_AFTER,
     mailbox::Mailbox,
-    rendition::{Form, FormInfo, Hire, Takes},
+    rendition::{Accepts, Form, Hire, RenditionInfo},
 };
 use crate::latency::Split;
 
@@ -50,7 +50,7 @@ pub(super) struct Inside {
     /// Its name will not be fed again.
     pub(super) retired: bool,
     /// Its publisher cannot make a keyframe when one is wished for.
-    pub(super) passed_on: bool,
+    pub(super) passthrough: bool,
     /// The source and what is made of it, by [`Rendition`].
     pub(super) forms: [Form; 1 + Rendition::CODED.len()],
     /// When frames were last due: the last one came, the first viewer came, the publisher came.
@@ -81,12 +81,12 @@ pub(super) struct Inside {
 pub(super) struct Place {
     pub(super) mailbox: Mailbox,
     /// What other forms it can do with.
-    pub(super) wish: Takes,
+    pub(super) wish: Accepts,
     /// The form that it takes, and the one that it will from that one's next keyframe on.
     pub(super) rendition: Rendition,
     pub(super) next: Option<Rendition>,
     /// Bits a second that may be sent over its link; `None` while that is not known.
-    pub(super) budget: Option<u64>,
+    pub(super) target: Option<u64>,
     /// Bits a second that its link is believed to carry; `None` while that is not known.
     pub(super) capacity: Option<u64>,
     /// Frames older than this, in µs, are not wanted.
@@ -132,7 +132,7 @@ pub struct Info {
     /// Frames that viewers did not get, by reason, over all viewers.
     pub dropped: Counts,
     /// The source, and what is made of it for viewers that cannot take it.
-    pub renditions: Vec<FormInfo>,
+    pub renditions: Vec<RenditionInfo>,
     /// The latency split in milliseconds.
     pub latency_ms: Split,
     /// How the hub that the stream comes from serves it; `None` where it comes from none.
@@ -180,7 +180,7 @@ impl Stream {
             state: State::Stalled,
             ended: false,
             retired: false,
-            passed_on: false,
+            passthrough: false,
             forms: Default::default(),
             fresh: now,
             renumber: None,
@@ -268,15 +268,15 @@ impl Stream {
     }
 
     /// Somebody who takes this form cannot decode before a keyframe comes. Not to be called with the state locked.
-    pub(super) fn wish_keyframe(&self, rendition: Rendition) {
+    pub(super) fn request_keyframe(&self, rendition: Rendition) {
         if rendition != Rendition::Source {
-            self.lock().form_mut(rendition).wish_keyframe();
+            self.lock().form_mut(rendition).request_keyframe();
             return;
         }
         self.wishes.send_modify(|wishes| *wishes += 1);
         let upstream = self.lock().upstream.clone();
         if let Some(upstream) = upstream {
-            upstream.0(News::Keyframe);
+            upstream.0(Feedback::Keyframe);
         }
     }
 
@@ -324,10 +324,10 @@ impl Place {
     pub(super) fn new(mailbox: Mailbox, inside: &Inside) -> Self {
         Self {
             mailbox,
-            wish: Takes::default(),
+            wish: Accepts::default(),
             rendition: Rendition::Source,
             next: None,
-            budget: None,
+            target: None,
             capacity: None,
             max_age: None,
             ready: false,
@@ -355,7 +355,7 @@ pub(super) fn wake_later(waker: &mut Option<Waker>, context: &Context<'_>) {
 
 /// What viewers tell whoever feeds their stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum News {
+pub enum Feedback {
     /// What became of a frame, by its publisher's own number.
     Report(Report),
     /// Somebody cannot decode before a keyframe comes.
@@ -364,7 +364,7 @@ pub enum News {
 
 /// Takes what viewers tell.
 #[derive(Clone)]
-pub(super) struct Upstream(pub(super) Arc<dyn Fn(News) + Send + Sync>);
+pub(super) struct Upstream(pub(super) Arc<dyn Fn(Feedback) + Send + Sync>);
 
 impl fmt::Debug for Upstream {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {

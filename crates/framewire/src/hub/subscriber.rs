@@ -15,8 +15,8 @@ use framewire_proto::{
 };
 
 use super::{
-    Counts, Policy, Reason, Takes,
-    stream::{News, Place, Stream, wake_later},
+    Accepts, Counts, Policy, Reason,
+    stream::{Feedback, Place, Stream, wake_later},
 };
 use crate::clock;
 
@@ -74,7 +74,7 @@ impl Subscriber {
         stream.tell_viewers(&inside);
         drop(inside);
         if broken {
-            stream.wish_keyframe(Rendition::Source);
+            stream.request_keyframe(Rendition::Source);
         }
         let reporter = Reporter { stream: stream.clone(), stored };
         Self { stream, id, config: None, chooser: Chooser::default(), reckoned: 0, reporter }
@@ -86,7 +86,7 @@ impl Subscriber {
     }
 
     /// This viewer can do with other forms than the source's: to be said before the first event is taken.
-    pub fn adapt(&mut self, takes: Takes) {
+    pub fn adapt(&mut self, takes: Accepts) {
         if !self.stream.hire.any() {
             return;
         }
@@ -96,7 +96,7 @@ impl Subscriber {
             place.wish = takes;
         }
         let codec = inside.form(Rendition::Source).config.as_ref().map(|config| config.codec);
-        if takes == Takes::Jpegs && codec.is_some_and(|codec| codec != Codec::Jpeg) {
+        if takes == Accepts::Jpegs && codec.is_some_and(|codec| codec != Codec::Jpeg) {
             let now = inside.fresh;
             inside.switch(self.id, Rendition::Jpeg, &mut wakers, now);
         }
@@ -113,7 +113,7 @@ impl Subscriber {
     }
 
     /// This viewer's link carries so many bits a second: it gets the form that fits.
-    pub fn carries(&mut self, budget: Option<u64>, now: Micros) {
+    pub fn carries(&mut self, target: Option<u64>, now: Micros) {
         if now < self.reckoned {
             return;
         }
@@ -121,13 +121,13 @@ impl Subscriber {
         let mut wakers = Vec::new();
         let mut inside = self.stream.lock();
         let Some(place) = inside.subscribers.get_mut(&self.id) else { return };
-        if place.wish == Takes::Source {
+        if place.wish == Accepts::Source {
             return;
         }
-        place.budget = budget;
+        place.target = target;
         let (wish, taken) = (place.wish, place.next.unwrap_or(place.rendition));
-        let offer = inside.choice(wish, budget, now);
-        let to = self.chooser.choose(taken, budget, &offer, now);
+        let offer = inside.choice(wish, target, now);
+        let to = self.chooser.choose(taken, target, &offer, now);
         if to == taken {
             return;
         }
@@ -136,7 +136,7 @@ impl Subscriber {
         drop(inside);
         wakers.into_iter().for_each(Waker::wake);
         if wished {
-            self.stream.wish_keyframe(Rendition::Source);
+            self.stream.request_keyframe(Rendition::Source);
         }
         self.stream.staff();
     }
@@ -175,7 +175,7 @@ impl Subscriber {
         if place.max_age.is_some_and(|most| place.mailbox.expire(now.saturating_sub(most))) {
             let rendition = place.rendition;
             drop(inside);
-            self.stream.wish_keyframe(rendition);
+            self.stream.request_keyframe(rendition);
             return self.poll(context, ready, now);
         }
         if let Some(config) = place.mailbox.next_config()
@@ -222,13 +222,13 @@ impl Subscriber {
     }
 
     /// Whether the frame that was taken last only leads up to the present, for who has just come: nobody need see its picture.
-    pub fn leads_up(&self) -> bool {
-        self.stream.lock().subscribers.get(&self.id).is_some_and(|place| place.mailbox.leads_up())
+    pub fn catching_up(&self) -> bool {
+        self.stream.lock().subscribers.get(&self.id).is_some_and(|place| place.mailbox.catching_up())
     }
 
     /// This viewer cannot decode before a keyframe comes, for a reason of its own.
-    pub fn wish_keyframe(&self) {
-        self.stream.wish_keyframe(self.rendition());
+    pub fn request_keyframe(&self) {
+        self.stream.request_keyframe(self.rendition());
     }
 
     /// What became of this viewer's frames so far.
@@ -264,7 +264,7 @@ impl Reporter {
         }
         let (Some(upstream), Some(renumber)) = (inside.upstream.clone(), inside.renumber) else { return };
         drop(inside);
-        upstream.0(News::Report(Report { sequence: report.sequence.wrapping_sub(renumber), ..*report }));
+        upstream.0(Feedback::Report(Report { sequence: report.sequence.wrapping_sub(renumber), ..*report }));
     }
 }
 

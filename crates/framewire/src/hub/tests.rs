@@ -240,10 +240,10 @@ fn who_cannot_decode_wishes_for_a_keyframe_and_gets_no_old_one() {
     let hub = Hub::default();
     let publisher = publish(&hub, SECOND);
     publisher.configure(Config { codec: Codec::H264, ..config() }).unwrap();
-    let mut wishes = publisher.keyframe_wishes();
+    let mut wishes = publisher.keyframe_requests();
     let told = Arc::new(Mutex::new(Vec::new()));
     let teller = told.clone();
-    publisher.on_news(move |news| teller.lock().unwrap().push(news));
+    publisher.on_feedback(move |news| teller.lock().unwrap().push(news));
     let give = |sequence, keyframe| publisher.publish(Frame { keyframe, ..frame(sequence) }, SECOND).unwrap();
     give(0, true);
     let mut first = hub.subscribe(&name("door"), Policy::Newest, false, SECOND).unwrap();
@@ -267,7 +267,7 @@ fn who_cannot_decode_wishes_for_a_keyframe_and_gets_no_old_one() {
     assert!(wishes.has_changed().unwrap(), "one that was too slow needs another");
     assert_eq!(
         *told.lock().unwrap(),
-        [News::Keyframe; 3],
+        [Feedback::Keyframe; 3],
         "for the two that joined, and for both that were too slow at once"
     );
 }
@@ -276,7 +276,7 @@ fn who_cannot_decode_wishes_for_a_keyframe_and_gets_no_old_one() {
 fn who_joins_a_long_run_is_led_up_to_now_and_its_way_is_not_counted() {
     let hub = Hub::default();
     let publisher = publish(&hub, SECOND);
-    publisher.passes_on(true);
+    publisher.set_passthrough(true);
     publisher.configure(Config { codec: Codec::H264, ..config() }).unwrap();
     let give = |sequence: u64| {
         let times = Times { captured: 1 + sequence, received: 1 + sequence, forwarded: 1, ..Times::default() };
@@ -325,17 +325,17 @@ fn a_publisher_that_begins_in_the_middle_is_waited_for() {
 }
 
 /// A hub whose coders are kept here, and its stream of H.264.
-fn coded() -> (Hub, Publisher, Arc<Mutex<Vec<Coder>>>) {
+fn coded() -> (Hub, Publisher, Arc<Mutex<Vec<Transcoder>>>) {
     let hub = Hub::default();
     let coders = Arc::new(Mutex::new(Vec::new()));
     let hired = coders.clone();
-    hub.code_with(move |coder| hired.lock().unwrap().push(coder));
+    hub.transcode_with(move |coder| hired.lock().unwrap().push(coder));
     let publisher = publish(&hub, SECOND);
     (hub, publisher, coders)
 }
 
 /// The next frame that this coder is to code.
-fn job(coder: &mut Coder) -> Option<Job> {
+fn job(coder: &mut Transcoder) -> Option<TranscodeJob> {
     match coder.poll(&Context::from_waker(Waker::noop())) {
         Poll::Ready(job) => job,
         Poll::Pending => None,
@@ -343,7 +343,7 @@ fn job(coder: &mut Coder) -> Option<Job> {
 }
 
 /// Codes a frame, as a keyframe if that is asked for.
-fn code(coder: &Coder, job: &Job) {
+fn code(coder: &Transcoder, job: &TranscodeJob) {
     let config = Config { codec: Codec::H264, ..(*job.config).clone() };
     coder.publish(config, &Frame { keyframe: job.keyframe, ..job.frame.clone() });
 }
@@ -353,7 +353,7 @@ fn a_slow_viewer_gets_a_form_that_its_link_carries_coded_once_for_all_who_need_i
     let (hub, publisher, coders) = coded();
     let watch = || {
         let mut viewer = hub.subscribe(&name("door"), Policy::Newest, false, SECOND).unwrap();
-        viewer.adapt(Takes::Any);
+        viewer.adapt(Accepts::Any);
         viewer
     };
     let (mut fast, mut slow, mut slower) = (watch(), watch(), watch());
@@ -371,7 +371,7 @@ fn a_slow_viewer_gets_a_form_that_its_link_carries_coded_once_for_all_who_need_i
     let mut coder = coders.lock().unwrap().pop().unwrap();
     assert!(coders.lock().unwrap().is_empty(), "one coder for both");
     let first = job(&mut coder).unwrap();
-    assert_eq!((first.frame.sequence, first.budget, first.keyframe), (29, Some(8_000), true));
+    assert_eq!((first.frame.sequence, first.target, first.keyframe), (29, Some(8_000), true));
     code(&coder, &first);
     assert_eq!(sequences(&drain(&mut slow)), [29]);
     assert_eq!(sequences(&drain(&mut slower)), [29]);
@@ -392,7 +392,7 @@ fn a_slow_viewer_gets_a_form_that_its_link_carries_coded_once_for_all_who_need_i
 fn a_viewer_whose_link_recovers_goes_back_to_the_source_without_a_gap() {
     let (hub, publisher, coders) = coded();
     let mut viewer = hub.subscribe(&name("door"), Policy::Newest, false, SECOND).unwrap();
-    viewer.adapt(Takes::Any);
+    viewer.adapt(Accepts::Any);
     for sequence in 0..30 {
         publisher.publish(frame(sequence), SECOND + sequence * SECOND / 30).unwrap();
     }
@@ -417,7 +417,7 @@ fn a_viewer_whose_link_recovers_goes_back_to_the_source_without_a_gap() {
 fn who_decodes_jpegs_only_gets_those_whatever_the_source_becomes() {
     let (hub, publisher, coders) = coded();
     let mut viewer = hub.subscribe(&name("door"), Policy::Newest, false, SECOND).unwrap();
-    viewer.adapt(Takes::Jpegs);
+    viewer.adapt(Accepts::Jpegs);
     publisher.publish(frame(0), SECOND).unwrap();
     assert_eq!(sequences(&drain(&mut viewer)), [0]);
     publisher.configure(Config { codec: Codec::H264, ..config() }).unwrap();
@@ -438,7 +438,7 @@ fn who_decodes_jpegs_only_gets_those_whatever_the_source_becomes() {
 fn a_coder_that_fails_leaves_its_viewers_to_the_source() {
     let (hub, publisher, coders) = coded();
     let mut viewer = hub.subscribe(&name("door"), Policy::Newest, false, SECOND).unwrap();
-    viewer.adapt(Takes::Any);
+    viewer.adapt(Accepts::Any);
     for sequence in 0..30 {
         publisher.publish(frame(sequence), SECOND + sequence * SECOND / 30).unwrap();
     }
@@ -463,10 +463,10 @@ fn a_stream_is_as_old_as_its_newest_frame_whatever_that_needs() {
 #[test]
 fn each_rendition_tells_its_viewers_and_the_slowest_of_their_links() {
     let (hub, coders) = (Hub::default(), std::sync::mpsc::channel());
-    hub.code_with(move |coder| coders.0.send(coder).unwrap());
+    hub.transcode_with(move |coder| coders.0.send(coder).unwrap());
     let publisher = publish(&hub, SECOND);
     publisher.publish(frame(0), SECOND).unwrap();
-    let viewers = [(Takes::Source, 9_000_000), (Takes::Source, 5_000_000)].map(|(takes, capacity)| {
+    let viewers = [(Accepts::Source, 9_000_000), (Accepts::Source, 5_000_000)].map(|(takes, capacity)| {
         let mut viewer = hub.subscribe(&name("door"), Policy::Newest, false, SECOND).unwrap();
         viewer.adapt(takes);
         viewer.measured(Some(capacity));
@@ -479,7 +479,7 @@ fn each_rendition_tells_its_viewers_and_the_slowest_of_their_links() {
     assert_eq!(told(), [("source", 2, Some(5_000_000))]);
     publisher.configure(Config { codec: Codec::H264, ..config() }).unwrap();
     let mut page = hub.subscribe(&name("door"), Policy::Newest, false, SECOND).unwrap();
-    page.adapt(Takes::Jpegs);
+    page.adapt(Accepts::Jpegs);
     assert_eq!(told(), [("source", 2, Some(5_000_000)), ("jpeg", 1, None)]);
     drop(viewers);
     assert_eq!(told(), [("source", 0, None), ("jpeg", 1, None)]);

@@ -7,7 +7,7 @@ use std::{
     sync::Once,
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use crate::error::{Context as _, Result, bail, ensure};
 use ffmpeg_the_third::ffi;
 
 /// What FFmpeg says when it must be given something first.
@@ -38,7 +38,7 @@ pub(super) fn message(code: c_int) -> String {
 
 /// A negative code as an error.
 pub(super) fn check(code: c_int, what: &str) -> Result<c_int> {
-    ensure!(code >= 0, "{what}: {}", message(code));
+    ensure!(code >= 0, System, "{what}: {}", message(code));
     Ok(code)
 }
 
@@ -193,7 +193,7 @@ impl Decoder {
         let (decoder, name) = unsafe {
             (ffi::avcodec_find_decoder(codec), CStr::from_ptr(ffi::avcodec_get_name(codec)).to_string_lossy())
         };
-        ensure!(!decoder.is_null(), "this FFmpeg has no decoder for {name}");
+        ensure!(!decoder.is_null(), Unsupported, "this FFmpeg has no decoder for {name}");
         // SAFETY: the decoder is a constant; null only without memory.
         let context = unsafe { ffi::avcodec_alloc_context3(decoder) };
         assert!(!context.is_null(), "no memory for a decoder");
@@ -283,7 +283,7 @@ impl Filter {
         quiet();
         // SAFETY: looks into a constant table for a string that lives through the call.
         let filter = unsafe { ffi::av_bsf_get_by_name(name.as_ptr()) };
-        ensure!(!filter.is_null(), "this FFmpeg was built without {}", name.to_string_lossy());
+        ensure!(!filter.is_null(), Unsupported, "this FFmpeg was built without {}", name.to_string_lossy());
         let mut this = Self(ptr::null_mut());
         // SAFETY: the filter is a constant; what is allocated belongs to `this`, which frees it. The parameters are copied.
         unsafe {
@@ -376,7 +376,7 @@ pub(super) enum Pace {
 }
 
 /// What an encoder is opened for.
-pub(super) struct Coding<'a> {
+pub(super) struct EncoderConfig<'a> {
     /// FFmpeg's name of the encoder.
     pub(super) name: &'a CStr,
     /// FFmpeg's names of options, and their values.
@@ -395,25 +395,26 @@ impl Encoder {
     ///
     /// # Errors
     /// FFmpeg was built without it, or it refuses what it is to do.
-    pub(super) fn open(coding: &Coding<'_>) -> Result<Self> {
+    pub(super) fn open(config: &EncoderConfig<'_>) -> Result<Self> {
         quiet();
-        let name = coding.name.to_string_lossy();
+        let name = config.name.to_string_lossy();
         // SAFETY: looks into a constant table for a string that lives through the call.
-        let encoder = unsafe { ffi::avcodec_find_encoder_by_name(coding.name.as_ptr()) };
+        let encoder = unsafe { ffi::avcodec_find_encoder_by_name(config.name.as_ptr()) };
         ensure!(
             !encoder.is_null(),
+            Unsupported,
             "this FFmpeg was built without {name}: install one that has it (Fedora: ffmpeg from RPM Fusion; Debian's and \
              Homebrew's have it), or send JPEG"
         );
         // SAFETY: the encoder is a constant; null only without memory.
         let context = unsafe { ffi::avcodec_alloc_context3(encoder) };
         assert!(!context.is_null(), "no memory for an encoder");
-        let mut this = Self { context, frame: Frame::new(), layout: coding.layout, pace: coding.pace };
-        this.describe(coding)?;
-        let refused = format!("{name} cannot be opened for {}x{}", coding.size.0, coding.size.1);
+        let mut this = Self { context, frame: Frame::new(), layout: config.layout, pace: config.pace };
+        this.describe(config)?;
+        let refused = format!("{name} cannot be opened for {}x{}", config.size.0, config.size.1);
         // SAFETY: the context is ours and not yet open; the strings live through the calls, which copy them.
         unsafe {
-            for (option, value) in coding.options {
+            for (option, value) in config.options {
                 let code = ffi::av_opt_set(
                     context.cast(),
                     option.as_ptr(),
@@ -429,13 +430,13 @@ impl Encoder {
     }
 
     /// Fills in what the encoder and its frame must know before they are made.
-    fn describe(&mut self, coding: &Coding<'_>) -> Result<()> {
-        let (width, height) = (c_int::try_from(coding.size.0)?, c_int::try_from(coding.size.1)?);
-        let millifps = c_int::try_from(coding.millifps)?;
+    fn describe(&mut self, config: &EncoderConfig<'_>) -> Result<()> {
+        let (width, height) = (c_int::try_from(config.size.0)?, c_int::try_from(config.size.1)?);
+        let millifps = c_int::try_from(config.millifps)?;
         // SAFETY: both are ours and live, and nobody else has them.
         let (context, frame) = unsafe { (&mut *self.context, &mut *self.frame.as_ptr()) };
         (context.width, context.height) = (width, height);
-        context.pix_fmt = match coding.layout {
+        context.pix_fmt = match config.layout {
             Layout::Planar => ffi::AVPixelFormat::YUV420P,
             Layout::Nv12 => ffi::AVPixelFormat::NV12,
         };
@@ -448,12 +449,12 @@ impl Encoder {
         context.framerate = ffi::AVRational { num: millifps, den: 1000 };
         context.gop_size = c_int::MAX;
         context.max_b_frames = 0;
-        context.thread_count = coding.threads.into();
+        context.thread_count = config.threads.into();
         frame.format = context.pix_fmt.0;
         (frame.width, frame.height) = (width, height);
         (frame.color_range, frame.colorspace) = (context.color_range, context.colorspace);
         frame.pts = 0;
-        self.set_budget(coding.budget);
+        self.set_budget(config.budget);
         Ok(())
     }
 
@@ -485,7 +486,7 @@ impl Encoder {
         unsafe {
             check(ffi::avcodec_send_frame(self.context, frame), "a picture cannot be coded")?;
             match ffi::avcodec_receive_packet(self.context, packet.as_ptr()) {
-                AGAIN => bail!("the encoder held a picture back"),
+                AGAIN => bail!(Unsupported, "the encoder held a picture back"),
                 code => check(code, "a picture cannot be coded")?,
             };
         }

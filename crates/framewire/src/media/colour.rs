@@ -1,10 +1,10 @@
 //! I420 to BGR and back, both full-range BT.601, and video of other matrices and ranges to it.
 
-use anyhow::Result;
 use framewire_proto::Codec;
 use yuv::{BufferStoreMut, YuvConversionMode, YuvPlanarImage, YuvPlanarImageMut, YuvRange, YuvStandardMatrix};
 
 use super::{Picture, Pool, planes, planes_mut};
+use crate::error::Result;
 
 /// The same picture in this layout: itself where it has it already.
 ///

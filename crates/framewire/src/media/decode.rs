@@ -2,7 +2,6 @@
 
 use std::{collections::VecDeque, mem};
 
-use anyhow::{Context, Result, ensure};
 use ffmpeg_the_third::ffi;
 use framewire_proto::{Codec, Config, Frame, Micros};
 
@@ -12,6 +11,7 @@ use super::{
     colour, jpeg,
     scale::Importer,
 };
+use crate::error::{Context as _, Result, ensure};
 
 /// Decodes frames of any codec, one after another: push one, then pull until there is none.
 #[derive(Default)]
@@ -175,7 +175,7 @@ impl H264 {
                 continue;
             }
             // With B-frames this is known too late for those that need it and are shown before it.
-            ensure!(!picture.torn(), "it needs a frame that is broken or missing");
+            ensure!(!picture.torn(), InvalidData, "it needs a frame that is broken or missing");
             if let Some(want) = want {
                 self.made.push((frame, self.import.import(picture, false)?, want));
             }

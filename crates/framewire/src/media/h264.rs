@@ -14,20 +14,20 @@
 //!   steps     where a new bitrate costs a keyframe: only those that are worth it
 //! ```
 
+mod bitrate_steps;
 mod coder;
 mod hardware;
-mod steps;
 
-use anyhow::{Result, ensure};
 use bytes::Bytes;
 use framewire_proto::{Codec, limits};
 
 use self::{
+    bitrate_steps::BitrateSteps,
     coder::{Coder, SOFTWARE},
     hardware::{Change, Ready, Search},
-    steps::Steps,
 };
 use super::Picture;
+use crate::error::{Error, Result, ensure, error};
 
 /// What an [`Encoder`] is opened for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,7 +56,7 @@ pub struct Encoder {
     config: Config,
     coder: Coder,
     /// Where a new bitrate costs a keyframe.
-    steps: Option<Steps>,
+    steps: Option<BitrateSteps>,
     /// The hardware that is being looked for.
     search: Option<Search>,
 }
@@ -68,9 +68,10 @@ impl Encoder {
     /// The size is odd or over the limit, or this FFmpeg has no libx264.
     pub fn open(config: Config) -> Result<Self> {
         let Config { width, height, .. } = config;
-        limits::check_size(width, height).map_err(anyhow::Error::msg)?;
+        limits::check_size(width, height).map_err(|why| error!(InvalidInput, "{why}"))?;
         ensure!(
             width % 2 == 0 && height % 2 == 0,
+            InvalidInput,
             "H.264 codes even sizes only, not {width}x{height}: scale to {}x{}",
             width.next_multiple_of(2),
             height.next_multiple_of(2)
@@ -86,6 +87,7 @@ impl Encoder {
         let Config { width, height, .. } = self.config;
         ensure!(
             (picture.codec, picture.width, picture.height) == (Codec::I420, width, height),
+            InvalidInput,
             "this encoder takes i420 of {width}x{height}, not {} of {}x{}: open another, or convert the picture",
             picture.codec.name(),
             picture.width,
@@ -93,7 +95,7 @@ impl Encoder {
         );
         if let Some(Ready { coder, change }) = self.search.as_ref().and_then(Search::found) {
             self.coder = coder;
-            self.steps = (change == Change::Keyframe).then(Steps::default);
+            self.steps = (change == Change::Keyframe).then(BitrateSteps::default);
         }
         match self.code(picture, keyframe) {
             Err(error) if !self.coder.is(&SOFTWARE) => self.give_up_hardware(picture, &error),
@@ -111,8 +113,8 @@ impl Encoder {
     }
 
     /// The picture's frame by libx264, for good.
-    fn give_up_hardware(&mut self, picture: &Picture, error: &anyhow::Error) -> Result<Encoded> {
-        tracing::warn!("{} fails, libx264 goes on: {error:#}", self.coder.name());
+    fn give_up_hardware(&mut self, picture: &Picture, error: &Error) -> Result<Encoded> {
+        tracing::warn!("{} fails, libx264 goes on: {error}", self.coder.name());
         (self.coder, self.steps) = (Coder::open(&SOFTWARE, self.config)?, None);
         self.code(picture, true)
     }

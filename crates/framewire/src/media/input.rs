@@ -13,7 +13,6 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
 use ffmpeg_the_third::ffi::{self, AVCodecID, AVMediaType};
 use framewire_proto::Micros;
@@ -24,6 +23,7 @@ use super::{
     av::{self, Decoded},
     scale::Importer,
 };
+use crate::error::{Context as _, Error, Result, bail, ensure, error};
 use crate::{clock, stop::Stop};
 
 pub use super::av::Threads;
@@ -157,9 +157,9 @@ impl Input {
             let cover =
                 |index: c_int| (*streams[index as usize]).disposition & ffi::AV_DISPOSITION_ATTACHED_PIC as c_int != 0;
             if streams.is_empty() {
-                bail!("holds nothing that FFmpeg can read: it may be cut short, or no video at all");
+                bail!(InvalidData, "holds nothing that FFmpeg can read: it may be cut short, or no video at all");
             }
-            ensure!(best >= 0 && !cover(best), "has no video, only sound or data");
+            ensure!(best >= 0 && !cover(best), InvalidData, "has no video, only sound or data");
             for (index, stream) in streams.iter().enumerate() {
                 if index != best as usize {
                     (**stream).discard = ffi::AVDiscard::ALL;
@@ -368,7 +368,7 @@ fn find_format(name: &str) -> Result<*const ffi::AVInputFormat> {
     let text = CString::new(name).context("a zero byte stands in the format's name")?;
     // SAFETY: looks into a constant table.
     let format = unsafe { ffi::av_find_input_format(text.as_ptr()) };
-    ensure!(!format.is_null(), "this FFmpeg was built without {name}");
+    ensure!(!format.is_null(), Unsupported, "this FFmpeg was built without {name}");
     Ok(format)
 }
 
@@ -434,19 +434,20 @@ impl Watch {
         self.why.load(Ordering::Relaxed) == LATE
     }
 
-    fn explain(&self, code: c_int, what: &'static str) -> anyhow::Error {
+    fn explain(&self, code: c_int, what: &'static str) -> Error {
         match self.why.load(Ordering::Relaxed) {
-            STOPPED => anyhow::anyhow!("was stopped while it was opened"),
-            LATE => anyhow::anyhow!(
+            STOPPED => error!(Stopped, "was stopped while it was opened"),
+            LATE => error!(
+                Timeout,
                 "gives nothing: waited {} s in vain",
                 self.patience.load(Ordering::Relaxed) as f64 / 1000.0
             ),
             _ if code == ffi::AVERROR_INVALIDDATA && what == OPEN => {
-                anyhow::anyhow!("holds no video that FFmpeg knows, or is cut short at its beginning")
+                error!(InvalidData, "holds no video that FFmpeg knows, or is cut short at its beginning")
             }
             // FFmpeg's own codes are four letters, far beyond the system's.
-            _ if (-4096..0).contains(&code) => anyhow::Error::new(io::Error::from_raw_os_error(-code)).context(what),
-            _ => anyhow::anyhow!("{what}: {}", av::message(code)),
+            _ if (-4096..0).contains(&code) => Error::from(io::Error::from_raw_os_error(-code)).context(what),
+            _ => error!(System, "{what}: {}", av::message(code)),
         }
     }
 

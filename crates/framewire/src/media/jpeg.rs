@@ -14,7 +14,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
 use framewire_proto::{
     Codec,
@@ -24,10 +23,10 @@ use framewire_proto::{
 use turbojpeg::raw;
 
 use super::{
-    Picture, Pool, colour,
-    lanes::{Lanes, Part},
-    planes_mut,
+    Picture, Pool, colour, planes_mut,
+    strip_pool::{Part, StripPool},
 };
+use crate::error::{Context as _, Error, OrError as _, Result, bail, ensure, error};
 
 /// Scans of a progressive JPEG; real ones have about ten, and each costs time for every pixel.
 const SCANS: i32 = 64;
@@ -40,7 +39,7 @@ const LEAST_ROWS: usize = 8;
 /// Makes JPEGs: baseline, 4:2:0, full-range BT.601. Those that were made in strips have restart markers between them.
 pub struct Encoder {
     coders: Vec<Coder>,
-    lanes: Lanes,
+    lanes: StripPool,
     pace: Pace,
     scratch: Vec<u8>,
     pool: Pool,
@@ -57,7 +56,7 @@ pub struct Decoder {
     handle: Handle,
     /// Those that decode strips.
     readers: Vec<Handle>,
-    lanes: Lanes,
+    lanes: StripPool,
     pace: Pace,
     scratch: Vec<u8>,
     pool: Pool,
@@ -68,7 +67,7 @@ impl Encoder {
     pub fn new(quality: u8) -> Self {
         let pace = Pace::new();
         let coders = (0..pace.processors).map(|_| Coder::new()).collect();
-        let mut encoder = Self { coders, lanes: Lanes::new(), pace, scratch: Vec::new(), pool: Pool::default() };
+        let mut encoder = Self { coders, lanes: StripPool::new(), pace, scratch: Vec::new(), pool: Pool::default() };
         encoder.set_quality(quality);
         encoder
     }
@@ -121,11 +120,14 @@ impl Encoder {
         let others: Option<Vec<_>> = parts.into_iter().map(Part::wait).collect();
         // Whoever has lost a helper works alone from now on.
         self.pace.processors = if others.is_some() { self.pace.processors } else { 1 };
-        let (coders, coded): (Vec<_>, Vec<_>) = others.context("a strip's thread panicked")?.into_iter().unzip();
+        let (coders, coded): (Vec<_>, Vec<_>) =
+            others.or_error(Error::System, || "a strip's thread panicked")?.into_iter().unzip();
         self.coders.splice(1..1, coders);
         own.and(coded.into_iter().collect::<Result<()>>())?;
         let coded: Vec<_> = self.coders.iter().take(strips).map(|coder| &coder.output[..]).collect();
-        strips::join(&coded, picture.height as u16).map(Bytes::from).context("the strips of a JPEG do not fit together")
+        strips::join(&coded, picture.height as u16)
+            .map(Bytes::from)
+            .or_error(Error::System, || "the strips of a JPEG do not fit together")
     }
 }
 
@@ -166,7 +168,12 @@ impl Coder {
         let code = unsafe {
             raw::tj3CompressFromYUVPlanes8(self.handle.0, planes, width, strides, height, &raw mut out, &raw mut length)
         };
-        ensure!(code == 0, "a picture of {width}x{height} cannot be coded as JPEG: {}", self.handle.message());
+        ensure!(
+            code == 0,
+            InvalidData,
+            "a picture of {width}x{height} cannot be coded as JPEG: {}",
+            self.handle.message()
+        );
         // SAFETY: the library has written this many bytes, within the capacity.
         unsafe { self.output.set_len(length as usize) };
         Ok(())
@@ -184,7 +191,7 @@ impl Decoder {
     pub fn new() -> Self {
         let pace = Pace::new();
         let readers = (1..pace.processors).map(|_| reader()).collect();
-        Self { handle: reader(), readers, lanes: Lanes::new(), pace, scratch: Vec::new(), pool: Pool::default() }
+        Self { handle: reader(), readers, lanes: StripPool::new(), pace, scratch: Vec::new(), pool: Pool::default() }
     }
 
     /// The picture in a JPEG, as [`Codec::I420`] or [`Codec::Bgr24`].
@@ -314,7 +321,11 @@ fn read_strip(handle: &mut Handle, strip: &Strip, width: u32, [y, u, v]: [&mut [
     let header = handle.header(&strip.jpeg)?;
     let fits = (header.width, header.height as usize) == (width, strip.height) && header.chroma == Some(QUARTER);
     let (wide, narrow) = (width as usize, width as usize / 2);
-    ensure!(fits && y.len() == wide * strip.height && u.len().min(v.len()) == narrow * (strip.height / 2), "no strip");
+    ensure!(
+        fits && y.len() == wide * strip.height && u.len().min(v.len()) == narrow * (strip.height / 2),
+        InvalidData,
+        "no strip"
+    );
     handle.read_planes(&strip.jpeg, [y.as_mut_ptr(), u.as_mut_ptr(), v.as_mut_ptr()], [wide, narrow, narrow])
 }
 
@@ -345,7 +356,7 @@ struct Pace {
 
 impl Pace {
     fn new() -> Self {
-        Self { processors: Lanes::processors(), strips: 1, last: None }
+        Self { processors: StripPool::processors(), strips: 1, last: None }
     }
 
     /// How many strips of the picture that begins now are worth it.
@@ -406,7 +417,7 @@ impl Handle {
         let side = |value: i32| u32::try_from(value).context("the JPEG holds no picture");
         let width = side(self.ask(raw::TJPARAM_TJPARAM_JPEGWIDTH))?;
         let height = side(self.ask(raw::TJPARAM_TJPARAM_JPEGHEIGHT))?;
-        limits::check_size(width, height).map_err(anyhow::Error::msg)?;
+        limits::check_size(width, height).map_err(|why| error!(InvalidInput, "{why}"))?;
         let space = self.ask(raw::TJPARAM_TJPARAM_COLORSPACE);
         let planar = [raw::TJCS_TJCS_YCbCr, raw::TJCS_TJCS_GRAY].contains(&(space as u32));
         let chroma = match self.ask(raw::TJPARAM_TJPARAM_SUBSAMP) {
@@ -443,7 +454,7 @@ impl Handle {
         }
         // The library stays in the middle of a header that broke off, and would take the next JPEG for its rest.
         *self = reader();
-        bail!("a JPEG of {} bytes is broken: {message}", jpeg.len())
+        bail!(InvalidData, "a JPEG of {} bytes is broken: {message}", jpeg.len())
     }
 
     fn set(&mut self, parameter: raw::TJPARAM, value: i32) {

@@ -18,27 +18,25 @@
 //!   pool    memory, used again
 //! ```
 
-mod aim;
 mod av;
 pub mod canvas;
 pub mod colour;
 pub mod decode;
-pub mod encode;
 pub mod h264;
 pub mod huffman;
 pub mod input;
 pub mod jpeg;
-mod lanes;
 pub mod mux;
 pub mod planes;
 pub mod pool;
 pub mod scale;
 pub mod stamp;
+mod strip_pool;
 pub mod text;
 #[cfg(target_os = "linux")]
 pub mod v4l2;
 
-use anyhow::{Result, ensure};
+use crate::error::{Result, ensure, error};
 use bytes::Bytes;
 use framewire_proto::{Codec, limits};
 
@@ -62,6 +60,7 @@ impl Picture {
         let expected = raw_length(codec, width, height)?;
         ensure!(
             data.len() == expected,
+            InvalidInput,
             "a {} picture of {width}x{height} takes {expected} bytes, not {}",
             codec.name(),
             data.len()
@@ -103,9 +102,9 @@ impl Picture {
 
 /// The bytes of a raw picture, checked before memory is taken for it.
 fn raw_length(codec: Codec, width: u32, height: u32) -> Result<usize> {
-    limits::check_size(width, height).map_err(anyhow::Error::msg)?;
+    limits::check_size(width, height).map_err(|why| error!(InvalidInput, "{why}"))?;
     let length = codec.raw_length(width, height);
-    length.ok_or_else(|| anyhow::anyhow!("{} is no layout of plain pixels: i420 or bgr24", codec.name()))
+    length.ok_or_else(|| error!(InvalidInput, "{} is no layout of plain pixels: i420 or bgr24", codec.name()))
 }
 
 /// Y, U and V within the bytes of an I420 picture of this size.

@@ -11,7 +11,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use ffmpeg_the_third::ffi::AVCodecID;
 use framewire_proto::{Codec, Config, Frame, Micros, h264};
@@ -21,6 +20,7 @@ use self::{
     output::{Output, Pixels, Place, Stream, TimeBase},
 };
 use super::av::{self, Threads};
+use crate::error::{Context as _, Error, OrError as _, Result, ensure, error};
 
 /// A kind of file.
 struct Container {
@@ -76,11 +76,12 @@ impl Muxer {
         let shown = path.display();
         let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
         let container = CONTAINERS.iter().find(|container| container.extension.eq_ignore_ascii_case(extension));
-        let container = container.with_context(|| {
+        let container = container.or_error(Error::InvalidInput, || {
             format!("{shown}: recordings are .mkv, .mp4 or .avi files: end the name with one of these")
         })?;
         ensure!(
             matches!(config.codec, Codec::Jpeg | Codec::H264),
+            System,
             "{shown}: {} frames cannot be recorded: code them as JPEG first",
             config.codec.name()
         );
@@ -160,13 +161,15 @@ impl Muxer {
         Ok(Stream { codec, width, height, pixels, extra, base, millifps: self.config.millifps })
     }
 
-    fn failed(&self, error: &std::io::Error) -> anyhow::Error {
+    fn failed(&self, error: &std::io::Error) -> Error {
         let (path, written) = (self.path.display(), self.written);
         match error.kind() {
-            std::io::ErrorKind::StorageFull => anyhow::anyhow!(
+            std::io::ErrorKind::StorageFull => error!(
+                System,
                 "{path}: the disk is full after {written} frames; what was written plays: make room, or record elsewhere"
             ),
-            _ => anyhow::anyhow!(
+            _ => error!(
+                System,
                 "{path}: writing failed after {written} frames ({error}); what was written plays: record elsewhere"
             ),
         }
@@ -176,7 +179,7 @@ impl Muxer {
 impl Drop for Muxer {
     fn drop(&mut self) {
         if let Err(error) = self.close() {
-            tracing::warn!("{error:#}");
+            tracing::warn!("{error}");
         }
     }
 }
@@ -236,7 +239,7 @@ fn pixels(jpeg: &[u8]) -> Result<Pixels> {
 
 fn parameter_sets(unit: &[u8]) -> Result<Bytes> {
     let sets = h264::parameter_sets(unit);
-    ensure!(!sets.is_empty(), "the first H.264 keyframe carries no parameter sets");
+    ensure!(!sets.is_empty(), InvalidData, "the first H.264 keyframe carries no parameter sets");
     Ok(sets)
 }
 

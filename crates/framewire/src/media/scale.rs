@@ -3,7 +3,6 @@
 
 use std::{ffi::c_int, ptr};
 
-use anyhow::{Result, ensure};
 use ffmpeg_the_third::ffi::{self, AVColorRange, AVColorSpace, AVPixelFormat};
 use framewire_proto::{Codec, limits};
 
@@ -11,6 +10,7 @@ use super::{
     Picture, Pool, av,
     colour::{self, Matrix, Plane},
 };
+use crate::error::{Result, ensure, error};
 
 /// Rows of swscale's pictures begin at multiples of this, and it may write and read so far past their ends.
 const ALIGN: usize = 64;
@@ -74,7 +74,7 @@ impl Importer {
     pub(super) fn import(&mut self, frame: &av::Frame, raw: bool) -> Result<Picture> {
         let fields = frame.fields();
         let (width, height) = (fields.width.unsigned_abs(), fields.height.unsigned_abs());
-        limits::check_size(width, height).map_err(anyhow::Error::msg)?;
+        limits::check_size(width, height).map_err(|why| error!(InvalidInput, "{why}"))?;
         let mut buffer = self.pool.take(super::raw_length(Codec::I420, width, height)?);
         let (plain, full) = plain(AVPixelFormat(fields.format));
         let stride = fields.linesize[0];
@@ -215,7 +215,12 @@ impl Software {
                 ptr::null(),
             )
         };
-        ensure!(!self.context.is_null(), "a picture of FFmpeg's format {} cannot be converted", from.format.0);
+        ensure!(
+            !self.context.is_null(),
+            Unsupported,
+            "a picture of FFmpeg's format {} cannot be converted",
+            from.format.0
+        );
         let stride = (width as usize).next_multiple_of(2 * ALIGN);
         let (luma, chroma) = (stride * height as usize, stride / 2 * height.div_ceil(2) as usize);
         self.out.resize(luma + 2 * chroma + ALIGN, 0);

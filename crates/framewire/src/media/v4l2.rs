@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result};
+use crate::error::{Context as _, Result};
 use rustix::{
     fs::OFlags,
     io::Errno,

@@ -2,9 +2,8 @@
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use anyhow::{Context, Result, bail};
 use bytes::BytesMut;
-use framewire_proto::wire::{self, Unknown, Wire};
+use framewire_proto::wire::{self, Wire};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::Semaphore,
@@ -13,6 +12,7 @@ use tokio::{
 use tracing::{debug, info, warn};
 
 use super::{FIRST_BYTES, tune};
+use crate::error::{Context as _, Error, Result, bail};
 
 /// Connections held at once; more wait in the kernel's queue for a moment and are then closed.
 pub const CONNECTIONS: usize = 4096;
@@ -41,10 +41,12 @@ pub async fn bind(address: &str) -> Result<TcpListener> {
     };
     match error.kind() {
         io::ErrorKind::AddrInUse => {
-            bail!("{address}: another program listens there: end it, or choose another port")
+            bail!(InvalidInput, "{address}: another program listens there: end it, or choose another port")
         }
-        io::ErrorKind::AddrNotAvailable => bail!("{address}: not an address of this machine: try 127.0.0.1"),
-        io::ErrorKind::PermissionDenied => bail!("{address}: not permitted: try a port from 1024 on"),
+        io::ErrorKind::AddrNotAvailable => {
+            bail!(InvalidInput, "{address}: not an address of this machine: try 127.0.0.1")
+        }
+        io::ErrorKind::PermissionDenied => bail!(PermissionDenied, "{address}: not permitted: try a port from 1024 on"),
         _ => Err(error).with_context(|| format!("{address}: cannot listen there")),
     }
 }
@@ -76,8 +78,8 @@ where
         tokio::spawn(async move {
             match meet(stream, peer, spoken).await {
                 Ok(accepted) => serve(accepted).await,
-                Err(error) if error.is::<Unknown>() => info!("{peer}: closed: {error:#}"),
-                Err(error) => debug!("{peer}: closed: {error:#}"),
+                Err(error) if matches!(error, Error::Protocol(_)) => info!("{peer}: closed: {error}"),
+                Err(error) => debug!("{peer}: closed: {error}"),
             }
             drop(place);
         });
@@ -95,7 +97,7 @@ async fn meet(stream: TcpStream, peer: SocketAddr, spoken: Option<&'static Wire>
         loop {
             stream.readable().await?;
             match stream.try_read_buf(&mut prefix) {
-                Ok(0) => bail!("it ended before its wire was known"),
+                Ok(0) => bail!(ConnectionLost, "it ended before its wire was known"),
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
                 Err(error) => return Err(error.into()),
@@ -104,7 +106,7 @@ async fn meet(stream: TcpStream, peer: SocketAddr, spoken: Option<&'static Wire>
                 Ok(Some(wire)) => return Ok(wire),
                 Ok(None) => {}
                 Err(unknown) => {
-                    return Err(anyhow::Error::new(unknown).context(format!("it begins with '{}'", shown(&prefix))));
+                    bail!(Protocol, "it begins with '{}': {unknown}", shown(&prefix));
                 }
             }
         }

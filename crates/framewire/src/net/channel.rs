@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, sync::Mutex};
 
 use super::{accept::Accepted, socket::Socket};
-use anyhow::{Result, bail};
+use crate::error::{Result, bail};
 use bytes::{BufMut, Bytes, BytesMut};
 use framewire_proto::{
     Limits,
@@ -42,7 +42,7 @@ impl Channel {
             // Bound before the match, which would else hold the lock.
             let read = self.socket.try_read(self.decoder().space())?;
             match read {
-                Some(0) => bail!("the connection ended"),
+                Some(0) => bail!(ConnectionLost, "the connection ended"),
                 Some(_) => on_bytes(),
                 None => {}
             }

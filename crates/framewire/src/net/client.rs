@@ -9,7 +9,6 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result, bail, ensure};
 use bytes::BytesMut;
 use framewire_proto::{
     Limits, Micros, Name,
@@ -22,6 +21,7 @@ use rustix::{
 
 use super::{abandon, channel, tune_blocking};
 use crate::clock;
+use crate::error::{Context as _, Error, OrError as _, Result, bail, ensure};
 
 /// The port when none is given.
 pub const PORT: u16 = 7070;
@@ -42,15 +42,17 @@ pub struct Address {
 }
 
 impl FromStr for Address {
-    type Err = anyhow::Error;
+    type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
         let wanted = "write it like fw://127.0.0.1:7070/door";
-        let rest = text.strip_prefix("fw://").with_context(|| format!("'{text}' is no address of a hub: {wanted}"))?;
+        let rest = text
+            .strip_prefix("fw://")
+            .or_error(Error::InvalidInput, || format!("'{text}' is no address of a hub: {wanted}"))?;
         let (authority, name) = rest.split_once('/').unwrap_or((rest, ""));
         let (host, port) = host_and_port(authority).with_context(|| format!("'{text}': {wanted}"))?;
         let port = port.unwrap_or(PORT);
-        ensure!(port != 0, "'{text}': its port is no number from 1 to 65535: {wanted}");
+        ensure!(port != 0, InvalidInput, "'{text}': its port is no number from 1 to 65535: {wanted}");
         let name = match name {
             "" => None,
             name => Some(name.parse().with_context(|| format!("'{text}'"))?),
@@ -63,12 +65,12 @@ impl FromStr for Address {
 pub(super) fn host_and_port(authority: &str) -> Result<(String, Option<u16>)> {
     let (host, port) = match authority.rsplit_once(':') {
         Some((host, port)) if !host.contains(':') || host.ends_with(']') => {
-            (host, Some(port.parse().ok().context("its port is no number from 1 to 65535")?))
+            (host, Some(port.parse().ok().or_error(Error::InvalidInput, || "its port is no number from 1 to 65535")?))
         }
         _ => (authority, None),
     };
     let host = host.trim_start_matches('[').trim_end_matches(']');
-    ensure!(!host.is_empty(), "it names no host");
+    ensure!(!host.is_empty(), InvalidInput, "it names no host");
     Ok((host.into(), port))
 }
 
@@ -141,7 +143,7 @@ impl Client {
     /// The connection broke, or the hub takes nothing of what was posted before.
     pub fn post(&self, message: &Message) -> Result<()> {
         let mut posted = lock(&self.posted);
-        ensure!(posted.len() < POSTED, "the hub takes nothing of what is sent to it");
+        ensure!(posted.len() < POSTED, Timeout, "the hub takes nothing of what is sent to it");
         message.encode(&mut *posted);
         drop(posted);
         self.send_posted()
@@ -196,10 +198,10 @@ impl Client {
     fn write(&self, mut head: &[u8], mut body: &[u8]) -> Result<()> {
         while !head.is_empty() || !body.is_empty() {
             let wrote = match (&self.stream).write_vectored(&[IoSlice::new(head), IoSlice::new(body)]) {
-                Ok(0) => bail!("the connection takes nothing more"),
+                Ok(0) => bail!(InvalidInput, "the connection takes nothing more"),
                 Ok(wrote) => wrote,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) if is_timeout(&error) => bail!("the hub took nothing for 10 s"),
+                Err(error) if is_timeout(&error) => bail!(Timeout, "the hub took nothing for 10 s"),
                 Err(error) => return Err(error).context("the connection broke"),
             };
             let of_head = wrote.min(head.len());
@@ -245,7 +247,7 @@ impl Receiver {
         }
         let read = self.decoder.read_from(&mut self.stream);
         match read {
-            Ok(0) => bail!("the hub closed the connection"),
+            Ok(0) => bail!(InvalidInput, "the hub closed the connection"),
             Ok(_) => Ok(self.decoder.pull()?.map_or(Received::Bytes, Received::Message)),
             Err(error) if is_timeout(&error) || error.kind() == io::ErrorKind::Interrupted => Ok(Received::Nothing),
             Err(error) => Err(error).context("the connection broke"),
@@ -282,7 +284,7 @@ pub fn first_messages(wish: Message) -> [Message; 3] {
 }
 
 /// Connects to the first of the host's addresses that answers.
-pub(crate) fn connect(address: &Address) -> Result<TcpStream> {
+pub fn connect(address: &Address) -> Result<TcpStream> {
     let Address { host, port, .. } = address;
     let found = (host.as_str(), *port).to_socket_addrs().with_context(|| format!("{address}: no such host"))?;
     let mut last = None;
@@ -292,7 +294,7 @@ pub(crate) fn connect(address: &Address) -> Result<TcpStream> {
             Err(error) => last = Some(error),
         }
     }
-    let error = last.with_context(|| format!("{address}: the host has no address"))?;
+    let error = last.or_error(Error::NotFound, || format!("{address}: the host has no address"))?;
     let hint = match error.kind() {
         io::ErrorKind::ConnectionRefused => ": no hub listens there; start one with `framewire serve`",
         _ if is_timeout(&error) => ": it does not answer; check the address and the network",

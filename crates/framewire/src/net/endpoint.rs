@@ -2,13 +2,13 @@
 
 use std::fmt;
 
-use anyhow::{Context, Result, bail};
 use framewire_proto::wire::{
     WIRES, Wire,
     tutorial::{Tutorial, Width},
 };
 
 use super::client::host_and_port;
+use crate::error::{Context as _, Result, bail};
 
 /// Where a tutorial's wire is spoken.
 #[derive(Debug, Clone)]
@@ -36,7 +36,7 @@ impl Endpoint {
     /// # Errors
     /// It is written otherwise.
     pub fn parse(text: &str) -> Result<Self> {
-        let Some((wire, tutorial, rest)) = wire(text) else { bail!("'{text}' names no tutorial's wire") };
+        let Some((wire, tutorial, rest)) = wire(text) else { bail!(InvalidInput, "'{text}' names no tutorial's wire") };
         let wanted = || format!("'{text}': write it like {}://127.0.0.1:{}", wire.name, tutorial.port);
         let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
         let (host, port) = host_and_port(rest.trim_end_matches('/')).with_context(wanted)?;
@@ -44,7 +44,7 @@ impl Endpoint {
             "" => Width::default(),
             "long=4" => Width::Four,
             "long=8" => Width::Eight,
-            _ => bail!("'{text}': '?{query}' is neither ?long=4 nor ?long=8"),
+            _ => bail!(InvalidInput, "'{text}': '?{query}' is neither ?long=4 nor ?long=8"),
         };
         Ok(Self { wire, tutorial, host, port: port.unwrap_or(tutorial.port), width })
     }

@@ -1,12 +1,11 @@
 //! A client's line to its hub, which outlives a dead link: a connection that is silent is kept, for it may yet speak, and
-//! others are tried beside it ([`redial`](super::redial)). TCP alone would wait ever longer before it tries again.
+//! others are tried beside it ([`reconnect`](super::reconnect)). TCP alone would wait ever longer before it tries again.
 
 use std::sync::{
     Arc,
     atomic::{AtomicU64, Ordering},
 };
 
-use anyhow::{Context, Result, anyhow, bail};
 use framewire_proto::{
     Micros,
     link::Link,
@@ -17,8 +16,9 @@ use tracing::info;
 use super::{
     HEAD, channel,
     client::{Address, Client, Received, Receiver},
-    redial::Redial,
+    reconnect::Reconnect,
 };
+use crate::error::{Context as _, Error, Result, bail, error};
 use crate::{clock, stop::Stop};
 
 /// A client of a hub over all of its connections, each of which takes over from those before it.
@@ -42,8 +42,8 @@ pub struct Line {
     /// seconds yet before it sends again, though the hub speaks.
     doubtful: Option<Micros>,
     /// Why the one held is broken, while another was begun that may take over.
-    broken: Option<anyhow::Error>,
-    redial: Redial,
+    broken: Option<Error>,
+    redial: Reconnect,
 }
 
 /// What [`Line::receive`] found.
@@ -74,7 +74,7 @@ impl Caller {
     /// The system has no random numbers.
     pub fn new(address: Address) -> Result<Self> {
         let mut token = Token([0; 16]);
-        getrandom::fill(&mut token.0).map_err(|error| anyhow!("the system gives no random numbers: {error}"))?;
+        getrandom::fill(&mut token.0).map_err(|error| error!(System, "the system gives no random numbers: {error}"))?;
         Ok(Self { address, token, turn: Arc::default() })
     }
 
@@ -88,10 +88,10 @@ impl Caller {
         let deadline = clock::now() + HEAD.as_micros() as Micros;
         while !held.granted().with_context(|| self.address.to_string())? {
             if stop.stopped() || clock::now() > deadline {
-                bail!("{}: the hub does not answer on the native wire", self.address);
+                bail!(Protocol, "{}: the hub does not answer on the native wire", self.address);
             }
         }
-        let redial = Redial::new(held.client.peer()?);
+        let redial = Reconnect::new(held.client.peer()?);
         let patient = matches!(wish, Message::Subscribe { every: true, .. });
         Ok(Line { caller: self.clone(), wish: wish.clone(), patient, held, doubtful: None, broken: None, redial })
     }
@@ -177,7 +177,7 @@ impl Line {
         // Whatever it holds is too old by now.
         self.held.client.abandon();
         next.client.keep();
-        self.redial = Redial::new(next.client.peer()?);
+        self.redial = Reconnect::new(next.client.peer()?);
         self.held = next;
         (self.doubtful, self.broken) = (None, None);
         Ok(())
@@ -237,7 +237,7 @@ impl Connection {
     /// Sends what is due.
     fn tend(&mut self, now: Micros) -> Result<()> {
         if self.link.silent(now) {
-            bail!("the hub has said nothing for 10 s");
+            bail!(Timeout, "the hub has said nothing for 10 s");
         }
         match self.link.poll(now) {
             Some(ping) => self.client.post(&ping),
@@ -257,7 +257,7 @@ impl Connection {
                     return Ok(true);
                 }
                 Message::Error { code, text } => return Err(Refused { code, text }.into()),
-                Message::Bye { text } => bail!("the hub ends: {text}"),
+                Message::Bye { text } => bail!(ConnectionLost, "the hub ends: {text}"),
                 _ => message = self.pull()?,
             }
         }
@@ -293,7 +293,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let name: framewire_proto::Name = "door".parse().unwrap();
-        let wish = Message::Publish { name: name.clone(), passed_on: false };
+        let wish = Message::Publish { name: name.clone(), passthrough: false };
         let granted = [channel::hello(), Message::Accepted { name }];
         let caller = Caller::new(format!("fw://{}", listener.local_addr().unwrap()).parse().unwrap()).unwrap();
         let (taken_over, news) = mpsc::channel();

@@ -6,25 +6,23 @@
 //!   channel  a recognised connection as native messages
 //!   client   connecting to a hub: addresses, deadlines, backoff
 //!   line     a client's connection to a hub, and the next one when that is silent
-//!   redial   the attempts at that next one
-//!   session  which connections are of the same client
+//!   reconnect  the attempts at that next one
 //!   endpoint where a tutorial's wire is spoken: WIRE://HOST:PORT
 //!   socket   bytes both ways, with deadlines
-//!   original bytes for many connections, which the kernel has once
-//!   acknowledged  what the kernel knows of how much has arrived
+//!   shared_page  bytes for many connections, which the kernel has once
+//!   tcp_info what the kernel knows of how much has arrived
 //! ```
 
 pub mod accept;
-pub mod acknowledged;
 pub mod channel;
 pub mod client;
 pub mod conn;
 pub mod endpoint;
 pub mod line;
-pub mod original;
-mod redial;
-pub mod session;
+mod reconnect;
+pub mod shared_page;
 pub mod socket;
+pub mod tcp_info;
 
 use std::{io, net::TcpStream, os::fd::AsFd, time::Duration};
 

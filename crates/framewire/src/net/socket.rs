@@ -11,7 +11,6 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result, bail};
 use bytes::BytesMut;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::{
@@ -22,10 +21,11 @@ use tokio::{
 
 use super::{
     NO_PROGRESS, abandon,
-    acknowledged::{self, Acknowledged},
-    original::Original,
+    shared_page::SharedPage,
+    tcp_info::{self, Acknowledged},
     tune,
 };
+use crate::error::{Context as _, Error, Result, bail};
 
 /// How long connecting may take, over all of a host's addresses.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -37,7 +37,7 @@ pub struct Socket {
     /// Bytes that the kernel has taken.
     written: AtomicU64,
     /// What is written next is to be sent from it, if it is that.
-    original: Mutex<Option<Arc<Original>>>,
+    original: Mutex<Option<Arc<SharedPage>>>,
     /// Who is at the other end.
     pub peer: SocketAddr,
 }
@@ -58,7 +58,7 @@ impl Socket {
         let stream = stream.map_err(|error| {
             let refused = error.kind() == io::ErrorKind::ConnectionRefused;
             let hint = if refused { "cannot connect: nobody listens there yet" } else { "cannot connect" };
-            anyhow::Error::new(error).context(hint)
+            Error::from(error).context(hint)
         })?;
         tune(&stream)?;
         let peer = stream.peer_addr()?;
@@ -106,7 +106,7 @@ impl Socket {
         let (mut head, mut body) = (head, body);
         while !head.is_empty() || !body.is_empty() {
             let wrote = match self.try_write(&[IoSlice::new(head), IoSlice::new(body)]) {
-                Ok(0) => bail!("the connection takes nothing more"),
+                Ok(0) => bail!(ConnectionLost, "the connection takes nothing more"),
                 Ok(wrote) => wrote,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     let writable = timeout(NO_PROGRESS, self.stream.writable()).await;
@@ -156,7 +156,7 @@ impl Socket {
     }
 
     /// What is written next is sent from there, so far as it is that; `None`: nothing is.
-    pub fn lend(&self, original: Option<Arc<Original>>) {
+    pub fn lend(&self, original: Option<Arc<SharedPage>>) {
         *self.original.lock().unwrap_or_else(PoisonError::into_inner) = original;
     }
 
@@ -170,7 +170,7 @@ impl Socket {
     /// # Errors
     /// The system refuses to tell.
     pub fn acknowledged(&self) -> Result<Option<Acknowledged>> {
-        acknowledged::of(&self.stream).context("the connection cannot be asked about")
+        tcp_info::of(&self.stream).context("the connection cannot be asked about")
     }
 
     /// Whether the other end is this machine.

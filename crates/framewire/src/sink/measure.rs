@@ -144,9 +144,9 @@ impl Seen {
             }
             Err(error) => {
                 self.bad += u64::from(fresh);
-                self.fault = Some(format!("{error:#}"));
+                self.fault = Some(format!("{error}"));
                 if !config.codec.independent() {
-                    subscriber.wish_keyframe();
+                    subscriber.request_keyframe();
                 }
             }
         }

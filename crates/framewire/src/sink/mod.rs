@@ -1,22 +1,12 @@
 //! Where frames end.
 
-mod coded;
-mod crowd;
-pub mod fw;
-pub mod http;
-mod joined;
 pub mod measure;
-pub mod metrics;
-mod paced;
+pub mod native;
 pub mod pickle;
 pub mod raw;
 pub mod record;
-pub mod renditions;
-mod talk;
-pub mod tcp;
 pub mod tutorial;
-mod unread;
-pub mod websocket;
+#[cfg(feature = "window")]
 pub mod window;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -28,7 +18,7 @@ use crate::{
     clock,
     hub::{Hub, Policy, Publisher, Refused, Subscriber},
     latency::Meter,
-    media::encode,
+    transcode::encode,
 };
 
 /// A stream of this process on its way out of it.

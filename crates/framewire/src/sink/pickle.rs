@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result};
 use framewire_proto::{
     Name,
     wire::tutorial::{Transmit, Width},
@@ -10,17 +9,18 @@ use framewire_proto::{
 use tokio::{net::TcpListener, time::timeout};
 use tracing::info;
 
-use super::{Outlet, coded::Coded, tutorial::feed};
+use super::{Outlet, tutorial::feed};
+use crate::error::{Context as _, Result};
 use crate::{
     clock,
     hub::{Hub, Policy, Publisher},
-    media::encode,
     net::{
         accept::{self, Accepted},
         endpoint::Endpoint,
         socket::Socket,
     },
     stop::Stop,
+    transcode::{encode, transcoded::Transcoded},
 };
 
 /// How long viewers may take to get the last picture.
@@ -53,7 +53,7 @@ impl Port {
                 let peer = accepted.peer;
                 info!("{peer}: watches '{name}'");
                 let left = viewer(accepted, &served, &name, transmitter(Width::default()), &stop).await;
-                info!("{peer}: {}", left.map_or_else(|error| format!("left: {error:#}"), |()| "has got all".into()));
+                info!("{peer}: {}", left.map_or_else(|error| format!("left: {error}"), |()| "has got all".into()));
             }
         };
         tokio::select! {
@@ -69,7 +69,7 @@ impl Port {
         loop {
             // The sender lives in the stream, which the publisher holds.
             let _ = viewers.wait_for(|count| *count > 0).await;
-            let mut pictures = Coded::new(self.outlet.subscribe()?, self.outlet.encode.clone());
+            let mut pictures = Transcoded::new(self.outlet.subscribe()?, self.outlet.encode.clone());
             loop {
                 let next = async {
                     // What nobody can take yet need not be coded.
@@ -109,6 +109,6 @@ async fn viewer(
 ) -> Result<()> {
     let socket = Socket::new(accepted.stream, accepted.peer);
     let subscriber = served.subscribe(name, Policy::Newest, false, clock::now()).context("the stream is gone")?;
-    let as_it_comes = encode::Config { coding: encode::Coding::Copy, ..encode::Config::default() };
-    feed(&socket, transmitter.as_mut(), &mut Coded::new(subscriber, as_it_comes), stop, |_, _| {}).await
+    let as_it_comes = encode::Config { codec: encode::CodecChoice::Copy, ..encode::Config::default() };
+    feed(&socket, transmitter.as_mut(), &mut Transcoded::new(subscriber, as_it_comes), stop, |_, _| {}).await
 }

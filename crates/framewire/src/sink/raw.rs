@@ -5,7 +5,7 @@ use std::{
     str::FromStr,
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use crate::error::{Error, OrError as _, Result, bail, ensure};
 use bytes::Bytes;
 use framewire_proto::{
     Codec, Config, Frame,
@@ -47,11 +47,11 @@ impl Format {
 }
 
 impl FromStr for Format {
-    type Err = anyhow::Error;
+    type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
         let named = Self::ALL.into_iter().find(|format| format.name() == text);
-        named.with_context(|| format!("'{text}' is no format: y4m, mjpeg or bgr24"))
+        named.or_error(Error::InvalidInput, || format!("'{text}' is no format: y4m, mjpeg or bgr24"))
     }
 }
 
@@ -97,13 +97,21 @@ impl<W: Write> Raw<W> {
         };
         if let Some(length) = codec.raw_length(size.0.into(), size.1.into()) {
             let found = data.len();
-            ensure!(found == length, "a picture of {}x{} has {found} bytes instead of {length}", size.0, size.1);
+            ensure!(
+                found == length,
+                InvalidData,
+                "a picture of {}x{} has {found} bytes instead of {length}",
+                size.0,
+                size.1
+            );
         }
         self.size = Some(size);
         match self.put(config, &data) {
             Ok(()) => Ok(Reader::Reads),
             Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(Reader::Gone),
-            Err(error) => bail!("standard output cannot be written ({error}): is the disk that it goes to full?"),
+            Err(error) => {
+                bail!(System, "standard output cannot be written ({error}): is the disk that it goes to full?")
+            }
         }
     }
 
@@ -205,7 +213,7 @@ mod tests {
         let mut raw = Raw::new(&mut out, Format::Y4m, None);
         let error = raw.write(&config(Codec::I420, 2, 2), &frame(b"abc"), never).unwrap_err().to_string();
         assert!(error.contains("3 bytes instead of 6"), "{error}");
-        let broken = |_: &Config, _: &Frame, _, _| bail!("a broken JPEG");
+        let broken = |_: &Config, _: &Frame, _, _| bail!(System, "a broken JPEG");
         raw.write(&config(Codec::Jpeg, 4, 4), &frame(b"x"), broken).unwrap_err();
         raw.write(&config(Codec::I420, 2, 2), &frame(b"abcdef"), never).unwrap();
         assert!(out.starts_with(b"YUV4MPEG2 W2 H2 ") && out.ends_with(b"\nFRAME\nabcdef"));

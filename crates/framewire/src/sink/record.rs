@@ -6,11 +6,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, bail};
 use bytes::Bytes;
-use framewire_proto::{Codec, Config as Coding, Frame, Micros, jpeg::size, wire::native::Report};
+use framewire_proto::{Codec, Config, Frame, Micros, jpeg::size, wire::native::Report};
 
 use super::raw::{Format, Raw, Reader};
+use crate::error::{Error, OrError as _, Result, bail};
 use crate::{
     clock,
     hub::{Counts, Event, Reporter, Subscriber},
@@ -71,7 +71,7 @@ pub fn run(
 ) -> Result<Summary> {
     // A reader may get one first that has waited in a hub for somebody to come.
     let started = if matches!(target, Target::Reader { .. }) { clock::now() } else { 0 };
-    let mut recorder = Recorder { output: Output::new(target), coding: None, summary: Summary::default() };
+    let mut recorder = Recorder { output: Output::new(target), config: None, summary: Summary::default() };
     let reporter = subscriber.reporter();
     let mut begin = None;
     let mut deadline = duration.map(|duration| Instant::now() + duration);
@@ -82,7 +82,7 @@ pub fn run(
             break;
         }
         match event {
-            Some(Event::Config(coding)) => recorder.coding = Some((*coding).clone()),
+            Some(Event::Config(config)) => recorder.config = Some((*config).clone()),
             Some(Event::Frame(frame)) => {
                 let begin = *begin.get_or_insert(frame.times.captured.max(started));
                 if frame.times.captured != 0 && duration.is_some_and(|duration| past(&frame, begin, duration)) {
@@ -113,18 +113,18 @@ fn past(frame: &Frame, begin: Micros, duration: Duration) -> bool {
 
 struct Recorder {
     output: Output,
-    coding: Option<Coding>,
+    config: Option<Config>,
     summary: Summary,
 }
 
 impl Recorder {
     fn take(&mut self, frame: &Frame, reporter: &Reporter) -> Result<Reader> {
         let received = if frame.times.arrived == 0 { clock::now() } else { frame.times.arrived };
-        let Some(coding) = &self.coding else { return Ok(Reader::Reads) };
-        let outcome = match checked(coding, frame) {
-            Ok(coding) => match &mut self.output {
-                Output::Files(files) => files.write(&coding, frame)?,
-                Output::Reader(reader) => reader.write(&coding, frame)?,
+        let Some(config) = &self.config else { return Ok(Reader::Reads) };
+        let outcome = match checked(config, frame) {
+            Ok(config) => match &mut self.output {
+                Output::Files(files) => files.write(&config, frame)?,
+                Output::Reader(reader) => reader.write(&config, frame)?,
             },
             Err(error) => Outcome::Bad(error),
         };
@@ -139,7 +139,7 @@ impl Recorder {
             }
             Outcome::Bad(error) => {
                 self.summary.bad += 1;
-                tracing::warn!(frame = frame.sequence, "left out: {error:#}");
+                tracing::warn!(frame = frame.sequence, "left out: {error}");
             }
             Outcome::Gone => return Ok(Reader::Gone),
         }
@@ -153,8 +153,8 @@ impl Recorder {
                 self.summary.files = std::mem::take(&mut files.begun);
             }
             Output::Reader(reader) => {
-                if let Some(coding) = &self.coding
-                    && let Outcome::Written { frames, bytes } = reader.finish(coding)?
+                if let Some(config) = &self.config
+                    && let Outcome::Written { frames, bytes } = reader.finish(config)?
                 {
                     self.summary.frames += frames;
                     self.summary.bytes += bytes as u64;
@@ -170,23 +170,27 @@ enum Outcome {
     /// So many, this one or earlier ones, as this many bytes: none before a keyframe, or while B-frames are put in order.
     Written { frames: u64, bytes: usize },
     /// It cannot be read; the next may be.
-    Bad(anyhow::Error),
+    Bad(Error),
     /// The reader left.
     Gone,
 }
 
 /// The coding of a frame, with the size that its own header tells; frames whose length belies their size are refused.
-fn checked(coding: &Coding, frame: &Frame) -> Result<Coding> {
-    let (width, height) = match coding.codec {
+fn checked(config: &Config, frame: &Frame) -> Result<Config> {
+    let (width, height) = match config.codec {
         Codec::Jpeg => size(&frame.data)?,
-        _ => (coding.width, coding.height),
+        _ => (config.width, config.height),
     };
     let found = frame.data.len();
-    match coding.codec.raw_length(width.into(), height.into()) {
+    match config.codec.raw_length(width.into(), height.into()) {
         Some(length) if length != found => {
-            bail!("a {} picture of {width}x{height} takes {length} bytes, not {found}", coding.codec.name())
+            bail!(
+                InvalidData,
+                "a {} picture of {width}x{height} takes {length} bytes, not {found}",
+                config.codec.name()
+            )
         }
-        _ => Ok(Coding { width, height, ..coding.clone() }),
+        _ => Ok(Config { width, height, ..config.clone() }),
     }
 }
 
@@ -222,27 +226,27 @@ impl Output {
 struct Files {
     path: PathBuf,
     encoder: jpeg::Encoder,
-    open: Option<(Coding, Muxer)>,
+    open: Option<(Config, Muxer)>,
     begun: Vec<PathBuf>,
 }
 
 impl Files {
-    fn write(&mut self, coding: &Coding, frame: &Frame) -> Result<Outcome> {
-        if coding.codec.raw_length(1, 1).is_none() {
-            return self.put(coding, frame);
+    fn write(&mut self, config: &Config, frame: &Frame) -> Result<Outcome> {
+        if config.codec.raw_length(1, 1).is_none() {
+            return self.put(config, frame);
         }
-        let picture = Picture::new(coding.codec, coding.width.into(), coding.height.into(), frame.data.clone());
+        let picture = Picture::new(config.codec, config.width.into(), config.height.into(), frame.data.clone());
         match picture.and_then(|picture| self.encoder.encode(&picture)) {
-            Ok(data) => self.put(&Coding { codec: Codec::Jpeg, ..coding.clone() }, &Frame { data, ..frame.clone() }),
+            Ok(data) => self.put(&Config { codec: Codec::Jpeg, ..config.clone() }, &Frame { data, ..frame.clone() }),
             Err(error) => Ok(Outcome::Bad(error)),
         }
     }
 
-    fn put(&mut self, coding: &Coding, frame: &Frame) -> Result<Outcome> {
-        if !self.open.as_ref().is_some_and(|(open, _)| same_kind(open, coding)) {
+    fn put(&mut self, config: &Config, frame: &Frame) -> Result<Outcome> {
+        if !self.open.as_ref().is_some_and(|(open, _)| same_kind(open, config)) {
             self.finish()?;
             let path = if self.begun.is_empty() { self.path.clone() } else { following(&self.path, self.begun.len())? };
-            self.open = Some((coding.clone(), Muxer::create(&path, coding)?));
+            self.open = Some((config.clone(), Muxer::create(&path, config)?));
             self.begun.push(path);
         }
         let mut frames = 0;
@@ -265,8 +269,8 @@ impl Files {
 }
 
 /// Whether frames of both can stand in one file. A change of rate alone shows in their times.
-fn same_kind(one: &Coding, other: &Coding) -> bool {
-    let kind = |coding: &Coding| (coding.codec, coding.width, coding.height, coding.extra.clone());
+fn same_kind(one: &Config, other: &Config) -> bool {
+    let kind = |config: &Config| (config.codec, config.width, config.height, config.extra.clone());
     kind(one) == kind(other)
 }
 
@@ -280,7 +284,9 @@ pub fn following(path: &Path, begun: usize) -> Result<PathBuf> {
     let extension = path.extension().unwrap_or_default().to_string_lossy();
     let name = |number: usize| path.with_file_name(format!("{stem}-{number}.{extension}"));
     let mut names = (begun + 1..begun + 10_000).map(name);
-    names.find(|name| !name.exists()).with_context(|| format!("{}: no number is free after it", path.display()))
+    names
+        .find(|name| !name.exists())
+        .or_error(Error::Busy, || format!("{}: no number is free after it", path.display()))
 }
 
 /// A recording for a program that reads.
@@ -295,12 +301,12 @@ struct Plain {
 
 impl Plain {
     /// Writes the frame, or the pictures that there are once it was taken: with B-frames those of earlier ones.
-    fn write(&mut self, coding: &Coding, frame: &Frame) -> Result<Outcome> {
-        if coding.codec.independent() {
-            return self.put(coding, frame);
+    fn write(&mut self, config: &Config, frame: &Frame) -> Result<Outcome> {
+        if config.codec.independent() {
+            return self.put(config, frame);
         }
-        let pushed = self.decoder.push(coding, frame, Some(self.pixels));
-        let outcome = self.pull(coding)?;
+        let pushed = self.decoder.push(config, frame, Some(self.pixels));
+        let outcome = self.pull(config)?;
         Ok(match pushed {
             Err(error) if !matches!(outcome, Outcome::Gone) => Outcome::Bad(error),
             _ => outcome,
@@ -308,16 +314,16 @@ impl Plain {
     }
 
     /// Writes the pictures that were held back.
-    fn finish(&mut self, coding: &Coding) -> Result<Outcome> {
+    fn finish(&mut self, config: &Config) -> Result<Outcome> {
         self.decoder.end();
-        self.pull(coding)
+        self.pull(config)
     }
 
-    fn pull(&mut self, coding: &Coding) -> Result<Outcome> {
+    fn pull(&mut self, config: &Config) -> Result<Outcome> {
         let mut sum = Outcome::Written { frames: 0, bytes: 0 };
         while let Some((frame, picture)) = self.decoder.pull() {
             let (width, height) = (picture.width() as u16, picture.height() as u16);
-            let plain = Coding { codec: picture.codec(), width, height, ..coding.clone() };
+            let plain = Config { codec: picture.codec(), width, height, ..config.clone() };
             sum = match (sum, self.put(&plain, &Frame { data: picture.into_data(), ..frame })?) {
                 (Outcome::Written { frames, bytes }, Outcome::Written { frames: more, bytes: and }) => {
                     Outcome::Written { frames: frames + more, bytes: bytes + and }
@@ -328,17 +334,17 @@ impl Plain {
         Ok(sum)
     }
 
-    fn put(&mut self, coding: &Coding, frame: &Frame) -> Result<Outcome> {
+    fn put(&mut self, config: &Config, frame: &Frame) -> Result<Outcome> {
         let (mut unfit, mut bytes) = (None, frame.data.len());
-        let written = self.raw.write(coding, frame, |coding, frame, codec, size| {
-            match self.convert.convert(coding, frame, codec, size) {
+        let written = self.raw.write(config, frame, |config, frame, codec, size| {
+            match self.convert.convert(config, frame, codec, size) {
                 Ok(data) => {
                     bytes = data.len();
                     return Ok(data);
                 }
                 Err(error) => unfit = Some(error),
             }
-            bail!("there is no picture")
+            bail!(InvalidData, "there is no picture")
         });
         match (written, unfit) {
             (_, Some(error)) => Ok(Outcome::Bad(error)),
@@ -357,9 +363,10 @@ struct Convert {
 }
 
 impl Convert {
-    fn convert(&mut self, coding: &Coding, frame: &Frame, codec: Codec, (width, height): (u16, u16)) -> Result<Bytes> {
+    fn convert(&mut self, config: &Config, frame: &Frame, codec: Codec, (width, height): (u16, u16)) -> Result<Bytes> {
         let pixels = if codec == Codec::Jpeg { Codec::I420 } else { codec };
-        let (_, picture) = self.decoder.decode(coding, frame, pixels)?.context("there is no picture in it")?;
+        let (_, picture) =
+            self.decoder.decode(config, frame, pixels)?.or_error(Error::InvalidData, || "there is no picture in it")?;
         let picture = self.scaler.scale(&picture, (width.into(), height.into()), pixels)?;
         if codec == Codec::Jpeg { self.encoder.encode(&picture) } else { Ok(picture.into_data()) }
     }
@@ -415,7 +422,7 @@ mod tests {
 
     /// Publishes frames of this coding, a thirtieth of a second apart.
     fn publish(publisher: &Publisher, codec: Codec, (width, height): (u16, u16), frames: &[Bytes]) {
-        publisher.configure(Coding { codec, width, height, millifps: 30_000, extra: Bytes::new() }).unwrap();
+        publisher.configure(Config { codec, width, height, millifps: 30_000, extra: Bytes::new() }).unwrap();
         for (sequence, data) in (0..).zip(frames) {
             let times = Times { captured: 1_000_000 + sequence * 33_333, ..Times::default() };
             let frame = Frame { sequence, keyframe: true, times, data: data.clone() };

@@ -2,7 +2,6 @@
 
 use std::{mem, time::Duration};
 
-use anyhow::{Context, Result, bail};
 use bytes::{Bytes, BytesMut};
 use framewire_proto::{
     Config, Frame, Micros, Times,
@@ -11,11 +10,14 @@ use framewire_proto::{
 use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
-use super::{Outlet, coded::Coded, paced::Paced};
+use super::Outlet;
+use crate::error::{Context as _, Result, bail};
 use crate::{
     clock,
     net::{NO_PROGRESS, client::Backoff, endpoint::Endpoint, socket::Socket},
+    pace::pacer::Pacer,
     stop::Stop,
+    transcode::transcoded::Transcoded,
 };
 
 /// A picture older than this is none to begin with: these wires do not tell its age.
@@ -69,7 +71,7 @@ impl Push {
                 Err(error) => error,
             };
             let wait = backoff.next_wait();
-            warn!("{error:#}; trying again in {:.1} s", wait.as_secs_f64());
+            warn!("{error}; trying again in {:.1} s", wait.as_secs_f64());
             // Whether the time is over or the stop is raised, the loop looks what is next.
             let _ = timeout(wait, stop.raised()).await;
         }
@@ -78,7 +80,7 @@ impl Push {
 
     async fn feed(&self, socket: &Socket, stop: &Stop) -> Result<()> {
         let mut transmitter = (self.to.tutorial.transmitter)(self.to.width);
-        let mut pictures = Coded::new(self.outlet.subscribe()?, self.outlet.encode.clone());
+        let mut pictures = Transcoded::new(self.outlet.subscribe()?, self.outlet.encode.clone());
         let on_sent = |config: &Config, frame: &Frame| self.outlet.sent(config, frame);
         feed(socket, transmitter.as_mut(), &mut pictures, stop, on_sent).await
     }
@@ -91,7 +93,7 @@ impl Push {
 pub(super) async fn feed(
     socket: &Socket,
     transmitter: &mut dyn Transmit,
-    pictures: &mut Coded,
+    pictures: &mut Transcoded,
     stop: &Stop,
     mut on_sent: impl FnMut(&Config, &Frame),
 ) -> Result<()> {
@@ -99,7 +101,7 @@ pub(super) async fn feed(
     let mut begun = false;
     let mut answers = BytesMut::new();
     let mut answered = false;
-    let mut paced = Paced::new(socket);
+    let mut paced = Pacer::new(socket);
     let mut kept = Bytes::new();
     loop {
         write(socket, transmitter, &mut kept, if paced.slow() { KEPT } else { 0 }).await?;
@@ -120,8 +122,8 @@ pub(super) async fn feed(
             if !answered {
                 read(socket, &mut paced, &mut kept).await?;
             }
-            pictures.aim(paced.budget());
-            anyhow::Ok(paced.meanwhile(socket, pictures.next()).await)
+            pictures.aim(paced.target());
+            Ok::<_, crate::Error>(paced.meanwhile(socket, pictures.next()).await)
         };
         tokio::select! {
             biased;
@@ -160,7 +162,7 @@ async fn write(socket: &Socket, transmitter: &mut dyn Transmit, kept: &mut Bytes
 }
 
 /// Waits until the other end's program has read so much that it may have another picture; it gets what was kept of this one.
-async fn read(socket: &Socket, paced: &mut Paced, kept: &mut Bytes) -> Result<()> {
+async fn read(socket: &Socket, paced: &mut Pacer, kept: &mut Bytes) -> Result<()> {
     let mut waited = false;
     while !paced.reads(socket).await? {
         if !kept.is_empty() {
@@ -177,7 +179,7 @@ async fn read(socket: &Socket, paced: &mut Paced, kept: &mut Bytes) -> Result<()
 async fn hear(socket: &Socket, into: &mut BytesMut) -> Result<()> {
     into.clear();
     if socket.read(into).await? == 0 {
-        bail!("the other end closed the connection");
+        bail!(ConnectionLost, "the other end closed the connection");
     }
     Ok(())
 }

@@ -2,28 +2,28 @@
 
 use std::{
     collections::VecDeque,
-    fmt, io,
+    fmt,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use anyhow::{Context, Result, anyhow, ensure};
 use bytes::Bytes;
 use framewire_proto::{Codec, Config, Frame, Micros, Times, jpeg, limits, wire::native::State};
 use tracing::{info, warn};
 
 use super::{Item, Kind, Options, Source, Spec};
+use crate::error::{Error, OrError as _, Result, ensure, error};
 use crate::{
     clock,
     media::{
         Pool,
         decode::Decoder,
-        encode::Coding,
         huffman,
         input::{Input, Packet, Threads, Units, Video, VideoDecoder},
         v4l2,
     },
     stop::Stop,
+    transcode::encode::CodecChoice,
 };
 
 pub use v4l2::{Device, devices};
@@ -126,13 +126,13 @@ impl Camera {
     }
 
     /// The camera has gone: closes it, and says so once.
-    fn lose(&mut self, error: &anyhow::Error) {
+    fn lose(&mut self, error: &Error) {
         self.open = None;
         if self.lost {
-            tracing::debug!("{}: {error:#}", self.identity.path.display());
+            tracing::debug!("{}: {error}", self.identity.path.display());
             return;
         }
-        warn!("{}: the camera has gone ({error:#}): it is opened again when it is back", self.identity.path.display());
+        warn!("{}: the camera has gone ({error}): it is opened again when it is back", self.identity.path.display());
         self.lost = true;
         self.wait = WAITS[0];
         self.waiting.push_back(Item::State(State::Stalled));
@@ -147,7 +147,7 @@ impl Camera {
         let found = self.identity.find_again();
         match found.and_then(|device| Ok((Open::new(&device, &self.options, &self.stop)?, device))) {
             Ok((open, device)) => (self.open, self.identity) = (Some(open), device),
-            Err(error) => tracing::debug!("{error:#}"),
+            Err(error) => tracing::debug!("{error}"),
         }
     }
 
@@ -163,7 +163,7 @@ impl Camera {
     fn read(&mut self) -> Result<()> {
         let Some(open) = &mut self.open else { return Ok(()) };
         let Some((packet, passed)) = open.packet()? else {
-            ensure!(self.stop.stopped(), "its frames have ended");
+            ensure!(self.stop.stopped(), ConnectionLost, "its frames have ended");
             return Ok(());
         };
         let now = clock::now();
@@ -188,19 +188,19 @@ impl Camera {
                 self.waiting.push_back(Item::Frame(frame));
             }
             Ok(None) => {}
-            Err(error) => self.pass_over(&error),
+            Err(error) => self.skip(&error),
         }
         Ok(())
     }
 
     /// A frame is bad: a gap.
-    fn pass_over(&mut self, error: &anyhow::Error) {
+    fn skip(&mut self, error: &Error) {
         // JPEGs and raw pictures stand for themselves, and cheap cameras give some bad ones when they start. H.264 is gone until
         // its next keyframe.
         if self.bad == 0 && self.open.as_ref().is_some_and(|open| matches!(open.form, Form::Units { .. })) {
-            warn!("{}: frames are passed over: {error:#}", self.source);
+            warn!("{}: frames are passed over: {error}", self.source);
         } else {
-            tracing::debug!("{}: a frame is passed over: {error:#}", self.source);
+            tracing::debug!("{}: a frame is passed over: {error}", self.source);
         }
         self.bad += 1;
     }
@@ -247,7 +247,7 @@ impl Open {
         let form = match video.codec.as_str() {
             "mjpeg" => Form::Jpegs,
             "h264" => {
-                let decoder = (options.codec != Coding::Copy).then(Box::default);
+                let decoder = (options.codec != CodecChoice::Copy).then(Box::default);
                 Form::Units { units: input.units()?, decoder }
             }
             _ => Form::Pictures(input.decoder(Threads::LowDelay)?),
@@ -276,7 +276,7 @@ impl Open {
         shape: impl Fn(Codec, (u16, u16)) -> Config,
         pool: &Pool,
     ) -> Result<Option<(Config, Frame)>> {
-        ensure!(!packet.data().is_empty(), "the camera could not transfer it whole");
+        ensure!(!packet.data().is_empty(), InvalidData, "the camera could not transfer it whole");
         // The packet's memory is the driver's, and goes with the camera.
         let ours = |bytes: &[u8]| {
             let mut data = pool.take(bytes.len());
@@ -296,7 +296,7 @@ impl Open {
                 }
                 let Some(unit) = units.unit(packet)? else { return Ok(None) };
                 let Video { width, height, .. } = self.video;
-                limits::check_size(width, height).map_err(anyhow::Error::msg)?;
+                limits::check_size(width, height).map_err(|why| error!(InvalidInput, "{why}"))?;
                 let config = shape(Codec::H264, (width as u16, height as u16));
                 let frame = Frame { keyframe: unit.keyframe, ..whole(ours(&unit.data)) };
                 let Some(decoder) = decoder else { return Ok(Some((config, frame))) };
@@ -339,7 +339,7 @@ impl Device {
             return (Some(name.clone()), options.size.or_else(|| offers(name).and_then(usual_size)));
         }
         // What is passed on as it is best takes the least of a link; else JPEGs, each of which stands for itself.
-        let coded = if options.codec == Coding::Copy { &["h264", "mjpeg"][..] } else { &["mjpeg"] };
+        let coded = if options.codec == CodecChoice::Copy { &["h264", "mjpeg"][..] } else { &["mjpeg"] };
         let coded: Vec<_> = coded.iter().filter_map(|name| offers(name)).collect();
         let raw = || RAW.into_iter().filter_map(offers);
         let any = || coded.first().copied().or_else(|| raw().next()).or(self.formats.first());
@@ -360,7 +360,7 @@ impl Device {
         }
         let mut found: Vec<_> = devices()?.into_iter().filter(same).collect();
         found.sort_by_key(|device| device.place != self.place);
-        found.into_iter().next().with_context(|| format!("{}: not back yet", self.path.display()))
+        found.into_iter().next().or_error(Error::NotFound, || format!("{}: not back yet", self.path.display()))
     }
 }
 
@@ -384,23 +384,28 @@ fn path(source: &str) -> Option<PathBuf> {
 fn find(source: &str) -> Result<Device> {
     let Some(path) = path(source) else {
         let first = devices()?.into_iter().next();
-        return first
-            .context("camera: there is none: is one plugged in, and may this user read /dev/video* (group video)?");
+        return first.or_error(
+            Error::NotFound,
+            || "camera: there is none: is one plugged in, and may this user read /dev/video* (group video)?",
+        );
     };
     let device = v4l2::device(&path).map_err(|error| refused(&path, error.into()))?;
-    device.with_context(|| format!("{}: is no camera{}", path.display(), others()))
+    device.or_error(Error::NotFound, || format!("{}: is no camera{}", path.display(), others()))
 }
 
 /// Why a camera cannot be opened, and what to try.
-fn refused(path: &Path, error: anyhow::Error) -> anyhow::Error {
+fn refused(path: &Path, error: Error) -> Error {
     let shown = path.display();
-    match error.downcast_ref::<io::Error>().map(io::Error::kind) {
-        Some(io::ErrorKind::NotFound) => anyhow!("{shown}: there is no such camera{}", others()),
-        Some(io::ErrorKind::PermissionDenied) => {
-            anyhow!("{shown}: this user may not open it: add them to the group `video` and log in again")
+    match error {
+        Error::NotFound(_) => error!(PermissionDenied, "{shown}: there is no such camera{}", others()),
+        Error::PermissionDenied(_) => {
+            error!(
+                PermissionDenied,
+                "{shown}: this user may not open it: add them to the group `video` and log in again"
+            )
         }
-        Some(io::ErrorKind::ResourceBusy) => {
-            anyhow!("{shown}: is in use by another program: close that first (`fuser -v {shown}` names it)")
+        Error::Busy(_) => {
+            error!(Busy, "{shown}: is in use by another program: close that first (`fuser -v {shown}` names it)")
         }
         _ => error.context(format!("{shown}: the camera cannot be opened")),
     }
@@ -500,7 +505,7 @@ mod tests {
             (io::ErrorKind::PermissionDenied, "group `video`"),
             (io::ErrorKind::ResourceBusy, "in use by another program"),
         ] {
-            let message = refused(Path::new("/dev/video0"), anyhow::Error::new(io::Error::from(kind)).context("x"));
+            let message = refused(Path::new("/dev/video0"), Error::new(io::Error::from(kind)).context("x"));
             assert!(message.to_string().contains(words), "{message}");
         }
     }

@@ -6,7 +6,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result};
 use framewire_proto::wire::native::State;
 use tokio::{
     sync::{oneshot, watch},
@@ -15,7 +14,8 @@ use tokio::{
 use tracing::{info, warn};
 
 use super::{Item, Source, Spec, open};
-use crate::{clock, hub::Publisher, media::encode, net::client::Backoff, stop::Stop};
+use crate::error::{Context as _, Result};
+use crate::{clock, hub::Publisher, net::client::Backoff, stop::Stop, transcode::encode};
 
 /// A source is closed this long after its last viewer has gone: long enough for a page to be reloaded.
 const LINGER: Duration = Duration::from_secs(10);
@@ -47,7 +47,7 @@ impl Feed {
     /// The source cannot be opened or breaks, unless it is opened on demand: then that is logged and tried again.
     pub async fn run(self, mut opened: Option<Opened>, stop: Stop) -> Result<()> {
         let Self { spec, publisher, encode, on_demand, again } = self;
-        publisher.passes_on(spec.passes_on());
+        publisher.set_passthrough(spec.is_passthrough());
         let publisher = Arc::new(publisher);
         let mut viewers = publisher.viewers();
         let mut backoff = Backoff::default();
@@ -81,7 +81,7 @@ impl Feed {
                 Ok(()) => break,
                 Err(error) if on_demand => {
                     let wait = backoff.next_wait();
-                    warn!("'{}': {error:#}; trying again in {:.1} s", publisher.name(), wait.as_secs_f64());
+                    warn!("'{}': {error}; trying again in {:.1} s", publisher.name(), wait.as_secs_f64());
                     publisher.enter(State::Stalled);
                     // Whether the time is over or the stop is raised, the loop looks what is next.
                     let _ = time::timeout(wait, stop.raised()).await;
@@ -142,7 +142,7 @@ impl Pump {
         };
         info!("'{}': {}", self.publisher.name(), source.describe());
         if let Some(listener) = source.listener() {
-            self.publisher.on_news(listener);
+            self.publisher.on_feedback(listener);
         }
         let mut encoder = self.encode.clone().map(encode::Encoder::new).transpose()?;
         let mut config = None;
@@ -179,7 +179,7 @@ impl Pump {
                             Err(error) => {
                                 bad += 1;
                                 if bad.is_power_of_two() {
-                                    warn!("'{}': {error:#}: dropped ({bad} so far)", self.publisher.name());
+                                    warn!("'{}': {error}: dropped ({bad} so far)", self.publisher.name());
                                 }
                                 continue;
                             }

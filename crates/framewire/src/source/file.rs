@@ -10,25 +10,24 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
 use framewire_proto::{
     Codec, Config, Frame, Micros, Times,
     jpeg::{self, Fault},
     limits,
 };
-use rustix::io::Errno;
 
 use self::timing::Timing;
 use super::{Item, Kind, Options, Source, Spec, pace::Pace};
+use crate::error::{Context as _, Error, Result, bail, ensure, error};
 use crate::{
     clock,
     media::{
-        encode::Coding,
         huffman,
         input::{Input, Packet, Threads, Unit, Units, Video, VideoDecoder},
     },
     stop::Stop,
+    transcode::encode::CodecChoice,
 };
 
 /// The row of [`super::SOURCES`] for URLs.
@@ -173,7 +172,7 @@ impl File {
     pub fn open(spec: &Spec, stop: &Stop) -> Result<Self> {
         let name = spec.source.clone();
         let url = if is_url(&name) { name.clone() } else { check_path(&name)? };
-        let copies = spec.options.codec == Coding::Copy;
+        let copies = spec.options.codec == CodecChoice::Copy;
         let (playing, video) = play(&url, copies, stop).with_context(|| name.clone())?;
         let units = matches!(playing.form, Form::Units(_));
         let mut pace = Pacing::new(&spec.options, &video, is_url(&name), units);
@@ -211,7 +210,7 @@ impl File {
                     }
                     Ok(None) if self.playing.ended => return Ok(None),
                     Ok(None) => {}
-                    Err(error) => self.pass_over(&error),
+                    Err(error) => self.skip(&error),
                 }
             } else if self.playing.ended {
                 return Ok(None);
@@ -230,7 +229,7 @@ impl File {
         match &mut self.playing.form {
             Form::Pictures(decoder) => {
                 if let Err(error) = decoder.push(packet.as_ref()) {
-                    self.pass_over(&error);
+                    self.skip(&error);
                 }
                 None
             }
@@ -251,7 +250,7 @@ impl File {
             }
             Ok(None) => None,
             Err(error) => {
-                self.pass_over(&error);
+                self.skip(&error);
                 None
             }
         }
@@ -264,7 +263,7 @@ impl File {
             // Fields of interlaced video, two in a packet, or a kind of JPEG that only FFmpeg knows.
             Ok(size) if self.given == 0 && !fits(size) => self.decode(&packet),
             Err(Fault::Unsupported(_)) if self.given == 0 => self.decode(&packet),
-            Err(fault) => self.pass_over(&fault.into()),
+            Err(fault) => self.skip(&fault.into()),
             Ok((width, height)) => {
                 let (decoded, shown) = (packet.decoded, packet.shown);
                 let data = huffman::complete(packet.into_bytes());
@@ -279,13 +278,13 @@ impl File {
         let decoder = self.playing.input.decoder(Threads::LowDelay);
         match decoder.and_then(|mut decoder| decoder.push(Some(packet)).map(|()| decoder)) {
             Ok(decoder) => self.playing.form = Form::Pictures(decoder),
-            Err(error) => self.pass_over(&error),
+            Err(error) => self.skip(&error),
         }
     }
 
-    fn pass_over(&mut self, error: &anyhow::Error) {
+    fn skip(&mut self, error: &Error) {
         if self.broken == 0 {
-            tracing::warn!("{}: frame {} is passed over: {error:#}", self.name, self.sequence);
+            tracing::warn!("{}: frame {} is passed over: {error}", self.name, self.sequence);
         }
         self.broken += 1;
         self.sequence += 1;
@@ -301,6 +300,7 @@ impl File {
         }
         ensure!(
             self.given > 0,
+            InvalidData,
             "{}: no frame of it can be decoded: it is broken, or ends before its first frame",
             self.name
         );
@@ -471,10 +471,11 @@ fn play(url: &str, copies: bool, stop: &Stop) -> Result<(Playing, Video)> {
         // JPEGs are passed on as they are, asked for or not.
         "mjpeg" => Form::Jpegs,
         "h264" if copies => {
-            limits::check_size(video.width, video.height).map_err(anyhow::Error::msg)?;
+            limits::check_size(video.width, video.height).map_err(|why| error!(InvalidInput, "{why}"))?;
             Form::Units(input.units()?)
         }
         other if copies => bail!(
+            Unsupported,
             "holds {other}, and only H.264 and JPEG are passed on as they are: leave `copy` out, and it is coded anew"
         ),
         _ => Form::Pictures(input.decoder(threads)?),
@@ -487,11 +488,11 @@ fn play(url: &str, copies: bool, stop: &Stop) -> Result<(Playing, Video)> {
 }
 
 /// What the system's mere word means where an address was opened.
-fn error_of_address(error: anyhow::Error) -> anyhow::Error {
-    match error.downcast_ref::<io::Error>().and_then(Errno::from_io_error) {
-        Some(Errno::CONNREFUSED) => error.context("nobody listens there: is the port right?"),
+fn error_of_address(error: Error) -> Error {
+    match error {
+        Error::Refused(_) => error.context("nobody listens there: is the port right?"),
         // FFmpeg calls it an input/output error when a name has no address.
-        Some(Errno::IO) => error.context("the host is unknown or broke off: is its name right?"),
+        Error::ConnectionLost(_) => error.context("the host is unknown or broke off: is its name right?"),
         _ => error,
     }
 }
@@ -505,19 +506,20 @@ fn is_url(source: &str) -> bool {
 /// A path as FFmpeg's URL, when there is a file.
 fn check_path(path: &str) -> Result<String> {
     let about = fs::metadata(path).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => anyhow::anyhow!(
+        io::ErrorKind::NotFound => error!(
+            NotFound,
             "{path}: there is no such file, and no other source of this name: `framewire send --help` lists them"
         ),
-        _ => anyhow::Error::new(error).context(format!("{path}: cannot be opened")),
+        _ => Error::from(error).context(format!("{path}: cannot be opened")),
     })?;
     let kind = about.file_type();
     if kind.is_dir() {
-        bail!("{path}: is a directory: name a video file in it");
+        bail!(InvalidInput, "{path}: is a directory: name a video file in it");
     }
     if kind.is_fifo() || kind.is_socket() || kind.is_char_device() {
-        bail!("{path}: is no file: pipe what it gives into the source `-`");
+        bail!(InvalidInput, "{path}: is no file: pipe what it gives into the source `-`");
     }
-    ensure!(about.len() > 0 || !kind.is_file(), "{path}: is empty");
+    ensure!(about.len() > 0 || !kind.is_file(), InvalidData, "{path}: is empty");
     Ok(format!("file:{}", Path::new(path).display()))
 }
 

@@ -7,23 +7,22 @@
 pub mod camera;
 pub mod feed;
 pub mod file;
-pub mod fw;
+pub mod native;
 pub mod pace;
 pub mod pattern;
 pub mod pickle;
-pub mod push;
 pub mod screen;
 pub mod spec;
 pub mod stdin;
 pub mod tutorial;
 
-use anyhow::{Context, Result};
 use framewire_proto::{
     Config, Frame,
     wire::native::{Service, State},
 };
 
-use crate::{hub::News, stop::Stop};
+use crate::error::{Error, OrError as _, Result};
+use crate::{hub::Feedback, stop::Stop};
 pub use spec::{Options, Spec};
 
 /// What a source gives.
@@ -57,7 +56,7 @@ pub trait Source: Send {
 }
 
 /// Takes what viewers tell of a source's frames.
-pub type Listener = Box<dyn Fn(News) + Send + Sync>;
+pub type Listener = Box<dyn Fn(Feedback) + Send + Sync>;
 
 /// A kind of source.
 pub struct Kind {
@@ -77,7 +76,7 @@ pub struct Kind {
 
 /// Every kind of source, the most particular first.
 pub const SOURCES: &[Kind] =
-    &[fw::KIND, pickle::KIND, camera::KIND, screen::KIND, pattern::KIND, stdin::KIND, file::URL, file::PATH];
+    &[native::KIND, pickle::KIND, camera::KIND, screen::KIND, pattern::KIND, stdin::KIND, file::URL, file::PATH];
 
 /// Opens a source.
 ///
@@ -93,7 +92,7 @@ pub fn open(spec: &Spec, stop: &Stop) -> Result<Box<dyn Source>> {
 /// There is none.
 pub fn kind(spec: &Spec) -> Result<&'static Kind> {
     let kind = SOURCES.iter().find(|kind| (kind.matches)(&spec.source));
-    kind.with_context(|| {
+    kind.or_error(Error::InvalidInput, || {
         format!("{}: no kind of source is called this; `framewire send --help` lists them", spec.source)
     })
 }

@@ -5,12 +5,12 @@ mod scene;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, Result};
 use bytes::Bytes;
 use framewire_proto::{Codec, Config, Frame, Times, limits};
 
 use self::scene::{Moment, Scene};
 use super::{Item, Kind, Options, Source, Spec, pace::Pace};
+use crate::error::{Context as _, Result, error};
 use crate::{clock, media::pool::Pool, stop::Stop};
 
 /// The test scene's row in the table of sources.
@@ -44,7 +44,7 @@ impl Pattern {
     /// The size is refused.
     pub fn new(options: &Options, stop: &Stop) -> Result<Self> {
         let (width, height) = options.size.unwrap_or(SIZE);
-        limits::check_size(width, height).map_err(anyhow::Error::msg).context("pattern")?;
+        limits::check_size(width, height).map_err(|why| error!(InvalidInput, "{why}")).context("pattern")?;
         let fps = options.fps.unwrap_or(FPS);
         let config = Config {
             codec: Codec::I420,

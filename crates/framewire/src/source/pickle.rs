@@ -2,10 +2,9 @@
 
 use std::mem;
 
-use anyhow::{Context, Result};
 use bytes::BytesMut;
 use framewire_proto::{
-    Config, Frame, Times, WireError,
+    Config, Frame, Times,
     wire::{native::State, tutorial::Picture},
 };
 use tokio::runtime::{self, Runtime};
@@ -15,6 +14,7 @@ use super::{
     Item, Kind, Source,
     tutorial::{Connection, checked},
 };
+use crate::error::{Context as _, Error, OrError as _, Result};
 use crate::{
     clock,
     net::{client::Backoff, endpoint::Endpoint, socket::Socket},
@@ -89,9 +89,9 @@ impl Viewer {
         Ok(())
     }
 
-    fn wait_to_retry(&mut self, error: &anyhow::Error) {
+    fn wait_to_retry(&mut self, error: &Error) {
         let wait = self.backoff.next_wait();
-        warn!("{error:#}; trying again in {:.1} s", wait.as_secs_f64());
+        warn!("{error}; trying again in {:.1} s", wait.as_secs_f64());
         self.stop.wait(wait);
     }
 
@@ -135,7 +135,7 @@ impl Source for Viewer {
             let stop = &self.stop;
             let came = self.runtime.block_on(async {
                 tokio::select! {
-                    picture = connection.next() => picture.and_then(|picture| picture.context("the camera closed the connection")).map(Some),
+                    picture = connection.next() => picture.and_then(|picture| picture.or_error(Error::ConnectionLost, || "the camera closed the connection")).map(Some),
                     () = stop.raised() => Ok(None),
                 }
             });
@@ -147,7 +147,7 @@ impl Source for Viewer {
                 }
                 Ok(None) => {}
                 // What has sent no picture yet speaks another wire, or other pickles: it will do so again.
-                Err(error) if error.is::<WireError>() && self.next == 0 => {
+                Err(error) if error.wire().is_some() && self.next == 0 => {
                     return Err(error.context(self.from.to_string()));
                 }
                 Err(error) => {

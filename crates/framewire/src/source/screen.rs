@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
 use bytes::Bytes;
 use framewire_proto::{Codec, Config, Frame, Times};
 
 use super::{Item, Kind, Source, Spec, pace::Pace};
+use crate::error::{Context as _, Result, bail};
 use crate::{
     clock,
     media::{
@@ -57,7 +57,7 @@ impl Screen {
             None => std::env::var("DISPLAY").unwrap_or_default(),
         };
         if display.is_empty() {
-            bail!("screen: $DISPLAY is not set: only X11 screens can be captured, as in `screen::0`");
+            bail!(NotFound, "screen: $DISPLAY is not set: only X11 screens can be captured, as in `screen::0`");
         }
         let input = Input::open(&display, Some("x11grab"), &[("framerate", AT_ONCE)], stop, PATIENCE);
         let input = input.with_context(|| {

@@ -2,10 +2,10 @@
 
 use std::str::FromStr;
 
-use anyhow::{Context, Result, bail, ensure};
 use framewire_proto::Micros;
 
-use crate::media::encode::Coding;
+use crate::error::{Context as _, Error, OrError as _, Result, bail, ensure, error};
+use crate::transcode::encode::CodecChoice;
 
 /// A source and how to open it, as in `/dev/video0#size=1280x720#fps=30`.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,7 +28,7 @@ pub struct Options {
     /// Begin again at the end.
     pub looped: bool,
     /// What to code frames in.
-    pub codec: Coding,
+    pub codec: CodecChoice,
     /// JPEG quality, 1 to 100.
     pub quality: Option<u8>,
     /// Bits per second at most.
@@ -42,7 +42,7 @@ pub struct Options {
 }
 
 impl FromStr for Spec {
-    type Err = anyhow::Error;
+    type Err = Error;
 
     /// Splits at every `#`. A path that itself holds a `#` and exists is taken as it is.
     fn from_str(text: &str) -> Result<Self> {
@@ -54,7 +54,11 @@ impl FromStr for Spec {
                 spec.options.set(part).with_context(|| format!("in the source '{text}'"))?;
             }
         }
-        ensure!(!spec.source.is_empty(), "a source is empty: name a camera, file, URL, `screen`, `pattern` or `-`");
+        ensure!(
+            !spec.source.is_empty(),
+            InvalidInput,
+            "a source is empty: name a camera, file, URL, `screen`, `pattern` or `-`"
+        );
         Ok(spec)
     }
 }
@@ -62,8 +66,8 @@ impl FromStr for Spec {
 impl Spec {
     /// Whether its frames may be passed on as others coded them, who cannot be asked for a keyframe. Of another hub's stream
     /// that is not known.
-    pub fn passes_on(&self) -> bool {
-        self.source.starts_with("fw://") || self.options.codec == Coding::Copy
+    pub fn is_passthrough(&self) -> bool {
+        self.source.starts_with("fw://") || self.options.codec == CodecChoice::Copy
     }
 }
 
@@ -86,6 +90,7 @@ impl Options {
             "bitrate" => self.bitrate = Some(parse_bitrate(value)?),
             "max-age" => self.max_age = Some(parse_max_age(value)?),
             _ => bail!(
+                InvalidInput,
                 "'{key}' is no option of a source: size=WxH, fps=N, format=NAME, loop, codec=NAME, quality=1..100, bitrate=BITS, max-age=MS, wait, every"
             ),
         }
@@ -105,7 +110,7 @@ impl Options {
             fps: self.fps.or(other.fps),
             format: self.format.or_else(|| other.format.clone()),
             looped: self.looped || other.looped,
-            codec: if self.codec == Coding::Auto { other.codec } else { self.codec },
+            codec: if self.codec == CodecChoice::Auto { other.codec } else { self.codec },
             quality: self.quality.or(other.quality),
             bitrate: self.bitrate.or(other.bitrate),
             max_age: self.max_age.or(other.max_age),
@@ -122,7 +127,7 @@ impl Options {
 pub fn parse_max_age(text: &str) -> Result<Micros> {
     match text.parse::<Micros>() {
         Ok(milliseconds @ 10..=60_000) => Ok(1000 * milliseconds),
-        _ => bail!("'{text}' is no age: a number of milliseconds from 10 to 60000"),
+        _ => bail!(InvalidInput, "'{text}' is no age: a number of milliseconds from 10 to 60000"),
     }
 }
 
@@ -133,8 +138,8 @@ pub fn parse_max_age(text: &str) -> Result<Micros> {
 pub fn parse_size(text: &str) -> Result<(u32, u32)> {
     let parts =
         text.split_once(['x', 'X']).and_then(|(width, height)| Some((width.parse().ok()?, height.parse().ok()?)));
-    let Some((width, height)) = parts else { bail!("'{text}' is no size: write it like 1280x720") };
-    framewire_proto::limits::check_size(width, height).map_err(anyhow::Error::msg)?;
+    let Some((width, height)) = parts else { bail!(InvalidInput, "'{text}' is no size: write it like 1280x720") };
+    framewire_proto::limits::check_size(width, height).map_err(|why| error!(InvalidInput, "{why}"))?;
     Ok((width, height))
 }
 
@@ -144,7 +149,9 @@ pub fn parse_size(text: &str) -> Result<(u32, u32)> {
 /// It is no such number.
 pub fn parse_fps(text: &str) -> Result<f64> {
     let fps = text.parse().ok().filter(|fps| (0.0..=1000.0).contains(fps));
-    fps.with_context(|| format!("'{text}' is no rate: frames per second from 0 (as fast as they are taken) to 1000"))
+    fps.or_error(Error::InvalidInput, || {
+        format!("'{text}' is no rate: frames per second from 0 (as fast as they are taken) to 1000")
+    })
 }
 
 /// JPEG quality, 1 to 100.
@@ -153,7 +160,7 @@ pub fn parse_fps(text: &str) -> Result<f64> {
 /// It is no such number.
 pub fn parse_quality(text: &str) -> Result<u8> {
     let quality = text.parse().ok().filter(|quality| (1..=100).contains(quality));
-    quality.with_context(|| format!("'{text}' is no quality: a number from 1 to 100"))
+    quality.or_error(Error::InvalidInput, || format!("'{text}' is no quality: a number from 1 to 100"))
 }
 
 /// Bits per second: `2M`, `500k` or `1500000`.
@@ -167,7 +174,7 @@ pub fn parse_bitrate(text: &str) -> Result<u64> {
     };
     let bits = number.parse().ok().map(|number: f64| number * unit).filter(|bits| (50e3..=1e9).contains(bits));
     let wanted = || format!("'{text}' is no bitrate: bits per second from 50k to 1000M, as in 2M or 500k");
-    bits.map(|bits| bits as u64).with_context(wanted)
+    bits.map(|bits| bits as u64).or_error(Error::InvalidInput, wanted)
 }
 
 #[cfg(test)]
@@ -181,7 +188,7 @@ mod tests {
         assert_eq!(spec.options.size, Some((1280, 720)));
         assert_eq!(spec.options.fps, Some(30.0));
         assert!(spec.options.looped);
-        assert_eq!(spec.options.codec, Coding::Copy);
+        assert_eq!(spec.options.codec, CodecChoice::Copy);
         assert_eq!(spec.options.max_age, Some(200_000));
     }
 

@@ -7,7 +7,6 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result, bail};
 use bytes::Bytes;
 use framewire_proto::{
     Codec, Config, Frame, Limits, Times, jpeg,
@@ -15,6 +14,7 @@ use framewire_proto::{
 };
 
 use super::{Item, Kind, Options, Source, Spec};
+use crate::error::{Context as _, Result, bail};
 use crate::{clock, media::planes::Converter, source::pace::Pace, stop::Stop};
 
 /// Standard input's row in the table of sources.
@@ -131,11 +131,14 @@ impl<'a> Feed<'a> {
                 return self.y4m(&first, input, chunk);
             }
             if count == 0 && first.is_empty() {
-                bail!("standard input is empty: {ADVICE}");
+                bail!(InvalidData, "standard input is empty: {ADVICE}");
             }
             if count == 0 || !(jpeg::MAGIC.starts_with(&first) || y4m::MAGIC.starts_with(&first)) {
                 let shown = first[..first.len().min(16)].escape_ascii();
-                bail!("standard input begins with '{shown}', which is neither YUV4MPEG2 nor a JPEG: {ADVICE}");
+                bail!(
+                    InvalidData,
+                    "standard input begins with '{shown}', which is neither YUV4MPEG2 nor a JPEG: {ADVICE}"
+                );
             }
         }
     }
@@ -226,7 +229,11 @@ impl<'a> Feed<'a> {
 
     fn end(&self) -> Result<()> {
         if self.config.is_none() {
-            bail!("standard input ended after {} bytes, before its first whole picture: {ADVICE}", self.bytes);
+            bail!(
+                InvalidData,
+                "standard input ended after {} bytes, before its first whole picture: {ADVICE}",
+                self.bytes
+            );
         }
         Ok(())
     }
@@ -262,7 +269,7 @@ mod tests {
         loop {
             match source.next() {
                 Ok(item) => assert!(item.is_some(), "it ended without an error"),
-                Err(error) => return format!("{error:#}"),
+                Err(error) => return format!("{error}"),
             }
         }
     }

@@ -2,7 +2,6 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use anyhow::{Context, Result};
 use bytes::{Bytes, BytesMut};
 use framewire_proto::{
     Config, Frame, Limits, Micros, Name, Times, WireError,
@@ -15,7 +14,7 @@ use framewire_proto::{
 use tokio::{net::TcpListener, sync::watch, time::timeout};
 use tracing::{debug, info, warn};
 
-use super::push;
+use crate::error::{Context as _, Error, OrError as _, Result};
 use crate::{
     clock,
     hub::{Hub, Publisher},
@@ -55,7 +54,7 @@ pub async fn listen(listener: TcpListener, wire: &'static Wire, cameras: Cameras
         async move {
             let peer = accepted.peer;
             if let Err(error) = cameras.serve(accepted).await {
-                warn!("{peer}: closed: {error:#}");
+                warn!("{peer}: closed: {error}");
             }
         }
     };
@@ -69,7 +68,7 @@ impl Cameras {
     /// The connection broke, or what comes is not its wire.
     pub async fn serve(&self, accepted: Accepted) -> Result<()> {
         let Accepted { wire, stream, prefix, peer } = accepted;
-        let tutorial = wire.tutorial.with_context(|| format!("{} is no camera's wire", wire.name))?;
+        let tutorial = wire.tutorial.or_error(Error::InvalidInput, || format!("{} is no camera's wire", wire.name))?;
         let name = match &self.streams {
             Streams::One(name) => name.clone(),
             _ => Name::from_lossy(&format!("{}-{}-{}", wire.name, peer.ip().to_canonical(), peer.port())),
@@ -180,7 +179,7 @@ impl Camera<'_> {
             match picture {
                 Ok(Some(picture)) => self.take(picture)?,
                 Ok(None) => return Ok(()),
-                Err(error) if self.next == 0 && error.is::<WireError>() => {
+                Err(error) if self.next == 0 && error.wire().is_some() => {
                     return Err(error.context(what_came(wire, &connection.first)));
                 }
                 Err(error) => return Err(error),
@@ -233,7 +232,7 @@ impl Camera<'_> {
 pub(super) fn checked(picture: Picture) -> Result<(Config, Bytes), String> {
     let (width, height) = picture.size.unwrap_or_default();
     let mut config = Config { codec: picture.codec, width, height, millifps: 0, extra: Bytes::new() };
-    push::check(&mut config, &picture.data)?;
+    config.check(&picture.data)?;
     Ok((config, picture.data))
 }
 

@@ -49,7 +49,7 @@ pub enum Message {
         /// The stream.
         name: Name,
         /// Its frames were coded long ago: no keyframe comes for being asked for.
-        passed_on: bool,
+        passthrough: bool,
     },
     /// Client to hub: this connection wants the stream of this name.
     Subscribe {
@@ -254,8 +254,8 @@ impl Message {
                 out.put_slice(&token.0);
                 out.put_u64_le(*turn);
             }
-            Self::Publish { name, passed_on } => {
-                header(out, kind::PUBLISH, u8::from(*passed_on) * PASSED_ON, name.as_str().len());
+            Self::Publish { name, passthrough } => {
+                header(out, kind::PUBLISH, u8::from(*passthrough) * PASSED_ON, name.as_str().len());
                 out.put_slice(name.as_str().as_bytes());
             }
             Self::Subscribe { name, wait, every, jpegs } => {
@@ -406,7 +406,7 @@ fn parse(head: Head, mut body: Bytes) -> Result<Option<Message>, Kind> {
     Ok(Some(match kind {
         kind::HELLO => Message::Hello { software: as_text("a program's name", &body)? },
         kind::SESSION => Message::Session(as_session(&body)?),
-        kind::PUBLISH => Message::Publish { name: as_name(&body)?, passed_on: flags & PASSED_ON != 0 },
+        kind::PUBLISH => Message::Publish { name: as_name(&body)?, passthrough: flags & PASSED_ON != 0 },
         kind::SUBSCRIBE => Message::Subscribe {
             name: as_name(&body)?,
             wait: flags & WAIT != 0,

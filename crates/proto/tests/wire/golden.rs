@@ -19,7 +19,7 @@ fn publisher() -> Vec<Message> {
         Message::Hello { software: "framewire 0.1.0".into() },
         Message::Ping { sent: 1_000_000 },
         Message::Session(Session { token: Token(*b"16 random bytes!"), turn: 2 }),
-        Message::Publish { name: name(), passed_on: false },
+        Message::Publish { name: name(), passthrough: false },
         Message::Pong { pinged: 5_000_000, received: 1_000_400, sent: 1_000_410 },
         Message::Config(jpeg()),
         Message::Frame(frame()),

@@ -53,7 +53,7 @@ pub(crate) fn message() -> impl Strategy<Value = Message> {
     prop_oneof![
         text().prop_map(|software| Message::Hello { software }),
         any::<([u8; 16], u64)>().prop_map(|(token, turn)| Message::Session(Session { token: Token(token), turn })),
-        (name(), any::<bool>()).prop_map(|(name, passed_on)| Message::Publish { name, passed_on }),
+        (name(), any::<bool>()).prop_map(|(name, passthrough)| Message::Publish { name, passthrough }),
         (name(), any::<[bool; 3]>()).prop_map(|(name, [wait, every, jpegs])| Message::Subscribe {
             name,
             wait,

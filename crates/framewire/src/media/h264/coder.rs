@@ -2,14 +2,14 @@
 
 use std::ffi::CStr;
 
-use anyhow::Result;
 use bytes::Bytes;
 use ffmpeg_the_third::ffi;
 
 use super::{Config, Encoded};
+use crate::error::Result;
 use crate::media::{
     Picture,
-    av::{self, Budget, Coding, Layout, Pace},
+    av::{self, Budget, EncoderConfig, Layout, Pace},
 };
 
 /// Frames per second, in thousandths, where they are not known.
@@ -62,7 +62,7 @@ impl Coder {
     /// # Errors
     /// This FFmpeg or this machine has no such encoder, or it refuses what it is to do.
     pub(super) fn open(kind: &'static Kind, config: Config) -> Result<Self> {
-        Ok(Self { kind, config, encoder: av::Encoder::open(&coding(kind, config))? })
+        Ok(Self { kind, config, encoder: av::Encoder::open(&encoder_config(kind, config))? })
     }
 
     pub(super) fn is(&self, kind: &Kind) -> bool {
@@ -90,7 +90,7 @@ impl Coder {
     pub(super) fn set_bitrate(&mut self, bitrate: u64) -> Result<()> {
         let config = Config { bitrate, ..self.config };
         if self.kind.reopens && config != self.config {
-            self.encoder = av::Encoder::open(&coding(self.kind, config))?;
+            self.encoder = av::Encoder::open(&encoder_config(self.kind, config))?;
         }
         self.config = config;
         self.encoder.set_budget(budget(config));
@@ -98,8 +98,8 @@ impl Coder {
     }
 }
 
-fn coding(kind: &'static Kind, config: Config) -> Coding<'static> {
-    Coding {
+fn encoder_config(kind: &'static Kind, config: Config) -> EncoderConfig<'static> {
+    EncoderConfig {
         name: kind.name,
         options: kind.options,
         layout: kind.layout,

@@ -20,7 +20,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use framewire_proto::{Codec, Frame, Times, h264};
 
@@ -28,6 +27,7 @@ use super::{
     Config, Encoded,
     coder::{Coder, Kind, SOFTWARE, millifps},
 };
+use crate::error::{Error, OrError as _, Result, ensure};
 use crate::media::{
     Picture,
     av::{Layout, Pace},
@@ -164,7 +164,7 @@ fn search(requests: &Receiver<Request>) {
         match Coder::open(kind, config) {
             // Whoever asked may have gone; then it is closed again.
             Ok(coder) => drop(answer.try_send(Ready { coder, change })),
-            Err(error) => tracing::debug!("libx264 goes on: {error:#}"),
+            Err(error) => tracing::debug!("libx264 goes on: {error}"),
         }
     }
 }
@@ -180,7 +180,7 @@ fn best(kinds: &'static [Kind], config: Config) -> Option<Fit> {
                 Some(Fit { kind, change })
             }
             Err(error) => {
-                tracing::debug!("H.264 of {width}x{height} is not coded by {name}: {error:#}");
+                tracing::debug!("H.264 of {width}x{height} is not coded by {name}: {error}");
                 None
             }
         }
@@ -228,11 +228,15 @@ fn examine(kind: &'static Kind, config: Config) -> Result<Change> {
 /// It is not.
 fn compare(tried: &Trial, software: &Trial) -> Result<()> {
     for (plane, (psnr, due)) in ["light", "blue", "red"].into_iter().zip(tried.psnr.into_iter().zip(software.psnr)) {
-        ensure!(psnr >= due - WORSE, "its pictures have {psnr:.1} dB in their {plane}, libx264's {due:.1}");
+        ensure!(
+            psnr >= due - WORSE,
+            Unsupported,
+            "its pictures have {psnr:.1} dB in their {plane}, libx264's {due:.1}"
+        );
     }
     let ([half, most], due) = (tried.took, software.took[0]);
-    ensure!(half <= QUICK.max(due), "it takes {half:?} a picture, libx264 {due:?}");
-    ensure!(most <= LONGEST, "a picture took {most:?}");
+    ensure!(half <= QUICK.max(due), Unsupported, "it takes {half:?} a picture, libx264 {due:?}");
+    ensure!(most <= LONGEST, Unsupported, "a picture took {most:?}");
     Ok(())
 }
 
@@ -264,15 +268,20 @@ fn attempt(kind: &'static Kind, config: Config, least: Change) -> Result<Trial> 
             let contents = h264::contents(&coded.data);
             ensure!(
                 (contents.keyframe(), contents.parameter_sets) == (coded.keyframe, coded.keyframe),
+                Unsupported,
                 "its keyframes have no parameter sets, or are not what it says"
             );
-            ensure!(coded.keyframe || !(asked || (part, number) == (0, 0)), "it makes no keyframe when asked");
-            ensure!(!coded.keyframe || asked || first, "it makes keyframes unasked");
+            ensure!(
+                coded.keyframe || !(asked || (part, number) == (0, 0)),
+                Unsupported,
+                "it makes no keyframe when asked"
+            );
+            ensure!(!coded.keyframe || asked || first, Unsupported, "it makes keyframes unasked");
             if coded.keyframe && first && part > 0 {
                 change = Change::Keyframe;
             }
             let size = 8 * coded.data.len() as u64;
-            ensure!(size <= due * LARGEST / 100, "a frame has {size} bits where {due} were due");
+            ensure!(size <= due * LARGEST / 100, Unsupported, "a frame has {size} bits where {due} were due");
             sizes.push(size);
             let shown = decoded(&mut decoder, config, (part * FRAMES + number) as u64, &coded)?;
             for (sum, (one, other)) in psnr.iter_mut().zip(picture.planes().into_iter().zip(shown.planes())) {
@@ -283,6 +292,7 @@ fn attempt(kind: &'static Kind, config: Config, least: Change) -> Result<Trial> 
         let mean = sizes[1..].iter().sum::<u64>() / (FRAMES as u64 - 1);
         ensure!(
             (due * LEAST / 100..=due * MEAN / 100).contains(&mean),
+            Unsupported,
             "its frames have {mean} bits in the mean where {due} were due"
         );
     }
@@ -330,8 +340,14 @@ fn decoded(decoder: &mut Decoder, config: Config, number: u64, coded: &Encoded) 
     };
     let (keyframe, data) = (coded.keyframe, coded.data.clone());
     let frame = Frame { sequence: number, keyframe, times: Times::default(), data };
-    let (_, picture) = decoder.decode(&given, &frame, Codec::I420)?.context("its pictures cannot be shown at once")?;
-    ensure!((picture.width, picture.height) == (config.width, config.height), "its pictures have another size");
+    let (_, picture) = decoder
+        .decode(&given, &frame, Codec::I420)?
+        .or_error(Error::Unsupported, || "its pictures cannot be shown at once")?;
+    ensure!(
+        (picture.width, picture.height) == (config.width, config.height),
+        Unsupported,
+        "its pictures have another size"
+    );
     Ok(picture)
 }
 

@@ -1,11 +1,11 @@
 //! Access units of H.264, of the packets of an input.
 
-use anyhow::{Result, bail, ensure};
 use bytes::Bytes;
 use ffmpeg_the_third::ffi;
 use framewire_proto::h264::{self, Gaps};
 
 use super::{Packet, av};
+use crate::error::{Result, bail, ensure};
 
 /// Makes access units of H.264 in Annex B form of the packets of an [`Input`](super::Input): those that can be decoded, from
 /// the first keyframe on. Where pictures are missing, as devices and networks lose them, it goes on at the next keyframe.
@@ -63,7 +63,7 @@ impl Units {
         if contents.parameter_sets {
             self.sets = h264::parameter_sets(&data);
         } else if keyframe {
-            ensure!(!self.sets.is_empty(), "a keyframe came before any parameter sets");
+            ensure!(!self.sets.is_empty(), InvalidData, "a keyframe came before any parameter sets");
             data = [&self.sets[..], &data[..]].concat().into();
         }
         let gap = self.gaps.before(&data);
@@ -80,7 +80,9 @@ impl Units {
         match self.standing {
             Standing::Before => Ok(None),
             Standing::Whole => Ok(Some(Unit { data, keyframe })),
-            Standing::Torn => bail!("pictures that it needs did not come: it goes on at the next keyframe"),
+            Standing::Torn => {
+                bail!(InvalidData, "pictures that it needs did not come: it goes on at the next keyframe")
+            }
         }
     }
 }

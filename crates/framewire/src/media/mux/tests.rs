@@ -309,7 +309,7 @@ fn what_cannot_be_recorded_is_named() {
     let path = scratch.0.join("bad.mkv");
     let mut muxer = Muxer::create(&path, &config(Codec::H264, 0)).unwrap();
     let error = muxer.write(&frame(0, 1, true, vec![0, 0, 1, 0x65, 1, 2, 3])).unwrap_err();
-    assert!(format!("{error:#}").contains("parameter sets"), "{error:#}");
+    assert!(format!("{error}").contains("parameter sets"), "{error}");
     assert_eq!(muxer.finish().unwrap(), 0);
     assert!(!path.exists());
 }

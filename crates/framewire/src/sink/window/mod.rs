@@ -25,9 +25,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Result, anyhow};
 use sdl2::{EventPump, Sdl, VideoSubsystem, event::Event, mouse::MouseUtil, rect::Rect};
 
+use crate::error::{Error, Result, error};
 use crate::{hub, latency::Bound, stop::Stop};
 use pane::Open;
 use player::{Bell, News};
@@ -93,8 +93,9 @@ pub fn run(panes: Vec<Pane>, more: Option<Receiver<Pane>>, config: Config, stop:
     outcome
 }
 
-fn no_display(error: impl std::fmt::Display) -> anyhow::Error {
-    anyhow!(
+fn no_display(error: impl std::fmt::Display) -> Error {
+    error!(
+        NotFound,
         "cannot open a window ({error}): run this in a desktop session or set DISPLAY; without a screen, `framewire \
          record` writes to a file and the hub's page shows streams in a browser"
     )
@@ -168,7 +169,7 @@ impl Windows {
                 Ok(pane) => {
                     let title = pane.title.clone();
                     if let Err(error) = self.open(pane) {
-                        tracing::warn!("'{title}': {error:#}");
+                        tracing::warn!("'{title}': {error}");
                     }
                     patience = Duration::ZERO;
                 }

@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
 use sdl2::{
     EventPump, VideoSubsystem,
     event::{Event, WindowEvent},
@@ -18,6 +17,7 @@ use super::{
     tile::View,
 };
 use crate::clock;
+use crate::error::Result;
 
 /// How often the labels are written anew, at most.
 const REFRESH: Duration = Duration::from_millis(250);

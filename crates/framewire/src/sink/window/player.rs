@@ -9,13 +9,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result};
 use framewire_proto::{
     Codec, Config, Frame, Micros,
     wire::native::{Service, State},
 };
 use sdl2::event::EventSender;
 
+use crate::error::{Context as _, Result};
 use crate::{
     clock, hub,
     latency::{Bound, Meter},
@@ -242,16 +242,16 @@ impl Work {
             condition.ended = false;
             condition.meter.count(given, frame.data.len());
             // Nobody misses a glimpse less of what leads up to the present.
-            if !wanted && result.is_ok() && !leads_up(frame, self.begun) {
+            if !wanted && result.is_ok() && !catching_up(frame, self.begun) {
                 *(if *freeze { &mut condition.frozen } else { &mut condition.before_show }) += 1;
             }
         }
         self.show(given);
         let Err(error) = result else { return };
         if !config.codec.independent() {
-            self.subscriber.wish_keyframe();
+            self.subscriber.request_keyframe();
         }
-        let fault = format!("{error:#}");
+        let fault = format!("{error}");
         let condition = &mut lock(&self.inside).condition;
         if condition.fault.is_none() {
             tracing::warn!(stream = %self.subscriber.name(), frame = frame.sequence, "not shown: {fault}");
@@ -285,7 +285,7 @@ impl Work {
                 condition.stale += 1;
                 continue;
             }
-            let led_up = leads_up(&frame, self.begun);
+            let led_up = catching_up(&frame, self.begun);
             let ready = Ready { picture, config: config.clone(), frame, received, decoded, led_up };
             if newest.replace(ready).is_some_and(|before| !before.led_up) {
                 *(if *freeze { &mut condition.frozen } else { &mut condition.before_show }) += 1;
@@ -301,7 +301,7 @@ impl Work {
 }
 
 /// Whether a frame was there before anybody watched here: its age is not the latency of its way.
-fn leads_up(frame: &Frame, begun: Micros) -> bool {
+fn catching_up(frame: &Frame, begun: Micros) -> bool {
     (1..begun).contains(&frame.times.born())
 }
 

@@ -7,11 +7,11 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use anyhow::{Context as _, Result, bail};
 use bytes::Bytes;
 use framewire_proto::{Codec, Name};
 
 use super::player::Ready;
+use crate::error::{Context as _, Result, bail};
 use crate::media::jpeg;
 
 /// The quality of pictures that were no JPEG.
@@ -38,7 +38,7 @@ pub(super) fn save(name: &str, ready: &Ready, now: SystemTime) -> Result<PathBuf
             Err(error) => return Err(error).with_context(|| format!("cannot create {}", path.display())),
         }
     }
-    bail!("there are {MOST} pictures of this second already")
+    bail!(Busy, "there are {MOST} pictures of this second already")
 }
 
 fn coded(ready: &Ready) -> Result<Bytes> {

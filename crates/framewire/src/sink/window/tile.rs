@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use anyhow::Result;
 use framewire_proto::{Micros, wire::native::Report};
 
 use super::{
@@ -13,6 +12,7 @@ use super::{
     screen::{Cell, Placed},
     snapshot, stats,
 };
+use crate::error::Result;
 use crate::{clock, hub::Reporter, latency::Split, media::text::Font};
 
 /// How long a note stays.
@@ -141,7 +141,7 @@ impl View {
             let Some(ready) = &tile.ready else { continue };
             let note = match snapshot::save(&tile.name, ready, SystemTime::now()) {
                 Ok(file) => format!("saved {}", file.display()),
-                Err(error) => format!("not saved: {error:#}"),
+                Err(error) => format!("not saved: {error}"),
             };
             eprintln!("{note}");
             tile.note = Some((note, Instant::now()));

@@ -1,6 +1,5 @@
 //! Painting by the graphics processor: pictures go up as they are, it converts, scales and blends.
 
-use anyhow::{Result, anyhow};
 use sdl2::{
     EventPump,
     pixels::{Color, PixelFormatEnum},
@@ -11,6 +10,7 @@ use sdl2::{
 use self_cell::self_cell;
 
 use super::{Area, Cell, Label, Placed, Screen, planes};
+use crate::error::{Result, error};
 use crate::media::Picture;
 
 /// A window painted by the graphics processor.
@@ -51,7 +51,7 @@ impl Screen for Gpu {
     }
 
     fn size(&self, _: &EventPump) -> Result<(u32, u32)> {
-        self.canvas.output_size().map_err(|error| anyhow!(error))
+        self.canvas.output_size().map_err(|error| error!(System, "{error}"))
     }
 
     fn paint(&mut self, _: &EventPump, cells: &[Cell]) -> Result<()> {
@@ -62,7 +62,7 @@ impl Screen for Gpu {
             kept.resize_with(cells.len(), Kept::default);
             for (cell, kept) in cells.iter().zip(kept) {
                 if let Err(error) = kept.update(textures, cell).and_then(|()| kept.draw(canvas, cell)) {
-                    tracing::warn!("a picture could not be painted: {error:#}");
+                    tracing::warn!("a picture could not be painted: {error}");
                 }
             }
         });
@@ -93,10 +93,10 @@ impl<'a> Kept<'a> {
             let light = if cell.dimmed { 128 } else { 255 };
             texture.set_color_mod(light, light, light);
             let area = cell.area.letterbox(picture.width(), picture.height());
-            canvas.copy(texture, None, rect(area)).map_err(|error| anyhow!(error))?;
+            canvas.copy(texture, None, rect(area)).map_err(|error| error!(System, "{error}"))?;
         }
         for ((_, texture), placed) in self.labels.iter().zip(cell.labels) {
-            canvas.copy(texture, None, rect(placed.area)).map_err(|error| anyhow!(error))?;
+            canvas.copy(texture, None, rect(placed.area)).map_err(|error| error!(System, "{error}"))?;
         }
         Ok(())
     }

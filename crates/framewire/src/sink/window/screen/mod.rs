@@ -5,7 +5,6 @@ mod plain;
 
 use std::path::Path;
 
-use anyhow::Result;
 use sdl2::{
     EventPump, VideoSubsystem,
     rect::Rect,
@@ -13,6 +12,7 @@ use sdl2::{
 };
 
 use super::{label::Label, layout::Area};
+use crate::error::Result;
 use crate::media::Picture;
 use gpu::Gpu;
 use plain::Plain;

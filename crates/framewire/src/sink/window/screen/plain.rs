@@ -1,12 +1,12 @@
 //! Painting by the processor, straight into the window's own memory: five times cheaper than SDL's software renderer,
 //! which copies each picture three times.
 
-use anyhow::{Context as _, Result, anyhow};
 use framewire_proto::Codec;
 use sdl2::{EventPump, pixels::PixelFormatEnum, rect::Rect, surface::Surface, video::Window};
 use yuv::{YuvPlanarImage, YuvRange, YuvStandardMatrix, yuv420_to_bgra};
 
 use super::{Area, Cell, Label, Screen, planes};
+use crate::error::{Context as _, Error, OrError as _, Result, error};
 use crate::media::{Picture, scale::Scaler};
 
 /// A window painted by the processor.
@@ -29,13 +29,14 @@ impl Screen for Plain {
     }
 
     fn size(&self, pump: &EventPump) -> Result<(u32, u32)> {
-        let surface = self.window.surface(pump).map_err(|error| anyhow!(error)).context("the window has no memory")?;
+        let surface =
+            self.window.surface(pump).map_err(|error| error!(System, "{error}")).context("the window has no memory")?;
         Ok(surface.size())
     }
 
     fn paint(&mut self, pump: &EventPump, cells: &[Cell]) -> Result<()> {
         let changed: Vec<&Cell> = cells.iter().filter(|cell| cell.changed && !cell.area.empty()).collect();
-        let mut surface = self.window.surface(pump).map_err(|error| anyhow!(error))?;
+        let mut surface = self.window.surface(pump).map_err(|error| error!(System, "{error}"))?;
         let (width, height) = surface.size();
         if matches!(surface.pixel_format_enum(), PixelFormatEnum::RGB888 | PixelFormatEnum::ARGB8888) {
             let pitch = surface.pitch();
@@ -46,7 +47,7 @@ impl Screen for Plain {
         } else {
             if self.backing.as_ref().is_none_or(|backing| backing.size() != (width, height)) {
                 let backing = Surface::new(width, height, PixelFormatEnum::RGB888);
-                self.backing = Some(backing.map_err(|error| anyhow!(error))?);
+                self.backing = Some(backing.map_err(|error| error!(System, "{error}"))?);
             }
             if let Some(backing) = &mut self.backing {
                 let pitch = backing.pitch();
@@ -54,11 +55,14 @@ impl Screen for Plain {
                     let mut canvas = Canvas { pixels, pitch, width, height, scaler: &mut self.scaler };
                     canvas.cells(&changed);
                 });
-                backing.blit(None, &mut surface, None).map_err(|error| anyhow!(error))?;
+                backing.blit(None, &mut surface, None).map_err(|error| error!(System, "{error}"))?;
             }
         }
         let areas: Vec<Rect> = changed.iter().map(|cell| rect(cell.area.within(width, height))).collect();
-        surface.update_window_rects(&areas).map_err(|error| anyhow!(error)).context("cannot show the picture")
+        surface
+            .update_window_rects(&areas)
+            .map_err(|error| error!(System, "{error}"))
+            .context("cannot show the picture")
     }
 }
 
@@ -86,7 +90,7 @@ impl Canvas<'_> {
             && !inner.empty()
         {
             if let Err(error) = self.picture(picture, inner) {
-                tracing::warn!("a picture could not be painted: {error:#}");
+                tracing::warn!("a picture could not be painted: {error}");
             }
             if cell.dimmed {
                 self.rows(inner, darken);
@@ -127,7 +131,7 @@ impl Canvas<'_> {
         let (width, height) = (picture.width(), picture.height());
         let image = YuvPlanarImage { y_plane, y_stride, u_plane, u_stride, v_plane, v_stride, width, height };
         let start = self.start(area.x, area.y);
-        let pixels = self.pixels.get_mut(start..).context("it lies outside the window")?;
+        let pixels = self.pixels.get_mut(start..).or_error(Error::System, || "it lies outside the window")?;
         Ok(yuv420_to_bgra(&image, pixels, self.pitch, YuvRange::Full, YuvStandardMatrix::Bt601)?)
     }
 

@@ -1,0 +1,16 @@
+//! `framewire devices`: the cameras of this machine.
+
+use anyhow::Result;
+
+use framewire::source::camera;
+
+#[derive(clap::Args)]
+pub(crate) struct Args {}
+
+pub(crate) fn run(_: &Args) -> Result<()> {
+    let cameras = camera::devices()?;
+    if cameras.is_empty() {
+        crate::print("no camera found: is one plugged in, and may this user read /dev/video* (group video)?")?;
+    }
+    cameras.iter().try_for_each(crate::print)
+}

@@ -1,0 +1,212 @@
+//! Bad input: a clear error, nothing lost, nobody else disturbed.
+
+use std::{
+    io::{Read, Write},
+    net::Shutdown,
+};
+
+use bytes::Bytes;
+use framewire_proto::wire::native::{self, Message, code};
+
+use crate::harness::{Hub, Peer, fails, framewire, jpeg};
+
+/// A hub with a stream that is watched, to see that nobody is disturbed.
+struct Bystanders {
+    hub: Hub,
+    publisher: Peer,
+    viewer: Peer,
+    next: u64,
+}
+
+impl Bystanders {
+    fn new() -> Self {
+        Self::of(Hub::start(&[]))
+    }
+
+    fn of(hub: Hub) -> Self {
+        let publisher = Peer::publish(&hub, "bystander");
+        publisher.send_jpeg(0, &jpeg(0));
+        hub.wait_until("bystander", "has a frame", |info| info["published"] == 1);
+        let mut viewer = Peer::watch(&hub, "bystander");
+        viewer.frame();
+        Self { hub, publisher, viewer, next: 1 }
+    }
+
+    fn are_undisturbed(&mut self) {
+        self.publisher.send_jpeg(self.next, &jpeg(77));
+        self.next += 1;
+        assert_eq!(self.viewer.frame().data, jpeg(77));
+        let report = native::Report { sequence: self.next - 1, received: 1, ..native::Report::default() };
+        self.viewer.client.send(&Message::Report(report)).unwrap();
+    }
+}
+
+/// What the hub answers to these bytes before it closes.
+fn answer(hub: &Hub, bytes: &[u8]) -> Vec<u8> {
+    let mut stream = hub.connect();
+    stream.write_all(bytes).unwrap();
+    let mut answer = Vec::new();
+    // A reset after the answer is as good an end as any.
+    let _ = stream.read_to_end(&mut answer);
+    answer
+}
+
+/// The error among a hub's messages.
+fn error(answer: &[u8]) -> (u16, String) {
+    let mut decoder = native::Decoder::new(framewire_proto::Limits::default());
+    decoder.push(answer);
+    while let Ok(Some(message)) = decoder.pull() {
+        if let Message::Error { code, text } = message {
+            return (code, text);
+        }
+    }
+    panic!("no error in {answer:?}");
+}
+
+fn publish(name: &str) -> Vec<u8> {
+    let mut bytes = native::PREAMBLE.to_vec();
+    Message::Publish { name: name.parse().unwrap(), passthrough: false }.encode(&mut bytes);
+    bytes
+}
+
+#[test]
+fn a_length_of_four_gigabytes_is_refused_in_words() {
+    let mut bystanders = Bystanders::new();
+    let mut bytes = publish("huge");
+    bytes.extend([6, 0, 0, 0, 0xff, 0xff, 0xff, 0xff]);
+    let (code, text) = error(&answer(&bystanders.hub, &bytes));
+    assert_eq!(code, code::PROTOCOL);
+    assert!(text.contains("4294967295") && text.contains("limit"), "{text}");
+    bystanders.are_undisturbed();
+}
+
+#[test]
+fn a_publisher_that_dies_within_a_frame_harms_nobody() {
+    let mut bystanders = Bystanders::new();
+    let mut bytes = publish("half");
+    let mut frame = Vec::new();
+    let whole = framewire_proto::Frame {
+        sequence: 0,
+        keyframe: true,
+        times: framewire_proto::Times::default(),
+        data: Bytes::from(vec![0; 100_000]),
+    };
+    Message::Frame(whole).encode(&mut frame);
+    bytes.extend(&frame[..50_000]);
+    let mut stream = bystanders.hub.connect();
+    stream.write_all(&bytes).unwrap();
+    bystanders.hub.wait_until("half", "is there", |_| true);
+    stream.shutdown(Shutdown::Both).unwrap();
+    bystanders.hub.wait_until("half", "is stalled", |info| info["state"] == "stalled");
+    bystanders.are_undisturbed();
+}
+
+#[test]
+fn random_bytes_at_the_port_are_closed() {
+    let mut bystanders = Bystanders::new();
+    let mut seed = 0x2545_f491_4f6c_dd1d_u64;
+    for _ in 0..200 {
+        let noise: Vec<u8> = (0..256)
+            .map(|_| {
+                seed ^= seed << 13;
+                seed ^= seed >> 7;
+                seed ^= seed << 17;
+                seed as u8
+            })
+            .collect();
+        let mut stream = bystanders.hub.connect();
+        // The hub may close before it has taken all of them.
+        let _ = stream.write_all(&noise);
+        let _ = stream.shutdown(Shutdown::Write);
+        let mut nothing = Vec::new();
+        let _ = stream.read_to_end(&mut nothing);
+        assert!(nothing.is_empty(), "{nothing:?}");
+    }
+    bystanders.are_undisturbed();
+}
+
+#[test]
+fn lying_jpegs_are_dropped_and_the_stream_goes_on() {
+    let mut bystanders = Bystanders::new();
+    let good = jpeg(5);
+    // The size in the frame header (T.81, B.2.2): height and width behind marker, length and precision.
+    let place = good.windows(2).position(|two| two == [0xff, 0xc0]).unwrap() + 5;
+    let mut bomb = good.to_vec();
+    bomb[place..place + 4].copy_from_slice(&[0xff, 0xff, 0xff, 0xff]);
+    let peer = Peer::publish(&bystanders.hub, "liar");
+    for (sequence, bytes) in
+        [Bytes::from(bomb), good.slice(..20), Bytes::from_static(b"no JPEG"), Bytes::new()].into_iter().enumerate()
+    {
+        peer.send_jpeg(sequence as u64, &bytes);
+    }
+    peer.send_jpeg(4, &good);
+    let info = bystanders.hub.wait_until("liar", "has the good one", |info| info["published"].as_u64() > Some(0));
+    assert_eq!(info["published"], 1, "{info}");
+    bystanders.are_undisturbed();
+}
+
+#[test]
+fn an_unknown_stream_is_an_error_that_names_the_ones_there_are() {
+    let bystanders = Bystanders::new();
+    let mut peer = Peer::ask(
+        &bystanders.hub,
+        Message::Subscribe { name: "nowhere".parse().unwrap(), wait: false, every: false, jpegs: false },
+    );
+    let message = peer.wait_for("an error", |message| matches!(message, Message::Error { .. }));
+    let Message::Error { code, text } = message else { unreachable!() };
+    assert_eq!((code, text.as_str()), (code::NO_SUCH_STREAM, "there is no stream 'nowhere'; there is 'bystander'"));
+}
+
+#[test]
+fn names_with_slashes_and_control_characters_are_refused() {
+    let hub = Hub::start(&[]);
+    for name in ["a%2Fb", "a/b", "a\u{7}b"] {
+        let error = fails(framewire(["send", "pattern", &format!("fw://{}/{name}", hub.address)]));
+        assert!(error.contains("may not stand in a stream's name"), "{error}");
+    }
+    let mut bytes = native::PREAMBLE.to_vec();
+    bytes.extend([2, 0, 0, 0, 3, 0, 0, 0]);
+    bytes.extend(b"a/b");
+    let (_, text) = error(&answer(&hub, &bytes));
+    assert!(text.contains("'/'"), "{text}");
+}
+
+#[test]
+fn a_port_in_use_is_one_clear_line() {
+    let hub = Hub::start(&[]);
+    let error = fails(framewire(["serve", "--listen", &hub.address.to_string()]));
+    assert!(error.contains("another program listens there") && error.contains("--listen"), "{error}");
+}
+
+#[test]
+fn listening_beyond_this_machine_needs_a_word() {
+    let error = fails(framewire(["serve", "--listen", "0.0.0.0:0"]));
+    assert!(error.contains("--insecure"), "{error}");
+}
+
+#[test]
+fn a_hub_that_is_not_there_is_one_clear_line() {
+    let hub = Hub::start(&[]);
+    let gone = hub.address;
+    drop(hub);
+    let error = fails(framewire(["send", "pattern", &format!("fw://{gone}/x")]));
+    assert!(error.contains("no hub listens there"), "{error}");
+    let error = fails(framewire(["list", &gone.to_string()]));
+    assert!(error.contains("no hub listens there"), "{error}");
+}
+
+#[test]
+fn who_says_nothing_or_too_little_is_closed() {
+    let hub = Hub::start(&[]);
+    let mut silent = hub.connect();
+    let mut slow_native = hub.connect();
+    slow_native.write_all(&native::PREAMBLE).unwrap();
+    let mut slow_http = hub.connect();
+    slow_http.write_all(b"GET / HTTP/1.1\r\n").unwrap();
+    // Reads end when the hub closes; the harness's deadline is what fails the test.
+    for stream in [&mut silent, &mut slow_native, &mut slow_http] {
+        let mut rest = Vec::new();
+        stream.read_to_end(&mut rest).unwrap();
+    }
+    Bystanders::of(hub).are_undisturbed();
+}

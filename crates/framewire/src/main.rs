@@ -1,7 +1,0 @@
-//! The `framewire` command.
-
-use std::process::ExitCode;
-
-fn main() -> ExitCode {
-    framewire::cli::main()
-}

@@ -1,0 +1,404 @@
+//! Browsers and programs that speak HTTP: the page, JSON, MJPEG, snapshots, metrics.
+//!
+//! GET changes nothing here, and nothing but GET is answered. A web page of another origin can neither call this hub by a
+//! name that its own DNS points here (the Host must be one of ours) nor read an answer (no CORS, CORP).
+
+use std::{convert::Infallible, net::IpAddr, sync::Arc, time::Duration};
+
+use axum::{
+    Json, Router,
+    body::{Body, Bytes},
+    extract::{Extension, Path, Query, Request, State, ws::WebSocketUpgrade},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use framewire_proto::{
+    Frame, Micros, Name,
+    wire::{
+        multipart,
+        native::{Session, Token},
+    },
+};
+use futures_util::stream;
+use hyper::{
+    body::Incoming,
+    service::{Service, service_fn},
+};
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use serde::Deserialize;
+use tokio::time::timeout;
+
+use super::{
+    broadcast::{Broadcast, Broadcasts, Part},
+    clients::Sessions,
+    frame_body::FrameBody,
+    metrics, websocket,
+};
+use crate::error::Result;
+use crate::{
+    clock,
+    hub::{Accepts, Event, Hub, Info, Policy, Refused, Subscriber},
+    net::{self, accept::Accepted, conn::Conn, socket::Socket},
+    pace::pacer::Pacer,
+};
+
+/// A request's head and what waits to be written are held to this many bytes.
+const BUFFER: usize = 32 << 10;
+/// How long a snapshot waits for a picture: a sleeping camera has to be opened first.
+const SNAPSHOT: Duration = Duration::from_secs(10);
+/// A snapshot's picture is at most this old.
+const FRESH: Micros = 1_000_000;
+
+const CONTENT_SECURITY_POLICY: &str = "default-src 'self'; img-src 'self' blob: data:; connect-src 'self' ws: wss:; \
+    style-src 'self'; script-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
+
+/// The page's files: path, type, content.
+const FILES: &[(&str, &str, &[u8])] = &[
+    ("/", "text/html; charset=utf-8", include_bytes!("../../web/index.html")),
+    ("/app.js", "text/javascript; charset=utf-8", include_bytes!("../../web/app.js")),
+    ("/details.js", "text/javascript; charset=utf-8", include_bytes!("../../web/details.js")),
+    ("/format.js", "text/javascript; charset=utf-8", include_bytes!("../../web/format.js")),
+    ("/hub.js", "text/javascript; charset=utf-8", include_bytes!("../../web/hub.js")),
+    ("/picture.js", "text/javascript; charset=utf-8", include_bytes!("../../web/picture.js")),
+    ("/tile.js", "text/javascript; charset=utf-8", include_bytes!("../../web/tile.js")),
+    ("/wire.js", "text/javascript; charset=utf-8", include_bytes!("../../web/wire.js")),
+    ("/style.css", "text/css; charset=utf-8", include_bytes!("../../web/style.css")),
+    ("/favicon.svg", "image/svg+xml", include_bytes!("../../web/favicon.svg")),
+];
+
+/// Everything that a hub answers over HTTP.
+pub struct Pages {
+    router: TowerToHyperService<Router>,
+}
+
+impl Pages {
+    /// The pages of this hub, for browsers that call it by an IP address, `localhost`, this machine's name or one of
+    /// these names.
+    pub fn new(hub: Hub, sessions: Sessions, host_names: &[String]) -> Self {
+        let mut hosts = vec!["localhost".to_owned(), net::machine_name()];
+        hosts.extend(host_names.iter().map(|name| name.to_ascii_lowercase()));
+        let mut router = Router::new()
+            .route("/streams", get(streams))
+            .route("/streams/{name}", get(one_stream))
+            .route("/streams/{name}/mjpeg", get(mjpeg))
+            .route("/streams/{name}/snapshot.jpg", get(snapshot))
+            .route("/streams/{name}/ws", get(socket))
+            .route("/metrics", get(metrics))
+            .route("/healthz", get(|| async { "ok\n" }))
+            .with_state(hub)
+            .layer(Extension(sessions))
+            .layer(Extension(Arc::new(Broadcasts::default())));
+        for (path, kind, content) in FILES {
+            router = router.route(path, get(move || async move { ([(header::CONTENT_TYPE, *kind)], *content) }));
+        }
+        let router = router
+            .fallback(|uri: Uri| async move { plain(StatusCode::NOT_FOUND, &format!("there is nothing at {uri}")) })
+            .layer(middleware::from_fn_with_state(Arc::new(hosts), guard));
+        Self { router: TowerToHyperService::new(router) }
+    }
+
+    /// Answers one connection's requests until it ends.
+    ///
+    /// # Errors
+    /// The connection broke, spoke no HTTP, or was too slow.
+    pub async fn serve(&self, accepted: Accepted) -> Result<()> {
+        let (router, socket) = (self.router.clone(), Arc::new(Socket::new(accepted.stream, accepted.peer)));
+        let conn = TokioIo::new(Conn::new(socket.clone(), accepted.prefix));
+        // Not as a layer of the router, of which each connection would have its own.
+        let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+            request.extensions_mut().insert(socket.clone());
+            let answer = router.call(request);
+            async { answer.await.map(|response| response.map(FrameBody::new)) }
+        });
+        hyper::server::conn::http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(net::HEAD)
+            .max_buf_size(BUFFER)
+            .serve_connection(conn, service)
+            .with_upgrades()
+            .await?;
+        Ok(())
+    }
+}
+
+/// Refuses requests by a foreign name, and tells browsers to keep answers from other origins.
+async fn guard(State(hosts): State<Arc<Vec<String>>>, request: Request, next: Next) -> Response {
+    const HEADERS: [(HeaderName, &str); 6] = [
+        (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+        (header::CACHE_CONTROL, "no-store"),
+    ];
+    let host = text(request.headers(), &header::HOST).or_else(|| Some(request.uri().authority()?.as_str()));
+    let mut response = match host {
+        Some(host) if is_ours(host, &hosts) => next.run(request).await,
+        Some(host) => {
+            let name = host_of(host);
+            plain(
+                StatusCode::FORBIDDEN,
+                &format!(
+                    "this hub does not answer to the name '{name}': start it with --host-name {name}, or call it by its IP address"
+                ),
+            )
+        }
+        None => plain(StatusCode::BAD_REQUEST, "the request names no Host"),
+    };
+    for (name, value) in HEADERS {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+/// Whether a Host header names this hub.
+fn is_ours(host: &str, hosts: &[String]) -> bool {
+    let name = host_of(host);
+    name.parse::<IpAddr>().is_ok() || hosts.iter().any(|ours| ours.eq_ignore_ascii_case(name))
+}
+
+/// A Host header without its port and without an IPv6 address's brackets.
+fn host_of(host: &str) -> &str {
+    if let Some(rest) = host.strip_prefix('[') {
+        return rest.split(']').next().unwrap_or_default();
+    }
+    host.split(':').next().unwrap_or_default()
+}
+
+async fn streams(State(hub): State<Hub>) -> Json<Vec<Info>> {
+    Json(hub.streams(clock::now()))
+}
+
+async fn one_stream(State(hub): State<Hub>, Path(name): Path<String>) -> Result<Json<Info>, Refused> {
+    hub.stream(&name, clock::now()).map(Json)
+}
+
+async fn metrics(State(hub): State<Hub>) -> Response {
+    let text = metrics::prometheus(&hub.streams(clock::now()));
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
+}
+
+/// The stream as JPEGs one after another, as an `<img>` and `cv2.VideoCapture` take them.
+async fn mjpeg(
+    State(hub): State<Hub>,
+    Extension(socket): Extension<Arc<Socket>>,
+    Extension(broadcasts): Extension<Arc<Broadcasts>>,
+    Path(name): Path<String>,
+) -> Result<Response, Refused> {
+    let viewer = subscribe_to_jpegs(&hub, &name)?;
+    let jpegs = Jpegs { viewer, pacer: Pacer::new(&socket), broadcast: broadcasts.join(&name), socket };
+    let pieces = stream::unfold((jpegs, Piece::Opening), |(mut jpegs, piece)| async move {
+        let (bytes, next) = match piece {
+            Piece::Opening => (Bytes::from_static(multipart::OPENING), Piece::Head),
+            Piece::Head => {
+                // Where the connection has broken its reader notices, or its next write.
+                match jpegs.next().await.ok()? {
+                    Some(frame) => {
+                        let Part { head, picture, page } = jpegs.broadcast.part(&frame);
+                        jpegs.socket.lend(page);
+                        (head, Piece::Picture(picture))
+                    }
+                    None => (Bytes::from_static(multipart::WAITING), Piece::Head),
+                }
+            }
+            Piece::Picture(data) => (data, Piece::Closing),
+            Piece::Closing => (Bytes::from_static(multipart::CLOSING), Piece::Head),
+        };
+        Some((Ok::<_, Infallible>(bytes), (jpegs, next)))
+    });
+    let headers = [(header::CONTENT_TYPE, multipart::CONTENT_TYPE)];
+    Ok((headers, Body::from_stream(pieces)).into_response())
+}
+
+/// A viewer that gets JPEGs one after another and says nothing.
+struct Jpegs {
+    viewer: Subscriber,
+    socket: Arc<Socket>,
+    pacer: Pacer,
+    broadcast: Arc<Broadcast>,
+}
+
+impl Jpegs {
+    /// The next frame, once the link is ready for one; `None` while the program at its end is behind, which has to be asked.
+    async fn next(&mut self) -> Result<Option<Frame>> {
+        self.pacer.room(&self.socket).await?;
+        if !self.pacer.reads(&self.socket).await? {
+            return Ok(None);
+        }
+        if !self.pacer.local() {
+            self.viewer.carries(self.pacer.target(), clock::now());
+            self.viewer.measured(self.pacer.capacity());
+        }
+        loop {
+            match self.pacer.meanwhile(&self.socket, self.viewer.next()).await {
+                Event::Config(config) => self.pacer.paced(&config),
+                Event::Frame(frame) => {
+                    self.pacer.begun(frame.sequence, frame.data.len());
+                    return Ok(Some(frame));
+                }
+                Event::State(_) | Event::Ended => {}
+            }
+        }
+    }
+}
+
+/// The next frame, of whichever publisher it will be.
+async fn next(viewer: &mut Subscriber) -> Frame {
+    loop {
+        if let Event::Frame(frame) = viewer.next().await {
+            return frame;
+        }
+    }
+}
+
+/// What of a multipart response comes next.
+enum Piece {
+    Opening,
+    Head,
+    Picture(Bytes),
+    Closing,
+}
+
+/// One picture of now.
+async fn snapshot(State(hub): State<Hub>, Path(name): Path<String>) -> Result<Response, Refused> {
+    let mut viewer = subscribe_to_jpegs(&hub, &name)?;
+    let since = clock::now();
+    let fresh = timeout(SNAPSHOT, async {
+        loop {
+            let frame = next(&mut viewer).await;
+            let born = match frame.times.born() {
+                0 => since,
+                born => born,
+            };
+            if born.saturating_add(FRESH) > clock::now() {
+                return frame;
+            }
+        }
+    });
+    if let Ok(frame) = fresh.await {
+        return Ok(([(header::CONTENT_TYPE, "image/jpeg")], frame.data).into_response());
+    }
+    let info = hub.stream(&name, clock::now())?;
+    let age = info.age_ms.map_or("it has none yet".into(), |age| format!("its last one is {:.0} s old", age / 1e3));
+    let sentence = format!("'{name}' is {}: no fresh picture, {age}", info.state);
+    Ok(plain(StatusCode::SERVICE_UNAVAILABLE, &sentence))
+}
+
+/// What a WebSocket's address may say besides the stream.
+#[derive(Deserialize)]
+struct Watch {
+    /// `jpeg` where nothing else can be decoded.
+    codec: Option<String>,
+    /// Which client this is, 32 hexadecimal digits, and which of its connections.
+    session: Option<String>,
+    turn: Option<u64>,
+}
+
+impl Watch {
+    fn takes(&self) -> Result<Accepts, String> {
+        match self.codec.as_deref() {
+            None => Ok(Accepts::Any),
+            Some("jpeg") => Ok(Accepts::Jpegs),
+            Some(other) => {
+                Err(format!("'{other}' is no codec to ask for: jpeg, or none where H.264 can be decoded too"))
+            }
+        }
+    }
+
+    fn session(&self) -> Result<Option<Session>, String> {
+        let Some(digits) = self.session.as_deref() else { return Ok(None) };
+        let plain = digits.len() == 32 && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+        let number = u128::from_str_radix(digits, 16).ok().filter(|_| plain);
+        let number = number.ok_or("a session is 32 hexadecimal digits, or none is named")?;
+        Ok(Some(Session { token: Token(number.to_be_bytes()), turn: self.turn.unwrap_or_default() }))
+    }
+}
+
+/// The stream on the native wire over a WebSocket.
+async fn socket(
+    State(hub): State<Hub>,
+    Extension(connection): Extension<Arc<Socket>>,
+    Extension(sessions): Extension<Sessions>,
+    Path(name): Path<String>,
+    Query(watch): Query<Watch>,
+    headers: HeaderMap,
+    upgrade: WebSocketUpgrade,
+) -> Result<Response, Response> {
+    // Browsers let any page open a WebSocket to anywhere, and say in Origin which page it is.
+    let origin = text(&headers, &header::ORIGIN).map(|origin| origin.split_once("://").map_or("", |(_, host)| host));
+    if origin.is_some() && origin != text(&headers, &header::HOST) {
+        return Err(plain(StatusCode::FORBIDDEN, "a page of another origin may not watch this hub"));
+    }
+    let refused = |sentence: String| plain(StatusCode::BAD_REQUEST, &sentence);
+    let (takes, session) = (watch.takes().map_err(refused)?, watch.session().map_err(refused)?);
+    let viewer = subscribe(&hub, &name).map_err(IntoResponse::into_response)?;
+    let upgrade = upgrade.max_message_size(websocket::MESSAGE).max_frame_size(websocket::MESSAGE);
+    let client = session.map(|session| (sessions, session));
+    Ok(upgrade.on_upgrade(move |socket| websocket::run(socket, viewer, takes, client, connection.peer)))
+}
+
+fn subscribe(hub: &Hub, name: &str) -> Result<Subscriber, Refused> {
+    hub.stream(name, clock::now())?;
+    hub.subscribe(&Name::from_lossy(name), Policy::Newest, false, clock::now())
+}
+
+fn subscribe_to_jpegs(hub: &Hub, name: &str) -> Result<Subscriber, Refused> {
+    let mut viewer = subscribe(hub, name)?;
+    viewer.adapt(Accepts::Jpegs);
+    Ok(viewer)
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
+fn plain(status: StatusCode, sentence: &str) -> Response {
+    (status, [(header::CONTENT_TYPE, "text/plain; charset=utf-8")], format!("{sentence}\n")).into_response()
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        let status = match self {
+            Self::NoSuchStream { .. } => StatusCode::NOT_FOUND,
+            Self::Taken(_) => StatusCode::CONFLICT,
+            Self::TooMany => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        plain(status, &self.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_says_in_an_address_who_it_is_or_nothing() {
+        let watch = |session: Option<&str>, turn| Watch { codec: None, session: session.map(Into::into), turn };
+        assert_eq!(watch(None, Some(3)).session(), Ok(None));
+        let token = Token(std::array::from_fn(|place| place as u8 + 0xf0));
+        let digits = "f0f1f2f3f4f5f6f7f8f9fafbfcfdfeff";
+        assert_eq!(watch(Some(digits), Some(3)).session(), Ok(Some(Session { token, turn: 3 })));
+        assert_eq!(watch(Some(digits), None).session(), Ok(Some(Session { token, turn: 0 })));
+        for wrong in
+            ["", "f0", "+0f1f2f3f4f5f6f7f8f9fafbfcfdfeff", "ä0f1f2f3f4f5f6f7f8f9fafbfcfdfef", &digits.repeat(2)]
+        {
+            assert!(watch(Some(wrong), None).session().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_hub_answers_to_addresses_and_its_own_names_only() {
+        let hosts = ["localhost".to_owned(), "gate.example".to_owned()];
+        for ours in ["127.0.0.1:7070", "127.0.0.1", "[::1]:7070", "localhost:1", "LOCALHOST", "gate.example:80"] {
+            assert!(is_ours(ours, &hosts), "{ours}");
+        }
+        for foreign in ["evil.example", "evil.example:7070", "127.0.0.1.evil.example", "", "[", "localhost.evil"] {
+            assert!(!is_ours(foreign, &hosts), "{foreign}");
+        }
+    }
+}
