@@ -8,16 +8,6 @@ use framewire_proto::WireError;
 pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What went wrong, by kind. Its text is one line that says what failed, on what, why, and what to try.
-///
-/// ```
-/// use framewire::{Error, Viewer};
-///
-/// match Viewer::open("fw://127.0.0.1:1/door") {
-///     Ok(_) => println!("a hub listens on port 1"),
-///     Err(Error::Refused(why)) => println!("try again later: {why}"),
-///     Err(error) => println!("{:?} is to blame: {error}", error.fault()),
-/// }
-/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

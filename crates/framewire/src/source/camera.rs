@@ -502,10 +502,10 @@ mod tests {
         let message = format!("{:#}", find("/dev/video4711").err().unwrap());
         assert!(message.contains("/dev/video4711: there is no such camera"), "{message}");
         for (kind, words) in [
-            (io::ErrorKind::PermissionDenied, "group `video`"),
-            (io::ErrorKind::ResourceBusy, "in use by another program"),
+            (std::io::ErrorKind::PermissionDenied, "group `video`"),
+            (std::io::ErrorKind::ResourceBusy, "in use by another program"),
         ] {
-            let message = refused(Path::new("/dev/video0"), Error::new(io::Error::from(kind)).context("x"));
+            let message = refused(Path::new("/dev/video0"), Error::from(std::io::Error::from(kind)).context("x"));
             assert!(message.to_string().contains(words), "{message}");
         }
     }
