@@ -2,8 +2,9 @@
 
 use anyhow::Result;
 
+use framewire::Stop;
+
 use crate::serve;
-use framewire::{source::camera, stop::Stop};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -14,7 +15,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args, stop: &Stop) -> Result<()> {
     let mut sources = vec![("scene".parse()?, "pattern".parse()?)];
-    let cameras = camera::devices().unwrap_or_default();
+    let cameras = framewire::devices().unwrap_or_default();
     if let Some(first) = cameras.first() {
         sources.push(("camera".parse()?, first.path.to_string_lossy().parse()?));
     }

@@ -2,13 +2,11 @@
 
 use anyhow::Result;
 
-use framewire::source::camera;
-
 #[derive(clap::Args)]
 pub(crate) struct Args {}
 
 pub(crate) fn run(_: &Args) -> Result<()> {
-    let cameras = camera::devices()?;
+    let cameras = framewire::devices()?;
     if cameras.is_empty() {
         crate::print("no camera found: is one plugged in, and may this user read /dev/video* (group video)?")?;
     }

@@ -2,7 +2,6 @@
 //!
 //! Exit status: 0 done, 1 failed (one line that says what, where and what to try), 2 wrong usage.
 
-mod cameras;
 mod demo;
 mod devices;
 mod doctor;
@@ -28,10 +27,9 @@ use signal_hook::{
     consts::{SIGINT, SIGTERM},
     iterator::Signals,
 };
-use tokio::runtime::{self, Runtime};
 use tracing_subscriber::EnvFilter;
 
-use framewire::{clock, hub::Hub, stop::Stop};
+use framewire::Stop;
 
 /// Live video from any camera to any screen or program, over one TCP port.
 #[derive(Parser)]
@@ -119,40 +117,6 @@ fn stop_on_signals() -> Result<Stop> {
         }
     });
     Ok(stop)
-}
-
-/// A hub for this process's own streams, which notices those whose frames stay away.
-fn local_hub(stop: &Stop) -> Hub {
-    const TICK: Duration = Duration::from_millis(100);
-    let hub = Hub::default();
-    let (ticked, stop) = (hub.clone(), stop.clone());
-    thread::spawn(move || {
-        while !stop.wait(TICK) {
-            ticked.tick(clock::now());
-        }
-    });
-    hub
-}
-
-/// Runs a source's feed on a thread of its own, so that this one is free for a sink; raises `stop` when the feed fails.
-fn in_background(
-    feed: impl Future<Output = Result<()>> + Send + 'static,
-    stop: &Stop,
-) -> Result<thread::JoinHandle<Result<()>>> {
-    let runtime = runtime()?;
-    let stop = stop.clone();
-    Ok(thread::spawn(move || {
-        let outcome = runtime.block_on(feed);
-        if outcome.is_err() {
-            stop.stop();
-        }
-        outcome
-    }))
-}
-
-/// Runs tasks on the thread that waits for them.
-fn runtime() -> Result<Runtime> {
-    runtime::Builder::new_current_thread().enable_all().build().context("cannot wait for sockets and times")
 }
 
 /// Raises `stop` when this time is over.

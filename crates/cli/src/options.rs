@@ -4,18 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
-use framewire::proto::{
-    Micros,
-    wire::tutorial::{Size, Tutorial},
-};
-
-use framewire::{
-    source::{
-        Spec, kind,
-        spec::{self, Options},
-    },
-    transcode::encode::{self, CodecChoice},
-};
+use framewire::{CodecChoice, Options, Source};
 
 /// How to capture, code and report.
 #[derive(Args, Clone)]
@@ -25,26 +14,26 @@ pub(crate) struct Common {
     #[arg(long, value_name = "CODEC", default_value = "auto", value_parser = |text: &str| text.parse::<CodecChoice>())]
     codec: CodecChoice,
     /// JPEG quality, 1 to 100 [default: 80]
-    #[arg(long, value_name = "1..100", value_parser = spec::parse_quality)]
+    #[arg(long, value_name = "1..100", value_parser = |text: &str| option("quality", text, |options| options.quality))]
     quality: Option<u8>,
     /// Picture size: asked of a camera or screen, scaled to elsewhere
-    #[arg(long, value_name = "WxH", value_parser = spec::parse_size)]
-    pub(crate) size: Option<(u32, u32)>,
+    #[arg(long, value_name = "WxH", value_parser = |text: &str| option("size", text, |options| options.size))]
+    size: Option<(u32, u32)>,
     /// Bits per second at most, as in 2M or 500k [default: what the link carries]
-    #[arg(long, value_name = "BITS", value_parser = spec::parse_bitrate)]
+    #[arg(long, value_name = "BITS", value_parser = |text: &str| option("bitrate", text, |options| options.bitrate))]
     bitrate: Option<u64>,
     /// Frames older than this many milliseconds are dropped instead of sent, shown or recorded
-    #[arg(long, value_name = "MS", value_parser = spec::parse_max_age)]
-    pub(crate) max_age: Option<Micros>,
+    #[arg(long, value_name = "MS", value_parser = |text: &str| option("max-age", text, |options| options.max_age))]
+    max_age: Option<u64>,
     /// Frames per second; 0 is as fast as they are taken [default: the source's own]
-    #[arg(long, value_name = "N", value_parser = spec::parse_fps)]
+    #[arg(long, value_name = "N", value_parser = |text: &str| option("fps", text, |options| options.fps))]
     fps: Option<f64>,
     /// Begin a file again at its end
     #[arg(long = "loop")]
     looped: bool,
     /// Wait for a hub or a stream that is not there
     #[arg(long)]
-    pub(crate) wait: bool,
+    wait: bool,
     /// End after this many seconds
     #[arg(long, value_name = "S", value_parser = parse_seconds)]
     pub(crate) duration: Option<Duration>,
@@ -68,58 +57,43 @@ impl Common {
         self.stats == Some(Stats::Json)
     }
 
-    /// Whether pictures are to be coded anew.
-    pub(crate) fn codes(&self) -> bool {
-        self.size.is_some() || self.quality.is_some()
+    /// A source with these flags where its own options are silent.
+    pub(crate) fn apply(&self, source: &Source) -> Source {
+        Source { source: source.source.clone(), options: source.options.clone().or(&self.options()) }
     }
 
-    /// A source with these flags where its own options are silent.
-    pub(crate) fn apply(&self, spec: &Spec) -> Spec {
-        Spec { source: spec.source.clone(), options: spec.options.clone().or(&self.options()) }
+    /// Frames older than this are not shown.
+    pub(crate) fn max_age(&self) -> Option<Duration> {
+        self.max_age.map(Duration::from_micros)
+    }
+
+    /// Whether to wait for a hub that is not there.
+    pub(crate) fn wait(&self) -> bool {
+        self.wait
     }
 
     /// These flags as a source's options.
     fn options(&self) -> Options {
-        Options {
-            size: self.size,
-            fps: self.fps,
-            format: None,
-            looped: self.looped,
-            codec: self.codec,
-            quality: self.quality,
-            bitrate: self.bitrate,
-            max_age: self.max_age,
-            wait: self.wait,
-            every: false,
-        }
+        let mut options = Options::default();
+        options.size = self.size;
+        options.fps = self.fps;
+        options.looped = self.looped;
+        options.codec = self.codec;
+        options.quality = self.quality;
+        options.bitrate = self.bitrate;
+        options.max_age = self.max_age;
+        options.wait = self.wait;
+        options
     }
 }
 
-/// How this source's frames are coded. One that was asked for a size gives what it can: that stands.
-pub(crate) fn encoding(spec: &Spec) -> Result<encode::Config> {
-    let kind = kind(spec)?;
-    let Options { quality, size, codec, .. } = spec.options;
-    let size = size.filter(|_| !kind.sized).map(|(width, height)| encode::Size::Exactly(width, height));
-    Ok(encode::Config { quality, size, codec, bitrate: spec.options.bitrate, ..encode::Config::default() })
-}
-
-/// How frames are coded for a tutorial's wire: with its own size and quality where none is asked for. A source that is
-/// `sized` gives what size it can: that stands.
-pub(crate) fn encoding_for(tutorial: &Tutorial, options: &Options, sized: bool) -> encode::Config {
-    let asked = options.size.map(|(width, height)| encode::Size::Exactly(width, height));
-    let own = match tutorial.size {
-        Size::Own => None,
-        Size::Exactly(width, height) => Some(encode::Size::Exactly(width.into(), height.into())),
-        Size::Width(width) => Some(encode::Size::Width(width.into())),
-    };
-    let exactly = |size: &encode::Size| matches!(size, encode::Size::Exactly(..));
-    encode::Config {
-        quality: options.quality.or(tutorial.quality),
-        size: asked.or(own).filter(|size| !(sized && exactly(size))),
-        codec: options.codec,
-        bitrate: options.bitrate,
-        only: Some(tutorial.codec),
-        anew: false,
+/// Reads a flag's value as the option of a source that has this name.
+fn option<T>(name: &str, text: &str, read: fn(&Options) -> Option<T>) -> Result<T> {
+    let mut options = Options::default();
+    options.set(&format!("{name}={text}"))?;
+    match read(&options) {
+        Some(value) => Ok(value),
+        None => bail!("'{text}' sets no {name}"),
     }
 }
 

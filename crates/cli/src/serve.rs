@@ -1,27 +1,9 @@
 //! `framewire serve`: the hub.
 
-use std::{
-    net::{SocketAddr, ToSocketAddrs},
-    sync::Arc,
-    time::Duration,
-};
+use std::net::SocketAddr;
 
-use anyhow::{Context, Result, bail, ensure};
-use framewire::proto::{Micros, Name};
-use tokio::{net::TcpListener, runtime};
-use tracing::{error, warn};
-
-use crate::{cameras, options};
-use framewire::{
-    clock,
-    hub::Hub,
-    net::{accept, endpoint::Endpoint},
-    serve as server,
-    sink::{Outlet, pickle},
-    source::{Spec, feed::Feed, kind},
-    stop::Stop,
-    transcode::encode,
-};
+use anyhow::{Context, Result, ensure};
+use framewire::{Name, PicklePort, Server, Source, Stop};
 
 #[derive(clap::Args, Default)]
 pub(crate) struct Args {
@@ -30,11 +12,11 @@ pub(crate) struct Args {
     pub(crate) listen: String,
     /// A source to run in the hub, opened when somebody watches: NAME=SOURCE, may be given again
     #[arg(long = "source", value_name = "NAME=SOURCE", value_parser = parse_source)]
-    pub(crate) sources: Vec<(Name, Spec)>,
+    pub(crate) sources: Vec<(Name, Source)>,
     /// Serve a stream to the viewers of the tutorial that pickles frames: ADDR:PORT=NAME, options may follow as in
     /// 127.0.0.1:9999=door#size=640x480 [default: 320 wide]; may be given again
-    #[arg(long = "pickle", value_name = "ADDR:PORT=NAME", value_parser = parse_pickle)]
-    pub(crate) pickles: Vec<Pickle>,
+    #[arg(long = "pickle", value_name = "ADDR:PORT=NAME")]
+    pub(crate) pickles: Vec<PicklePort>,
     /// Listen beyond this machine though anybody who reaches the port may watch and publish
     #[arg(long)]
     pub(crate) insecure: bool,
@@ -55,123 +37,19 @@ pub(crate) fn run(args: &Args, stop: &Stop) -> Result<()> {
     })
 }
 
-/// Runs a hub until `stop` is raised; `ready` hears where it listens.
+/// Runs a hub until `stop` is raised; `ready` receives the address on which it listens.
 pub(crate) fn serve(args: &Args, stop: &Stop, ready: impl FnOnce(SocketAddr)) -> Result<()> {
-    check_address(&args.listen, args.insecure)?;
-    for pickle in &args.pickles {
-        check_address(&pickle.at.authority(), args.insecure)?;
-    }
-    allow_many_connections();
-    let runtime =
-        runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the hub's threads")?;
-    let outcome = runtime.block_on(async {
-        let listener = accept::bind(&args.listen).await.context("--listen")?;
-        let address = listener.local_addr()?;
-        let hub = Hub::default();
-        for (name, spec) in &args.sources {
-            run_source(&hub, name, spec, stop)?;
-        }
-        for pickle in &args.pickles {
-            run_pickle(&hub, pickle, stop).await?;
-        }
-        ready(address);
-        until_stopped(listener, hub, args, stop).await;
-        anyhow::Ok(())
-    });
-    runtime.shutdown_timeout(Duration::from_secs(1));
-    outcome
+    let server = Server::builder(&args.listen).insecure(args.insecure).tutorials(!args.no_legacy).stop(stop);
+    let server =
+        args.sources.iter().fold(server, |server, (name, source)| server.source(name.as_str(), source.clone()));
+    let server = args.pickles.iter().fold(server, |server, port| server.pickle(port.clone()));
+    let server = args.host_names.iter().fold(server, |server, name| server.host_name(name));
+    let server = server.start()?;
+    ready(server.address());
+    Ok(server.wait()?)
 }
 
-async fn until_stopped(listener: TcpListener, hub: Hub, args: &Args, stop: &Stop) {
-    let config = server::Config { host_names: args.host_names.clone(), no_legacy: args.no_legacy };
-    tokio::select! {
-        () = server::run(listener, hub, config) => {}
-        () = stop.raised() => {}
-    }
-}
-
-/// Lets a source feed a stream of the hub while somebody watches it.
-fn run_source(hub: &Hub, name: &Name, spec: &Spec, stop: &Stop) -> Result<()> {
-    kind(spec)?;
-    let now: Micros = clock::now();
-    let feed = Feed {
-        spec: spec.clone(),
-        publisher: hub.publish(name, now)?,
-        encode: Some(options::encoding(spec)?),
-        on_demand: true,
-        again: true,
-    };
-    let (name, stop) = (name.clone(), stop.clone());
-    tokio::spawn(async move {
-        if let Err(fault) = feed.run(None, stop).await {
-            error!("'{name}': {fault:#}");
-        }
-    });
-    Ok(())
-}
-
-/// Serves a stream of the hub to silent viewers.
-async fn run_pickle(hub: &Hub, pickle: &Pickle, stop: &Stop) -> Result<()> {
-    let listener = cameras::bind(&pickle.at, "watch").await?;
-    let outlet = Outlet {
-        hub: hub.clone(),
-        stream: pickle.stream.clone(),
-        encode: pickle.encode.clone(),
-        max_age: None,
-        sent: Arc::default(),
-        preview: None,
-    };
-    let (port, stop) = (pickle::Port { outlet, at: pickle.at.clone(), ends: false }, stop.clone());
-    tokio::spawn(async move {
-        if let Err(fault) = port.run(listener, &stop).await {
-            error!("{}: {fault:#}", port.at);
-        }
-    });
-    Ok(())
-}
-
-/// Refuses to listen beyond this machine unless told to.
-fn check_address(listen: &str, insecure: bool) -> Result<()> {
-    let mut addresses = listen
-        .to_socket_addrs()
-        .with_context(|| format!("'{listen}' is no address to listen on: write it like 127.0.0.1:7070"))?;
-    let Some(open) = addresses.find(|address| !address.ip().is_loopback()) else { return Ok(()) };
-    if insecure {
-        warn!("anybody who reaches {open} can watch and publish");
-        return Ok(());
-    }
-    bail!(
-        "{open} is reached from other machines, and anybody there could watch and publish: add --insecure if that is wanted"
-    )
-}
-
-/// Raises the limit of open files to what the system allows: each viewer needs one.
-fn allow_many_connections() {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
-        warn!("the limit of open files stays at {:?}: {error}", limit.current);
-    }
-}
-
-/// A stream and the port where silent viewers get it.
-#[derive(Debug, Clone)]
-pub(crate) struct Pickle {
-    at: Endpoint,
-    stream: Name,
-    encode: encode::Config,
-}
-
-fn parse_pickle(text: &str) -> Result<Pickle> {
-    let wanted = "write it like 127.0.0.1:9999=door";
-    let (address, stream) = text.split_once('=').with_context(|| format!("'{text}' names no stream: {wanted}"))?;
-    let at = Endpoint::parse(&format!("pickle://{address}"))?;
-    let Spec { source, options } = stream.parse()?;
-    let encode = options::encoding_for(&at.tutorial, &options, false);
-    Ok(Pickle { at, stream: source.parse()?, encode })
-}
-
-fn parse_source(text: &str) -> Result<(Name, Spec)> {
+fn parse_source(text: &str) -> Result<(Name, Source)> {
     let wanted = "write it like door=/dev/video0#size=1280x720";
     let (name, source) = text.split_once('=').with_context(|| format!("'{text}' names no source: {wanted}"))?;
     ensure!(!source.is_empty(), "'{text}' names no source: {wanted}");

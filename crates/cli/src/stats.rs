@@ -4,109 +4,102 @@ use std::{
     fmt::Write as _,
     sync::{Arc, Mutex, PoisonError},
     thread,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
-use framewire::proto::Micros;
+use framewire::{
+    Stop,
+    stats::{Latency, Service, Stage, Stream, Tile, Uplink, drops_in_words},
+};
 use indicatif::HumanBytes;
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::options::Stats;
-use framewire::{
-    clock,
-    hub::{Hub, Info, ServiceInfo, drops_in_words},
-    latency::{Split, Stage},
-    sink::{Sent, Uplink, window},
-    stop::Stop,
-};
 
-const EVERY: Duration = Duration::from_secs(1);
-
-/// What is told of the streams of this process, on stderr.
-pub(crate) struct Teller {
-    stats: Option<Stats>,
-    hub: Hub,
-    /// What goes out, where that differs from what the streams hold.
-    sent: Option<Arc<Mutex<Sent>>>,
-    begun: Instant,
+/// Prints the figures of this process's streams on stderr.
+pub(crate) struct StatsPrinter {
+    format: Stats,
+    started: Instant,
+    /// The streams as they were last, for the totals.
+    last: Mutex<Vec<Stream>>,
 }
 
-impl Teller {
-    /// Tells nothing yet.
-    pub(crate) fn new(stats: Option<Stats>, hub: &Hub, sent: Option<Arc<Mutex<Sent>>>) -> Arc<Self> {
-        Arc::new(Self { stats, hub: hub.clone(), sent, begun: Instant::now() })
+impl StatsPrinter {
+    /// From one line of a stream to the next.
+    pub(crate) const INTERVAL: Duration = Duration::from_secs(1);
+
+    /// A printer, where one is asked for.
+    pub(crate) fn new(format: Option<Stats>) -> Option<Arc<Self>> {
+        Some(Arc::new(Self { format: format?, started: Instant::now(), last: Mutex::default() }))
     }
 
-    /// Tells of each stream once a second until `stop` is raised.
-    pub(crate) fn start(self: &Arc<Self>, stop: &Stop) {
-        let Some(stats) = self.stats else { return };
+    /// Prints what `read` returns once a second until `stop` is raised.
+    pub(crate) fn every_second(
+        self: &Arc<Self>,
+        stop: &Stop,
+        read: impl Fn() -> (Vec<Stream>, Option<Uplink>) + Send + 'static,
+    ) {
         let (this, stop) = (self.clone(), stop.clone());
         thread::spawn(move || {
-            while !stop.wait(EVERY) {
-                let uplink = this.sent().map(|sent| sent.uplink);
-                for info in this.infos(clock::now()) {
-                    match stats {
-                        Stats::Json => eprintln!("{}", with(&info, "uplink", uplink.as_ref())),
-                        Stats::Text => {
-                            let dropped = drops_in_words(info.dropped.by_reason());
-                            let coded = uplink.as_ref().map(coded).unwrap_or_default();
-                            eprintln!("{}{coded}", text(&info, &info.latency_ms, &dropped));
-                        }
-                    }
-                }
+            while !stop.wait(Self::INTERVAL) {
+                let (streams, uplink) = read();
+                this.streams(&streams, uplink.as_ref());
             }
         });
     }
 
-    /// What a window has told once a second of its tiles.
-    pub(crate) fn of_window(self: &Arc<Self>) -> Option<window::OnSecond> {
-        let (stats, this) = (self.stats?, self.clone());
-        Some(Box::new(move |tiles| {
-            let now = clock::now();
-            for tile in tiles {
-                let Ok(info) = this.hub.stream(&tile.name, now) else { continue };
-                match stats {
-                    Stats::Json => eprintln!("{}", with(tile, "missed", Some(info.missed))),
-                    Stats::Text => {
-                        let dropped = drops_in_words(tile.dropped.0.iter().copied());
-                        eprintln!("{}", text(&info, &tile.latency_ms, &dropped));
-                    }
+    /// Prints a line for each stream.
+    pub(crate) fn streams(&self, streams: &[Stream], uplink: Option<&Uplink>) {
+        self.note(streams);
+        for stream in streams {
+            match self.format {
+                Stats::Json => eprintln!("{}", with(stream, "uplink", uplink)),
+                Stats::Text => {
+                    let dropped = drops_in_words(stream.dropped.by_reason());
+                    let coded = uplink.map(coded).unwrap_or_default();
+                    eprintln!("{}{coded}", text(stream, &stream.latency_ms, &dropped));
                 }
             }
-        }))
+        }
     }
 
-    /// Tells in words what became of each stream in all.
+    /// Prints a line for each tile of a window.
+    pub(crate) fn tiles(&self, streams: &[Stream], tiles: &[Tile]) {
+        self.note(streams);
+        for tile in tiles {
+            let Some(stream) = streams.iter().find(|stream| stream.name == tile.name) else { continue };
+            match self.format {
+                Stats::Json => eprintln!("{}", with(tile, "missed", Some(stream.missed))),
+                Stats::Text => {
+                    let dropped = drops_in_words(tile.dropped.0.iter().copied());
+                    eprintln!("{}", text(stream, &tile.latency_ms, &dropped));
+                }
+            }
+        }
+    }
+
+    /// Keeps the figures for the totals.
+    pub(crate) fn note(&self, streams: &[Stream]) {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = streams.to_vec();
+    }
+
+    /// Prints in words what became of each stream's frames in all.
     pub(crate) fn totals(&self) {
-        if self.stats != Some(Stats::Text) {
+        if self.format != Stats::Text {
             return;
         }
-        let seconds = self.begun.elapsed().as_secs_f64();
-        for info in self.infos(clock::now()) {
-            let Info { name, published, bytes, missed, .. } = &info;
+        let seconds = self.started.elapsed().as_secs_f64();
+        for Stream { name, published, bytes, missed, dropped, .. } in
+            &*self.last.lock().unwrap_or_else(PoisonError::into_inner)
+        {
             eprintln!(
                 "{name}: in all {published} frames, {} in {seconds:.1} s, {:.1} fps, {} dropped, {missed} missed",
                 HumanBytes(*bytes),
                 *published as f64 / seconds,
-                info.dropped.all_dropped(),
+                dropped.all_dropped(),
             );
         }
-    }
-
-    /// The streams as they are, by what goes out where that is counted.
-    fn infos(&self, now: Micros) -> Vec<Info> {
-        let mut infos = self.hub.streams(now);
-        for (info, Sent { meter, .. }) in infos.iter_mut().zip(self.sent()) {
-            (info.fps, info.bitrate) = (meter.fps(now), meter.bitrate(now));
-            (info.published, info.bytes) = meter.totals();
-            info.newest.sent = meter.last().unwrap_or(0);
-        }
-        infos
-    }
-
-    fn sent(&self) -> Option<Sent> {
-        self.sent.as_ref().map(|sent| sent.lock().unwrap_or_else(PoisonError::into_inner).clone())
     }
 }
 
@@ -121,12 +114,13 @@ fn with(figures: &impl Serialize, name: &str, more: Option<impl Serialize>) -> V
 
 /// A line with what the tutorials print of each frame: how many there were, when the newest was sent and received, its delay;
 /// then what was dropped, and how a hub serves this process.
-fn text(info: &Info, split: &Split, dropped: &str) -> String {
-    let Info { name, state, fps, published, missed, newest, .. } = info;
+fn text(info: &Stream, split: &Latency, dropped: &str) -> String {
+    let Stream { name, state, fps, published, missed, .. } = info;
     let mut line = format!("{name}: {state}, {published} frames, {fps:.1} fps, {:.2} Mbit/s", info.bitrate / 1e6);
-    let known = [("sent", newest.sent), ("received", newest.received.max(newest.arrived))].into_iter();
-    for (what, at) in known.filter(|(_, at)| *at != 0) {
-        let _ = write!(line, ", {what} {}", time_of_day(clock::calendar(at)));
+    for (what, at) in [("sent", info.newest_sent_at()), ("received", info.newest_received_at())] {
+        if let Some(at) = at {
+            let _ = write!(line, ", {what} {}", time_of_day(at));
+        }
     }
     let delay = [Stage::Total, Stage::Uplink].into_iter().find_map(|stage| split.summary(stage));
     line += &delay.map_or(", delay not known".into(), |delay| {
@@ -136,7 +130,7 @@ fn text(info: &Info, split: &Split, dropped: &str) -> String {
         let _ = write!(line, ", age {age:.0} ms");
     }
     let _ = write!(line, ", dropped: {dropped}, {missed} missed");
-    if let Some(ServiceInfo { rendition, capacity, dropped, .. }) = &info.service {
+    if let Some(Service { rendition, capacity, dropped, .. }) = &info.service {
         let dropped = drops_in_words(dropped.by_reason());
         let _ = write!(line, ", rendition {rendition}, capacity {}, dropped by the hub: {dropped}", carried(*capacity));
     }
@@ -157,40 +151,42 @@ fn carried(capacity: Option<u64>) -> String {
     capacity.map_or("not known".into(), |bits| format!("{:.2} Mbit/s", bits as f64 / 1e6))
 }
 
-/// A moment of the calendar (µs since 1970) as `10:20:30.123`, UTC.
-fn time_of_day(wall: Micros) -> String {
-    let (seconds, milliseconds) = (wall / 1_000_000, wall / 1_000 % 1_000);
+/// A moment of the calendar as `10:20:30.123`, UTC.
+fn time_of_day(moment: SystemTime) -> String {
+    let since = moment.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let (seconds, milliseconds) = (since.as_secs(), since.subsec_millis());
     format!("{:02}:{:02}:{:02}.{milliseconds:03}", seconds / 3600 % 24, seconds / 60 % 60, seconds % 60)
 }
 
 #[cfg(test)]
 mod tests {
-    use framewire::proto::{Rendition, wire::native::Service};
+    use framewire::{Hub, Image, PixelFormat};
 
     use super::*;
 
-    #[test]
-    fn a_line_of_text_tells_what_the_tutorials_print() {
-        let hub = Hub::default();
-        let publisher = hub.publish(&"door".parse().unwrap(), 1).unwrap();
-        let info = hub.stream("door", 1).unwrap();
-        let line = text(&info, &info.latency_ms, "2 superseded");
-        assert!(line.contains("door: ") && line.contains("0 frames") && line.contains("delay not known"), "{line}");
-        assert!(!line.contains("sent") && line.ends_with("dropped: 2 superseded, 0 missed"), "{line}");
-        drop(publisher);
+    fn stream() -> Stream {
+        let hub = Hub::new();
+        let mut publisher = hub.publish("door").unwrap();
+        publisher.send(Image::new(PixelFormat::Gray, 64, 48, vec![0; 64 * 48]).unwrap()).unwrap();
+        hub.streams().remove(0)
     }
 
     #[test]
-    fn a_line_of_text_tells_how_a_hub_serves_and_what_is_coded_for_it() {
-        let hub = Hub::default();
-        let publisher = hub.publish(&"door".parse().unwrap(), 1).unwrap();
-        let service = Service { rendition: Rendition::High, capacity: 2_100_000, superseded: 3, ..Service::default() };
-        publisher.served(service);
-        let info = hub.stream("door", 1).unwrap();
-        let line = text(&info, &info.latency_ms, "none");
-        let end = "rendition high, capacity 2.10 Mbit/s, dropped by the hub: 3 superseded";
-        assert!(line.ends_with(end), "{line}");
-        assert_eq!(serde_json::to_value(&info).unwrap()["service"]["dropped"]["superseded"], 3);
+    fn a_line_of_text_has_what_the_tutorials_print() {
+        let stream = stream();
+        let line = text(&stream, &stream.latency_ms, "2 superseded");
+        assert!(line.contains("door: ") && line.contains("1 frames") && line.contains("delay not known"), "{line}");
+        assert!(line.contains("received ") && line.ends_with("dropped: 2 superseded, 0 missed"), "{line}");
+    }
+
+    #[test]
+    fn a_line_of_text_says_how_a_hub_serves_and_what_is_encoded_for_it() {
+        let mut stream = stream();
+        let dropped = stream.dropped;
+        stream.service = Some(Service { rendition: "high", capacity: Some(2_100_000), delivered: 1, dropped });
+        let line = text(&stream, &stream.latency_ms, "none");
+        assert!(line.ends_with("rendition high, capacity 2.10 Mbit/s, dropped by the hub: none"), "{line}");
+        assert_eq!(serde_json::to_value(&stream).unwrap()["service"]["dropped"]["superseded"], 0);
         let (codec, bitrate) = (Some("h264"), Some(2_240_000));
         let uplink = Uplink { codec, width: 640, height: 360, bitrate, ..Uplink::default() };
         assert_eq!(coded(&uplink), ", coded: 640x360 h264 for 2.24 Mbit/s, capacity not known");
@@ -198,7 +194,8 @@ mod tests {
 
     #[test]
     fn a_time_of_day_is_to_the_millisecond() {
-        assert_eq!(time_of_day(1_620_123_630_987_654), "10:20:30.987");
-        assert_eq!(time_of_day(0), "00:00:00.000");
+        let moment = SystemTime::UNIX_EPOCH + Duration::from_micros(1_620_123_630_987_654);
+        assert_eq!(time_of_day(moment), "10:20:30.987");
+        assert_eq!(time_of_day(SystemTime::UNIX_EPOCH), "00:00:00.000");
     }
 }

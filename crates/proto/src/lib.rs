@@ -13,6 +13,7 @@
 //!   link    what both ends do besides their frames: ping, answer, notice silence
 //!   flow    how much may be under way to a receiver
 //!   rendition  the forms of a stream, and which of them a viewer's link carries
+//!   stamp   a frame's number and time of capture in its pixels
 //!   jpeg    a JPEG's header, and where one JPEG ends in a row of them
 //!   h264    whether a frame of H.264 is a keyframe, and its parameter sets
 //! ```
@@ -29,6 +30,7 @@ pub mod limits;
 pub mod link;
 pub mod name;
 pub mod rendition;
+pub mod stamp;
 pub mod wire;
 
 pub use error::WireError;

@@ -30,7 +30,6 @@ pub mod mux;
 pub mod planes;
 pub mod pool;
 pub mod scale;
-pub mod stamp;
 mod strip_pool;
 pub mod text;
 #[cfg(target_os = "linux")]

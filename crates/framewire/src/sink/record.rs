@@ -31,7 +31,7 @@ pub enum Target {
     /// A program that reads, usually standard output.
     Reader {
         /// Where it reads.
-        out: Box<dyn Write>,
+        out: Box<dyn Write + Send>,
         /// What it reads.
         format: Format,
         /// The pictures' width and height, to which others are scaled; `None` for the first one's.
@@ -291,7 +291,7 @@ pub fn following(path: &Path, begun: usize) -> Result<PathBuf> {
 
 /// A recording for a program that reads.
 struct Plain {
-    raw: Raw<Box<dyn Write>>,
+    raw: Raw<Box<dyn Write + Send>>,
     /// What H.264 is decoded to.
     pixels: Codec,
     /// For frames whose pictures come later, and in another order.

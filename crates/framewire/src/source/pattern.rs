@@ -101,7 +101,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::media::stamp::{self, Stamp};
+    use framewire_proto::stamp::{self, Stamp};
 
     fn pattern(size: (u32, u32), fps: f64) -> Pattern {
         Pattern::new(&Options { size: Some(size), fps: Some(fps), ..Options::default() }, &Stop::default()).unwrap()

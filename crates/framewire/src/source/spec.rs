@@ -18,6 +18,7 @@ pub struct Spec {
 
 /// How to open a source and code its frames. What is `None` is the source's own choice.
 #[derive(Debug, Clone, PartialEq, Default)]
+#[non_exhaustive]
 pub struct Options {
     /// Width and height in pixels: asked of a camera or screen, scaled to elsewhere.
     pub size: Option<(u32, u32)>,
@@ -64,6 +65,11 @@ impl FromStr for Spec {
 }
 
 impl Spec {
+    /// A stream of this process's own hub: never opened, it only carries options.
+    pub(crate) fn local(name: &str) -> Self {
+        Self { source: name.into(), options: Options::default() }
+    }
+
     /// Whether its frames may be passed on as others coded them, who cannot be asked for a keyframe. Of another hub's stream
     /// that is not known.
     pub fn is_passthrough(&self) -> bool {

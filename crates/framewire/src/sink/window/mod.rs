@@ -31,7 +31,7 @@ use crate::error::{Error, Result, error};
 use crate::{hub, latency::Bound, stop::Stop};
 use pane::Open;
 use player::{Bell, News};
-pub use stats::{Drops, Stats};
+pub use stats::Stats;
 
 /// How long the windows' thread waits before it looks whether it shall end, or open another.
 const PATIENCE: Duration = Duration::from_millis(100);

@@ -5,12 +5,14 @@
 
 use std::{f32::consts::PI, time::Duration};
 
-use framewire_proto::{Codec, Micros};
+use framewire_proto::{
+    Codec, Micros,
+    stamp::{self, Stamp},
+};
 
 use super::digits::Digits;
 use crate::media::{
     canvas::{Canvas, Colour, Rect},
-    stamp::{self, Stamp},
     text::Font,
 };
 

@@ -4,7 +4,7 @@
 //! The code is a row of [`CELLS`] squares over the top of the picture, black for 0 and white for 1: 32 bits of the number, 40 of the
 //! time, 8 of a CRC, each with the highest bit first. The squares scale with the picture.
 
-use framewire_proto::Micros;
+use crate::Micros;
 
 /// Squares in the row.
 pub const CELLS: u32 = 80;

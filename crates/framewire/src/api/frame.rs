@@ -1,0 +1,209 @@
+//! A frame as a viewer gets it.
+
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
+
+use bytes::Bytes;
+use framewire_proto::{self as proto, Codec, Config, Micros, wire::native::Report};
+
+use super::image::{Image, PixelFormat, swap_red_and_blue};
+use crate::{
+    clock,
+    error::{Error, OrError as _, Result},
+    hub::Reporter,
+    media::{Picture, Pool, colour, decode::Decoder, jpeg, scale::Scaler},
+};
+
+/// Quality of a JPEG that is made of a frame that is none.
+const QUALITY: u8 = 90;
+
+/// One frame of a stream, with its times. It is decoded when its pixels are asked for.
+#[derive(Debug, Clone)]
+pub struct Frame {
+    pub(super) frame: proto::Frame,
+    pub(super) config: Arc<Config>,
+    /// What a decoder made of it already: of H.264 each frame has to be decoded for the next one's sake.
+    pub(super) picture: Option<Picture>,
+    pub(super) decoded: Option<Micros>,
+    /// Frames of the stream between the one that was taken before and this one.
+    pub(super) missed: u64,
+    pub(super) size: Option<(u32, u32)>,
+    pub(super) tools: Arc<Tools>,
+}
+
+/// What decodes the frames of one viewer, and who is told about it.
+#[derive(Debug)]
+pub(super) struct Tools {
+    pub(super) reporter: Reporter,
+    decoder: Mutex<Converter>,
+    /// The newest frame that was reported as shown.
+    reported: Mutex<Option<u64>>,
+    fault: AtomicBool,
+}
+
+#[derive(Default)]
+struct Converter {
+    decoder: Decoder,
+    scaler: Scaler,
+    encoder: Option<jpeg::Encoder>,
+    pool: Pool,
+}
+
+impl std::fmt::Debug for Converter {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str("Converter")
+    }
+}
+
+impl Tools {
+    pub(super) fn new(reporter: Reporter) -> Self {
+        Self { reporter, decoder: Mutex::default(), reported: Mutex::default(), fault: AtomicBool::new(false) }
+    }
+
+    /// Reports a frame as decoded and shown, once.
+    fn report(&self, frame: &proto::Frame, decoded: Micros, shown: Micros) {
+        let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
+        if reported.replace(frame.sequence) == Some(frame.sequence) {
+            return;
+        }
+        drop(reported);
+        let received = if frame.times.arrived == 0 { decoded } else { frame.times.arrived };
+        let report = Report { sequence: frame.sequence, received, decoded, shown };
+        self.reporter.report(&frame.times, &report, true);
+    }
+}
+
+impl Frame {
+    /// Width of the picture in pixels.
+    pub fn width(&self) -> u32 {
+        self.dimensions().0
+    }
+
+    /// Height of the picture in pixels.
+    pub fn height(&self) -> u32 {
+        self.dimensions().1
+    }
+
+    /// The frame's number in its stream: rises by one for each frame, so a gap is frames that this viewer did not get.
+    pub fn sequence(&self) -> u64 {
+        self.frame.sequence
+    }
+
+    /// How many frames of the stream were passed over since the frame that this viewer returned before.
+    pub fn missed(&self) -> u64 {
+        self.missed
+    }
+
+    /// What the frame was encoded in on its way: `jpeg`, `h264`, `i420` or `bgr24`.
+    pub fn codec(&self) -> &'static str {
+        self.config.codec.name()
+    }
+
+    /// When the frame was captured, by this machine's calendar clock. Where the source does not say: when it came in.
+    pub fn captured_at(&self) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_micros(clock::calendar(self.frame.times.born()))
+    }
+
+    /// How long ago the frame was captured. Measured on a monotonic clock that both ends of the connection agree on.
+    pub fn age(&self) -> Duration {
+        Duration::from_micros(clock::now().saturating_sub(self.frame.times.born()))
+    }
+
+    /// The stages of the frame's way and how long each took, in the order of the way. A stage whose begin or end is not
+    /// known is left out.
+    pub fn latency(&self) -> Vec<(&'static str, Duration)> {
+        let times = &self.frame.times;
+        let way = [
+            ("encode", times.captured, times.encoded),
+            ("send", times.encoded, times.sent),
+            ("uplink", times.sent, times.received),
+            ("hub", times.received, times.forwarded),
+            ("downlink", times.forwarded, times.arrived),
+            ("decode", times.arrived, self.decoded.unwrap_or(0)),
+        ];
+        let known = way.into_iter().filter(|(_, from, to)| *from > 0 && to >= from);
+        known.map(|(stage, from, to)| (stage, Duration::from_micros(to - from))).collect()
+    }
+
+    /// The pixels as OpenCV has them: [`PixelFormat::Bgr`].
+    ///
+    /// # Errors
+    /// As [`Frame::image`].
+    pub fn bgr(&self) -> Result<Image> {
+        self.image(PixelFormat::Bgr)
+    }
+
+    /// The picture as a JPEG: the very bytes that were sent where they are one and no size was asked for.
+    ///
+    /// # Errors
+    /// As [`Frame::image`].
+    pub fn jpeg(&self) -> Result<Image> {
+        self.image(PixelFormat::Jpeg)
+    }
+
+    /// The picture in this format, and in the size that the viewer was asked for.
+    ///
+    /// # Errors
+    /// [`Error::InvalidData`]: the frame is damaged. The next one may be good.
+    pub fn image(&self, format: PixelFormat) -> Result<Image> {
+        let mut converter = self.tools.decoder.lock().unwrap_or_else(PoisonError::into_inner);
+        if format == PixelFormat::Jpeg && self.config.codec == Codec::Jpeg && self.size.is_none() {
+            return Image::jpeg(self.frame.data.clone());
+        }
+        let picture = match self.picture(&mut converter, format) {
+            Ok(picture) => picture,
+            Err(error) => {
+                self.tools.fault.store(true, Ordering::Relaxed);
+                return Err(error.context(format!("frame {}", self.frame.sequence)));
+            }
+        };
+        let decoded = clock::now();
+        self.tools.report(&self.frame, self.decoded.unwrap_or(decoded), decoded);
+        let (width, height) = (picture.width(), picture.height());
+        let data = match format {
+            PixelFormat::Bgr | PixelFormat::I420 => picture.into_data(),
+            PixelFormat::Rgb => swap_red_and_blue(picture.data()),
+            PixelFormat::Gray => picture.data().slice(..width as usize * height as usize),
+            PixelFormat::Jpeg => {
+                converter.encoder.get_or_insert_with(|| jpeg::Encoder::new(QUALITY)).encode(&picture)?
+            }
+        };
+        Image::new(format, width, height, data)
+    }
+
+    /// The bytes of the frame as they were sent.
+    pub fn encoded(&self) -> &Bytes {
+        &self.frame.data
+    }
+
+    fn picture(&self, converter: &mut Converter, format: PixelFormat) -> Result<Picture> {
+        let want = format.decoded();
+        let scaled = self.size.is_some_and(|size| size != self.encoded_size());
+        let picture = match &self.picture {
+            Some(picture) => picture.clone(),
+            None => {
+                let want = if scaled { Codec::I420 } else { want };
+                let decoded = converter.decoder.decode(&self.config, &self.frame, want)?;
+                decoded.or_error(Error::InvalidData, || "it holds no picture")?.1
+            }
+        };
+        match self.size {
+            Some(size) if scaled => converter.scaler.scale(&picture, size, want),
+            _ if picture.codec() == want => Ok(picture),
+            _ => colour::convert(&picture, want, &converter.pool),
+        }
+    }
+
+    fn dimensions(&self) -> (u32, u32) {
+        self.size.unwrap_or_else(|| self.encoded_size())
+    }
+
+    fn encoded_size(&self) -> (u32, u32) {
+        (self.config.width.into(), self.config.height.into())
+    }
+}

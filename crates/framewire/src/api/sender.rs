@@ -1,0 +1,393 @@
+//! Sending frames to a hub, or to a tutorial's script.
+
+use std::{
+    str::FromStr,
+    sync::{Arc, Mutex, PoisonError},
+    thread,
+    time::Duration,
+};
+
+use framewire_proto::{
+    Name,
+    wire::tutorial::{End, Size, Tutorial},
+};
+
+use super::{
+    hub::{Images, encoding},
+    image::Image,
+    local::{self, Feeding, LocalHub, StopOnDrop},
+    stats,
+};
+use crate::{
+    clock,
+    error::{Error, Result, error},
+    hub,
+    net::{self, client::Address, endpoint::Endpoint},
+    sink::{Outlet, Sent, native, pickle, tutorial},
+    source::{self, Options, Spec as Source, feed::Feed},
+    stop::Stop,
+    transcode::encode::{self, CodecChoice},
+};
+
+/// Sends frames to a hub over the network: the newest one, encoded when the link has room for it and as large as the link
+/// carries. It reconnects by itself, and encodes nothing while nobody watches.
+///
+/// ```no_run
+/// use framewire::{Image, PixelFormat, Sender};
+///
+/// let mut sender = Sender::open("fw://127.0.0.1:7070/door")?;
+/// for brightness in 0..=255 {
+///     sender.send(Image::new(PixelFormat::Bgr, 640, 480, vec![brightness; 3 * 640 * 480])?)?;
+/// }
+/// sender.finish()?;
+/// # Ok::<(), framewire::Error>(())
+/// ```
+pub struct Sender {
+    /// This program's pictures; `None` where a source is forwarded.
+    images: Option<Images>,
+    sending: Option<Feeding>,
+    feeding: Option<Feeding>,
+    hub: LocalHub,
+    sent: Arc<Mutex<Sent>>,
+    pub(super) preview: Option<LocalHub>,
+    stop: StopOnDrop,
+}
+
+/// How to send, see [`Sender::builder`].
+#[derive(Debug, Clone)]
+pub struct SenderBuilder {
+    to: String,
+    options: Options,
+    preview: bool,
+    stop: Stop,
+}
+
+/// What a sender sends.
+enum Input {
+    Images,
+    Source(Source),
+}
+
+impl SenderBuilder {
+    /// What frames are encoded in: by default JPEG where the link carries that, else H.264.
+    #[must_use]
+    pub fn codec(mut self, codec: CodecChoice) -> Self {
+        self.options.codec = codec;
+        self
+    }
+
+    /// JPEG quality, 1 to 100: 80 by default.
+    #[must_use]
+    pub fn quality(mut self, quality: u8) -> Self {
+        self.options.quality = Some(quality.clamp(1, 100));
+        self
+    }
+
+    /// The size in pixels that frames are scaled to, or that a camera is asked for.
+    #[must_use]
+    pub fn size(mut self, width: u32, height: u32) -> Self {
+        self.options.size = Some((width, height));
+        self
+    }
+
+    /// Bits a second at most, whatever the link carries.
+    #[must_use]
+    pub fn bitrate(mut self, bits_per_second: u64) -> Self {
+        self.options.bitrate = Some(bits_per_second);
+        self
+    }
+
+    /// Frames older than this are dropped instead of sent.
+    #[must_use]
+    pub fn max_age(mut self, age: Duration) -> Self {
+        self.options.max_age = Some(age.as_micros() as u64);
+        self
+    }
+
+    /// Keep trying where the first attempt to connect fails. Without it, that is an error.
+    #[must_use]
+    pub fn wait(mut self) -> Self {
+        self.options.wait = true;
+        self
+    }
+
+    /// Keep what is sent for a window to show, see `WindowBuilder::preview`.
+    #[must_use]
+    pub fn preview(mut self) -> Self {
+        self.preview = true;
+        self
+    }
+
+    /// Raising this flag ends the sender, from any thread.
+    #[must_use]
+    pub fn stop(mut self, stop: &Stop) -> Self {
+        self.stop = stop.clone();
+        self
+    }
+
+    /// Connects in the background, to send pictures that this program makes.
+    ///
+    /// # Errors
+    /// [`Error::InvalidInput`]: the address is none. That nobody listens there is an error of [`Sender::send`].
+    pub fn open(self) -> Result<Sender> {
+        self.start(Input::Images)
+    }
+
+    /// Opens a source and sends its frames in the background, until it ends. The source's own options count before the
+    /// builder's.
+    ///
+    /// # Errors
+    /// The source cannot be opened.
+    pub fn forward(self, source: Source) -> Result<Sender> {
+        self.start(Input::Source(source))
+    }
+
+    fn start(self, input: Input) -> Result<Sender> {
+        let to: To = self.to.parse()?;
+        let (hub, stop, local) = (LocalHub::new(), self.stop.child(), to.name());
+        let publisher = hub.hub.publish(&local, clock::now())?;
+        let (spec, images, feeding) = match input {
+            Input::Images => {
+                let spec = Source { source: "images".into(), options: self.options };
+                (spec, Some(Images::new(publisher)), None)
+            }
+            Input::Source(source) => {
+                let spec = Source { options: source.options.or(&self.options), ..source };
+                let spec = to.with_defaults(spec);
+                let feeding = feed(&spec, publisher, to.listens(), &stop)?;
+                (spec, None, Some(feeding))
+            }
+        };
+        let encode = to.encoding(&spec, images.is_some())?;
+        let sent = Arc::<Mutex<Sent>>::default();
+        let preview = self.preview.then(LocalHub::new);
+        let outlet = Outlet {
+            hub: hub.hub.clone(),
+            stream: local,
+            encode,
+            max_age: spec.options.max_age,
+            sent: sent.clone(),
+            preview: preview.as_ref().map(preview_publisher).transpose()?,
+        };
+        let (passthrough, wait) = (images.is_none() && spec.is_passthrough(), spec.options.wait);
+        let sending = {
+            let stop = stop.clone();
+            thread::spawn(move || {
+                let outcome = to.send(outlet, passthrough, wait, &stop);
+                stop.stop();
+                outcome
+            })
+        };
+        Ok(Sender { images, sending: Some(sending), feeding, hub, sent, preview, stop: StopOnDrop(stop) })
+    }
+}
+
+/// The stream of a preview.
+pub(super) const PREVIEW: &str = "preview";
+
+fn preview_publisher(hub: &LocalHub) -> Result<hub::Publisher> {
+    Ok(hub.hub.publish(&PREVIEW.parse()?, clock::now())?)
+}
+
+/// Opens a source and lets it feed this stream.
+fn feed(spec: &Source, publisher: hub::Publisher, first_viewer: bool, stop: &Stop) -> Result<Feeding> {
+    let closing = stop.child();
+    let opened = (source::open(spec, &closing)?, closing);
+    let on_demand = source::kind(spec)?.live;
+    let mut viewers = publisher.viewers();
+    let feed = Feed { spec: spec.clone(), publisher, encode: None, on_demand, again: false };
+    let stopped = stop.clone();
+    let feeding = async move {
+        if first_viewer && !on_demand {
+            // A film begins with its first viewer.
+            tokio::select! {
+                // The sender lives in the stream, which the feed's publisher holds.
+                _ = viewers.wait_for(|count| *count > 0) => {}
+                () = stopped.raised() => {}
+            }
+        }
+        feed.run(Some(opened), stopped).await
+    };
+    local::in_background(feeding, stop)
+}
+
+impl Sender {
+    /// Sends pictures that this program makes to `fw://HOST:PORT/NAME`, or to a tutorial's script: `lhh://HOST:PORT`,
+    /// `base64://HOST:PORT`, `stopwait://HOST:PORT`, or for scripts that connect here, `pickle://ADDR:PORT`.
+    ///
+    /// # Errors
+    /// As [`SenderBuilder::open`].
+    pub fn open(to: &str) -> Result<Self> {
+        Self::builder(to).open()
+    }
+
+    /// Sends as the builder says.
+    pub fn builder(to: &str) -> SenderBuilder {
+        SenderBuilder { to: to.into(), options: Options::default(), preview: false, stop: Stop::default() }
+    }
+
+    /// Hands over a picture to be sent. It never waits: what the link has no room for makes way for the next picture.
+    ///
+    /// # Errors
+    /// Why sending has ended: nobody listened at the first attempt, the name is taken, the sender was stopped.
+    pub fn send(&mut self, image: Image) -> Result<()> {
+        if self.sending.as_ref().is_none_or(thread::JoinHandle::is_finished) {
+            self.join()?;
+            return Err(error!(Stopped, "the sender was stopped"));
+        }
+        match &mut self.images {
+            Some(images) => images.send(image),
+            None => Err(error!(InvalidInput, "this sender forwards a source: open another for pictures")),
+        }
+    }
+
+    /// Waits until there is room for another picture; `false` when there was none in time. Programs that make pictures as
+    /// fast as they can be sent call it before each.
+    pub fn wait_for_room(&self, timeout: Duration) -> bool {
+        self.images.as_ref().is_some_and(|images| images.wait_for_room(timeout))
+    }
+
+    /// Sends the last picture and says goodbye: waits at most two seconds for its arrival.
+    ///
+    /// # Errors
+    /// As [`Sender::send`].
+    pub fn finish(mut self) -> Result<()> {
+        self.images.take().into_iter().for_each(|images| images.publisher.finish());
+        self.join()
+    }
+
+    /// Waits until the forwarded source has ended or the sender was stopped.
+    ///
+    /// # Errors
+    /// Why the source or the connection failed for good.
+    pub fn wait(mut self) -> Result<()> {
+        self.join()
+    }
+
+    /// The figures of what is sent, and of the link that carries it.
+    pub fn stats(&self) -> (Vec<stats::Stream>, stats::Uplink) {
+        self.monitor().stats()
+    }
+
+    /// Raising this flag ends the sender; it is raised when the sender has ended.
+    pub fn stop_flag(&self) -> Stop {
+        self.stop.0.clone()
+    }
+
+    /// Reads the figures from another thread.
+    pub fn monitor(&self) -> SenderMonitor {
+        SenderMonitor { hub: self.hub.clone(), sent: self.sent.clone() }
+    }
+
+    fn join(&mut self) -> Result<()> {
+        let sent = self.sending.take().map_or(Ok(()), local::join);
+        self.stop.0.stop();
+        sent.and(self.feeding.take().map_or(Ok(()), local::join))
+    }
+}
+
+/// Reads a [`Sender`]'s figures.
+#[derive(Clone)]
+pub struct SenderMonitor {
+    hub: LocalHub,
+    sent: Arc<Mutex<Sent>>,
+}
+
+impl SenderMonitor {
+    /// As [`Sender::stats`].
+    pub fn stats(&self) -> (Vec<stats::Stream>, stats::Uplink) {
+        let (now, mut streams) = (clock::now(), self.hub.hub.streams(clock::now()));
+        let Sent { meter, uplink } = self.sent.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for stream in &mut streams {
+            (stream.fps, stream.bitrate) = (meter.fps(now), meter.bitrate(now));
+            (stream.published, stream.bytes) = meter.totals();
+            stream.newest.sent = meter.last().unwrap_or(0);
+        }
+        (streams, uplink)
+    }
+}
+
+/// Where frames go.
+enum To {
+    Hub(Address),
+    Script(Endpoint),
+}
+
+impl FromStr for To {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        if Endpoint::matches(text) { Endpoint::parse(text).map(Self::Script) } else { text.parse().map(Self::Hub) }
+    }
+}
+
+impl To {
+    /// What the stream is called in this process.
+    fn name(&self) -> Name {
+        let machine = || Name::from_lossy(&net::machine_name());
+        match self {
+            Self::Hub(address) => address.name.clone().unwrap_or_else(machine),
+            Self::Script(_) => machine(),
+        }
+    }
+
+    /// Whether others connect here.
+    fn listens(&self) -> bool {
+        matches!(self, Self::Script(endpoint) if endpoint.tutorial.camera == End::Listens)
+    }
+
+    /// The source, asked for the tutorial's own size where no other is.
+    fn with_defaults(&self, mut spec: Source) -> Source {
+        if let Self::Script(Endpoint { tutorial, .. }) = self
+            && let Size::Exactly(width, height) = tutorial.size
+        {
+            spec.options.size = spec.options.size.or(Some((width.into(), height.into())));
+        }
+        spec
+    }
+
+    fn encoding(&self, spec: &Source, images: bool) -> Result<encode::Config> {
+        let sized = !images && source::kind(spec)?.sized;
+        Ok(match self {
+            Self::Script(endpoint) => encoding_for(&endpoint.tutorial, &spec.options, sized),
+            Self::Hub(_) if images => {
+                let Options { quality, size, codec, bitrate, .. } = spec.options;
+                let size = size.map(|(width, height)| encode::Size::Exactly(width, height));
+                encode::Config { quality, size, codec, bitrate, ..encode::Config::default() }
+            }
+            Self::Hub(_) => encoding(spec)?,
+        })
+    }
+
+    /// Sends until the stream ends or `stop` is raised.
+    fn send(self, outlet: Outlet, passthrough: bool, wait: bool, stop: &Stop) -> Result<()> {
+        match self {
+            Self::Hub(address) => native::Publish { outlet, address, wait, passthrough }.run(stop),
+            Self::Script(at) if at.tutorial.camera == End::Listens => local::runtime()?.block_on(async {
+                let listener = source::tutorial::bind(&at, "watch").await?;
+                pickle::Port { outlet, at, ends: true }.run(listener, stop).await
+            }),
+            Self::Script(to) => local::runtime()?.block_on(tutorial::Push { outlet, to, wait }.run(stop)),
+        }
+    }
+}
+
+/// How frames are encoded for a tutorial's wire: in its own size and quality where no other is asked for. A source that is
+/// `sized` gives the size that it can: that stands.
+pub(super) fn encoding_for(tutorial: &Tutorial, options: &Options, sized: bool) -> encode::Config {
+    let asked = options.size.map(|(width, height)| encode::Size::Exactly(width, height));
+    let own = match tutorial.size {
+        Size::Own => None,
+        Size::Exactly(width, height) => Some(encode::Size::Exactly(width.into(), height.into())),
+        Size::Width(width) => Some(encode::Size::Width(width.into())),
+    };
+    let exactly = |size: &encode::Size| matches!(size, encode::Size::Exactly(..));
+    encode::Config {
+        quality: options.quality.or(tutorial.quality),
+        size: asked.or(own).filter(|size| !(sized && exactly(size))),
+        codec: options.codec,
+        bitrate: options.bitrate,
+        only: Some(tutorial.codec),
+        anew: false,
+    }
+}

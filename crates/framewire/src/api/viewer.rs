@@ -1,0 +1,425 @@
+//! Watching a stream: always the newest frame.
+
+use std::{
+    future::poll_fn,
+    mem,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    task::{Poll, Waker},
+    thread,
+    time::{Duration, Instant},
+};
+
+use framewire_proto::{self as proto, Config};
+
+use super::{
+    frame::{Frame, Tools},
+    image::PixelFormat,
+    local::{self, Feeding, From, LocalHub, Opened, StopOnDrop},
+    stats,
+};
+use crate::{
+    clock,
+    error::{Result, error},
+    hub::{Event, Policy, Subscriber},
+    latency::Bound,
+    media::decode::Decoder,
+    source::Spec as Source,
+    stop::Stop,
+};
+
+/// How long a frame is waited for unless [`ViewerBuilder::timeout`] says otherwise.
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a thread waits for an event before it checks whether to stop.
+const CHECK_STOP: Duration = Duration::from_millis(100);
+
+/// Watches one stream and returns its newest frame, each at most once. Frames that come while nobody asks make way for newer
+/// ones. A hub's stream that goes away is reconnected.
+///
+/// ```no_run
+/// let mut viewer = framewire::Viewer::open("fw://127.0.0.1:7070/door")?;
+/// while let Some(frame) = viewer.next()? {
+///     let image = frame.bgr()?;
+///     println!("{} x {}, {:?} old", image.width(), image.height(), frame.age());
+/// }
+/// # Ok::<(), framewire::Error>(())
+/// ```
+pub struct Viewer {
+    hub: LocalHub,
+    name: String,
+    timeout: Duration,
+    frames: Frames,
+    feeding: Option<Feeding>,
+    /// The number of the frame returned last.
+    last: Option<u64>,
+    stop: StopOnDrop,
+}
+
+/// How to watch a stream, see [`Viewer::builder`].
+#[derive(Debug, Clone)]
+pub struct ViewerBuilder {
+    from: Source,
+    timeout: Duration,
+    size: Option<(u32, u32)>,
+    pixels: PixelFormat,
+    stop: Stop,
+}
+
+impl ViewerBuilder {
+    /// How long [`Viewer::next`] waits for a frame: 5 s by default.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Frames older than this are dropped. Without it, only frames that an outage held back are.
+    #[must_use]
+    pub fn max_age(mut self, age: Duration) -> Self {
+        self.from.options.max_age = Some(age.as_micros() as u64);
+        self
+    }
+
+    /// The size in pixels that images are scaled to. By default they keep their own.
+    #[must_use]
+    pub fn size(mut self, width: u32, height: u32) -> Self {
+        self.size = Some((width, height));
+        self
+    }
+
+    /// The format that images are asked for in most often: H.264 is decoded to it ahead. BGR by default.
+    #[must_use]
+    pub fn pixels(mut self, format: PixelFormat) -> Self {
+        self.pixels = format;
+        self
+    }
+
+    /// Wait for a hub or a stream that does not exist yet, instead of an error from [`ViewerBuilder::open`].
+    #[must_use]
+    pub fn wait(mut self) -> Self {
+        self.from.options.wait = true;
+        self
+    }
+
+    /// Raising this flag ends waiting and watching, from any thread.
+    #[must_use]
+    pub fn stop(mut self, stop: &Stop) -> Self {
+        self.stop = stop.clone();
+        self
+    }
+
+    pub(super) fn stop_flag(&self) -> &Stop {
+        &self.stop
+    }
+
+    /// Opens the stream.
+    ///
+    /// # Errors
+    /// The source is not there, refuses, or is no video: see the kinds of [`Error`](crate::Error).
+    pub fn open(self) -> Result<Viewer> {
+        let (hub, stop) = (LocalHub::new(), self.stop.child());
+        let Opened { subscriber, feeding } = From::new(self.from.clone())?.open(&hub.hub, Policy::Newest, &stop)?;
+        Ok(self.watch(hub, subscriber, Some(feeding), stop))
+    }
+
+    /// Watches what this subscriber gets.
+    pub(super) fn watch(self, hub: LocalHub, subscriber: Subscriber, feeding: Option<Feeding>, stop: Stop) -> Viewer {
+        let name = subscriber.name().to_string();
+        let tools = Arc::new(Tools::new(subscriber.reporter()));
+        let bound = Bound::new(self.from.options.max_age);
+        let reader = Reader { subscriber, config: None, bound, size: self.size, pixels: self.pixels, tools };
+        Viewer {
+            hub,
+            name,
+            timeout: self.timeout,
+            frames: Frames::Direct(Box::new(reader)),
+            feeding,
+            last: None,
+            stop: StopOnDrop(stop),
+        }
+    }
+}
+
+impl Viewer {
+    /// Watches a stream with the defaults. `from` is `fw://HOST:PORT/NAME`, or any source that the command line takes: a
+    /// camera, a file, a URL, a tutorial's address.
+    ///
+    /// # Errors
+    /// As [`ViewerBuilder::open`]; and the text is no source.
+    pub fn open(from: &str) -> Result<Self> {
+        Self::builder(from.parse()?).open()
+    }
+
+    /// Watches a stream as the builder says.
+    pub fn builder(from: Source) -> ViewerBuilder {
+        ViewerBuilder { from, timeout: TIMEOUT, size: None, pixels: PixelFormat::Bgr, stop: Stop::default() }
+    }
+
+    /// Waits for a frame newer than the last one returned. `None`: the stream has ended.
+    ///
+    /// # Errors
+    /// [`Error::Timeout`](crate::Error::Timeout): none came in time; the next call may succeed. Any other error: the source
+    /// failed and nothing more will come.
+    #[expect(clippy::should_implement_trait, reason = "an iterator cannot tell the end from an error; see `frames`")]
+    pub fn next(&mut self) -> Result<Option<Frame>> {
+        let deadline = Instant::now() + self.timeout;
+        loop {
+            let look = deadline.min(Instant::now() + CHECK_STOP);
+            let next = match &mut self.frames {
+                Frames::Direct(reader) => match reader.next_before(look) {
+                    Next::Dependent(config) => {
+                        self.decode_ahead(Some(config));
+                        continue;
+                    }
+                    next => next,
+                },
+                Frames::Ahead(shared) => shared.next_before(look),
+            };
+            match next {
+                Next::Frame(frame) => return Ok(Some(self.taken(*frame))),
+                Next::Ended => return self.ended(),
+                Next::Dependent(_) | Next::Nothing if self.stop.0.stopped() => return self.ended(),
+                Next::Dependent(_) | Next::Nothing => {}
+            }
+            if Instant::now() >= deadline {
+                return Err(self.timed_out());
+            }
+        }
+    }
+
+    /// The same for async programs; it needs no particular runtime. The timeout is kept to a tenth of a second.
+    ///
+    /// # Errors
+    /// As [`Viewer::next`].
+    pub async fn next_frame(&mut self) -> Result<Option<Frame>> {
+        let deadline = Instant::now() + self.timeout;
+        let shared = self.decode_ahead(None);
+        let next = poll_fn(|context| {
+            let mut slot = shared.lock();
+            match slot.pop() {
+                Next::Nothing if Instant::now() < deadline && !slot.stopped => {
+                    slot.waiting = Some(context.waker().clone());
+                    Poll::Pending
+                }
+                next => Poll::Ready(next),
+            }
+        });
+        match next.await {
+            Next::Frame(frame) => Ok(Some(self.taken(*frame))),
+            Next::Nothing if !self.stop.0.stopped() => Err(self.timed_out()),
+            _ => self.ended(),
+        }
+    }
+
+    /// The frames one after another. A frame that does not come in time is an error, after which the iterator goes on.
+    pub fn frames(&mut self) -> impl Iterator<Item = Result<Frame>> {
+        std::iter::from_fn(|| self.next().transpose())
+    }
+
+    /// The stream's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// How the stream is now: `live`, `stalled` (its frames stay away) or `idle` (its source sleeps).
+    pub fn state(&self) -> &'static str {
+        self.stats().map_or("idle", |stats| stats.state)
+    }
+
+    /// The stream's figures; `None` once the stream is gone.
+    pub fn stats(&self) -> Option<stats::Stream> {
+        self.hub.hub.stream(&self.name, clock::now()).ok()
+    }
+
+    fn timed_out(&self) -> crate::Error {
+        error!(Timeout, "'{}': no frame came for {:?}", self.name, self.timeout)
+    }
+
+    fn taken(&mut self, mut frame: Frame) -> Frame {
+        let before = self.last.replace(frame.frame.sequence);
+        frame.missed = before.map_or(0, |before| frame.frame.sequence.saturating_sub(before + 1));
+        frame
+    }
+
+    /// The stream's end, or why its source failed.
+    fn ended(&mut self) -> Result<Option<Frame>> {
+        self.stop.0.stop();
+        self.feeding.take().map_or(Ok(()), local::join).map(|()| None)
+    }
+
+    /// From now on a thread of its own takes the frames and decodes those that the next ones need.
+    fn decode_ahead(&mut self, config: Option<Arc<Config>>) -> Arc<Shared> {
+        if let Frames::Ahead(shared) = &self.frames {
+            return shared.clone();
+        }
+        let shared = Arc::<Shared>::default();
+        if let Frames::Direct(mut reader) = mem::replace(&mut self.frames, Frames::Ahead(shared.clone())) {
+            reader.config = config.or(reader.config);
+            let (ahead, stop) = (shared.clone(), self.stop.0.clone());
+            thread::spawn(move || reader.run(&ahead, &stop));
+        }
+        shared
+    }
+}
+
+/// Where the frames come from.
+enum Frames {
+    /// This thread takes each from the mailbox: independent frames need no decoder that keeps up.
+    Direct(Box<Reader>),
+    /// Another thread has taken and decoded them.
+    Ahead(Arc<Shared>),
+}
+
+/// What came.
+enum Next {
+    Frame(Box<Frame>),
+    /// Frames that depend on each other follow: each has to be decoded.
+    Dependent(Arc<Config>),
+    Ended,
+    Nothing,
+}
+
+/// Takes frames out of the mailbox.
+struct Reader {
+    subscriber: Subscriber,
+    config: Option<Arc<Config>>,
+    bound: Bound,
+    size: Option<(u32, u32)>,
+    pixels: PixelFormat,
+    tools: Arc<Tools>,
+}
+
+impl Reader {
+    /// The next frame before the deadline.
+    fn next_before(&mut self, deadline: Instant) -> Next {
+        while let Some(event) = self.subscriber.next_before(deadline) {
+            match event {
+                Event::Config(config) if !config.codec.independent() => return Next::Dependent(config),
+                Event::Config(config) => self.config = Some(config),
+                Event::Frame(frame) => {
+                    if let Some(frame) = self.frame(frame, None) {
+                        return Next::Frame(Box::new(frame));
+                    }
+                }
+                Event::State(_) => {}
+                Event::Ended => return Next::Ended,
+            }
+        }
+        Next::Nothing
+    }
+
+    /// A frame to be shown, unless an outage held it back.
+    fn frame(&mut self, frame: proto::Frame, picture: Option<crate::media::Picture>) -> Option<Frame> {
+        let config = self.config.clone()?;
+        let now = clock::now();
+        if !self.bound.shows(frame.times.captured, now) {
+            return None;
+        }
+        let decoded = picture.is_some().then_some(now);
+        let (size, tools) = (self.size, self.tools.clone());
+        Some(Frame { frame, config, picture, decoded, missed: 0, size, tools })
+    }
+
+    /// Takes and decodes frames until the stream ends or `stop` is raised.
+    fn run(mut self, shared: &Shared, stop: &Stop) {
+        let mut decoder = Decoder::new();
+        while !stop.stopped() {
+            let event = self.subscriber.next_before(Instant::now() + CHECK_STOP);
+            let mut slot = shared.lock();
+            slot.wake_late();
+            drop(slot);
+            match event {
+                Some(Event::Config(config)) => self.config = Some(config),
+                Some(Event::Frame(frame)) => {
+                    if let Some(frame) = self.decoded(frame, &mut decoder) {
+                        shared.put(Next::Frame(Box::new(frame)));
+                    }
+                }
+                Some(Event::Ended) => {
+                    shared.put(Next::Ended);
+                    break;
+                }
+                Some(Event::State(_)) | None => {}
+            }
+        }
+        shared.lock().stopped = true;
+        shared.put(Next::Nothing);
+    }
+
+    /// The frame with its picture, where the next frames need it to be decoded.
+    fn decoded(&mut self, frame: proto::Frame, decoder: &mut Decoder) -> Option<Frame> {
+        let config = self.config.clone()?;
+        if config.codec.independent() {
+            return self.frame(frame, None);
+        }
+        match decoder.decode(&config, &frame, self.pixels.decoded()) {
+            Ok(Some((frame, picture))) => self.frame(frame, Some(picture)),
+            Ok(None) => None,
+            Err(error) => {
+                tracing::debug!(frame = frame.sequence, "cannot be decoded: {error}");
+                self.subscriber.request_keyframe();
+                None
+            }
+        }
+    }
+}
+
+/// The newest frame, between the thread that decodes and the one that asks.
+#[derive(Default)]
+struct Shared {
+    slot: Mutex<Slot>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Slot {
+    newest: Option<Box<Frame>>,
+    ended: bool,
+    stopped: bool,
+    waiting: Option<Waker>,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Slot> {
+        self.slot.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn put(&self, next: Next) {
+        let mut slot = self.lock();
+        match next {
+            Next::Frame(frame) => slot.newest = Some(frame),
+            Next::Ended => slot.ended = true,
+            Next::Dependent(_) | Next::Nothing => {}
+        }
+        let waiting = slot.waiting.take();
+        drop(slot);
+        self.changed.notify_all();
+        waiting.into_iter().for_each(Waker::wake);
+    }
+
+    fn next_before(&self, deadline: Instant) -> Next {
+        let mut slot = self.lock();
+        loop {
+            let next = slot.pop();
+            let left = deadline.saturating_duration_since(Instant::now());
+            if !matches!(next, Next::Nothing) || left.is_zero() || slot.stopped {
+                return next;
+            }
+            slot = self.changed.wait_timeout(slot, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+}
+
+impl Slot {
+    fn pop(&mut self) -> Next {
+        match self.newest.take() {
+            Some(frame) => Next::Frame(frame),
+            None if self.ended => Next::Ended,
+            None => Next::Nothing,
+        }
+    }
+
+    /// Lets a task that waits look at its deadline.
+    fn wake_late(&mut self) {
+        self.waiting.take().into_iter().for_each(Waker::wake);
+    }
+}
