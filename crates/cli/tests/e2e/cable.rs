@@ -12,17 +12,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-use framewire::{
-    clock,
-    media::{decode::Decoder, stamp},
-    source::{self, Item},
-    stop::Stop,
-};
-use framewire_proto::{Codec, Config, Frame, Micros};
+use framewire_proto::{Codec, Config, Frame, Micros, stamp};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use serde_json::Value;
 
-use crate::harness::{PATIENCE, Running, Scratch, eventually, framewire, output, run, tool};
+use crate::{
+    harness::{PATIENCE, Running, Scratch, eventually, framewire, output, run, tool},
+    internals::{
+        clock,
+        media::decode::Decoder,
+        source::{self, Item},
+        stop::Stop,
+    },
+};
 
 /// The hub's address on the cable's near end.
 pub(crate) const HUB: &str = "10.97.0.1:7070";

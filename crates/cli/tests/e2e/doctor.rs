@@ -2,13 +2,13 @@
 
 use std::{process::Command, thread, time::Duration};
 
-use framewire::stop::Stop;
 use serde_json::Value;
 
 use crate::{
     cable::{Cable, HUB},
     copy,
     harness::{Hub, Peer, Running, Scratch, fails, ffmpeg, framewire, jpeg, output},
+    internals::stop::Stop,
     slow_links,
 };
 

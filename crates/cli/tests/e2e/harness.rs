@@ -13,11 +13,16 @@ use std::{
 };
 
 use bytes::Bytes;
-use framewire::{
-    clock,
-    net::client::{Address, Client, Received, Receiver as Incoming, first_messages},
-};
 use framewire_proto::{Codec, Config, Frame, Name, Times, wire::native::Message};
+use internals::{
+    clock,
+    net::client::{Address, Client, Received, Receiver as Incoming},
+};
+
+/// What the tests use of the library beyond its public API: this is the only place that names it.
+pub(crate) mod internals {
+    pub(crate) use framewire::internals::{clock, hub, latency, media, net, sink, source, stop};
+}
 
 /// How long anything may take before a test gives up on it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -371,7 +376,7 @@ impl Peer {
 
     /// Connects and says what it wants.
     pub(crate) fn ask(hub: &Hub, wish: Message) -> Self {
-        Self::say(hub, &first_messages(wish))
+        Self::say(hub, &greeting(wish))
     }
 
     /// Connects and says this.
@@ -425,6 +430,11 @@ impl Peer {
         self.client.send(&Message::Config(config)).expect("the hub takes it");
         self.client.send(&Message::Frame(frame)).expect("the hub takes it");
     }
+}
+
+/// What a client sends first, up to its Publish or Subscribe.
+pub(crate) fn greeting(request: Message) -> [Message; 3] {
+    [Message::Hello { software: "a test".into() }, Message::Ping { sent: clock::now() }, request]
 }
 
 /// A small JPEG of one grey.

@@ -2,10 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use framewire::net::client::first_messages;
 use framewire_proto::wire::native::{Message, Session, State, Token, code};
 
-use crate::harness::{Hub, PATIENCE, Peer, Running, fails, framewire, jpeg, output};
+use crate::{
+    harness::{Hub, PATIENCE, Peer, Running, fails, framewire, greeting, jpeg, output},
+    internals::{clock, net},
+};
 
 #[test]
 fn a_picture_crosses_the_hub_with_its_times() {
@@ -19,7 +21,7 @@ fn a_picture_crosses_the_hub_with_its_times() {
     // Both run on this machine's clock, so the hub's agreement with each of them can be checked against it.
     assert!(times.captured <= times.sent && times.sent <= times.received + 2_000, "{times:?}");
     assert!(times.received <= times.forwarded, "{times:?}");
-    assert!(framewire::clock::now() - times.captured < 5_000_000, "{times:?}");
+    assert!(clock::now() - times.captured < 5_000_000, "{times:?}");
 }
 
 #[test]
@@ -30,7 +32,7 @@ fn the_test_scene_is_sent_and_measured() {
     let _sender = Running::start(framewire(["send", "pattern#size=320x240", &hub.fw("scene")]));
     for _ in 0..10 {
         let frame = viewer.frame();
-        let now = framewire::clock::now();
+        let now = clock::now();
         let report =
             framewire_proto::wire::native::Report { sequence: frame.sequence, received: now, decoded: now, shown: now };
         viewer.client.send(&Message::Report(report)).unwrap();
@@ -85,7 +87,7 @@ fn a_second_live_publisher_is_refused_in_words() {
 
 /// A connection of a client that says who it is.
 fn session(hub: &Hub, token: u8, turn: u64, wish: Message) -> Peer {
-    let [hello, ping, wish] = first_messages(wish);
+    let [hello, ping, wish] = greeting(wish);
     Peer::say(hub, &[hello, ping, Message::Session(Session { token: Token([token; 16]), turn }), wish])
 }
 
@@ -140,7 +142,7 @@ fn a_source_in_the_hub_sleeps_until_somebody_watches() {
 fn a_name_is_optional_and_then_the_machines() {
     let hub = Hub::start(&[]);
     let _sender = Running::start(framewire(["send", "pattern#size=320x240", &format!("fw://{}", hub.address)]));
-    let name = framewire_proto::Name::from_lossy(&framewire::net::machine_name());
+    let name = framewire_proto::Name::from_lossy(&net::machine_name());
     hub.wait_until(name.as_str(), "is there", |_| true);
 }
 

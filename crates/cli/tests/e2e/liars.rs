@@ -5,13 +5,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use framewire::{clock, net::client::Received};
 use framewire_proto::{
     Micros,
     wire::native::{Message, Report},
 };
 
-use crate::harness::{Hub, Peer, Running, framewire, jpeg};
+use crate::{
+    harness::{Hub, Peer, Running, framewire, jpeg},
+    internals::{clock, net::client::Received},
+};
 
 /// What a viewer answers to a frame.
 type Answer = fn(sequence: u64, now: Micros) -> Option<Report>;

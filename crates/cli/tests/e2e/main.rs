@@ -23,3 +23,5 @@ mod slow_links;
 mod sources;
 mod tutorials;
 mod window;
+
+use harness::internals;

@@ -11,17 +11,17 @@ use std::{
 };
 
 use bytes::Bytes;
-use framewire::{
-    clock,
-    hub::{self, Policy},
-    latency::Bound,
-    sink::window::{self, Pane, Tile},
-    stop::Stop,
-};
 use framewire_proto::{Codec, Config, Frame, Times};
 
 use crate::{
     harness::{Display, Hub, Peer, Running, Scratch, eventually, fails, ffmpeg, framewire, output, run, tool},
+    internals::{
+        clock,
+        hub::{self, Policy},
+        latency::Bound,
+        sink::window::{self, Pane, Tile},
+        stop::Stop,
+    },
     picture::{Part, Rgb},
 };
 
