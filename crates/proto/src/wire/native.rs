@@ -124,10 +124,6 @@ pub mod code {
     pub const UNEXPECTED: u16 = 4;
     /// A bound of the hub is reached: connections, streams.
     pub const TOO_MANY: u16 = 5;
-    /// The other end did not answer or make progress in time.
-    pub const TIMEOUT: u16 = 6;
-    /// A frame that is not what its codec says.
-    pub const BAD_FRAME: u16 = 7;
 }
 
 /// A client over all its connections: the newest takes over from those before it.
