@@ -30,24 +30,26 @@ pub(super) fn arrows(of: &Crate, rooms: &[Room], leaves: &[&str]) -> Vec<String>
     let gone =
         rooms.iter().filter(|room| !there(room)).map(|room| format!("{}: in the table, and not there", room.name));
     let mut wrong: BTreeSet<String> = gone.collect();
+    let is_allowed =
+        |room: &Room, other: &str| room.name == other || room.may_name.contains(&other) || leaves.contains(&other);
     for (source, name) in names(of) {
         let Some(own) = source.module.first() else { continue };
         let Some(room) = rooms.iter().find(|room| room.name == own) else {
             wrong.insert(format!("{}: {own} has no row in the table of rooms", source.file));
             continue;
         };
-        for path in of.resolve(name) {
-            let at = source.at(name.line);
+        let at = source.at(name.line);
+        for path in of.resolve(name).iter().filter(|path| path[0] == "crate") {
+            // An item of the crate's root has no row: where that has it from is among the paths.
             match path.get(1).map(String::as_str) {
-                _ if path[0] != "crate" => {}
-                None if name.glob => drop(wrong.insert(format!("{at}: `use crate::*` hides what it names"))),
-                None => {}
-                Some(other) if other == own || room.may_name.contains(&other) || leaves.contains(&other) => {}
-                Some(other) if rooms.iter().any(|room| room.name == other) => {
+                None if name.glob => {
+                    wrong.insert(format!("{at}: `use crate::*` hides what it names"));
+                }
+                Some(other) if is_allowed(room, other) || !rooms.iter().any(|room| room.name == other) => {}
+                Some(other) => {
                     wrong.insert(format!("{at}: {own} may not name {other}"));
                 }
-                // An item of the crate's root: where that has it from is among the paths.
-                Some(_) => {}
+                None => {}
             }
         }
     }
@@ -161,7 +163,7 @@ pub(super) fn unsafe_code(of: &Crate, files: &[&str]) -> Vec<String> {
             (Some(line), false) => wrong.push(format!("{}: unsafe code, and not in the table", source.at(line))),
             (_, true) if code.is_none() => wrong.push(format!("{}: in the table, without unsafe code", source.file)),
             (_, true) if exception.is_none() => {
-                wrong.push(format!("{}: in the table, without an exception", source.file))
+                wrong.push(format!("{}: in the table, without an exception", source.file));
             }
             _ => {}
         }
