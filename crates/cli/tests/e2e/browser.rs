@@ -10,6 +10,7 @@ use crate::{
     cable::{Cable, HUB},
     copy::film,
     harness::{Hub, Running, Scratch, deps, framewire, output, tool},
+    namespaces::this_test,
     slow_links,
 };
 
@@ -71,12 +72,10 @@ fn page(url: &str, screenshot: &str, rendition: &str) -> (Command, PathBuf) {
 
 #[test]
 fn a_page_that_decodes_jpegs_only_gets_those_that_its_link_carries() {
-    let Some(cable) = Cable::lay() else { return };
+    let Some(cable) = Cable::lay(this_test!()) else { return };
     let _hub = slow_links::hub(&cable, 3_000);
     // Browsers decode H.264 on localhost and on https only.
     let (node, screenshot) = page(&format!("http://{HUB}/"), "slow", "jpeg");
-    let mut at_far = cable.at_far(&node);
-    at_far.envs(node.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    let said = String::from_utf8(output(at_far)).expect("text");
+    let said = String::from_utf8(output(cable.at_far(&node))).expect("text");
     assert!(said.contains("READY") && screenshot.is_file(), "{said}");
 }

@@ -1,19 +1,13 @@
-//! A cable that is pulled out, or loses what is sent over it: two network namespaces with a link between them.
+//! A cable that is pulled out, or loses what is sent over it: two networks with a link between them.
 
 use std::{
-    fs::File,
-    os::fd::AsFd,
     process::Command,
-    sync::{
-        atomic::{AtomicU32, Ordering},
-        mpsc::{self, Receiver},
-    },
+    sync::mpsc::{self, Receiver},
     thread,
     time::{Duration, Instant},
 };
 
 use framewire_proto::{Codec, Config, Frame, Micros, stamp};
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use serde_json::Value;
 
 use crate::{
@@ -24,62 +18,53 @@ use crate::{
         source::{self, Item},
         stop::Stop,
     },
+    namespaces::{Network, is_root_here, skip, this_test},
 };
 
 /// The hub's address on the cable's near end.
 pub(crate) const HUB: &str = "10.97.0.1:7070";
 
-/// Two namespaces and the cable between them; both go with the test.
+/// Two networks and the cable between them; both go with the test.
 pub(crate) struct Cable {
-    near: String,
-    pub(crate) far: String,
+    near: Network,
+    far: Network,
 }
 
-/// Cables that this process has laid.
-static LAID: AtomicU32 = AtomicU32::new(0);
-
 impl Cable {
-    /// `None`, and says why, where the test may not have one.
-    pub(crate) fn lay() -> Option<Self> {
-        if !rustix::process::geteuid().is_root() {
-            eprintln!("not tested, since only root can lay a cable: run the tests as root");
+    /// `None` where this process may not have one: then the test has run in another that may, or was reported as skipped.
+    pub(crate) fn lay(test: &str) -> Option<Self> {
+        if !is_root_here(test) {
             return None;
         }
-        let id = format!("{}-{}", std::process::id(), LAID.fetch_add(1, Ordering::Relaxed));
-        let cable = Self { near: format!("framewire-near-{id}"), far: format!("framewire-far-{id}") };
-        let Self { near, far } = &cable;
-        let made = run(ip(&format!("netns add {near}")));
-        if !made.status.success() {
-            eprintln!("not tested, since there are no network namespaces: {}", String::from_utf8_lossy(&made.stderr));
-            return None;
+        Self::between(Network::new(), Network::new()).map_err(|why| skip(test, &why)).ok()
+    }
+
+    fn between(near: Result<Network, String>, far: Result<Network, String>) -> Result<Self, String> {
+        let cable = Self { near: near?, far: far? };
+        let laid =
+            run(cable.at_near(&ip(&format!("link add cable type veth peer name cable netns {}", cable.far.id()))));
+        if !laid.status.success() {
+            return Err(format!("no virtual cables here ({})", String::from_utf8_lossy(&laid.stderr)));
         }
-        for line in [
-            format!("netns add {far}"),
-            format!("-n {near} link add cable type veth peer name cable netns {far}"),
-            format!("-n {near} address add 10.97.0.1/24 dev cable"),
-            format!("-n {far} address add 10.97.0.2/24 dev cable"),
-            format!("-n {near} link set lo up"),
-            format!("-n {far} link set lo up"),
-            format!("-n {near} link set cable up"),
-            format!("-n {far} link set cable up"),
-        ] {
-            output(ip(&line));
+        for (network, address) in [(&cable.near, "10.97.0.1/24"), (&cable.far, "10.97.0.2/24")] {
+            output(network.within(&ip(&format!("address add {address} dev cable"))));
+            output(network.within(&ip("link set cable up")));
         }
-        Some(cable)
+        Ok(cable)
     }
 
     /// Pulls the cable out, or puts it in.
     fn plug(&self, state: &str) {
-        output(ip(&format!("-n {} link set cable {state}", self.far)));
+        output(self.at_far(&ip(&format!("link set cable {state}"))));
     }
 
     /// From now on the cable carries no more than this many kilobits a second to the far end, and holds a quarter of a second of them.
     pub(crate) fn narrow(&self, kilobits: u32) {
         // Else a whole frame is one packet, which is more than the queue takes.
-        output(ip(&format!("-n {} link set cable gso_max_segs 1", self.near)));
+        output(self.at_near(&ip("link set cable gso_max_segs 1")));
         let queue = kilobits * 1000 / 8 / 4;
         let shape = format!("qdisc replace dev cable root tbf rate {kilobits}kbit burst 3100 limit {queue}");
-        output(tc(&format!("-n {} {shape}", self.near)));
+        output(self.at_near(&tc(&shape)));
     }
 
     /// Runs this on a thread at the far end.
@@ -87,20 +72,20 @@ impl Cable {
         &self,
         job: impl FnOnce() -> T + Send + 'static,
     ) -> thread::JoinHandle<T> {
-        run_within(&self.far, job)
+        self.far.spawn(job)
     }
 
     /// From now on the cable loses every packet, in both directions: nobody sees it gone.
     fn lose(&self) {
-        for namespace in [&self.near, &self.far] {
-            output(tc(&format!("-n {namespace} qdisc add dev cable root bfifo limit 1")));
+        for network in [&self.near, &self.far] {
+            output(network.within(&tc("qdisc add dev cable root bfifo limit 1")));
         }
     }
 
     /// The cable carries packets again.
     fn find(&self) {
-        for namespace in [&self.near, &self.far] {
-            output(tc(&format!("-n {namespace} qdisc del dev cable root")));
+        for network in [&self.near, &self.far] {
+            output(network.within(&tc("qdisc del dev cable root")));
         }
     }
 
@@ -113,12 +98,12 @@ impl Cable {
 
     /// A command at the hub's end.
     pub(crate) fn at_near(&self, command: &Command) -> Command {
-        within(&self.near, command)
+        self.near.within(command)
     }
 
     /// A command at the other end.
     pub(crate) fn at_far(&self, command: &Command) -> Command {
-        within(&self.far, command)
+        self.far.within(command)
     }
 
     /// What the hub says of a stream, asked at its own end.
@@ -130,14 +115,6 @@ impl Cable {
 
     pub(crate) fn wait_until(&self, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
         eventually(what, || self.stream("scene").filter(&holds))
-    }
-}
-
-impl Drop for Cable {
-    fn drop(&mut self) {
-        for namespace in [&self.near, &self.far] {
-            run(ip(&format!("netns delete {namespace}")));
-        }
     }
 }
 
@@ -153,25 +130,9 @@ fn tc(arguments: &str) -> Command {
     command
 }
 
-fn within(namespace: &str, command: &Command) -> Command {
-    let mut inside = tool("ip");
-    inside.args(["netns", "exec", namespace]).arg(command.get_program()).args(command.get_args());
-    inside
-}
-
-/// Runs this on a thread inside a namespace.
-fn run_within<T: Send + 'static>(namespace: &str, job: impl FnOnce() -> T + Send + 'static) -> thread::JoinHandle<T> {
-    let place = format!("/run/netns/{namespace}");
-    thread::spawn(move || {
-        let namespace = File::open(place).expect("a namespace");
-        move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network)).expect("root");
-        job()
-    })
-}
-
 #[test]
 fn a_cable_is_pulled_out_and_put_in_again() {
-    let Some(cable) = Cable::lay() else { return };
+    let Some(cable) = Cable::lay(this_test!()) else { return };
     let scratch = Scratch::new("cable");
     let (to, file) = (format!("fw://{HUB}/scene"), scratch.file("out.mkv"));
     let mut hub = Running::start(cable.at_near(&framewire(["serve", "--listen", HUB, "--insecure"])));
@@ -215,11 +176,11 @@ pub(crate) struct Viewer {
 }
 
 impl Viewer {
-    fn watch(namespace: &str, address: &str) -> Self {
+    fn watch(from: &Network, address: &str) -> Self {
         let (tell, frames) = mpsc::channel();
         let stop = Stop::default();
         let (spec, ended) = (format!("{address}#wait"), stop.clone());
-        run_within(namespace, move || {
+        from.spawn(move || {
             let mut source = source::open(&spec.parse().expect("a source"), &ended).expect("a stream");
             let mut config = None;
             while let Some(item) = source.next().expect("a stream that comes back") {
@@ -276,29 +237,27 @@ impl Drop for Viewer {
 #[test]
 fn a_publisher_behind_a_link_that_lost_everything_is_back_at_once() {
     for codec in ["jpeg", "h264"] {
-        let Some(cable) = Cable::lay() else { return };
-        let (near, far) = (cable.near.clone(), cable.far.clone());
-        dead_link(&cable, codec, &far, &near);
+        let Some(cable) = Cable::lay(this_test!()) else { return };
+        dead_link(&cable, codec, &cable.far, &cable.near);
     }
 }
 
 #[test]
 fn a_viewer_behind_a_link_that_lost_everything_is_back_at_once() {
     for codec in ["jpeg", "h264"] {
-        let Some(cable) = Cable::lay() else { return };
-        let (near, far) = (cable.near.clone(), cable.far.clone());
-        dead_link(&cable, codec, &near, &far);
+        let Some(cable) = Cable::lay(this_test!()) else { return };
+        dead_link(&cable, codec, &cable.near, &cable.far);
     }
 }
 
 /// Nothing crosses the cable for five seconds; the hub is at its near end.
-fn dead_link(cable: &Cable, codec: &str, sends: &str, watches: &str) {
+fn dead_link(cable: &Cable, codec: &str, sends: &Network, watches: &Network) {
     const GONE: Duration = Duration::from_secs(5);
     let to = format!("fw://{HUB}/scene");
     let mut hub = Running::start(cable.at_near(&framewire(["serve", "--listen", HUB, "--insecure"])));
     hub.wait_for("the hub listens on");
     let send = framewire(["send", "pattern#size=640x360", &to, "--codec", codec]);
-    let _sender = Running::start(within(sends, &send));
+    let _sender = Running::start(sends.within(&send));
     let mut viewer = Viewer::watch(watches, &to);
     while viewer.next().sequence < 30 {}
     assert_eq!(cable.tried(), 0, "nothing is tried while all is well");

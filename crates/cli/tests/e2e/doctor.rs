@@ -9,6 +9,7 @@ use crate::{
     copy,
     harness::{Hub, Peer, Running, Scratch, fails, ffmpeg, framewire, jpeg, output},
     internals::stop::Stop,
+    namespaces::this_test,
     slow_links,
 };
 
@@ -78,7 +79,7 @@ fn a_camera_that_gives_less_than_it_announces_is_named() {
 
 #[test]
 fn a_downlink_that_does_not_carry_the_stream_is_named() {
-    let Some(cable) = Cable::lay() else { return };
+    let Some(cable) = Cable::lay(this_test!()) else { return };
     let _hub = slow_links::hub(&cable, 2_000);
     let from = format!("fw://{HUB}/scene");
     let report = said(cable.at_far(&framewire(["doctor", &from, "--duration", "8", "--json"])));
@@ -90,7 +91,7 @@ fn a_downlink_that_does_not_carry_the_stream_is_named() {
 
 #[test]
 fn an_uplink_that_does_not_carry_the_stream_is_named() {
-    let Some(cable) = Cable::lay() else { return };
+    let Some(cable) = Cable::lay(this_test!()) else { return };
     let far = "10.97.0.2:7070";
     let mut hub = Running::start(cable.at_far(&framewire(["serve", "--listen", far, "--insecure"])));
     hub.wait_for("the hub listens on");

@@ -3,7 +3,7 @@
 use std::{
     ffi::OsStr,
     fs,
-    io::{BufRead, BufReader, Read, Write},
+    io::{BufRead, BufReader, ErrorKind, Read, Write},
     net::{SocketAddr, TcpStream},
     path::{Path, PathBuf},
     process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Output, Stdio},
@@ -97,12 +97,21 @@ pub(crate) fn run(command: Command) -> Output {
 }
 
 /// The same, with these bytes as its standard input.
-pub(crate) fn run_fed(mut command: Command, input: Vec<u8>) -> Output {
+pub(crate) fn run_fed(command: Command, input: Vec<u8>) -> Output {
+    run_within(command, input, 3 * PATIENCE)
+}
+
+/// The same without input, for a command that may take this long.
+pub(crate) fn run_for(command: Command, limit: Duration) -> Output {
+    run_within(command, Vec::new(), limit)
+}
+
+fn run_within(mut command: Command, input: Vec<u8>, limit: Duration) -> Output {
     let what = format!("{command:?}");
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect(&what);
     feed(child.stdin.take().expect("a piped stdin"), input, false);
     let outputs = [read_all(child.stdout.take()), read_all(child.stderr.take())];
-    let status = wait(&mut child, &what);
+    let status = wait(&mut child, &what, limit);
     let [stdout, stderr] = outputs.map(|thread| thread.join().expect("a reading thread"));
     Output { status, stdout, stderr }
 }
@@ -111,19 +120,20 @@ fn read_all(stream: Option<impl Read + Send + 'static>) -> thread::JoinHandle<Ve
     let mut stream = stream.expect("a piped stream");
     thread::spawn(move || {
         let mut bytes = Vec::new();
-        stream.read_to_end(&mut bytes).map(|_| bytes).unwrap_or_default()
+        stream.read_to_end(&mut bytes).expect("a program's output");
+        bytes
     })
 }
 
-fn wait(child: &mut Child, what: &str) -> ExitStatus {
-    let deadline = Instant::now() + 3 * PATIENCE;
+fn wait(child: &mut Child, what: &str, limit: Duration) -> ExitStatus {
+    let deadline = Instant::now() + limit;
     loop {
         if let Some(status) = child.try_wait().expect(what) {
             return status;
         }
         if Instant::now() > deadline {
             let _ = child.kill();
-            panic!("{what}: did not end in {:?}", 3 * PATIENCE);
+            panic!("{what}: did not end in {limit:?}");
         }
         thread::park_timeout(Duration::from_millis(10));
     }
@@ -236,7 +246,7 @@ impl Running {
 
     /// Waits until it ends by itself.
     pub(crate) fn ended(mut self) -> (ExitStatus, String) {
-        let status = wait(&mut self.child, &self.what.clone());
+        let status = wait(&mut self.child, &self.what, 3 * PATIENCE);
         let mut said = std::mem::take(&mut self.seen);
         said.extend(self.lines.iter());
         (status, said.join("\n"))
@@ -336,6 +346,17 @@ impl Hub {
             last = self.stream(name);
             last.clone().filter(&holds)
         })
+    }
+}
+
+/// All that comes over a connection until the hub closes it, or resets it, which ends it as well.
+pub(crate) fn read_to_close(stream: &mut TcpStream) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    match stream.read_to_end(&mut bytes) {
+        Err(error) if error.kind() != ErrorKind::ConnectionReset => {
+            panic!("the hub did not close the connection: {error}")
+        }
+        _ => bytes,
     }
 }
 

@@ -18,6 +18,7 @@ mod harness;
 mod http;
 mod hub;
 mod liars;
+mod namespaces;
 mod picture;
 mod slow_links;
 mod sources;

@@ -14,6 +14,7 @@ use serde_json::Value;
 use crate::{
     cable::{Cable, HUB},
     harness::{Hub, Peer, Running, Scratch, framewire, jpeg, output, tool},
+    namespaces::this_test,
 };
 
 /// Older than this is the past.
@@ -78,16 +79,13 @@ fn part(reader: &mut impl BufRead) -> Part {
     reader.read_exact(&mut data).expect("a picture");
     header::size(&data).expect("a JPEG");
     let captured = UNIX_EPOCH + Duration::from_secs_f64(captured.expect("a time"));
-    Part {
-        age: SystemTime::now().duration_since(captured).unwrap_or_default(),
-        length,
-        sequence: sequence.expect("a number"),
-    }
+    let age = SystemTime::now().duration_since(captured).expect("a picture that was captured before it came");
+    Part { age, length, sequence: sequence.expect("a number") }
 }
 
 #[test]
 fn who_cannot_report_gets_jpegs_that_the_link_carries() {
-    let Some(cable) = Cable::lay() else { return };
+    let Some(cable) = Cable::lay(this_test!()) else { return };
     let _hub = hub(&cable, SLOW);
     let parts = cable.run_at_far(|| watch_over_http(HUB, BEFORE + LOOKED_AT)).join().expect("a viewer");
     let (before, parts) = parts.split_at(BEFORE);
@@ -103,7 +101,7 @@ fn who_cannot_report_gets_jpegs_that_the_link_carries() {
 
 #[test]
 fn a_slow_program_is_not_taken_for_a_slow_link() {
-    let Some(cable) = Cable::lay() else { return };
+    let Some(cable) = Cable::lay(this_test!()) else { return };
     let _hub = hub(&cable, FAST);
     let parts = cable.run_at_far(|| {
         let mut reader = over_http(HUB);
@@ -142,7 +140,7 @@ fn a_program_that_stops_reading_is_left_few_pictures_of_the_past() {
 
 #[test]
 fn what_a_program_reads_keeps_its_size_whatever_the_link_carries() {
-    let Some(cable) = Cable::lay() else { return };
+    let Some(cable) = Cable::lay(this_test!()) else { return };
     // So slow that pictures get smaller.
     let _hub = hub(&cable, 300);
     let from = format!("fw://{HUB}/scene");
@@ -156,7 +154,7 @@ fn what_a_program_reads_keeps_its_size_whatever_the_link_carries() {
 
 #[test]
 fn who_gets_another_rendition_is_told_which_and_why() {
-    let Some(cable) = Cable::lay() else { return };
+    let Some(cable) = Cable::lay(this_test!()) else { return };
     let _hub = hub(&cable, SLOW);
     let (scratch, from) = (Scratch::new("told"), format!("fw://{HUB}/scene"));
     let record = framewire(["record", &from, "-", "--format", "mjpeg", "--stats", "json"]);
