@@ -1,14 +1,11 @@
 //! Bad input: a clear error, nothing lost, nobody else disturbed.
 
-use std::{
-    io::{Read, Write},
-    net::Shutdown,
-};
+use std::{io::Write, net::Shutdown, time::Instant};
 
 use bytes::Bytes;
 use framewire_proto::wire::native::{self, Message, code};
 
-use crate::harness::{Hub, Peer, fails, framewire, jpeg};
+use crate::harness::{Hub, Peer, fails, framewire, jpeg, read_to_close};
 
 /// A hub with a stream that is watched, to see that nobody is disturbed.
 struct Bystanders {
@@ -45,10 +42,7 @@ impl Bystanders {
 fn answer(hub: &Hub, bytes: &[u8]) -> Vec<u8> {
     let mut stream = hub.connect();
     stream.write_all(bytes).unwrap();
-    let mut answer = Vec::new();
-    // A reset after the answer is as good an end as any.
-    let _ = stream.read_to_end(&mut answer);
-    answer
+    read_to_close(&mut stream)
 }
 
 /// The error among a hub's messages.
@@ -118,9 +112,7 @@ fn random_bytes_at_the_port_are_closed() {
         // The hub may close before it has taken all of them.
         let _ = stream.write_all(&noise);
         let _ = stream.shutdown(Shutdown::Write);
-        let mut nothing = Vec::new();
-        let _ = stream.read_to_end(&mut nothing);
-        assert!(nothing.is_empty(), "{nothing:?}");
+        assert_eq!(read_to_close(&mut stream), [0; 0], "an answer to noise");
     }
     bystanders.are_undisturbed();
 }
@@ -203,10 +195,12 @@ fn who_says_nothing_or_too_little_is_closed() {
     slow_native.write_all(&native::PREAMBLE).unwrap();
     let mut slow_http = hub.connect();
     slow_http.write_all(b"GET / HTTP/1.1\r\n").unwrap();
-    // Reads end when the hub closes; the harness's deadline is what fails the test.
-    for stream in [&mut silent, &mut slow_native, &mut slow_http] {
-        let mut rest = Vec::new();
-        stream.read_to_end(&mut rest).unwrap();
+    let begun = Instant::now();
+    // The order in which they are due.
+    for (stream, due) in [(&mut slow_native, 10.0), (&mut slow_http, 10.0), (&mut silent, 15.0)] {
+        read_to_close(stream);
+        let took = begun.elapsed().as_secs_f64();
+        assert!((due - 0.5..due + 3.0).contains(&took), "closed after {took:.1} s, not after {due}");
     }
     Bystanders::of(hub).are_undisturbed();
 }

@@ -31,14 +31,17 @@ const LIARS: [Answer; 5] = [
     |_, _| None,
 ];
 
-/// Takes frames and lies about them until the test is over.
-fn lie(mut peer: Peer, answer: Answer, until: Instant) {
+/// Takes frames and lies about them until the test is over, or until the hub has enough of that. Returns how many frames
+/// came.
+fn lie(mut peer: Peer, answer: Answer, until: Instant) -> usize {
+    let mut frames = 0;
     while Instant::now() < until {
         match peer.incoming.receive() {
             Ok(Received::Message(Message::Frame(frame))) => {
+                frames += 1;
                 let report = answer(frame.sequence, clock::now()).map(Message::Report);
                 if report.is_some_and(|report| peer.client.send(&report).is_err()) {
-                    return;
+                    return frames;
                 }
             }
             Ok(Received::Message(Message::Ping { sent })) => {
@@ -46,9 +49,10 @@ fn lie(mut peer: Peer, answer: Answer, until: Instant) {
                 let _ = peer.client.send(&Message::Pong { pinged: sent, received: 3, sent: 5 });
             }
             Ok(_) => {}
-            Err(_) => return,
+            Err(_) => return frames,
         }
     }
+    frames
 }
 
 #[test]
@@ -72,7 +76,8 @@ fn viewers_that_lie_harm_themselves_alone() {
         last = Some(frame.sequence);
         frames += 1;
     }
-    liars.into_iter().for_each(|liar| liar.join().expect("a liar that comes to its end"));
+    let lied = liars.map(|liar| liar.join().expect("a liar that comes to its end"));
+    assert!(lied.iter().all(|frames| *frames > 0), "every liar had a frame to lie about: {lied:?}");
     assert!(frames >= 60, "{frames} frames in 4 s");
     let info = hub.stream("scene").unwrap();
     assert_eq!(info["state"], "live");
