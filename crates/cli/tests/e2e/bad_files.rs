@@ -12,7 +12,7 @@ fn record(source: &str, scratch: &Scratch) -> std::process::Command {
 }
 
 #[test]
-fn what_is_no_film_is_refused_in_a_line() {
+fn a_file_without_video_is_refused_in_one_line() {
     let scratch = Scratch::new("no-film");
     let film = deps("media/bigbuckbunny.mp4");
     let (empty, text, cut, sound) =
@@ -39,7 +39,7 @@ fn what_is_no_film_is_refused_in_a_line() {
 }
 
 #[test]
-fn what_is_no_address_is_refused_in_a_line() {
+fn a_bad_address_is_refused_in_one_line() {
     let scratch = Scratch::new("no-address");
     let refused = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     for (source, word) in [
@@ -59,7 +59,7 @@ fn what_is_no_address_is_refused_in_a_line() {
 }
 
 #[test]
-fn a_film_that_breaks_off_plays_as_far_as_it_goes() {
+fn a_truncated_film_plays_up_to_its_end() {
     let scratch = Scratch::new("breaks-off");
     let (whole, cut, jpegs) = (scratch.file("whole.mkv"), scratch.file("cut.mkv"), scratch.file("jpegs"));
     output(ffmpeg(&["-i", &deps("media/bigbuckbunny.mp4"), "-c", "copy", &whole]));
@@ -73,7 +73,7 @@ fn a_film_that_breaks_off_plays_as_far_as_it_goes() {
 }
 
 #[test]
-fn what_stdin_holds_must_be_video() {
+fn standard_input_must_hold_video() {
     let scratch = Scratch::new("garbage");
     let picture = Rgb::quadrants(64, 48).jpeg();
     for (input, word) in [
@@ -89,7 +89,7 @@ fn what_stdin_holds_must_be_video() {
 }
 
 #[test]
-fn jpegs_after_a_broken_one_are_taken() {
+fn jpegs_after_a_broken_one_are_read() {
     let pictures = [(64, 40), (320, 240), (64, 120)].map(|(width, height)| Rgb::quadrants(width, height).jpeg());
     let broken = &pictures[1][..pictures[1].len() / 2];
     let input = [&pictures[0], broken, &pictures[2]].concat();
@@ -104,7 +104,7 @@ fn jpegs_after_a_broken_one_are_taken() {
 }
 
 #[test]
-fn the_whole_pictures_of_a_cut_y4m_are_taken() {
+fn the_whole_frames_of_a_truncated_y4m_are_read() {
     let frame = [b"FRAME\n".to_vec(), (0..64 * 48 * 3 / 2).map(|place| place as u8).collect()].concat();
     let header = b"YUV4MPEG2 W64 H48 F25:1 C420jpeg XCOLORRANGE=FULL\n".to_vec();
     let input = [header, frame.clone(), frame.clone(), frame[..1000].to_vec()].concat();

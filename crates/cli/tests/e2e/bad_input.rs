@@ -64,7 +64,7 @@ fn publish(name: &str) -> Vec<u8> {
 }
 
 #[test]
-fn a_length_of_four_gigabytes_is_refused_in_words() {
+fn a_length_of_four_gigabytes_is_refused_with_a_reason() {
     let mut bystanders = Bystanders::new();
     let mut bytes = publish("huge");
     bytes.extend([6, 0, 0, 0, 0xff, 0xff, 0xff, 0xff]);
@@ -75,7 +75,7 @@ fn a_length_of_four_gigabytes_is_refused_in_words() {
 }
 
 #[test]
-fn a_publisher_that_dies_within_a_frame_harms_nobody() {
+fn a_publisher_that_dies_within_a_frame_disturbs_no_other() {
     let mut bystanders = Bystanders::new();
     let mut bytes = publish("half");
     let mut frame = Vec::new();
@@ -96,7 +96,7 @@ fn a_publisher_that_dies_within_a_frame_harms_nobody() {
 }
 
 #[test]
-fn random_bytes_at_the_port_are_closed() {
+fn random_bytes_close_their_connection() {
     let mut bystanders = Bystanders::new();
     let mut seed = 0x2545_f491_4f6c_dd1d_u64;
     for _ in 0..200 {
@@ -118,7 +118,7 @@ fn random_bytes_at_the_port_are_closed() {
 }
 
 #[test]
-fn lying_jpegs_are_dropped_and_the_stream_goes_on() {
+fn malformed_jpegs_are_dropped_and_the_stream_goes_on() {
     let mut bystanders = Bystanders::new();
     let good = jpeg(5);
     // The size in the frame header (T.81, B.2.2): height and width behind marker, length and precision.
@@ -138,7 +138,7 @@ fn lying_jpegs_are_dropped_and_the_stream_goes_on() {
 }
 
 #[test]
-fn an_unknown_stream_is_an_error_that_names_the_ones_there_are() {
+fn an_unknown_stream_is_an_error_that_lists_the_streams() {
     let bystanders = Bystanders::new();
     let mut peer = Peer::ask(
         &bystanders.hub,
@@ -171,13 +171,13 @@ fn a_port_in_use_is_one_clear_line() {
 }
 
 #[test]
-fn listening_beyond_this_machine_needs_a_word() {
+fn listening_beyond_this_machine_needs_a_flag() {
     let error = fails(framewire(["serve", "--listen", "0.0.0.0:0"]));
     assert!(error.contains("--insecure"), "{error}");
 }
 
 #[test]
-fn a_hub_that_is_not_there_is_one_clear_line() {
+fn a_missing_hub_is_one_clear_line() {
     let hub = Hub::start(&[]);
     let gone = hub.address;
     drop(hub);
@@ -188,7 +188,7 @@ fn a_hub_that_is_not_there_is_one_clear_line() {
 }
 
 #[test]
-fn who_says_nothing_or_too_little_is_closed() {
+fn silent_and_slow_connections_are_closed_on_time() {
     let hub = Hub::start(&[]);
     let mut silent = hub.connect();
     let mut slow_native = hub.connect();

@@ -20,12 +20,12 @@ fn the_page_shows_a_stream_that_moves_and_says_when_it_stalls() {
 }
 
 #[test]
-fn the_page_decodes_h264_that_has_no_keyframe_unless_it_is_asked_for() {
+fn the_page_decodes_h264_whose_keyframes_come_only_on_request() {
     moves_and_stalls("h264");
 }
 
 #[test]
-fn the_page_decodes_a_film_that_is_passed_on_though_it_comes_in_the_middle_of_a_gop() {
+fn the_page_joins_a_passthrough_film_in_the_middle_of_a_gop() {
     let (hub, scratch) = (Hub::start(&[]), Scratch::new("page"));
     let film = film(&scratch, "film.mp4", 750, 250);
     let sender = Running::start(framewire(["send", &film, &hub.fw("scene"), "--codec", "copy", "--loop"]));
@@ -71,7 +71,7 @@ fn page(url: &str, screenshot: &str, rendition: &str) -> (Command, PathBuf) {
 }
 
 #[test]
-fn a_page_that_decodes_jpegs_only_gets_those_that_its_link_carries() {
+fn a_page_that_decodes_only_jpegs_gets_ones_that_fit_its_link() {
     let Some(cable) = Cable::lay(this_test!()) else { return };
     let _hub = slow_links::hub(&cable, 3_000);
     // Browsers decode H.264 on localhost and on https only.

@@ -235,7 +235,7 @@ impl Drop for Viewer {
 }
 
 #[test]
-fn a_publisher_behind_a_link_that_lost_everything_is_back_at_once() {
+fn a_publisher_recovers_at_once_from_a_dead_link() {
     for codec in ["jpeg", "h264"] {
         let Some(cable) = Cable::lay(this_test!()) else { return };
         dead_link(&cable, codec, &cable.far, &cable.near);
@@ -243,7 +243,7 @@ fn a_publisher_behind_a_link_that_lost_everything_is_back_at_once() {
 }
 
 #[test]
-fn a_viewer_behind_a_link_that_lost_everything_is_back_at_once() {
+fn a_viewer_recovers_at_once_from_a_dead_link() {
     for codec in ["jpeg", "h264"] {
         let Some(cable) = Cable::lay(this_test!()) else { return };
         dead_link(&cable, codec, &cable.near, &cable.far);

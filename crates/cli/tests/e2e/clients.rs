@@ -68,7 +68,7 @@ fn curls_snapshot_is_the_picture_that_was_sent() {
 }
 
 #[test]
-fn a_stranger_needs_fifty_lines() {
+fn a_viewer_in_python_takes_at_most_fifty_lines() {
     let (hub, scratch) = (scene(), Scratch::new("stranger"));
     let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/examples/viewer.py");
     let lines = std::fs::read_to_string(example).unwrap().lines().count();

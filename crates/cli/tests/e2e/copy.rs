@@ -67,7 +67,7 @@ fn in_order(file: &str) {
 }
 
 #[test]
-fn a_film_with_b_frames_goes_through_a_hub_into_files_without_a_change() {
+fn a_film_with_b_frames_is_recorded_through_a_hub_unchanged() {
     let (hub, scratch) = (Hub::start(&[]), Scratch::new("copied"));
     let film = film(&scratch, "film.mp4", 100, 40);
     let truth = pictures(&film);
@@ -100,7 +100,7 @@ fn a_film_with_b_frames_goes_through_a_hub_into_files_without_a_change() {
 }
 
 #[test]
-fn what_is_passed_on_is_read_as_pictures_in_the_order_of_showing() {
+fn passthrough_frames_decode_in_display_order() {
     let scratch = Scratch::new("read");
     let film = film(&scratch, "film.mkv", 60, 250);
     let read = |codec| output(framewire(["record", &film, "-", "--format", "y4m", "--fps", "0", "--codec", codec]));
@@ -110,7 +110,7 @@ fn what_is_passed_on_is_read_as_pictures_in_the_order_of_showing() {
 }
 
 #[test]
-fn a_snapshot_of_what_is_passed_on_is_a_jpeg_of_now() {
+fn a_snapshot_of_a_passthrough_stream_is_a_current_jpeg() {
     let scratch = Scratch::new("still");
     let (still, raw) = (scratch.file("still.mp4"), scratch.file("still.rgb"));
     let truth = Rgb::quadrants(320, 240);
@@ -190,7 +190,7 @@ fn decoded(config: &Config, frames: &[Frame]) -> u64 {
 }
 
 #[test]
-fn who_joins_in_the_middle_of_a_long_gop_has_a_picture_at_once_and_is_soon_at_the_present() {
+fn a_viewer_that_joins_a_long_gop_has_a_picture_at_once_and_soon_catches_up() {
     let (hub, scratch) = (Hub::start(&[]), Scratch::new("join"));
     let film = film(&scratch, "film.mp4", 500, 500);
     let _sender = Running::start(framewire(["send", &film, &hub.fw("film"), "--codec", "copy"]));
@@ -208,7 +208,7 @@ fn who_joins_in_the_middle_of_a_long_gop_has_a_picture_at_once_and_is_soon_at_th
 }
 
 #[test]
-fn a_film_that_one_hub_passes_on_to_another_is_joined_at_once_there_too() {
+fn a_passthrough_film_relayed_to_a_second_hub_is_joined_at_once() {
     let (near, far, scratch) = (Hub::start(&[]), Hub::start(&[]), Scratch::new("relayed"));
     let film = film(&scratch, "film.mp4", 500, 500);
     let _sender = Running::start(framewire(["send", &film, &near.fw("film"), "--codec", "copy"]));
@@ -230,7 +230,7 @@ fn looped(film: &str) -> (Hub, Running) {
 }
 
 #[test]
-fn every_picture_of_a_film_with_b_frames_comes_as_a_jpeg_too() {
+fn every_frame_of_a_film_with_b_frames_is_available_as_a_jpeg() {
     const PICTURES: usize = 50;
     let scratch = Scratch::new("jpegs");
     let (hub, _sender) = looped(&film(&scratch, "film.mp4", 250, 50));
@@ -240,7 +240,7 @@ fn every_picture_of_a_film_with_b_frames_comes_as_a_jpeg_too() {
 }
 
 #[test]
-fn whoever_wakes_a_film_is_led_up_to_the_present_and_watches_on() {
+fn a_viewer_that_wakes_a_film_catches_up_and_stays_current() {
     const PICTURES: usize = 20;
     let scratch = Scratch::new("woken");
     let (hub, _sender) = looped(&film(&scratch, "film.mp4", 750, 250));
@@ -254,7 +254,7 @@ fn whoever_wakes_a_film_is_led_up_to_the_present_and_watches_on() {
 }
 
 #[test]
-fn what_cannot_be_passed_on_is_refused_in_a_line() {
+fn passthrough_of_other_codecs_is_refused_in_one_line() {
     let scratch = Scratch::new("not-copied");
     let (other, cut, noise) = (scratch.file("other.mkv"), scratch.file("cut.mp4"), scratch.file("noise.h264"));
     output(ffmpeg(&["-f", "lavfi", "-i", "testsrc2=size=64x48:rate=25", "-frames:v", "5", "-c:v", "mpeg4", &other]));
@@ -271,7 +271,7 @@ fn what_cannot_be_passed_on_is_refused_in_a_line() {
 }
 
 #[test]
-fn a_film_that_breaks_off_is_passed_on_as_far_as_it_goes() {
+fn a_truncated_film_passes_through_up_to_its_end() {
     let scratch = Scratch::new("copied-cut");
     let (whole, cut, file) = (film(&scratch, "film.mkv", 100, 25), scratch.file("cut.mkv"), scratch.file("out.mkv"));
     let bytes = fs::read(&whole).unwrap();

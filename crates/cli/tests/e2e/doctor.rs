@@ -24,7 +24,7 @@ fn said(doctor: Command) -> Value {
 }
 
 #[test]
-fn a_stream_that_is_well_is_said_to_be() {
+fn a_healthy_stream_is_reported_as_healthy() {
     let hub = Hub::start(&[]);
     let _sender = Running::start(framewire(["send", "pattern#size=320x240#fps=10", &hub.fw("scene")]));
     hub.wait_until("scene", "is there", |info| info["codec"] == "jpeg");
@@ -40,7 +40,7 @@ fn a_stream_that_is_well_is_said_to_be() {
 }
 
 #[test]
-fn what_leads_up_to_the_present_of_a_film_is_no_latency() {
+fn gop_replay_counts_as_no_latency() {
     let (hub, scratch) = (Hub::start(&[]), Scratch::new("led-up"));
     let film = copy::film(&scratch, "film.mp4", 500, 500);
     let _sender = Running::start(framewire(["send", &film, &hub.fw("film"), "--codec", "copy"]));
@@ -55,7 +55,7 @@ fn what_leads_up_to_the_present_of_a_film_is_no_latency() {
 }
 
 #[test]
-fn a_camera_that_gives_less_than_it_announces_is_named() {
+fn a_camera_slower_than_it_announces_is_named() {
     let (hub, done) = (Hub::start(&[]), Stop::default());
     // It announces 30 frames a second.
     let (peer, stopped) = (Peer::publish(&hub, "dark"), done.clone());
@@ -78,7 +78,7 @@ fn a_camera_that_gives_less_than_it_announces_is_named() {
 }
 
 #[test]
-fn a_downlink_that_does_not_carry_the_stream_is_named() {
+fn a_downlink_slower_than_the_stream_is_named() {
     let Some(cable) = Cable::lay(this_test!()) else { return };
     let _hub = slow_links::hub(&cable, 2_000);
     let from = format!("fw://{HUB}/scene");
@@ -90,7 +90,7 @@ fn a_downlink_that_does_not_carry_the_stream_is_named() {
 }
 
 #[test]
-fn an_uplink_that_does_not_carry_the_stream_is_named() {
+fn an_uplink_slower_than_the_stream_is_named() {
     let Some(cable) = Cable::lay(this_test!()) else { return };
     let far = "10.97.0.2:7070";
     let mut hub = Running::start(cable.at_far(&framewire(["serve", "--listen", far, "--insecure"])));
@@ -110,14 +110,14 @@ fn an_uplink_that_does_not_carry_the_stream_is_named() {
 }
 
 #[test]
-fn a_stream_that_is_not_there_is_an_error_that_names_those_that_are() {
+fn an_unknown_stream_is_an_error_that_lists_the_streams() {
     let hub = Hub::start(&["--source", "scene=pattern"]);
     let error = fails(framewire(["doctor", &hub.fw("door")]));
     assert!(error.contains("there is no stream 'door'") && error.contains("'scene'"), "{error}");
 }
 
 #[test]
-fn a_stream_that_has_stalled_is_said_to() {
+fn a_stalled_stream_is_reported_as_stalled() {
     let hub = Hub::start(&[]);
     let publisher = Peer::publish(&hub, "door");
     publisher.send_jpeg(0, &jpeg(9));
@@ -129,7 +129,7 @@ fn a_stream_that_has_stalled_is_said_to() {
 }
 
 #[test]
-fn whatever_can_be_watched_can_be_examined() {
+fn every_kind_of_source_can_be_examined() {
     let (hub, scratch) = (Hub::start(&["--source", "scene=pattern#size=320x240"]), Scratch::new("doctor"));
     let film = scratch.file("film.mkv");
     output(ffmpeg(&["-f", "lavfi", "-i", "testsrc=size=320x180:rate=25", "-frames:v", "50", "-c:v", "libx264", &film]));

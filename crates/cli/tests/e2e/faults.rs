@@ -40,7 +40,7 @@ impl Drop for SmallDisk {
 }
 
 #[test]
-fn what_was_written_before_the_disk_was_full_plays() {
+fn frames_written_before_the_disk_was_full_play() {
     for name in ["out.mkv", "out.mp4", "out.avi"] {
         let Some(disk) = SmallDisk::mount(this_test!(), "4m") else { return };
         let file = disk.0.file(name);
@@ -65,7 +65,7 @@ fn decoded(file: &str) -> usize {
 }
 
 #[test]
-fn a_full_disk_behind_standard_output_is_said_in_a_line() {
+fn a_full_disk_behind_standard_output_is_reported_in_one_line() {
     let mut shell = tool("sh");
     let binary = env!("CARGO_BIN_EXE_framewire");
     shell.args(["-c", "exec \"$0\" record pattern#size=320x240 - --format bgr24 >/dev/full", binary]);
@@ -74,7 +74,7 @@ fn a_full_disk_behind_standard_output_is_said_in_a_line() {
 }
 
 #[test]
-fn a_reader_that_leaves_is_no_error() {
+fn a_reader_that_closes_its_end_is_no_error() {
     for format in ["bgr24", "y4m", "mjpeg"] {
         let (recorder, _, mut out) = Running::start_piped(framewire(["record", SCENE, "-", "--format", format]));
         let mut first = [0; 5000];
@@ -86,7 +86,7 @@ fn a_reader_that_leaves_is_no_error() {
 }
 
 #[test]
-fn who_reads_no_more_of_a_list_is_no_fault() {
+fn a_closed_pipe_behind_list_is_no_error() {
     let hub = Hub::start(&["--source", "scene=pattern"]);
     let (lister, _, out) = Running::start_piped(framewire(["list", &hub.fw("")]));
     drop(out);

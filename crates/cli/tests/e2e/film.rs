@@ -48,7 +48,7 @@ fn recorded_by_a_hub(test: &str, flags: &[&str]) -> (serde_json::Value, Duration
 }
 
 #[test]
-fn a_film_is_sent_and_recorded_at_its_own_pace() {
+fn a_film_is_sent_and_recorded_at_its_own_frame_rate() {
     let (info, took) = recorded_by_a_hub("paced", &[]);
     let count = |field: &str| info[field].as_u64().unwrap() as usize;
     assert!(took >= PLAYS, "{took:?}");
@@ -57,7 +57,7 @@ fn a_film_is_sent_and_recorded_at_its_own_pace() {
 }
 
 #[test]
-fn a_film_without_a_pace_loses_no_frame() {
+fn an_unpaced_film_loses_no_frame() {
     let (info, _) = recorded_by_a_hub("unpaced", &["--fps", "0"]);
     assert_eq!(info["delivered"], FRAMES, "{info}");
 }
@@ -117,7 +117,7 @@ fn frame_by_ffmpeg_of(file: &str, demuxer: &str, number: usize) -> Rgb {
 }
 
 #[test]
-fn without_a_pace_and_without_an_end() {
+fn an_unpaced_loop_goes_on_until_its_duration() {
     let begun = Instant::now();
     let jpegs = output(framewire([
         "record",

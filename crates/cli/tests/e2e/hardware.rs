@@ -59,20 +59,20 @@ fn keyframes(stream: &[u8]) -> Vec<Coder> {
 }
 
 #[test]
-fn a_card_takes_over_once_it_was_tried_and_nothing_is_missed() {
+fn a_graphics_card_takes_over_after_its_trial_without_losing_a_frame() {
     let coders = coders("card", &[], "H.264 of 640x360 is coded by h264_nvenc");
     assert!(coders.ends_with(&[Driver]), "{coders:?}");
 }
 
 #[test]
-fn a_card_that_fails_is_given_up_and_nothing_is_missed() {
+fn libx264_takes_over_from_a_failing_card_without_losing_a_frame() {
     // After what a trial takes.
     let coders = coders("failing-card", &[("DRIVER_FAILS_AFTER", "60")], "h264_nvenc fails, libx264 goes on");
     assert!(coders.ends_with(&[Driver, Software]), "{coders:?}");
 }
 
 #[test]
-fn a_card_that_gives_frames_late_is_not_used() {
+fn a_card_that_returns_frames_late_is_not_used() {
     let why = "H.264 of 640x360 is not coded by h264_nvenc: the encoder held a picture back";
     assert_eq!(coders("late-card", &[("DRIVER_DELAYS", "1")], why), [Software]);
 }

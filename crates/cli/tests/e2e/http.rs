@@ -44,7 +44,7 @@ fn requests_by_a_foreign_name_are_refused() {
 }
 
 #[test]
-fn nothing_but_get_is_answered_and_no_other_origin_may_read() {
+fn only_get_is_answered_and_no_other_origin_may_read() {
     let hub = Hub::start(&[]);
     for method in ["POST", "PUT", "DELETE", "OPTIONS", "PATCH"] {
         let request =
@@ -84,7 +84,7 @@ fn a_page_of_another_origin_may_not_open_the_websocket() {
 }
 
 #[test]
-fn a_snapshot_is_a_picture_of_now() {
+fn a_snapshot_is_a_current_picture() {
     let hub = Hub::start(&["--source", "scene=pattern#size=320x240"]);
     let (status, body) = hub.get("/streams/scene/snapshot.jpg");
     assert_eq!(status, 200);
@@ -136,7 +136,7 @@ fn chunk(reader: &mut impl BufRead) -> Vec<u8> {
 }
 
 #[test]
-fn a_crowd_gets_every_byte_of_what_is_written_out_once_for_all() {
+fn a_crowd_gets_every_byte_of_a_shared_page() {
     const CROWD: usize = 150;
     let hub = Hub::start(&[]);
     let publisher = Peer::publish(&hub, "door");

@@ -81,7 +81,7 @@ fn a_hub_restarted_under_publisher_and_viewer() {
 }
 
 #[test]
-fn a_second_live_publisher_is_refused_in_words() {
+fn a_second_live_publisher_is_refused_with_a_reason() {
     let hub = Hub::start(&[]);
     let _first = Peer::publish(&hub, "door");
     let error = fails(framewire(["send", "pattern", &hub.fw("door")]));
@@ -95,7 +95,7 @@ fn session(hub: &Hub, token: u8, turn: u64, wish: Message) -> Peer {
 }
 
 #[test]
-fn a_publisher_takes_its_own_stream_over_and_no_other_does() {
+fn a_publisher_takes_over_its_own_stream_and_no_other_does() {
     let hub = Hub::start(&[]);
     let publish = || Message::Publish { name: "door".parse().unwrap(), passthrough: false };
     let accepted = |message: &Message| matches!(message, Message::Accepted { .. });
@@ -114,7 +114,7 @@ fn a_publisher_takes_its_own_stream_over_and_no_other_does() {
 }
 
 #[test]
-fn a_viewer_that_comes_again_is_counted_once() {
+fn a_viewer_that_reconnects_is_counted_once() {
     let hub = Hub::start(&["--source", "scene=pattern#size=320x240"]);
     let subscribe = || Message::Subscribe { name: "scene".parse().unwrap(), wait: false, every: false, jpegs: false };
     let mut before = session(&hub, 1, 1, subscribe());
@@ -144,7 +144,7 @@ fn a_source_is_opened_for_its_first_viewer_and_closed_ten_seconds_after_its_last
 }
 
 #[test]
-fn a_name_is_optional_and_then_the_machines() {
+fn a_stream_is_named_after_the_machine_by_default() {
     let hub = Hub::start(&[]);
     let _sender = Running::start(framewire(["send", "pattern#size=320x240", &format!("fw://{}", hub.address)]));
     let name = framewire_proto::Name::from_lossy(&net::machine_name());
@@ -152,7 +152,7 @@ fn a_name_is_optional_and_then_the_machines() {
 }
 
 #[test]
-fn what_a_viewer_got_and_what_was_dropped_is_what_was_published() {
+fn delivered_and_dropped_frames_add_up_to_the_published_ones() {
     let hub = Hub::start(&[]);
     let publisher = Peer::publish(&hub, "door");
     publisher.send_jpeg(0, &jpeg(1));

@@ -56,7 +56,7 @@ fn lie(mut peer: Peer, answer: Answer, until: Instant) -> usize {
 }
 
 #[test]
-fn viewers_that_lie_harm_themselves_alone() {
+fn lying_viewers_harm_only_themselves() {
     let hub = Hub::start(&[]);
     let to = hub.fw("scene");
     let _sender = Running::start(framewire(["send", "pattern#size=320x240", &to]));
@@ -88,7 +88,7 @@ fn viewers_that_lie_harm_themselves_alone() {
 }
 
 #[test]
-fn a_publisher_that_does_not_care_whether_anybody_watches_is_served_all_the_same() {
+fn a_publisher_that_ignores_demand_is_served_too() {
     let hub = Hub::start(&[]);
     let mut peer = Peer::publish(&hub, "stubborn");
     for sequence in 0..200 {

@@ -84,7 +84,7 @@ fn part(reader: &mut impl BufRead) -> Part {
 }
 
 #[test]
-fn who_cannot_report_gets_jpegs_that_the_link_carries() {
+fn viewers_without_reports_get_jpegs_that_fit_their_link() {
     let Some(cable) = Cable::lay(this_test!()) else { return };
     let _hub = hub(&cable, SLOW);
     let parts = cable.run_at_far(|| watch_over_http(HUB, BEFORE + LOOKED_AT)).join().expect("a viewer");
@@ -100,7 +100,7 @@ fn who_cannot_report_gets_jpegs_that_the_link_carries() {
 }
 
 #[test]
-fn a_slow_program_is_not_taken_for_a_slow_link() {
+fn a_slow_program_is_not_mistaken_for_a_slow_link() {
     let Some(cable) = Cable::lay(this_test!()) else { return };
     let _hub = hub(&cable, FAST);
     let parts = cable.run_at_far(|| {
@@ -116,7 +116,7 @@ fn a_slow_program_is_not_taken_for_a_slow_link() {
 }
 
 #[test]
-fn a_program_that_stops_reading_is_left_few_pictures_of_the_past() {
+fn a_program_that_stops_reading_gets_few_stale_frames() {
     const SENT: u64 = 60;
     let hub = Hub::start(&[]);
     let publisher = Peer::publish(&hub, "scene");
@@ -139,7 +139,7 @@ fn a_program_that_stops_reading_is_left_few_pictures_of_the_past() {
 }
 
 #[test]
-fn what_a_program_reads_keeps_its_size_whatever_the_link_carries() {
+fn raw_output_keeps_its_size_on_a_slow_link() {
     let Some(cable) = Cable::lay(this_test!()) else { return };
     // So slow that pictures get smaller.
     let _hub = hub(&cable, 300);
@@ -153,7 +153,7 @@ fn what_a_program_reads_keeps_its_size_whatever_the_link_carries() {
 }
 
 #[test]
-fn who_gets_another_rendition_is_told_which_and_why() {
+fn a_viewer_learns_which_rendition_it_gets_and_why() {
     let Some(cable) = Cable::lay(this_test!()) else { return };
     let _hub = hub(&cable, SLOW);
     let (scratch, from) = (Scratch::new("told"), format!("fw://{HUB}/scene"));

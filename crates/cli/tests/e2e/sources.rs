@@ -8,7 +8,7 @@ use crate::{
 };
 
 #[test]
-fn a_files_own_jpegs_are_passed_on_byte_for_byte() {
+fn a_files_jpegs_pass_through_byte_for_byte() {
     let (hub, scratch) = (Hub::start(&[]), Scratch::new("own-jpegs"));
     let file = scratch.file("film.avi");
     output(ffmpeg(&[

@@ -84,7 +84,7 @@ fn the_scripts_understand_each_other() {
 }
 
 #[test]
-fn a_tutorials_camera_is_seen() {
+fn frames_of_a_tutorials_camera_arrive() {
     on(&EVERY, |wire| {
         let (_camera, mut display) = wire.meet(By::Script, By::Framewire);
         sees(&mut display, Scene::Day, MANY, of_script(wire));
@@ -92,7 +92,7 @@ fn a_tutorials_camera_is_seen() {
 }
 
 #[test]
-fn a_tutorials_display_is_shown_something() {
+fn frames_reach_a_tutorials_display() {
     on(&EVERY, |wire| {
         let (_camera, mut display) = wire.meet(By::Framewire, By::Script);
         sees(&mut display, Scene::Day, MANY, ALIKE);
@@ -100,7 +100,7 @@ fn a_tutorials_display_is_shown_something() {
 }
 
 #[test]
-fn a_hub_takes_the_tutorials_cameras_all_at_once() {
+fn a_hub_serves_all_the_tutorials_cameras_at_once() {
     let mut hub = Hub::start(&[]);
     let mut cameras = Vec::new();
     thread::scope(|scope| {
@@ -130,7 +130,7 @@ fn a_hub_feeds_the_tutorials_displays() {
 }
 
 #[test]
-fn pickles_come_through_a_hub_to_the_last_bit() {
+fn pickles_cross_a_hub_bit_for_bit() {
     let mut hub = Hub::start(&["--pickle", "127.0.0.1:0=yard"]);
     let pickle = At::Connect(listening(&mut hub.running, "pickle: listens on "));
     let camera = Camera::start(By::Script, &PICKLE, Scene::Day, At::ANY);
@@ -168,7 +168,7 @@ fn first_jpeg(wire: &Wire, flags: &[&str]) -> Vec<u8> {
 }
 
 #[test]
-fn a_viewer_of_pickles_gets_another_size_if_that_is_asked_for() {
+fn a_viewer_of_pickles_gets_the_size_that_was_asked_for() {
     let source = format!("film={}#loop", Scene::Day.film());
     let mut hub = Hub::start(&["--source", &source, "--pickle", "127.0.0.1:0=film#size=200x160"]);
     let camera = Camera::framewire(&PICKLE, &[&Scene::Day.film(), "--loop", "--size", "200x160"], At::ANY);
@@ -208,7 +208,7 @@ fn a_film_ends_with_its_last_picture() {
 }
 
 #[test]
-fn stop_and_wait_never_waits_for_ever() {
+fn stop_and_wait_never_blocks_forever() {
     // Its camera hangs when two answers come at once, and says nothing of that.
     let mut display = Display::start(By::Framewire, &STOPWAIT, At::ANY);
     for scene in [Scene::Day, Scene::Night] {
@@ -221,7 +221,7 @@ fn stop_and_wait_never_waits_for_ever() {
 }
 
 #[test]
-fn base64s_camera_begins_its_film_anew() {
+fn base64s_camera_replays_its_film() {
     let mut display = Display::start(By::Framewire, &BASE64, At::ANY);
     let mut camera = Camera::script(&BASE64, Scene::Day, At::Connect(display.address), 300);
     let half = |number| number >= Scene::LENGTH / 2;
@@ -231,7 +231,7 @@ fn base64s_camera_begins_its_film_anew() {
 }
 
 #[test]
-fn who_is_not_there_is_told_at_once_or_waited_for() {
+fn a_missing_peer_is_reported_at_once_or_waited_for() {
     on(&EACH, |wire| {
         let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let (url, film) = (wire.url(nobody), Scene::Day.film());
@@ -250,7 +250,7 @@ fn who_is_not_there_is_told_at_once_or_waited_for() {
 }
 
 #[test]
-fn a_camera_killed_in_mid_picture_is_followed_by_the_next() {
+fn a_camera_killed_within_a_frame_is_replaced_by_the_next() {
     for (camera, display) in [(By::Script, By::Framewire), (By::Framewire, By::Script)] {
         on(&EACH, |wire| {
             let (killed, mut shown, cable) = wire.meet_over(camera, display, Some(CUT));
@@ -275,7 +275,7 @@ fn a_camera_killed_in_mid_picture_is_followed_by_the_next() {
 }
 
 #[test]
-fn a_display_killed_in_mid_picture_is_followed_by_the_next() {
+fn a_display_killed_within_a_frame_is_replaced_by_the_next() {
     for (camera, display) in [(By::Script, By::Framewire), (By::Framewire, By::Script)] {
         on(&EACH, |wire| {
             let (mut sending, killed, cable) = wire.meet_over(camera, display, Some(CUT));
@@ -297,7 +297,7 @@ fn a_display_killed_in_mid_picture_is_followed_by_the_next() {
 }
 
 #[test]
-fn a_camera_killed_in_mid_picture_leaves_its_hub() {
+fn a_camera_killed_within_a_frame_is_no_longer_live_in_its_hub() {
     on(&PUSHED, |wire| {
         let mut hub = Hub::start(&[]);
         let cable = Cable::lay(wire, hub.address, CUT);
@@ -314,7 +314,7 @@ fn a_camera_killed_in_mid_picture_leaves_its_hub() {
 }
 
 #[test]
-fn a_hub_restarted_before_tutorials_displays() {
+fn tutorials_displays_survive_a_restart_of_the_hub() {
     let source = |scene: Scene| format!("film={}#loop", scene.film());
     on(&PUSHED, |wire| {
         let hub = Hub::start(&["--source", &source(Scene::Day)]);
@@ -338,7 +338,7 @@ fn new_stream(running: &mut Running, wire: &Wire) -> String {
 }
 
 #[test]
-fn a_display_that_hangs_is_shown_the_newest_picture_afterwards() {
+fn a_display_that_hung_gets_the_newest_frame() {
     on(&PUSHED, |wire| {
         let mut display = Display::start(By::Script, wire, At::ANY);
         let film = Scene::Day.film();
@@ -353,7 +353,7 @@ fn a_display_that_hangs_is_shown_the_newest_picture_afterwards() {
 }
 
 #[test]
-fn a_display_that_stops_reading_is_left_few_pictures_of_the_past() {
+fn a_display_that_stops_reading_gets_few_stale_frames() {
     const STOPS: u8 = 20;
     const SENT: u8 = 60;
     let hub = Hub::start(&[]);
@@ -447,7 +447,7 @@ fn scene_of(file: &str, wire: &Wire) -> Scene {
 }
 
 #[test]
-fn two_of_framewires_cameras_on_the_tutorials_port_have_a_window_each() {
+fn two_senders_on_a_tutorials_port_have_a_window_each() {
     let mut display = Display::start(By::Script, &LHH_32, At::ANY);
     let to = At::Connect(display.address);
     let _cameras = [Scene::Day, Scene::Night].map(|scene| Camera::start(By::Framewire, &LHH_32, scene, to));
@@ -479,7 +479,7 @@ fn a_reader_of_pixels_gets_one_camera_after_the_other() {
 }
 
 #[test]
-fn the_wrong_wire_is_named_and_the_port_lives_on() {
+fn the_wrong_wire_is_named_and_the_port_keeps_serving() {
     const WIRES: [Wire; 3] = [LHH_64, BASE64, STOPWAIT];
     on(&WIRES, |wire| {
         let mut display = Display::start(By::Framewire, wire, At::ANY);

@@ -151,7 +151,7 @@ fn insides(picture: &Rgb) -> [Rgb; 4] {
 }
 
 #[test]
-fn a_picture_comes_onto_the_screen_as_it_was_sent() {
+fn a_picture_appears_on_the_screen_as_it_was_sent() {
     let (hub, truth) = (Hub::start(&[]), Rgb::quadrants(SIZE.0, SIZE.1));
     let _camera = Camera::start(&hub, "still", &truth);
     let (_running, window) = Window::open(framewire(["view", &hub.fw("still")]));
@@ -170,7 +170,7 @@ fn a_picture_comes_onto_the_screen_as_it_was_sent() {
 }
 
 #[test]
-fn keys_do_what_they_promise() {
+fn keys_do_what_the_help_says() {
     let (hub, scratch) = (Hub::start(&[]), Scratch::new("keys"));
     let truth = Rgb::quadrants(SIZE.0, SIZE.1);
     let camera = Camera::start(&hub, "still", &truth);
@@ -215,7 +215,7 @@ fn keys_do_what_they_promise() {
 }
 
 #[test]
-fn a_stream_that_stalls_says_so_and_lives_again() {
+fn a_stalled_stream_is_dimmed_and_recovers() {
     let (hub, truth) = (Hub::start(&[]), Rgb::quadrants(SIZE.0, SIZE.1));
     let send = || Running::start_fed(framewire(["send", "-", &hub.fw("still"), "--fps", "20"]), truth.jpeg());
     let sender = send();
@@ -253,7 +253,7 @@ fn several_streams_make_a_grid() {
 }
 
 #[test]
-fn several_streams_have_a_window_each_that_is_closed_for_itself() {
+fn several_streams_have_a_window_each_that_closes_on_its_own() {
     let (hub, [one, other]) = (Hub::start(&[]), two());
     let cameras = [Camera::start(&hub, "left", &one), Camera::start(&hub, "right", &other)];
     let screen = Rc::new(Display::start("640x480"));
@@ -298,7 +298,7 @@ fn film(scratch: &Scratch) -> String {
 }
 
 #[test]
-fn the_window_of_a_film_closes_after_it_and_the_others_stay() {
+fn the_window_of_a_film_closes_at_its_end_and_the_others_stay() {
     let (hub, scratch) = (Hub::start(&["--source", "scene=pattern#size=320x180"]), Scratch::new("stay"));
     let screen = Rc::new(Display::start("640x480"));
     let running = Running::start(screen.on(framewire(["view", "--windows", &film(&scratch), &hub.fw("scene")])));
@@ -330,22 +330,22 @@ fn the_window_closes_after_a_film_and_counts_what_it_showed() {
 }
 
 #[test]
-fn without_a_display_it_is_said_in_a_line() {
+fn a_missing_display_is_reported_in_one_line() {
     let mut view = framewire(["view", "pattern"]);
     view.env_remove("DISPLAY").env_remove("WAYLAND_DISPLAY").env_remove("SDL_VIDEODRIVER");
     let error = fails(view);
     assert!(error.contains("DISPLAY") && error.contains("framewire record"), "{error}");
 }
 
-/// Starts [`opens_windows_as_told`] on this screen. It is told by its standard input and tells by its standard error.
+/// Starts [`opens_windows_on_request`] on this screen. It is told by its standard input and tells by its standard error.
 fn start_opener(screen: &Display) -> (Running, ChildStdin, ChildStdout) {
     let mut opener = Command::new(env::current_exe().unwrap());
-    opener.args(["window::opens_windows_as_told", "--exact", "--ignored", "--nocapture"]);
+    opener.args(["window::opens_windows_on_request", "--exact", "--ignored", "--nocapture"]);
     Running::start_piped(screen.on(opener))
 }
 
 #[test]
-fn windows_come_and_go_while_the_program_runs() {
+fn windows_open_and_close_while_the_program_runs() {
     let (screen, picture) = (Rc::new(Display::start("640x480")), Rgb::quadrants(SIZE.0, SIZE.1));
     let (mut running, mut told, _stdout) = start_opener(&screen);
     let mut open = |name: &str| {
@@ -387,7 +387,7 @@ fn waiting_for_a_first_window_ends_with_the_stop() {
 
 #[test]
 #[ignore = "it is the program of the tests before"]
-fn opens_windows_as_told() {
+fn opens_windows_on_request() {
     let (hub, stop, (hand_over, more)) = (hub::Hub::default(), Stop::default(), mpsc::channel());
     let stopped = stop.clone();
     thread::spawn(move || {
@@ -426,7 +426,7 @@ fn pane(hub: &hub::Hub, name: &str) -> Pane {
 }
 
 #[test]
-fn what_is_sent_is_previewed_and_told_in_words_until_q() {
+fn send_shows_a_preview_and_statistics_until_q() {
     let (hub, scratch) = (Hub::start(&[]), Scratch::new("preview"));
     let picture = Rgb::quadrants(320, 240);
     fs::write(scratch.file("still.jpg"), picture.jpeg()).unwrap();
