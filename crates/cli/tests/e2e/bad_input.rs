@@ -1,4 +1,4 @@
-//! Bad input: a clear error, nothing lost, nobody else disturbed.
+//! Bad input gives a clear error and disturbs no other client.
 
 use std::{io::Write, net::Shutdown, time::Instant};
 
@@ -7,7 +7,7 @@ use framewire_proto::wire::native::{self, Message, code};
 
 use crate::harness::{Hub, Peer, fails, framewire, jpeg, read_to_close};
 
-/// A hub with a stream that is watched, to see that nobody is disturbed.
+/// A hub with a publisher and a viewer of another stream, to check that they are not disturbed.
 struct Bystanders {
     hub: Hub,
     publisher: Peer,
@@ -38,14 +38,14 @@ impl Bystanders {
     }
 }
 
-/// What the hub answers to these bytes before it closes.
+/// The answer of the hub to these bytes until it closes the connection.
 fn answer(hub: &Hub, bytes: &[u8]) -> Vec<u8> {
     let mut stream = hub.connect();
     stream.write_all(bytes).unwrap();
     read_to_close(&mut stream)
 }
 
-/// The error among a hub's messages.
+/// The error in an answer.
 fn error(answer: &[u8]) -> (u16, String) {
     let mut decoder = native::Decoder::new(framewire_proto::Limits::default());
     decoder.push(answer);
@@ -109,7 +109,7 @@ fn random_bytes_close_their_connection() {
             })
             .collect();
         let mut stream = bystanders.hub.connect();
-        // The hub may close before it has taken all of them.
+        // The hub may close the connection before it has read all of them.
         let _ = stream.write_all(&noise);
         let _ = stream.shutdown(Shutdown::Write);
         assert_eq!(read_to_close(&mut stream), [0; 0], "an answer to noise");
@@ -196,7 +196,7 @@ fn silent_and_slow_connections_are_closed_on_time() {
     let mut slow_http = hub.connect();
     slow_http.write_all(b"GET / HTTP/1.1\r\n").unwrap();
     let begun = Instant::now();
-    // The order in which they are due.
+    // In the order of their deadlines.
     for (stream, due) in [(&mut slow_native, 10.0), (&mut slow_http, 10.0), (&mut silent, 15.0)] {
         read_to_close(stream);
         let took = begun.elapsed().as_secs_f64();

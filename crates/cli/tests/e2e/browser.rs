@@ -41,25 +41,25 @@ fn moves_and_stalls(codec: &str) {
     shown(&hub, &sender, codec);
 }
 
-/// The page shows the scene, and says that it stalls when its sender is gone.
+/// Checks that the page shows the scene, and that the stream has stalled once its sender is killed.
 fn shown(hub: &Hub, sender: &Running, name: &str) {
     let (node, screenshot) = page(&hub.url("/"), name, "source");
     let (page, mut question, answers) = Running::start_piped(node);
-    // The program has a deadline of its own for each thing that it waits for.
+    // The program has its own deadline for each of its steps.
     let mut answers = BufReader::new(answers).lines().map_while(Result::ok);
-    let mut said = Vec::new();
-    said.extend(answers.by_ref().take_while(|line| line != "READY"));
+    let mut printed = Vec::new();
+    printed.extend(answers.by_ref().take_while(|line| line != "READY"));
     sender.signal("KILL");
     let asked = writeln!(question, "stalled?");
-    said.extend(answers.by_ref().take_while(|line| line != "STALLED"));
+    printed.extend(answers.by_ref().take_while(|line| line != "STALLED"));
     drop(question);
     let (status, errors) = page.ended();
-    assert!(status.success() && asked.is_ok(), "{errors}\n{}", said.join("\n"));
+    assert!(status.success() && asked.is_ok(), "{errors}\n{}", printed.join("\n"));
     assert!(screenshot.is_file());
 }
 
-/// The program that looks at a page with a stream `scene`, of which it gets this rendition; and the screenshot that it
-/// keeps, for people to look at.
+/// A command that checks the page with the stream `scene`, of which it must get this rendition; and the path of the
+/// screenshot that it saves.
 fn page(url: &str, screenshot: &str, rendition: &str) -> (Command, PathBuf) {
     let screenshot = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("page-{screenshot}.png"));
     let _ = std::fs::remove_file(&screenshot);
@@ -76,6 +76,6 @@ fn a_page_that_decodes_only_jpegs_gets_ones_that_fit_its_link() {
     let _hub = slow_links::hub(&cable, 3_000);
     // Browsers decode H.264 on localhost and on https only.
     let (node, screenshot) = page(&format!("http://{HUB}/"), "slow", "jpeg");
-    let said = String::from_utf8(output(cable.at_far(&node))).expect("text");
-    assert!(said.contains("READY") && screenshot.is_file(), "{said}");
+    let printed = String::from_utf8(output(cable.at_far(&node))).expect("text");
+    assert!(printed.contains("READY") && screenshot.is_file(), "{printed}");
 }

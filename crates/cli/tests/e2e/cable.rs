@@ -1,4 +1,4 @@
-//! A cable that is pulled out, or loses what is sent over it: two networks with a link between them.
+//! A link that is unplugged or loses every packet: two networks with a cable between them.
 
 use std::{
     process::Command,
@@ -24,7 +24,7 @@ use crate::{
 /// The hub's address on the cable's near end.
 pub(crate) const HUB: &str = "10.97.0.1:7070";
 
-/// Two networks and the cable between them; both go with the test.
+/// Two networks and the cable between them, removed with the test.
 pub(crate) struct Cable {
     near: Network,
     far: Network,
@@ -53,14 +53,14 @@ impl Cable {
         Ok(cable)
     }
 
-    /// Pulls the cable out, or puts it in.
+    /// Sets the far end of the cable `up` or `down`.
     fn plug(&self, state: &str) {
         output(self.at_far(&ip(&format!("link set cable {state}"))));
     }
 
-    /// From now on the cable carries no more than this many kilobits a second to the far end, and holds a quarter of a second of them.
+    /// Limits the cable to this many kilobits a second towards the far end, with a queue of a quarter of a second.
     pub(crate) fn narrow(&self, kilobits: u32) {
-        // Else a whole frame is one packet, which is more than the queue takes.
+        // Otherwise a whole frame is one packet, larger than the queue.
         output(self.at_near(&ip("link set cable gso_max_segs 1")));
         let queue = kilobits * 1000 / 8 / 4;
         let shape = format!("qdisc replace dev cable root tbf rate {kilobits}kbit burst 3100 limit {queue}");
@@ -75,7 +75,7 @@ impl Cable {
         self.far.spawn(job)
     }
 
-    /// From now on the cable loses every packet, in both directions: nobody sees it gone.
+    /// From now on the cable loses every packet in both directions, without an error at either end.
     fn lose(&self) {
         for network in [&self.near, &self.far] {
             output(network.within(&tc("qdisc add dev cable root bfifo limit 1")));
@@ -89,7 +89,7 @@ impl Cable {
         }
     }
 
-    /// Connections that are being tried from the far end.
+    /// Connection attempts under way from the far end.
     fn tried(&self) -> usize {
         let mut ss = tool("ss");
         ss.args(["--no-header", "--tcp", "state", "syn-sent"]);
@@ -106,7 +106,7 @@ impl Cable {
         self.far.within(command)
     }
 
-    /// What the hub says of a stream, asked at its own end.
+    /// The figures of a stream, asked of the hub at its own end.
     pub(crate) fn stream(&self, name: &str) -> Option<Value> {
         let mut curl = tool("curl");
         curl.args(["--silent", "--fail", "--max-time", "5", &format!("http://{HUB}/streams/{name}")]);
@@ -141,20 +141,20 @@ fn a_cable_is_pulled_out_and_put_in_again() {
     let mut viewer = Running::start(cable.at_far(&framewire(["record", &to, &file, "--wait"])));
     cable.wait_until("the stream is watched", |info| info["viewers"] == 1 && info["delivered"].as_u64() > Some(10));
 
-    // For a moment: the same connections go on.
+    // For a moment: the connections survive.
     cable.plug("down");
     let pulled = Instant::now();
     cable.wait_until("it is stalled", |info| info["state"] == "stalled");
-    assert!(pulled.elapsed() < Duration::from_secs(3), "stalled is said at once, not after {:?}", pulled.elapsed());
+    assert!(pulled.elapsed() < Duration::from_secs(3), "stalled after {:?}", pulled.elapsed());
     cable.plug("up");
     let info = cable.wait_until("it is live again", |info| info["state"] == "live");
     let count = |info: &Value| info["delivered"].as_u64().unwrap();
     cable.wait_until("the viewer gets pictures again", |now| count(now) > count(&info) + 10);
 
-    // For longer: each end finds that the other is gone, and comes back.
+    // For longer: each end notices, and reconnects.
     cable.plug("down");
     let pulled = Instant::now();
-    cable.wait_until("the viewer is given up", |info| info["viewers"] == 0);
+    cable.wait_until("the viewer is dropped", |info| info["viewers"] == 0);
     assert!(pulled.elapsed() < Duration::from_secs(15), "not after {:?}", pulled.elapsed());
     sender.wait_for("trying again");
     viewer.wait_for("trying again");
@@ -162,32 +162,32 @@ fn a_cable_is_pulled_out_and_put_in_again() {
     let info = cable.wait_until("it is live again", |info| info["state"] == "live");
     cable.wait_until("it is watched again", |now| now["viewers"] == 1 && count(now) > count(&info) + 10);
     viewer.signal("INT");
-    let (status, said) = viewer.ended();
-    assert_eq!(status.code(), Some(0), "{said}");
+    let (status, printed) = viewer.ended();
+    assert_eq!(status.code(), Some(0), "{printed}");
 }
 
-/// A viewer in this process, at one end of the cable; it leaves with the test.
+/// A viewer in this process, at one end of the cable; it stops with the test.
 pub(crate) struct Viewer {
     frames: Receiver<(Config, Frame)>,
     decoder: Decoder,
-    /// The last frame that came.
+    /// The last frame received.
     last: Option<Frame>,
     stop: Stop,
 }
 
 impl Viewer {
     fn watch(from: &Network, address: &str) -> Self {
-        let (tell, frames) = mpsc::channel();
+        let (sender, frames) = mpsc::channel();
         let stop = Stop::default();
         let (spec, ended) = (format!("{address}#wait"), stop.clone());
         from.spawn(move || {
             let mut source = source::open(&spec.parse().expect("a source"), &ended).expect("a stream");
             let mut config = None;
-            while let Some(item) = source.next().expect("a stream that comes back") {
+            while let Some(item) = source.next().expect("a stream that recovers") {
                 match item {
                     Item::Config(new) => config = Some(new),
-                    // Nobody looks any more once the test is over.
-                    Item::Frame(frame) => drop(tell.send((config.clone().expect("a configuration"), frame))),
+                    // The test may have ended.
+                    Item::Frame(frame) => drop(sender.send((config.clone().expect("a configuration"), frame))),
                     Item::State(_) | Item::Service(_) => {}
                 }
             }
@@ -202,7 +202,7 @@ impl Viewer {
         frame
     }
 
-    /// It is whole, and newer than all before it.
+    /// Checks that a frame is whole and newer than all before it.
     fn check(&mut self, config: &Config, frame: &Frame) {
         let picture = self.decoder.decode(config, frame, Codec::I420).expect("a picture that can be decoded");
         let (_, picture) = picture.expect("a picture at once");
@@ -215,14 +215,14 @@ impl Viewer {
             let numbers = (last.sequence, frame.sequence);
             assert!(numbers.0 < numbers.1, "{numbers:?}: numbers rise, whichever connection brings them");
             let captured = (last.times.captured, frame.times.captured);
-            assert!(captured.0 < captured.1, "{captured:?}: no picture is older than the one before");
+            assert!(captured.0 < captured.1, "{captured:?}: a frame is older than the one before");
         }
     }
 
-    /// Takes what comes until then, which is nothing but what was under way.
+    /// Receives until then, and checks that all frames are ones that were under way.
     fn nothing_until(&mut self, moment: Instant, gone: Micros) {
         while let Ok((config, frame)) = self.frames.recv_timeout(moment.saturating_duration_since(Instant::now())) {
-            assert!(frame.times.captured < gone + 100_000, "a frame came over a cable that loses everything");
+            assert!(frame.times.captured < gone + 100_000, "a frame crossed a dead link");
             self.check(&config, &frame);
         }
     }
@@ -260,14 +260,14 @@ fn dead_link(cable: &Cable, codec: &str, sends: &Network, watches: &Network) {
     let _sender = Running::start(sends.within(&send));
     let mut viewer = Viewer::watch(watches, &to);
     while viewer.next().sequence < 30 {}
-    assert_eq!(cable.tried(), 0, "nothing is tried while all is well");
+    assert_eq!(cable.tried(), 0, "no attempts on a healthy link");
 
     cable.lose();
     let (gone, until) = (clock::now(), Instant::now() + GONE);
-    let most = || eventually("another connection is tried", || Some(cable.tried()).filter(|tried| *tried > 0));
+    let most = || eventually("another connection attempt", || Some(cable.tried()).filter(|tried| *tried > 0));
     assert!(most() <= 8);
     viewer.nothing_until(until, gone);
-    assert!((1..=8).contains(&cable.tried()), "few are open at once");
+    assert!((1..=8).contains(&cable.tried()), "few attempts at once");
 
     cable.find();
     let back = clock::now();
@@ -276,10 +276,10 @@ fn dead_link(cable: &Cable, codec: &str, sends: &Network, watches: &Network) {
         frame = viewer.next();
     }
     let after = frame.times.arrived.saturating_sub(back) / 1000;
-    println!("{codec}: the first picture of after came {after} ms after the cable was well again");
+    println!("{codec}: the first new frame arrived {after} ms after the link recovered");
     assert!(after < 5_000, "{after} ms");
     let info = cable.stream("scene").expect("the stream");
-    assert_eq!(info["viewers"], 1, "the connection of before is not counted");
+    assert_eq!(info["viewers"], 1, "the old connection is not counted");
     for _ in 0..30 {
         viewer.next();
     }

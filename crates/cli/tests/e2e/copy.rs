@@ -1,4 +1,4 @@
-//! H.264 through and through: passed on as it is, in its order, recorded, shown, and joined in the middle of a long GOP.
+//! H.264 as passthrough: order, recordings, snapshots, and viewers that join in the middle of a long GOP.
 
 use std::{
     fs,
@@ -17,7 +17,7 @@ use crate::{
     slow_links::watch_over_http,
 };
 
-/// A film of 25 frames a second with B-frames that lean on each other, whose keyframes are so far apart.
+/// A film of 25 frames a second with B-frames and this many frames from keyframe to keyframe.
 pub(crate) fn film(scratch: &Scratch, name: &str, frames: u32, gop: u32) -> String {
     let file = scratch.file(name);
     let (source, gop) = (format!("testsrc2=size=320x240:rate=25,trim=end_frame={frames}"), gop.to_string());
@@ -51,7 +51,7 @@ fn pictures(file: &str) -> Vec<(i64, String)> {
     pictures.into_iter().map(|(time, sum)| (time - first, sum)).collect()
 }
 
-/// The order of decoding and showing of a file's packets: none is decoded after it is shown, nor twice at once.
+/// Checks that no packet of a file is decoded after it is shown, and that decoding times rise.
 fn in_order(file: &str) {
     let mut command = crate::harness::tool("ffprobe");
     command.args(["-v", "error", "-show_entries", "packet=dts,pts", "-of", "csv=p=0", file]);
@@ -87,8 +87,8 @@ fn a_film_with_b_frames_is_recorded_through_a_hub_unchanged() {
         recorder.signal("INT");
     }
     for (recorder, file) in recorders.into_iter().zip(&files) {
-        let (status, said) = recorder.ended();
-        assert!(status.success() && said.contains("recorded 100 frames"), "{said}");
+        let (status, printed) = recorder.ended();
+        assert!(status.success() && printed.contains("recorded 100 frames"), "{printed}");
         assert_eq!(probe(&["-i", file]), Probed { codec: "h264".into(), width: 320, height: 240, frames: 100 });
         in_order(file);
         let got = pictures(file);
@@ -127,9 +127,9 @@ fn a_snapshot_of_a_passthrough_stream_is_a_current_jpeg() {
     assert_eq!(hub.stream("still").unwrap()["codec"], "h264");
 }
 
-/// What a viewer gets first of a stream in the middle of a long GOP.
+/// What a viewer gets first when it joins a stream in the middle of a long GOP.
 struct Joined {
-    /// From asking until the first picture was decoded, and until what was then the stream's newest frame was there.
+    /// From the request until the first picture was decoded, and until the frame that was then the newest arrived.
     first: Duration,
     present: Duration,
     frames: u64,
@@ -152,13 +152,13 @@ fn join(hub: &Hub, published: u64) -> Joined {
             other => unreachable!("{other:?}"),
         };
         shows(&peer, &frame);
-        assert_eq!(frame.keyframe, frames.is_empty(), "it begins at the keyframe, and there is no other");
-        assert!(frames.last().is_none_or(|last| last.sequence + 1 == frame.sequence), "nothing is left out");
+        assert_eq!(frame.keyframe, frames.is_empty(), "only the first frame is a keyframe");
+        assert!(frames.last().is_none_or(|last| last.sequence + 1 == frame.sequence), "no frame is missing");
         let config = config.clone().expect("a configuration comes first");
         let newest = frame.sequence + 1 >= published;
         frames.push(frame);
         if frames.len() == 1 {
-            // The decoder may hold it back for B-frames: what matters is that it can be decoded.
+            // The decoder may hold it back for B-frames, but it can be decoded.
             assert_eq!(decoded(&config, &frames), 1);
             first = begun.elapsed();
         }
@@ -181,7 +181,7 @@ fn shows(peer: &Peer, frame: &Frame) {
     peer.client.send(&Message::Report(report)).unwrap();
 }
 
-/// How many pictures these frames make; one that is not whole is an error.
+/// How many pictures these frames decode to; a broken one is an error.
 fn decoded(config: &Config, frames: &[Frame]) -> u64 {
     let mut decoder = Decoder::new();
     frames.iter().for_each(|frame| decoder.push(config, frame, Some(Codec::I420)).unwrap());
@@ -204,7 +204,7 @@ fn a_viewer_that_joins_a_long_gop_has_a_picture_at_once_and_soon_catches_up() {
     assert!(joined.present < Duration::from_secs(2), "{:?}", joined.present);
     let info = hub.wait_until("film", "is measured", |info| info["latency_ms"]["total"]["max"].is_number());
     let total = info["latency_ms"]["total"]["max"].as_f64().unwrap();
-    assert!(total < 2_000.0, "what led up to the present counts for no latency: {info}");
+    assert!(total < 2_000.0, "GOP replay counts as no latency: {info}");
 }
 
 #[test]
@@ -221,7 +221,7 @@ fn a_passthrough_film_relayed_to_a_second_hub_is_joined_at_once() {
     assert!(joined.frames >= 100 && joined.pictures == joined.frames);
 }
 
-/// A hub to which this film is passed on again and again, as the stream `scene`.
+/// A hub with this film as the passthrough stream `scene`, in a loop.
 fn looped(film: &str) -> (Hub, Running) {
     let hub = Hub::start(&[]);
     let sender = Running::start(framewire(["send", film, &hub.fw("scene"), "--codec", "copy", "--loop"]));
@@ -246,7 +246,7 @@ fn a_viewer_that_wakes_a_film_catches_up_and_stays_current() {
     let (hub, _sender) = looped(&film(&scratch, "film.mp4", 750, 250));
     for turn in 0..5 {
         let parts = watch_over_http(&hub.address.to_string(), PICTURES);
-        // Behind the one that waited and the first of the present none is far from the next, as a keyframe is.
+        // After the frame that waited and the first current one, no gap is as long as a GOP.
         let span = parts[PICTURES - 1].sequence - parts[2].sequence;
         assert!(span < 100, "turn {turn}: {parts:?}");
         hub.wait_until("scene", "sleeps", |info| info["viewers"] == 0);
@@ -279,7 +279,7 @@ fn a_truncated_film_passes_through_up_to_its_end() {
     output(framewire(["record", &cut, &file, "--codec", "copy", "--fps", "0"]));
     let (truth, got) = (pictures(&whole), pictures(&file));
     assert!((30..100).contains(&got.len()), "{}", got.len());
-    // The last frame may lack its end.
+    // The last frame may be truncated.
     let same = got.iter().zip(&truth).filter(|(got, truth)| got.1 == truth.1).count();
     assert!(same + 4 >= got.len(), "{same} of {}", got.len());
 }

@@ -1,4 +1,4 @@
-//! The doctor, called to streams that are well and to streams that are not.
+//! `framewire doctor` on healthy and on slow streams.
 
 use std::{process::Command, thread, time::Duration};
 
@@ -13,13 +13,13 @@ use crate::{
     slow_links,
 };
 
-/// What the doctor says of a stream.
+/// The doctor's report of a stream.
 fn examine(from: &str, seconds: &str) -> Value {
-    said(framewire(["doctor", from, "--duration", seconds, "--json"]))
+    report_of(framewire(["doctor", from, "--duration", seconds, "--json"]))
 }
 
-/// What a doctor says as JSON.
-fn said(doctor: Command) -> Value {
+/// A report as JSON.
+fn report_of(doctor: Command) -> Value {
     serde_json::from_slice(&output(doctor)).expect("one JSON object")
 }
 
@@ -49,7 +49,7 @@ fn gop_replay_counts_as_no_latency() {
     let report = examine(&hub.fw("film"), "2");
     assert!(report["latency_ms"]["total"]["max"].as_f64().is_some_and(|oldest| oldest < 3_000.0), "{report}");
     assert!(report["frames"].as_u64().is_some_and(|frames| (1..100).contains(&frames)), "{report}");
-    // All that takes time are the film's own B-frames.
+    // Only the film's own B-frames take time.
     let verdict = report["verdict"].as_str().unwrap();
     assert!(verdict.contains("B-frames") && report["findings"].as_array().unwrap().len() == 1, "{report}");
 }
@@ -82,7 +82,7 @@ fn a_downlink_slower_than_the_stream_is_named() {
     let Some(cable) = Cable::lay(this_test!()) else { return };
     let _hub = slow_links::hub(&cable, 2_000);
     let from = format!("fw://{HUB}/scene");
-    let report = said(cable.at_far(&framewire(["doctor", &from, "--duration", "8", "--json"])));
+    let report = report_of(cable.at_far(&framewire(["doctor", &from, "--duration", "8", "--json"])));
     assert_eq!(report["slow"], "downlink", "{report}");
     assert!(["high", "low"].iter().any(|rendition| report["lowered"] == **rendition), "{report}");
     assert!(report["verdict"].as_str().unwrap().contains("so the hub sends the rendition"), "{report}");
@@ -99,7 +99,7 @@ fn an_uplink_slower_than_the_stream_is_named() {
     let to = format!("fw://{far}/scene");
     let mut sender =
         Running::start(cable.at_near(&framewire(["send", "pattern", &to, "--codec", "jpeg", "--stats", "json"])));
-    let doctor = said(cable.at_far(&framewire(["doctor", &format!("{to}#wait"), "--duration", "8", "--json"])));
+    let doctor = report_of(cable.at_far(&framewire(["doctor", &format!("{to}#wait"), "--duration", "8", "--json"])));
     assert_eq!(doctor["slow"], "uplink", "{doctor}");
     let line = sender.wait_for_line("what the uplink carries", |line| {
         let figures: Value = serde_json::from_str(line).unwrap_or_default();

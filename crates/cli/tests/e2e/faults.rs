@@ -1,4 +1,4 @@
-//! What befalls a recording: full disks, readers that leave, signals, hubs that go.
+//! Recordings and their faults: full disks, closed pipes, signals, restarted hubs.
 
 use std::{fs, io::Read};
 
@@ -10,7 +10,7 @@ use crate::{
 
 const SCENE: &str = "pattern#size=320x240";
 
-/// A disk with room for little; unmounted with the test.
+/// A small disk, unmounted with the test.
 struct SmallDisk(Scratch);
 
 impl SmallDisk {
@@ -47,7 +47,7 @@ fn frames_written_before_the_disk_was_full_play() {
         let error = fails(framewire(["record", "pattern#size=640x360", &file, "--fps", "60", "--duration", "15"]));
         let written =
             error.split_once("the disk is full after ").and_then(|(_, rest)| rest.split(' ').next()?.parse().ok());
-        let written: usize = written.unwrap_or_else(|| panic!("it says after how many frames: {error}"));
+        let written: usize = written.unwrap_or_else(|| panic!("no count of written frames: {error}"));
         assert!(error.contains(&file), "{error}");
         let playing = decoded(&file);
         // A second may be held back; the frame that the disk cut off may still show.
@@ -80,8 +80,8 @@ fn a_reader_that_closes_its_end_is_no_error() {
         let mut first = [0; 5000];
         out.read_exact(&mut first).unwrap();
         drop(out);
-        let (status, said) = recorder.ended();
-        assert_eq!(status.code(), Some(0), "{format}: {said}");
+        let (status, printed) = recorder.ended();
+        assert_eq!(status.code(), Some(0), "{format}: {printed}");
     }
 }
 
@@ -90,8 +90,8 @@ fn a_closed_pipe_behind_list_is_no_error() {
     let hub = Hub::start(&["--source", "scene=pattern"]);
     let (lister, _, out) = Running::start_piped(framewire(["list", &hub.fw("")]));
     drop(out);
-    let (status, said) = lister.ended();
-    assert_eq!((status.code(), said.as_str()), (Some(0), ""));
+    let (status, printed) = lister.ended();
+    assert_eq!((status.code(), printed.as_str()), (Some(0), ""));
 }
 
 #[test]
@@ -122,11 +122,11 @@ fn signals_finish_the_file() {
         let mut recorder = Running::start(framewire(["record", SCENE, &file, "--stats", "json"]));
         recorder.wait_for_line("a second's figures", |line| delivered(line) >= Some(10));
         recorder.signal(signal);
-        let (status, said) = recorder.ended();
-        assert_eq!(status.code(), Some(0), "{name}: {said}");
+        let (status, printed) = recorder.ended();
+        assert_eq!(status.code(), Some(0), "{name}: {printed}");
         let mut probe = tool("ffprobe");
         probe.args(["-v", "error", "-of", "csv=p=0", "-show_entries", "format=duration", &file]);
-        // Only a file that was finished tells at its beginning how long it is.
+        // Only a finished file has its duration at its beginning.
         let told = String::from_utf8(output(probe)).unwrap();
         assert!(told.trim().parse::<f64>().unwrap() > 0.3, "{name}: {told}");
     }
@@ -150,12 +150,12 @@ fn a_hub_restarted_under_a_recorder_and_a_window() {
     hub.wait_until("scene", "is watched again by both", |info| info["viewers"] == 2);
     let line = recorder.wait_for_line("that it goes on", |line| delivered(line) > before.map(|count| count + 30));
     recorder.signal("INT");
-    let (status, said) = recorder.ended();
-    assert_eq!(status.code(), Some(0), "{said}");
+    let (status, printed) = recorder.ended();
+    assert_eq!(status.code(), Some(0), "{printed}");
     assert!(probe(&["-i", &file]).frames as u64 >= delivered(&line).unwrap());
     window.signal("TERM");
-    let (status, said) = window.ended();
-    assert_eq!(status.code(), Some(0), "{said}");
+    let (status, printed) = window.ended();
+    assert_eq!(status.code(), Some(0), "{printed}");
 }
 
 /// How many frames a line of `--stats json` counts.

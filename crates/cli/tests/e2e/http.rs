@@ -140,7 +140,7 @@ fn a_crowd_gets_every_byte_of_a_shared_page() {
     const CROWD: usize = 150;
     let hub = Hub::start(&[]);
     let publisher = Peer::publish(&hub, "door");
-    // Behind its end a JPEG may have anything; so much is not taken at once.
+    // Bytes after the end marker of a JPEG are ignored. This many do not fit in one write.
     let picture = |number: u8| {
         let noise = (0..700_000_u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8 ^ number);
         jpeg(number).into_iter().chain(noise).collect::<Bytes>()
@@ -168,7 +168,7 @@ fn a_crowd_gets_every_byte_of_a_shared_page() {
     let mut old = watch("1.0");
     let mut crowd: Vec<_> = (0..CROWD).map(|_| watch("1.1")).collect();
     for reader in &mut crowd {
-        // What opens the response may be written with it, and its end behind it.
+        // The head of the response may be in the same chunk, before it.
         assert!(next(reader).ends_with(&picture(0)));
     }
     let pid = hub.running.id();
@@ -182,9 +182,9 @@ fn a_crowd_gets_every_byte_of_a_shared_page() {
         let files = fs::read_dir(format!("/proc/{pid}/fd")).expect("what the hub has open").flatten();
         let shared = files.filter_map(|file| fs::read_link(file.path()).ok());
         let shared = shared.filter(|file| file.to_string_lossy().contains("memfd:")).count();
-        assert!((1..=4).contains(&shared), "{shared} pictures are written out once");
+        assert!((1..=4).contains(&shared), "{shared} shared pages");
     }
-    // Without chunks, and behind the others.
+    // Without chunks, and later than the others.
     let mut came = vec![0; whole(&picture(0)).len()];
     old.read_exact(&mut came).expect("a picture");
     let first = came.windows(4).position(|four| four == b"\r\n\r\n").expect("the end of a part's head");

@@ -1,4 +1,4 @@
-//! A hub and the programs around it: they come, go, die and return.
+//! A hub and its clients: they connect, leave, crash and reconnect.
 
 use std::time::{Duration, Instant};
 
@@ -18,7 +18,7 @@ fn a_picture_crosses_the_hub_with_its_times() {
     let frame = viewer.frame();
     assert_eq!(frame.data, jpeg(50));
     let times = frame.times;
-    // Both run on this machine's clock, so the hub's agreement with each of them can be checked against it.
+    // Both use this machine's clock, so the hub's clock offsets can be checked against it.
     assert!(times.captured <= times.sent && times.sent <= times.received + 2_000, "{times:?}");
     assert!(times.received <= times.forwarded, "{times:?}");
     assert!(clock::now() - times.captured < 5_000_000, "{times:?}");
@@ -59,7 +59,7 @@ fn a_publisher_killed_and_restarted_under_a_watching_viewer() {
     let killed = Instant::now();
     sender.signal("KILL");
     viewer.wait_for("'stalled'", |message| *message == Message::State(State::Stalled));
-    assert!(killed.elapsed() < Duration::from_secs(1), "stalled is said within a second");
+    assert!(killed.elapsed() < Duration::from_secs(1), "stalled within a second");
     let _again = Running::start(framewire(["send", "pattern#size=320x240", &hub.fw("scene")]));
     viewer.wait_for("'live'", |message| *message == Message::State(State::Live));
     assert!(viewer.frame().sequence > before);
@@ -88,10 +88,10 @@ fn a_second_live_publisher_is_refused_with_a_reason() {
     assert!(error.contains("'door' has a live publisher already"), "{error}");
 }
 
-/// A connection of a client that says who it is.
-fn session(hub: &Hub, token: u8, turn: u64, wish: Message) -> Peer {
-    let [hello, ping, wish] = greeting(wish);
-    Peer::say(hub, &[hello, ping, Message::Session(Session { token: Token([token; 16]), turn }), wish])
+/// A connection of a client with a session.
+fn session(hub: &Hub, token: u8, turn: u64, request: Message) -> Peer {
+    let [hello, ping, request] = greeting(request);
+    Peer::say(hub, &[hello, ping, Message::Session(Session { token: Token([token; 16]), turn }), request])
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn a_publisher_takes_over_its_own_stream_and_no_other_does() {
     third.wait_for("an Accepted", accepted);
     let mut late = session(&hub, 1, 1, publish());
     late.wait_for("a goodbye", |message| matches!(message, Message::Bye { text } if text.contains("newer")));
-    third.wait_for("a ping, since it is the one", |message| matches!(message, Message::Ping { .. }));
+    third.wait_for("a ping, since its connection is the newest", |message| matches!(message, Message::Ping { .. }));
 }
 
 #[test]
@@ -175,8 +175,8 @@ fn ctrl_c_and_sigterm_end_a_hub_cleanly() {
         let mut viewer = Peer::watch(&hub, "scene");
         viewer.frame();
         hub.running.signal(signal);
-        let (status, said) = hub.running.ended();
-        assert_eq!(status.code(), Some(0), "{signal}: {said}");
+        let (status, printed) = hub.running.ended();
+        assert_eq!(status.code(), Some(0), "{signal}: {printed}");
     }
 }
 

@@ -64,10 +64,10 @@ fn run_again_inside(test: &str) {
     let mut command = unshare();
     command.arg(env::current_exe().expect("this program")).args([test, "--exact", "--nocapture"]);
     let ran = run_for(command, 12 * PATIENCE);
-    let said = [ran.stdout, ran.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
-    assert!(ran.status.success(), "in a user namespace: {said}");
-    assert!(said.contains("test result: ok. 1 passed"), "{test} was not run in a user namespace: {said}");
-    println!("{said}");
+    let printed = [ran.stdout, ran.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+    assert!(ran.status.success(), "in a user namespace: {printed}");
+    assert!(printed.contains("test result: ok. 1 passed"), "{test} was not run in a user namespace: {printed}");
+    println!("{printed}");
 }
 
 /// Reports that a test cannot run here, and why: `make test` ends with the list. Where every test must run, that is a failure.
@@ -107,8 +107,8 @@ impl Network {
         if line.trim() == "ready" {
             return Ok(Self { holder, _input: input });
         }
-        let (_, said) = holder.ended();
-        Err(format!("no network namespaces here ({said})"))
+        let (_, printed) = holder.ended();
+        Err(format!("no network namespaces here ({printed})"))
     }
 
     /// A process in it, by whose number others find it.
