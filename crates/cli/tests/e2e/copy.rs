@@ -56,12 +56,13 @@ fn in_order(file: &str) {
     let mut command = crate::harness::tool("ffprobe");
     command.args(["-v", "error", "-show_entries", "packet=dts,pts", "-of", "csv=p=0", file]);
     let text = String::from_utf8(output(command)).expect("lines");
-    let times = text.lines().map(|line| {
+    let times = text.lines().filter_map(|line| {
         let (pts, dts) = line.trim_end_matches(',').split_once(',').expect(line);
-        (dts.parse::<i64>().expect(line), pts.parse::<i64>().expect(line))
+        // Matroska has no times of decoding: FFmpeg derives them, and not for every packet.
+        (dts != "N/A").then(|| (dts.parse::<i64>().expect(line), pts.parse::<i64>().expect(line)))
     });
     let times: Vec<_> = times.collect();
-    assert!(times.len() > 10, "{text}");
+    assert!(times.len() > text.lines().count() / 2, "{text}");
     assert!(times.iter().all(|(dts, pts)| dts <= pts), "{text}");
     assert!(times.windows(2).all(|pair| pair[0].0 < pair[1].0), "{text}");
 }
@@ -74,7 +75,7 @@ fn a_film_with_b_frames_is_recorded_through_a_hub_unchanged() {
     assert_eq!(truth.len(), 100);
     let files = ["out.mkv", "out.mp4"].map(|name| scratch.file(name));
     let mut recorders = files.clone().map(|file| {
-        let mut record = framewire(["record", &hub.fw("film"), &file, "--wait"]);
+        let mut record = framewire(["record", &hub.fw("film"), &file, "--wait", "--stats", "json"]);
         record.env("FRAMEWIRE_LOG", "framewire=info");
         let mut recorder = Running::start(record);
         recorder.wait_for(&format!("'film': {}", hub.fw("film")));
@@ -84,11 +85,12 @@ fn a_film_with_b_frames_is_recorded_through_a_hub_unchanged() {
     let info = hub.wait_until("film", "has delivered", |info| info["delivered"] == 200);
     assert_eq!((info["codec"].as_str(), info["width"].as_u64()), (Some("h264"), Some(320)));
     for recorder in &mut recorders {
+        recorder.wait_for("\"delivered\":100,");
         recorder.signal("INT");
     }
     for (recorder, file) in recorders.into_iter().zip(&files) {
         let (status, printed) = recorder.ended();
-        assert!(status.success() && printed.contains("recorded 100 frames"), "{printed}");
+        assert!(status.success(), "{printed}");
         assert_eq!(probe(&["-i", file]), Probed { codec: "h264".into(), width: 320, height: 240, frames: 100 });
         in_order(file);
         let got = pictures(file);
