@@ -12,13 +12,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use framewire::{
+use framewire::internals::{
     clock,
-    media::{decode::Decoder, stamp},
+    media::decode::Decoder,
     source::{self, Item},
     stop::Stop,
 };
-use framewire_proto::{Codec, Config, Frame, Micros};
+use framewire_proto::{Codec, Config, Frame, Micros, stamp};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use serde_json::Value;
 

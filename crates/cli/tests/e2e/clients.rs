@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use framewire::media::stamp;
+use framewire_proto::stamp;
 
 use crate::{
     harness::{Hub, Running, Scratch, ffmpeg, framewire, output, python, tool},

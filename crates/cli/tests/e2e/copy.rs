@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use framewire::media::decode::Decoder;
+use framewire::internals::media::decode::Decoder;
 use framewire_proto::{
     Codec, Config, Frame,
     wire::native::{Message, Report},
@@ -151,7 +151,7 @@ fn join(hub: &Hub, published: u64) -> Joined {
             Message::Frame(frame) => frame,
             other => unreachable!("{other:?}"),
         };
-        let now = framewire::clock::now();
+        let now = framewire::internals::clock::now();
         let report = Report { sequence: frame.sequence, received: now, ..Report::default() };
         peer.client.send(&Message::Report(report)).unwrap();
         assert_eq!(frame.keyframe, frames.is_empty(), "it begins at the keyframe, and there is no other");

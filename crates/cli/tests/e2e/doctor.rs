@@ -2,7 +2,7 @@
 
 use std::{process::Command, thread, time::Duration};
 
-use framewire::stop::Stop;
+use framewire::internals::stop::Stop;
 use serde_json::Value;
 
 use crate::{

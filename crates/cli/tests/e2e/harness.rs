@@ -13,7 +13,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use framewire::{
+use framewire::internals::{
     clock,
     net::client::{Address, Client, Received, Receiver as Incoming, first_messages},
 };

@@ -30,7 +30,7 @@ fn json_lists_the_streams() {
 fn requests_by_a_foreign_name_are_refused() {
     let hub = Hub::start(&["--host-name", "gate.example"]);
     let ask = |host: &str| hub.http(&format!("GET /streams HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")).0;
-    let machine = framewire::net::machine_name();
+    let machine = framewire::internals::net::machine_name();
     for ours in ["127.0.0.1", "localhost:7070", "[::1]", "192.168.7.9", "gate.example", &machine] {
         assert_eq!(ask(ours), 200, "{ours}");
     }

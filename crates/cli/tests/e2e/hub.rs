@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use framewire::net::client::first_messages;
+use framewire::internals::net::client::first_messages;
 use framewire_proto::wire::native::{Message, Session, State, Token, code};
 
 use crate::harness::{Hub, PATIENCE, Peer, Running, fails, framewire, jpeg, output};
@@ -19,7 +19,7 @@ fn a_picture_crosses_the_hub_with_its_times() {
     // Both run on this machine's clock, so the hub's agreement with each of them can be checked against it.
     assert!(times.captured <= times.sent && times.sent <= times.received + 2_000, "{times:?}");
     assert!(times.received <= times.forwarded, "{times:?}");
-    assert!(framewire::clock::now() - times.captured < 5_000_000, "{times:?}");
+    assert!(framewire::internals::clock::now() - times.captured < 5_000_000, "{times:?}");
 }
 
 #[test]
@@ -30,7 +30,7 @@ fn the_test_scene_is_sent_and_measured() {
     let _sender = Running::start(framewire(["send", "pattern#size=320x240", &hub.fw("scene")]));
     for _ in 0..10 {
         let frame = viewer.frame();
-        let now = framewire::clock::now();
+        let now = framewire::internals::clock::now();
         let report =
             framewire_proto::wire::native::Report { sequence: frame.sequence, received: now, decoded: now, shown: now };
         viewer.client.send(&Message::Report(report)).unwrap();
@@ -140,7 +140,7 @@ fn a_source_in_the_hub_sleeps_until_somebody_watches() {
 fn a_name_is_optional_and_then_the_machines() {
     let hub = Hub::start(&[]);
     let _sender = Running::start(framewire(["send", "pattern#size=320x240", &format!("fw://{}", hub.address)]));
-    let name = framewire_proto::Name::from_lossy(&framewire::net::machine_name());
+    let name = framewire_proto::Name::from_lossy(&framewire::internals::net::machine_name());
     hub.wait_until(name.as_str(), "is there", |_| true);
 }
 

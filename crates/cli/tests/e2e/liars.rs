@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use framewire::{clock, net::client::Received};
+use framewire::internals::{clock, net::client::Received};
 use framewire_proto::{
     Micros,
     wire::native::{Message, Report},

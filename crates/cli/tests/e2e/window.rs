@@ -11,7 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use framewire::{
+use framewire::internals::{
     clock,
     hub::{self, Policy},
     latency::Bound,

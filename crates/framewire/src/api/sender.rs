@@ -58,6 +58,7 @@ pub struct Sender {
 pub struct SenderBuilder {
     to: String,
     options: Options,
+    own_size: bool,
     preview: bool,
     stop: Stop,
 }
@@ -87,6 +88,13 @@ impl SenderBuilder {
     #[must_use]
     pub fn size(mut self, width: u32, height: u32) -> Self {
         self.options.size = Some((width, height));
+        self
+    }
+
+    /// Keep the pictures' own size and the default quality where a tutorial's wire has others.
+    #[must_use]
+    pub fn own_size(mut self) -> Self {
+        self.own_size = true;
         self
     }
 
@@ -153,12 +161,15 @@ impl SenderBuilder {
             }
             Input::Source(source) => {
                 let spec = Source { options: source.options.or(&self.options), ..source };
-                let spec = to.with_defaults(spec);
+                let spec = if self.own_size { spec } else { to.with_defaults(spec) };
                 let feeding = feed(&spec, publisher, to.listens(), &stop)?;
                 (spec, None, Some(feeding))
             }
         };
-        let encode = to.encoding(&spec, images.is_some())?;
+        let mut encode = to.encoding(&spec, images.is_some())?;
+        if self.own_size {
+            (encode.size, encode.quality) = (None, spec.options.quality);
+        }
         let sent = Arc::<Mutex<Sent>>::default();
         let preview = self.preview.then(LocalHub::new);
         let outlet = Outlet {
@@ -223,7 +234,13 @@ impl Sender {
 
     /// Sends as the builder says.
     pub fn builder(to: &str) -> SenderBuilder {
-        SenderBuilder { to: to.into(), options: Options::default(), preview: false, stop: Stop::default() }
+        SenderBuilder {
+            to: to.into(),
+            options: Options::default(),
+            own_size: false,
+            preview: false,
+            stop: Stop::default(),
+        }
     }
 
     /// Hands over a picture to be sent. It never waits: what the link has no room for makes way for the next picture.
