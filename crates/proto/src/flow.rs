@@ -122,40 +122,40 @@ impl Flow {
     /// What goes to a receiver that was there before, over a connection whose link carried so much, in bits a second.
     pub fn resumed(capacity: u64, round_trip: Micros) -> Self {
         let mut this = Self { capacity: Some(capacity.clamp(LEAST, MOST)), ..Self::default() };
-        this.round_trip(round_trip);
+        this.set_round_trip(round_trip);
         this.begin_small();
         this
     }
 
     /// Frames are such, from now on.
-    pub fn paced(&mut self, config: &Config) {
+    pub fn set_frame_rate(&mut self, config: &Config) {
         let interval = 1_000_000_000_u64.checked_div(config.millifps.into());
         self.interval = interval.unwrap_or(INTERVAL).clamp(1_000, 1_000_000);
     }
 
     /// Frames of the past are to cross this many times as fast as they were captured, since the present waits behind them: so
     /// many more may be on the way to a receiver far off.
-    pub fn hurry(&mut self, times: u64) {
+    pub fn set_speed(&mut self, times: u64) {
         self.hurry = times.clamp(1, 16);
     }
 
     /// The shortest recent round trip of a message without a picture is this, in µs.
-    pub fn round_trip(&mut self, round_trip: Micros) {
+    pub fn set_round_trip(&mut self, round_trip: Micros) {
         self.round_trip = round_trip.min(LONGEST);
     }
 
     /// Frames shall be no older than this, in µs, when they have arrived.
-    pub fn max_age(&mut self, max_age: Option<Micros>) {
+    pub fn set_max_age(&mut self, max_age: Option<Micros>) {
         self.max_age = max_age;
     }
 
     /// Whether the next frame may be begun now.
-    pub fn open(&self, now: Micros) -> bool {
-        self.opens(now).is_some_and(|at| at <= now)
+    pub fn is_open(&self, now: Micros) -> bool {
+        self.opens_at(now).is_some_and(|at| at <= now)
     }
 
     /// When the next frame may be begun though nothing more is reported; `None` when a report has to come first.
-    pub fn opens(&self, now: Micros) -> Option<Micros> {
+    pub fn opens_at(&self, now: Micros) -> Option<Micros> {
         let Some(oldest) = self.unreported.front() else { return Some(now) };
         match self.reports {
             // A link of which nothing is known may take long for the first.
@@ -176,7 +176,7 @@ impl Flow {
     }
 
     /// A frame of this many bytes was begun.
-    pub fn sent(&mut self, sequence: u64, bytes: usize, now: Micros) {
+    pub fn on_sent(&mut self, sequence: u64, bytes: usize, now: Micros) {
         if self.unreported.len() >= REMEMBERED {
             self.unreported.pop_front();
         }
@@ -186,12 +186,12 @@ impl Flow {
 
     /// The receiver reports this frame; it has all earlier ones too, or never will. A report of what was not sent yet
     /// counts for nothing.
-    pub fn reported(&mut self, sequence: u64, now: Micros) {
-        self.reported_but(sequence, 0, now);
+    pub fn on_report(&mut self, sequence: u64, now: Micros) {
+        self.on_partial_report(sequence, 0, now);
     }
 
     /// The same of a receiver of which only this is known, that all but so many of those bytes have come.
-    pub fn reported_but(&mut self, sequence: u64, missing: usize, now: Micros) {
+    pub fn on_partial_report(&mut self, sequence: u64, missing: usize, now: Micros) {
         let Some((bytes, first)) = self.take(sequence) else { return };
         let free = self.reported.max(first + self.round_trip);
         let waited = self.reported > first + self.round_trip + self.interval / 4;
@@ -210,7 +210,7 @@ impl Flow {
     }
 
     /// The receiver has this frame and all earlier ones, since when is not known: that tells nothing of its link.
-    pub fn reported_late(&mut self, sequence: u64, now: Micros) {
+    pub fn on_untimed_report(&mut self, sequence: u64, now: Micros) {
         if self.take(sequence).is_some() {
             self.reported = now;
         }
@@ -230,7 +230,7 @@ impl Flow {
     }
 
     /// The receiver has answered what was sent at this moment: it has got what was sent before.
-    pub fn answered(&mut self, sent: Micros) {
+    pub fn on_pong(&mut self, sent: Micros) {
         if self.reports == Reports::NotYet && self.unreported.front().is_some_and(|first| first.at < sent) {
             self.reports = Reports::No;
         }
@@ -254,7 +254,7 @@ impl Flow {
 
     /// What was under way is lost or was long held up: the connection is another, or its link was gone for a while. What the
     /// link carried before is the best guess of what it will.
-    pub fn anew(&mut self) {
+    pub fn reset(&mut self) {
         self.unreported.clear();
         self.newest = None;
         self.begin_small();
@@ -428,23 +428,23 @@ mod tests {
         /// What is seen of it over a path until a moment.
         fn watch(mut self, path: &mut Path, until: Micros) -> Vec<Seen> {
             let mut flow = Flow::default();
-            flow.round_trip(2 * path.delay);
+            flow.set_round_trip(2 * path.delay);
             let (mut seen, mut reports, mut sequence) = (Vec::new(), VecDeque::<(Micros, u64)>::new(), 0);
             let (mut waiting, mut next) = (None, 0);
             for now in (0..until).step_by(500) {
                 while let Some((at, sequence)) = reports.front().copied().filter(|(at, _)| *at <= now) {
-                    flow.reported(sequence, at);
+                    flow.on_report(sequence, at);
                     reports.pop_front();
                 }
                 if now >= next {
                     waiting = Some(now);
                     next += INTERVAL;
                 }
-                if flow.open(now)
+                if flow.is_open(now)
                     && let Some(captured) = waiting.take()
                 {
                     let bytes = self.size(flow.target());
-                    flow.sent(sequence, bytes, now);
+                    flow.on_sent(sequence, bytes, now);
                     let arrived = path.send(bytes, now);
                     seen.push(Seen { captured, age: arrived - captured, bytes });
                     let reported = arrived + path.delay + self.random(self.late);
@@ -524,12 +524,12 @@ mod tests {
         let mut scene = Scene::SPARING;
         let mut flow = Flow { capacity: Some(LEAST), reports: Reports::Yes, ..Flow::default() };
         let mut path = Path::new(&[(0, 20 * MEGABIT)], 1_000);
-        flow.round_trip(2_000);
+        flow.set_round_trip(2_000);
         for sequence in 0..120 {
             let now = sequence * INTERVAL;
             let bytes = scene.size(flow.target());
-            flow.sent(sequence, bytes, now);
-            flow.reported(sequence, path.send(bytes, now) + 1_000);
+            flow.on_sent(sequence, bytes, now);
+            flow.on_report(sequence, path.send(bytes, now) + 1_000);
         }
         assert!(flow.capacity().unwrap() > 12 * MEGABIT, "{:?}", flow.capacity());
     }
@@ -539,28 +539,28 @@ mod tests {
         let mut flow = Flow::default();
         for sequence in 0..10 {
             let now = sequence * INTERVAL;
-            flow.sent(sequence, 10_000, now);
-            flow.reported(sequence, now + 10_000);
+            flow.on_sent(sequence, 10_000, now);
+            flow.on_report(sequence, now + 10_000);
         }
         let before = flow.target();
         let lost = 10 * INTERVAL;
-        (10..12).for_each(|sequence| flow.sent(sequence, 10_000, lost));
-        assert!(!flow.open(lost + 5 * SECOND));
-        flow.anew();
-        assert!(flow.open(lost + 5 * SECOND));
-        flow.reported(11, lost + 5 * SECOND);
+        (10..12).for_each(|sequence| flow.on_sent(sequence, 10_000, lost));
+        assert!(!flow.is_open(lost + 5 * SECOND));
+        flow.reset();
+        assert!(flow.is_open(lost + 5 * SECOND));
+        flow.on_report(11, lost + 5 * SECOND);
         assert_eq!(flow.target(), before, "a frame that was long held up tells nothing of the link");
     }
 
     /// A flow whose link of 16 Mbit/s and 60 ms there and back is known, and the number of the next frame.
     fn known() -> (Flow, u64) {
         let mut flow = Flow::default();
-        flow.round_trip(60_000);
+        flow.set_round_trip(60_000);
         let mut now = 0;
         for sequence in 0..10 {
-            flow.sent(sequence, 60_000, now);
+            flow.on_sent(sequence, 60_000, now);
             now += 60_000 + 30_000;
-            flow.reported(sequence, now);
+            flow.on_report(sequence, now);
         }
         (flow, 10)
     }
@@ -570,19 +570,19 @@ mod tests {
         let frame = |flow: &Flow| flow.target().unwrap() as usize / 30 / 8;
         let (mut flow, mut next) = known();
         let usual = frame(&flow);
-        flow.anew();
+        flow.reset();
         let (mut sizes, mut now) = (Vec::new(), 2 * SECOND);
         while sizes.last() != Some(&usual) && sizes.len() < 10 {
             let bytes = frame(&flow);
             sizes.push(bytes);
-            flow.sent(next, bytes, now);
+            flow.on_sent(next, bytes, now);
             now += 60_000 + time_for(bytes, 16 * MEGABIT);
-            flow.reported(next, now);
+            flow.on_report(next, now);
             next += 1;
         }
         assert!(sizes[0] <= WINDOW && sizes[1] <= 2 * WINDOW && sizes.len() <= 4, "{sizes:?} of {usual}");
-        flow.round_trip(1_000);
-        flow.anew();
+        flow.set_round_trip(1_000);
+        flow.reset();
         assert_eq!(frame(&flow), usual, "on a short way it makes no difference");
         let before = flow.capacity().unwrap();
         assert!(frame(&Flow::resumed(before, 60_000)) <= WINDOW && frame(&Flow::resumed(before, 1_000)) >= usual);
@@ -592,11 +592,11 @@ mod tests {
     fn a_link_that_stood_still_is_believed_to_be_what_it_was_and_a_slow_one_is_not() {
         let (mut flow, next) = known();
         let (before, now) = (flow.capacity(), 2 * SECOND);
-        flow.sent(next, 60_000, now);
-        flow.reported(next, now + 5 * SECOND);
+        flow.on_sent(next, 60_000, now);
+        flow.on_report(next, now + 5 * SECOND);
         assert!(flow.capacity() == before && flow.target().unwrap() < 4 * MEGABIT);
-        flow.sent(next + 1, 14_000, now + 5 * SECOND);
-        flow.reported(next + 1, now + 7 * SECOND);
+        flow.on_sent(next + 1, 14_000, now + 5 * SECOND);
+        flow.on_report(next + 1, now + 7 * SECOND);
         assert!(flow.capacity().unwrap() < MEGABIT / 10, "it took two seconds for a small frame");
     }
 
@@ -604,15 +604,15 @@ mod tests {
     fn what_leads_up_to_the_present_crosses_a_long_way_many_times_as_fast() {
         let crossed = |hurry| {
             let mut flow = Flow::default();
-            flow.round_trip(100_000);
-            flow.hurry(hurry);
+            flow.set_round_trip(100_000);
+            flow.set_speed(hurry);
             let (mut sent, mut reports) = (0, VecDeque::new());
             for now in (0..2 * SECOND).step_by(1_000) {
                 while reports.front().is_some_and(|(_, at)| *at <= now) {
-                    flow.reported(reports.pop_front().unwrap().0, now);
+                    flow.on_report(reports.pop_front().unwrap().0, now);
                 }
-                while flow.open(now) {
-                    flow.sent(sent, 1_000, now);
+                while flow.is_open(now) {
+                    flow.on_sent(sent, 1_000, now);
                     reports.push_back((sent, now + 100_000));
                     sent += 1;
                 }
@@ -627,19 +627,19 @@ mod tests {
     fn a_receiver_that_is_late_to_report_says_nothing_of_its_link() {
         let mut flow = Flow::default();
         for number in 0..30 {
-            flow.sent(number, 50_000, 33_333 * number);
-            flow.reported(number, 33_333 * number + 10_000);
+            flow.on_sent(number, 50_000, 33_333 * number);
+            flow.on_report(number, 33_333 * number + 10_000);
         }
         let before = flow.capacity();
         for number in 30..60 {
             let now = 200_000 * number;
-            flow.sent(number, 50_000, now);
-            assert!(!flow.open(now + 100_000), "frame {number} is not waited for");
-            flow.reported_late(number, now + 150_000);
-            assert!(flow.open(now + 150_000), "frame {number} is waited for");
+            flow.on_sent(number, 50_000, now);
+            assert!(!flow.is_open(now + 100_000), "frame {number} is not waited for");
+            flow.on_untimed_report(number, now + 150_000);
+            assert!(flow.is_open(now + 150_000), "frame {number} is waited for");
         }
         assert_eq!(flow.capacity(), before);
-        flow.reported_late(1_000, 20_000_000);
+        flow.on_untimed_report(1_000, 20_000_000);
         assert_eq!(flow.capacity(), before);
     }
 
@@ -647,41 +647,41 @@ mod tests {
     fn the_second_frame_waits_until_it_is_known_whether_the_receiver_reports() {
         let begun = || {
             let mut flow = Flow::default();
-            flow.sent(1, 100_000, 10);
+            flow.on_sent(1, 100_000, 10);
             flow
         };
         let mut flow = begun();
-        flow.answered(10);
-        assert!(!flow.open(3 * SECOND), "it was asked before the frame");
-        flow.reported(1, 3 * SECOND);
-        assert!(flow.open(3 * SECOND));
+        flow.on_pong(10);
+        assert!(!flow.is_open(3 * SECOND), "it was asked before the frame");
+        flow.on_report(1, 3 * SECOND);
+        assert!(flow.is_open(3 * SECOND));
         let mut flow = begun();
-        flow.answered(11);
-        assert!(flow.open(20), "it never reports");
-        flow.sent(2, 100_000, 20);
-        assert!(flow.open(20));
-        flow.reported(2, 20_000);
-        flow.sent(3, 1_000_000, 20_000);
-        assert!(!flow.open(20_001), "it does after all");
+        flow.on_pong(11);
+        assert!(flow.is_open(20), "it never reports");
+        flow.on_sent(2, 100_000, 20);
+        assert!(flow.is_open(20));
+        flow.on_report(2, 20_000);
+        flow.on_sent(3, 1_000_000, 20_000);
+        assert!(!flow.is_open(20_001), "it does after all");
     }
 
     #[test]
     fn frames_that_may_not_grow_old_are_small_enough_to_cross_in_time() {
         let mut flow = Flow::default();
-        flow.round_trip(20_000);
+        flow.set_round_trip(20_000);
         for sequence in 0..10 {
             let now = sequence * INTERVAL;
-            flow.sent(sequence, 10_000, now);
-            flow.reported(sequence, now + 20_000 + 10_000);
+            flow.on_sent(sequence, 10_000, now);
+            flow.on_report(sequence, now + 20_000 + 10_000);
         }
         let keeps_up = flow.target().unwrap();
-        flow.max_age(Some(500_000));
+        flow.set_max_age(Some(500_000));
         assert_eq!(flow.target(), Some(keeps_up), "there is time enough");
-        flow.max_age(Some(30_000));
+        flow.set_max_age(Some(30_000));
         let frame = flow.target().unwrap() / 30 / 8;
         // 10 KB take 10 ms, 10 ms is the way, and two may be under way.
         assert!((9_000..=10_000).contains(&frame), "{frame}");
-        flow.max_age(Some(1));
+        flow.set_max_age(Some(1));
         assert_eq!(flow.target(), Some(LEAST), "nothing could");
     }
 
@@ -738,28 +738,28 @@ mod tests {
                 now += later;
                 match step {
                     Step::Sent(bytes) => {
-                        flow.sent(sequence, bytes, now);
+                        flow.on_sent(sequence, bytes, now);
                         sequence += 1;
                     }
-                    Step::Reported(sequence, missing) => flow.reported_but(sequence, missing, now),
-                    Step::Answered(sent) => flow.answered(sent),
-                    Step::RoundTrip(round_trip) => flow.round_trip(round_trip),
-                    Step::MaxAge(max_age) => flow.max_age(max_age),
+                    Step::Reported(sequence, missing) => flow.on_partial_report(sequence, missing, now),
+                    Step::Answered(sent) => flow.on_pong(sent),
+                    Step::RoundTrip(round_trip) => flow.set_round_trip(round_trip),
+                    Step::MaxAge(max_age) => flow.set_max_age(max_age),
                     Step::Paced(millifps) => {
                         let codec = crate::Codec::Jpeg;
-                        flow.paced(&Config { codec, width: 8, height: 8, millifps, extra: bytes::Bytes::new() });
+                        flow.set_frame_rate(&Config { codec, width: 8, height: 8, millifps, extra: bytes::Bytes::new() });
                     }
-                    Step::Hurry(times) => flow.hurry(times),
-                    Step::Anew => flow.anew(),
+                    Step::Hurry(times) => flow.set_speed(times),
+                    Step::Anew => flow.reset(),
                 }
                 prop_assert!(flow.unreported.len() <= REMEMBERED && flow.samples.len() <= SAMPLES);
                 prop_assert!(flow.capacity.is_none_or(|capacity| capacity >= LEAST));
                 prop_assert!(flow.target().is_none_or(|target| target <= flow.capacity.unwrap_or(0)));
-                prop_assert_eq!(flow.open(now), flow.opens(now).is_some_and(|at| at <= now));
+                prop_assert_eq!(flow.is_open(now), flow.opens_at(now).is_some_and(|at| at <= now));
             }
             // Once all is reported the next frame may go.
-            flow.reported(sequence.saturating_sub(1), now);
-            prop_assert!(flow.newest.is_none() || flow.open(now));
+            flow.on_report(sequence.saturating_sub(1), now);
+            prop_assert!(flow.newest.is_none() || flow.is_open(now));
         }
 
         /// Whatever link it is: frames stay fresh on it, and it is used.

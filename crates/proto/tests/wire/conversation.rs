@@ -58,8 +58,8 @@ fn film_over_a_slow_link(reports: bool) -> Vec<Micros> {
             newest.times.captured = pair.time(HUB);
             waiting = Some(newest);
         }
-        if let Some(frame) = waiting.take_if(|_| flow.open(pair.now)) {
-            flow.sent(frame.sequence, frame.data.len(), pair.now);
+        if let Some(frame) = waiting.take_if(|_| flow.is_open(pair.now)) {
+            flow.on_sent(frame.sequence, frame.data.len(), pair.now);
             pair.ends[HUB].say(&Message::Frame(frame));
         }
         pair.pass(1_000);
@@ -74,11 +74,11 @@ fn film_over_a_slow_link(reports: bool) -> Vec<Micros> {
         heard_by_client = client.heard.len();
         for (_, message) in &pair.ends[HUB].heard[heard_by_hub..] {
             if let Message::Report(report) = message {
-                flow.reported(report.sequence, pair.now);
+                flow.on_report(report.sequence, pair.now);
             }
         }
         heard_by_hub = pair.ends[HUB].heard.len();
-        pair.ends[HUB].answered.take().into_iter().for_each(|pinged| flow.answered(pinged));
+        pair.ends[HUB].answered.take().into_iter().for_each(|pinged| flow.on_pong(pinged));
     }
     ages
 }
