@@ -75,12 +75,12 @@ impl Talk {
     }
 
     pub(super) fn heard(&mut self, now: Micros) {
-        self.link.heard(now);
+        self.link.on_bytes(now);
     }
 
     /// Takes a message from the viewer; `false` when it was its last.
     pub(super) fn take(&mut self, message: Message, now: Micros) -> Result<bool> {
-        if let Some(answer) = self.link.take(&message, now) {
+        if let Some(answer) = self.link.on_message(&message, now) {
             if self.outbox.len() >= OUTBOX {
                 bail!(Protocol, "the viewer asks for more answers than it takes");
             }
@@ -108,7 +108,7 @@ impl Talk {
 
     /// The next message for the viewer. The one before was sent whole by now.
     pub(super) fn poll(&mut self, context: &Context<'_>, now: Micros) -> Poll<Message> {
-        if let Some(message) = self.outbox.pop_front().or_else(|| self.link.poll(now)).or_else(|| self.service(now)) {
+        if let Some(message) = self.outbox.pop_front().or_else(|| self.link.poll_ping(now)).or_else(|| self.service(now)) {
             return Poll::Ready(message);
         }
         self.flow.set_speed(if self.subscriber.catching_up() { HURRY } else { 1 });
@@ -140,7 +140,7 @@ impl Talk {
     }
 
     pub(super) fn silent(&self, now: Micros) -> bool {
-        self.link.silent(now)
+        self.link.is_timed_out(now)
     }
 
     /// How this viewer is served, when it is time to tell.
@@ -185,9 +185,9 @@ impl Talk {
         let first = !std::mem::replace(before, true);
         let ours = Report {
             sequence: report.sequence,
-            received: self.link.moment_to_ours(report.received),
-            decoded: self.link.moment_to_ours(report.decoded),
-            shown: self.link.moment_to_ours(report.shown),
+            received: self.link.time_to_ours(report.received),
+            decoded: self.link.time_to_ours(report.decoded),
+            shown: self.link.time_to_ours(report.shown),
         };
         // What is said to happen in the future does not: a clock jumped, or somebody lies.
         let latest = ours.received.max(ours.decoded).max(ours.shown);

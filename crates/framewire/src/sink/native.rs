@@ -359,7 +359,7 @@ impl Inside {
 /// Takes the hub's messages until the line ends or `ended` is raised.
 fn listen(mut line: Line, shared: &Shared, ended: &Stop) -> Result<()> {
     while !ended.stopped() {
-        let quiet = line.link().quiet(clock::now());
+        let quiet = line.link().is_suspect(clock::now());
         let message = match line.receive()? {
             Heard::Message(message) => message,
             Heard::Anew => {
@@ -387,7 +387,7 @@ fn listen(mut line: Line, shared: &Shared, ended: &Stop) -> Result<()> {
                 inside.viewers = viewers;
             }
             Message::Report(Report { sequence, received, .. }) => {
-                inside.arrived(sequence, line.link().moment_to_ours(received), now);
+                inside.arrived(sequence, line.link().time_to_ours(received), now);
             }
             Message::Pong { pinged, .. } => inside.flow.on_pong(pinged),
             Message::Keyframe => inside.keyframe = true,
