@@ -127,7 +127,7 @@ pub struct Times {
 impl Times {
     /// When the frame was born, as far as that is known: when it was captured, or else when the hub, or this program, had it;
     /// zero where none of these is.
-    pub fn born(&self) -> Micros {
+    pub fn captured_or_received(&self) -> Micros {
         [self.captured, self.received, self.arrived].into_iter().find(|time| *time > 0).unwrap_or(0)
     }
 
@@ -158,7 +158,10 @@ mod tests {
         let times = Times { captured: 3, encoded: 4, received: 7, arrived: 9, ..Times::default() };
         let received = Times { captured: 0, ..times };
         let arrived = Times { received: 0, ..received };
-        assert_eq!([times, received, arrived, Times::default()].map(|times| times.born()), [3, 7, 9, 0]);
+        assert_eq!(
+            [times, received, arrived, Times::default()].map(|times| times.captured_or_received()),
+            [3, 7, 9, 0]
+        );
     }
 
     #[test]
