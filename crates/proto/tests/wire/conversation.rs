@@ -2,7 +2,7 @@
 
 use framewire_proto::{
     Micros,
-    flow::{Flow, IN_FLIGHT},
+    flow::{Flow, MAX_UNREPORTED},
     wire::native::{Message, Report},
 };
 
@@ -87,7 +87,7 @@ fn film_over_a_slow_link(reports: bool) -> Vec<Micros> {
 fn a_receiver_that_reports_gets_fewer_frames_and_none_that_is_old() {
     let ages = film_over_a_slow_link(true);
     // A frame takes 240 ms on this link, so the second under way is at most two of these old.
-    let bound = IN_FLIGHT as u64 * 240_000 + 60_000;
+    let bound = MAX_UNREPORTED as u64 * 240_000 + 60_000;
     let settled = &ages[ages.len() / 2..];
     assert!(settled.iter().all(|age| *age <= bound), "{settled:?}");
     assert!(ages.len() >= 38, "the link is kept busy: {} frames", ages.len());
