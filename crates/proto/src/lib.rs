@@ -24,6 +24,7 @@ pub mod error;
 pub mod flow;
 pub mod frame;
 pub mod h264;
+pub mod hysteresis;
 pub mod jpeg;
 pub mod limits;
 pub mod link;
