@@ -218,7 +218,7 @@ from! {
     tokio::task::JoinError => System,
     turbojpeg::Error => InvalidData,
     yuv::YuvError => InvalidData,
-    framewire_proto::name::BadName => InvalidInput,
+    framewire_proto::name::InvalidName => InvalidInput,
     framewire_proto::jpeg::Fault => InvalidData,
     std::num::TryFromIntError => InvalidData,
     std::str::Utf8Error => InvalidData,

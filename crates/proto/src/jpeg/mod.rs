@@ -4,7 +4,7 @@ pub mod strips;
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use crate::{Limits, WireError, error::Kind, limits};
+use crate::{Limits, WireError, error::ErrorKind, limits};
 
 /// What every JPEG begins with: start of image, and the first byte of the next marker.
 pub const MAGIC: [u8; 3] = [0xFF, 0xD8, 0xFF];
@@ -226,7 +226,7 @@ impl Splitter {
         if length <= limit {
             return Ok(());
         }
-        Err(WireError { wire: "jpeg", offset: self.offset, kind: Kind::TooLong { what: "a JPEG", length, limit } })
+        Err(WireError { wire: "jpeg", offset: self.offset, kind: ErrorKind::TooLong { what: "a JPEG", length, limit } })
     }
 }
 
@@ -398,7 +398,7 @@ mod tests {
             splitter.push(&[1; 100]);
             splitter.pull().err()
         });
-        assert!(matches!(error.unwrap().kind, Kind::TooLong { limit: 1000, .. }));
+        assert!(matches!(error.unwrap().kind, ErrorKind::TooLong { limit: 1000, .. }));
         assert!(splitter.pending() <= 1100);
     }
 
@@ -410,7 +410,7 @@ mod tests {
             splitter.push(&[0xFF; 100]);
             splitter.pull().err()
         });
-        assert!(matches!(error.unwrap().kind, Kind::TooLong { limit: 1000, .. }));
+        assert!(matches!(error.unwrap().kind, ErrorKind::TooLong { limit: 1000, .. }));
         assert!(splitter.pending() <= 1100);
     }
 

@@ -11,7 +11,7 @@ use super::{
     Verdict, Wire,
     tutorial::{self, End, Inbox, Outgoing, Parse, Picture, Received, Size, Transmit, Tutorial},
 };
-use crate::{Codec, Limits, Micros, WireError, error::Kind};
+use crate::{Codec, Limits, Micros, WireError, error::ErrorKind};
 
 /// The word for this wire.
 pub const NAME: &str = "base64";
@@ -56,7 +56,7 @@ impl Parser {
     }
 
     /// The bytes of base64 that come, taken from the field that announces them; `None` when more bytes are needed.
-    fn length(&mut self, inbox: &mut Inbox) -> Result<Option<usize>, Kind> {
+    fn length(&mut self, inbox: &mut Inbox) -> Result<Option<usize>, ErrorKind> {
         if self.length.is_some() || !inbox.holds(FIELD) {
             return Ok(self.length);
         }
@@ -65,11 +65,11 @@ impl Parser {
         let length = Some(text).filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
         let Some(length) = length.and_then(|text| text.parse::<u64>().ok()) else {
             let why = format!("'{}' begins no 64 bytes of a number and spaces", inbox.shown());
-            return Err(Kind::Invalid { what: "a length", why });
+            return Err(ErrorKind::Invalid { what: "a length", why });
         };
         let limit = (self.limit as u64).div_ceil(3) * 4;
         if length > limit {
-            return Err(Kind::TooLong { what: "a picture in base64", length, limit });
+            return Err(ErrorKind::TooLong { what: "a picture in base64", length, limit });
         }
         inbox.skip(FIELD);
         self.length = Some(length as usize);
@@ -78,7 +78,7 @@ impl Parser {
 }
 
 impl Parse for Parser {
-    fn next(&mut self, inbox: &mut Inbox) -> Result<Option<Received>, Kind> {
+    fn next(&mut self, inbox: &mut Inbox) -> Result<Option<Received>, ErrorKind> {
         loop {
             let Some(length) = self.length(inbox)? else { return Ok(None) };
             if !inbox.holds(length + FIELD) {
@@ -97,9 +97,9 @@ impl Parse for Parser {
     }
 }
 
-fn decode(coded: &[u8]) -> Result<Bytes, Kind> {
+fn decode(coded: &[u8]) -> Result<Bytes, ErrorKind> {
     let data = STANDARD.decode(coded);
-    let data = data.map_err(|error| Kind::Invalid { what: "a picture in base64", why: error.to_string() })?;
+    let data = data.map_err(|error| ErrorKind::Invalid { what: "a picture in base64", why: error.to_string() })?;
     Ok(Bytes::from(data))
 }
 

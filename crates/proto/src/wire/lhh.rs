@@ -9,7 +9,7 @@ use super::{
     Verdict, Wire,
     tutorial::{self, End, Inbox, Outgoing, Parse, Picture, Received, Size, Transmit, Tutorial, Width},
 };
-use crate::{Codec, Limits, Micros, WireError, error::Kind, jpeg};
+use crate::{Codec, Limits, Micros, WireError, error::ErrorKind, jpeg};
 
 /// The word for this wire.
 pub const NAME: &str = "lhh";
@@ -60,7 +60,7 @@ impl Parser {
 
     /// How long the header at the front is; `None` while that cannot be told. An empty frame, which a camera may begin
     /// with, tells by what follows its length's first half: zero is the other half, width and height are not.
-    fn header(&self, bytes: &[u8]) -> Result<Option<usize>, Kind> {
+    fn header(&self, bytes: &[u8]) -> Result<Option<usize>, ErrorKind> {
         if self.header.is_some() {
             return Ok(self.header);
         }
@@ -76,7 +76,7 @@ impl Parser {
             [_, Verdict::Yes] => Ok(Some(HEADERS[1])),
             [Verdict::No, Verdict::No] => {
                 let why = "no JPEG begins behind its 8 or 12 bytes".into();
-                Err(Kind::Invalid { what: "the first header", why })
+                Err(ErrorKind::Invalid { what: "the first header", why })
             }
             _ => Ok(None),
         }
@@ -84,7 +84,7 @@ impl Parser {
 }
 
 impl Parse for Parser {
-    fn next(&mut self, inbox: &mut Inbox) -> Result<Option<Received>, Kind> {
+    fn next(&mut self, inbox: &mut Inbox) -> Result<Option<Received>, ErrorKind> {
         while let Some(header) = self.header(inbox.bytes())? {
             let Some(whole) = inbox.framed(header, header - SIZE, "a picture", self.limit)? else { return Ok(None) };
             let data = inbox.take(whole).slice(header..);

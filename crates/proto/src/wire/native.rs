@@ -15,7 +15,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 pub use decoder::Decoder;
 
 use super::Verdict;
-use crate::{Codec, Config, Frame, Limits, Micros, Name, Rendition, Times, WireError, error::Kind};
+use crate::{Codec, Config, Frame, Limits, Micros, Name, Rendition, Times, WireError, error::ErrorKind};
 
 /// The word for this wire.
 pub const NAME: &str = "native";
@@ -356,11 +356,11 @@ impl Head {
     }
 
     /// Whether this kind is known, once its length is found within bounds.
-    fn check(self, limits: &Limits) -> Result<bool, Kind> {
+    fn check(self, limits: &Limits) -> Result<bool, ErrorKind> {
         let known = self.limit(limits);
         let (what, limit) = known.unwrap_or(("a message of unknown kind", limits.unknown));
         if self.length > limit.min(usize::MAX - HEADER) {
-            return Err(Kind::TooLong { what, length: self.length as u64, limit: limit as u64 });
+            return Err(ErrorKind::TooLong { what, length: self.length as u64, limit: limit as u64 });
         }
         Ok(known.is_some())
     }
@@ -386,8 +386,8 @@ impl Head {
     }
 }
 
-fn parse_whole(mut whole: Bytes, limits: &Limits) -> Result<Option<Message>, Kind> {
-    let head = Head::read(&whole).ok_or(Kind::TooShort { message: "a message", length: whole.len() })?;
+fn parse_whole(mut whole: Bytes, limits: &Limits) -> Result<Option<Message>, ErrorKind> {
+    let head = Head::read(&whole).ok_or(ErrorKind::TooShort { message: "a message", length: whole.len() })?;
     let known = head.check(limits)?;
     if whole.len() != head.whole() {
         let why = format!("it announces {} bytes and has {}", head.whole(), whole.len());
@@ -401,7 +401,7 @@ fn parse_whole(mut whole: Bytes, limits: &Limits) -> Result<Option<Message>, Kin
 }
 
 /// One message of a known kind, its body whole; `None` when it says what only a newer program knows and can be skipped.
-fn parse(head: Head, mut body: Bytes) -> Result<Option<Message>, Kind> {
+fn parse(head: Head, mut body: Bytes) -> Result<Option<Message>, ErrorKind> {
     let Head { kind, flags, .. } = head;
     Ok(Some(match kind {
         kind::HELLO => Message::Hello { software: as_text("a program's name", &body)? },
@@ -456,14 +456,14 @@ fn parse(head: Head, mut body: Bytes) -> Result<Option<Message>, Kind> {
     }))
 }
 
-fn as_session(body: &[u8]) -> Result<Session, Kind> {
+fn as_session(body: &[u8]) -> Result<Session, ErrorKind> {
     let mut fields = need("a session", body, SESSION_FIELDS)?;
     let mut token = Token([0; 16]);
     fields.copy_to_slice(&mut token.0);
     Ok(Session { token, turn: fields.get_u64_le() })
 }
 
-fn as_config(body: &[u8]) -> Result<Config, Kind> {
+fn as_config(body: &[u8]) -> Result<Config, ErrorKind> {
     let mut fields = need("a configuration", body, CONFIG_FIELDS)?;
     let number = fields.get_u8();
     let codec = Codec::from_number(number)
@@ -476,36 +476,36 @@ fn as_config(body: &[u8]) -> Result<Config, Kind> {
     Ok(Config { codec, width, height, millifps, extra })
 }
 
-fn as_name(body: &[u8]) -> Result<Name, Kind> {
+fn as_name(body: &[u8]) -> Result<Name, ErrorKind> {
     let name = utf8("a stream's name", body)?;
-    name.parse().map_err(|why: crate::name::BadName| invalid("a request", why.to_string()))
+    name.parse().map_err(|why: crate::name::InvalidName| invalid("a request", why.to_string()))
 }
 
 /// A text for a person. It ends in logs and on terminals, so control characters become spaces.
-fn as_text(what: &'static str, body: &[u8]) -> Result<String, Kind> {
+fn as_text(what: &'static str, body: &[u8]) -> Result<String, ErrorKind> {
     let text = utf8(what, body)?;
     Ok(text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect())
 }
 
-fn utf8<'a>(what: &'static str, body: &'a [u8]) -> Result<&'a str, Kind> {
+fn utf8<'a>(what: &'static str, body: &'a [u8]) -> Result<&'a str, ErrorKind> {
     std::str::from_utf8(body).map_err(|_| invalid(what, "it is not UTF-8".into()))
 }
 
 /// The first `N` numbers of a body, which are taken off it.
-fn fields<const N: usize>(message: &'static str, body: &mut Bytes) -> Result<[u64; N], Kind> {
+fn fields<const N: usize>(message: &'static str, body: &mut Bytes) -> Result<[u64; N], ErrorKind> {
     need(message, body, 8 * N)?;
     Ok(std::array::from_fn(|_| body.get_u64_le()))
 }
 
-fn need<'a>(message: &'static str, body: &'a [u8], length: usize) -> Result<&'a [u8], Kind> {
+fn need<'a>(message: &'static str, body: &'a [u8], length: usize) -> Result<&'a [u8], ErrorKind> {
     if body.len() < length {
-        return Err(Kind::TooShort { message, length: body.len() });
+        return Err(ErrorKind::TooShort { message, length: body.len() });
     }
     Ok(body)
 }
 
-fn invalid(what: &'static str, why: String) -> Kind {
-    Kind::Invalid { what, why }
+fn invalid(what: &'static str, why: String) -> ErrorKind {
+    ErrorKind::Invalid { what, why }
 }
 
 fn header(out: &mut impl BufMut, kind: u8, flags: u8, length: usize) {

@@ -15,7 +15,7 @@ use super::{
     Verdict, Wire,
     tutorial::{self, End, Inbox, Outgoing, Parse, Received, Size, Transmit, Tutorial},
 };
-use crate::{Codec, Limits, Micros, WireError, error::Kind, jpeg};
+use crate::{Codec, Limits, Micros, WireError, error::ErrorKind, jpeg};
 
 mod array;
 mod op;
@@ -88,7 +88,7 @@ impl Parser {
     }
 
     /// How long the length at the front is; `None` while that cannot be told.
-    fn header(&self, bytes: &[u8]) -> Result<Option<usize>, Kind> {
+    fn header(&self, bytes: &[u8]) -> Result<Option<usize>, ErrorKind> {
         if self.header.is_some() {
             return Ok(self.header);
         }
@@ -97,7 +97,7 @@ impl Parser {
             [_, Verdict::Yes] => Ok(Some(HEADERS[1])),
             [Verdict::No, Verdict::No] => {
                 let why = "no pickle of protocol 2 to 5 begins behind its 4 or 8 bytes".into();
-                Err(Kind::Invalid { what: "the first length", why })
+                Err(ErrorKind::Invalid { what: "the first length", why })
             }
             _ => Ok(None),
         }
@@ -105,7 +105,7 @@ impl Parser {
 }
 
 impl Parse for Parser {
-    fn next(&mut self, inbox: &mut Inbox) -> Result<Option<Received>, Kind> {
+    fn next(&mut self, inbox: &mut Inbox) -> Result<Option<Received>, ErrorKind> {
         while let Some(header) = self.header(inbox.bytes())? {
             let limit = longest(&self.limits);
             let Some(whole) = inbox.framed(header, header, "a pickle", limit)? else { return Ok(None) };

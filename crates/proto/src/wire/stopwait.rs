@@ -10,7 +10,7 @@ use super::{
     Verdict, Wire,
     tutorial::{self, End, Inbox, Outgoing, Parse, Picture, Received, Size, Transmit, Tutorial},
 };
-use crate::{Codec, Limits, Micros, WireError, error::Kind};
+use crate::{Codec, Limits, Micros, WireError, error::ErrorKind};
 
 /// The word for this wire.
 pub const NAME: &str = "stopwait";
@@ -64,24 +64,27 @@ impl Parser {
     }
 
     /// Takes the header at the front and returns the length in it; `None` when more bytes are needed.
-    fn header(&self, inbox: &mut Inbox) -> Result<Option<usize>, Kind> {
+    fn header(&self, inbox: &mut Inbox) -> Result<Option<usize>, ErrorKind> {
         let bytes = inbox.bytes();
         let digits = bytes.iter().take_while(|byte| byte.is_ascii_digit()).count();
         let ends = super::begins(&bytes[digits..], ENDS);
         if digits == 0 || digits > super::DIGITS || ends == Verdict::No {
             let why = format!("'{}' is neither 'LENGTH, ' nor 'over'", inbox.shown());
-            return Err(Kind::Invalid { what: "a header", why });
+            return Err(ErrorKind::Invalid { what: "a header", why });
         }
         if ends == Verdict::More {
             return Ok(None);
         }
         let length = bytes[..digits].iter().fold(0_u64, |sum, digit| sum * 10 + u64::from(digit - b'0'));
         if length > self.limit as u64 {
-            return Err(Kind::TooLong { what: "a picture", length, limit: self.limit as u64 });
+            return Err(ErrorKind::TooLong { what: "a picture", length, limit: self.limit as u64 });
         }
         if length == 0 {
             // Header and nothing would be answered at once, with two answers that hang the camera.
-            return Err(Kind::Invalid { what: "a header", why: "a picture of 0 bytes cannot be waited for".into() });
+            return Err(ErrorKind::Invalid {
+                what: "a header",
+                why: "a picture of 0 bytes cannot be waited for".into(),
+            });
         }
         inbox.skip(digits + ENDS.len());
         Ok(Some(length as usize))
@@ -89,7 +92,7 @@ impl Parser {
 }
 
 impl Parse for Parser {
-    fn next(&mut self, inbox: &mut Inbox) -> Result<Option<Received>, Kind> {
+    fn next(&mut self, inbox: &mut Inbox) -> Result<Option<Received>, ErrorKind> {
         match std::mem::replace(&mut self.step, Step::Header) {
             Step::Header => match super::begins(inbox.bytes(), OVER) {
                 Verdict::More => Ok(None),
@@ -146,7 +149,7 @@ impl Default for Transmitter {
 }
 
 impl Transmitter {
-    fn next(&mut self) -> Result<Option<Bytes>, Kind> {
+    fn next(&mut self) -> Result<Option<Bytes>, ErrorKind> {
         self.check_owed()?;
         if matches!(self.state, State::Answer) && self.answered()? {
             self.state = State::Ready;
@@ -176,7 +179,7 @@ impl Transmitter {
 
     /// Refuses answers beyond those that are still owed for this picture. One that comes early is kept for its turn; one
     /// kept for a header that is not sent yet would make that header and its picture arrive together.
-    fn check_owed(&self) -> Result<(), Kind> {
+    fn check_owed(&self) -> Result<(), ErrorKind> {
         let owed = match self.state {
             State::Ready | State::Header(_) => 0,
             State::Picture(_) => 2,
@@ -187,11 +190,11 @@ impl Transmitter {
             return Ok(());
         }
         let why = format!("'{}' came where {owed} times 'ok' may come", self.answers.shown());
-        Err(Kind::Invalid { what: "an answer", why })
+        Err(ErrorKind::Invalid { what: "an answer", why })
     }
 
     /// Whether the answer that is waited for has come.
-    fn answered(&mut self) -> Result<bool, Kind> {
+    fn answered(&mut self) -> Result<bool, ErrorKind> {
         match super::begins(self.answers.bytes(), OK) {
             Verdict::Yes => {
                 self.answers.skip(OK.len());
@@ -200,7 +203,7 @@ impl Transmitter {
             Verdict::More => Ok(false),
             Verdict::No => {
                 let why = format!("'{}' is not 'ok'", self.answers.shown());
-                Err(Kind::Invalid { what: "an answer", why })
+                Err(ErrorKind::Invalid { what: "an answer", why })
             }
         }
     }

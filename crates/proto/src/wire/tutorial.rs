@@ -5,7 +5,7 @@
 use bytes::{Buf, Bytes, BytesMut};
 
 use super::room::Room;
-use crate::{Codec, Limits, Micros, WireError, error::Kind};
+use crate::{Codec, Limits, Micros, WireError, error::ErrorKind};
 
 /// How a tutorial's scripts use their wire: what framewire does too where nothing else is asked for.
 #[derive(Debug, Clone, Copy)]
@@ -149,7 +149,7 @@ pub(super) trait Parse: Send {
     ///
     /// # Errors
     /// What is wrong with the bytes that are first in the inbox.
-    fn next(&mut self, inbox: &mut Inbox) -> Result<Option<Received>, Kind>;
+    fn next(&mut self, inbox: &mut Inbox) -> Result<Option<Received>, ErrorKind>;
 }
 
 /// The displaying end of a wire that is parsed so.
@@ -229,13 +229,13 @@ impl Inbox {
         number: usize,
         what: &'static str,
         limit: usize,
-    ) -> Result<Option<usize>, Kind> {
+    ) -> Result<Option<usize>, ErrorKind> {
         if !self.holds(header) {
             return Ok(None);
         }
         let (length, limit) = (super::little_endian(&self.bytes[..number]), limit as u64);
         if length > limit {
-            return Err(Kind::TooLong { what, length, limit });
+            return Err(ErrorKind::TooLong { what, length, limit });
         }
         let whole = header + length as usize;
         Ok(self.holds(whole).then_some(whole))
@@ -264,7 +264,7 @@ impl Inbox {
     }
 
     /// The bytes that come first now are wrong: from here on there is only this error.
-    pub(super) fn fail(&mut self, kind: Kind) -> WireError {
+    pub(super) fn fail(&mut self, kind: ErrorKind) -> WireError {
         let error = WireError { wire: self.wire, offset: self.offset, kind };
         self.bytes = BytesMut::new();
         self.wanted = 0;
@@ -283,7 +283,7 @@ mod tests {
         inbox.push(b"good, bad");
         inbox.skip(6);
         assert!(!inbox.holds(1 << 20));
-        let error = inbox.fail(Kind::NotThisWire);
+        let error = inbox.fail(ErrorKind::NotThisWire);
         assert_eq!((error.wire, error.offset), ("test", 6));
         inbox.push(b"more");
         assert_eq!(inbox.bytes(), b"");

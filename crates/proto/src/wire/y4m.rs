@@ -4,7 +4,7 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use crate::{WireError, error::Kind, limits};
+use crate::{WireError, error::ErrorKind, limits};
 
 /// The word for this format, in errors.
 pub const NAME: &str = "y4m";
@@ -147,7 +147,7 @@ impl Reader {
         match end {
             None if seen.len() == LINE => {
                 let (length, limit) = (self.buffer.len() as u64, LINE as u64);
-                Err(self.error(Kind::TooLong { what: "a line", length, limit }))
+                Err(self.error(ErrorKind::TooLong { what: "a line", length, limit }))
             }
             end => Ok(end.map(|end| Bytes::copy_from_slice(&seen[..end]))),
         }
@@ -159,10 +159,10 @@ impl Reader {
     }
 
     fn invalid(&self, what: &'static str, why: String) -> WireError {
-        self.error(Kind::Invalid { what, why })
+        self.error(ErrorKind::Invalid { what, why })
     }
 
-    fn error(&self, kind: Kind) -> WireError {
+    fn error(&self, kind: ErrorKind) -> WireError {
         WireError { wire: NAME, offset: self.offset, kind }
     }
 }

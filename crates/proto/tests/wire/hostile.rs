@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use framewire_proto::{Limits, error::Kind, wire::pickle};
+use framewire_proto::{Limits, error::ErrorKind, wire::pickle};
 
 use crate::pickle::{framed, receive};
 
@@ -79,7 +79,7 @@ fn refused(case: &Case) {
     let Some(error) = error else { panic!("taken: '{shown}'") };
     let words = error.to_string();
     assert!(words.contains(&case.words), "'{}' is not in: {words}", case.words);
-    let Kind::Inside { at, .. } = error.kind else { panic!("{words}") };
+    let ErrorKind::InvalidAt { at, .. } = error.kind else { panic!("{words}") };
     assert_eq!((error.offset, at), (none.len() as u64, case.before.len()), "{words}");
     assert!(words.contains(&format!("at byte {at} of the pickle (at byte 12 of the connection)")), "{words}");
     assert!(words.len() < 600, "{words}");
@@ -414,7 +414,10 @@ fn shapes() -> Vec<Case> {
         shaped(b"K\0K\x04K\x03\x87", "a picture of 4x0 has no pixels"),
         shaped(b"K\x02K\0K\x03\x87", "a picture of 0x2 has no pixels"),
         shaped(b"M\x01\x20K\x01K\x03\x87", "a picture of 1x8193 is over the limit"),
-        shaped(b"M\0\x20M\0\x20K\x03\x87", "a picture of 8192x8192 is over the limit of 8192 a side and 40 million"),
+        shaped(
+            b"M\0\x20M\0\x20K\x03\x87",
+            "a picture of 8192x8192 is over the limit of 8192 pixels a side and 40 million",
+        ),
         shaped(&[&long[..], long, three].concat(), "a picture of 65536x65536 is over the limit"),
         shaped(&[&most[..], most, three].concat(), "a picture of 2147483647x2147483647 is over the limit"),
         columns(&[&most[..], most, three].concat(), "a picture of 2147483647x2147483647 is over the limit"),

@@ -6,7 +6,7 @@ use std::{fs, path::Path};
 use bytes::Bytes;
 use framewire_proto::{
     Codec, Limits, Micros, WireError,
-    error::Kind,
+    error::ErrorKind,
     wire::{
         PREFIX, Verdict, WIRES, Wire,
         native::PREAMBLE,
@@ -277,7 +277,7 @@ fn lengths_over_the_limit_are_refused_before_anything_comes() {
         let answers = if wire == "stopwait" { vec![OK] } else { vec![] };
         assert_eq!(taken(wire, &most), answers, "{wire} at its limit");
         let error = refused(wire, &more);
-        assert!(matches!(error.kind, Kind::TooLong { .. }) && error.offset == 0, "{error}");
+        assert!(matches!(error.kind, ErrorKind::TooLong { .. }) && error.offset == 0, "{error}");
     }
 }
 
@@ -288,7 +288,7 @@ fn an_lhh_connection_keeps_its_limit_after_its_first_picture() {
         let end = bytes.len() as u64;
         bytes.extend(&[0xff_u8; 12][..header]);
         let error = refused("lhh", &bytes);
-        assert!(matches!(error.kind, Kind::TooLong { .. }) && error.offset == end, "{error}");
+        assert!(matches!(error.kind, ErrorKind::TooLong { .. }) && error.offset == end, "{error}");
     }
 }
 

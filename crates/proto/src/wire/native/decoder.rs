@@ -7,7 +7,7 @@ use bytes::{Buf, BytesMut};
 use super::{HEADER, Head, Message, NAME, PREAMBLE, VERSION, parse, recognise};
 use crate::{
     Limits, WireError,
-    error::Kind,
+    error::ErrorKind,
     wire::{Verdict, room::Room},
 };
 
@@ -80,7 +80,7 @@ impl Decoder {
         })
     }
 
-    fn next(&mut self) -> Result<Option<Message>, Kind> {
+    fn next(&mut self) -> Result<Option<Message>, ErrorKind> {
         if !self.begun && !self.begin()? {
             return Ok(None);
         }
@@ -106,18 +106,18 @@ impl Decoder {
     }
 
     /// Takes the preamble off; false while it is not whole.
-    fn begin(&mut self) -> Result<bool, Kind> {
+    fn begin(&mut self) -> Result<bool, ErrorKind> {
         match recognise(&self.buffer) {
-            Verdict::No => return Err(Kind::NotThisWire),
+            Verdict::No => return Err(ErrorKind::NotThisWire),
             Verdict::Yes if self.buffer.len() >= PREAMBLE.len() => {}
             _ => return Ok(false),
         }
         let (theirs, end) = (self.buffer[6], self.buffer[7]);
         if theirs != VERSION {
-            return Err(Kind::Version { theirs, ours: VERSION });
+            return Err(ErrorKind::Version { theirs, ours: VERSION });
         }
         if end != PREAMBLE[7] {
-            return Err(Kind::NotThisWire);
+            return Err(ErrorKind::NotThisWire);
         }
         self.advance(PREAMBLE.len());
         self.begun = true;

@@ -14,7 +14,7 @@ use super::{
     op,
     value::{Global, Value, shown},
 };
-use crate::{error::Kind, limits};
+use crate::{error::ErrorKind, limits};
 
 /// The opcodes of one pickle: twice what NumPy writes. As each leaves one value at most on the stack or in the memo, this
 /// bounds those and the depth of tuples too.
@@ -29,7 +29,7 @@ const PROTOCOLS: std::ops::RangeInclusive<u8> = 2..=5;
 ///
 /// # Errors
 /// What it holds besides, in words, and at which byte of the pickle.
-pub fn read(pickle: &[u8], limit: usize) -> Result<Option<Array>, Kind> {
+pub fn read(pickle: &[u8], limit: usize) -> Result<Option<Array>, ErrorKind> {
     let mut reader = Reader { pickle, at: 0, next: 0, stack: vec![], marks: vec![], memo: BTreeMap::new(), limit };
     reader.begin()?;
     for _ in 1..OPCODES {
@@ -60,7 +60,7 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    fn begin(&mut self) -> Result<(), Kind> {
+    fn begin(&mut self) -> Result<(), ErrorKind> {
         match self.pickle {
             [op::PROTO, protocol, ..] if PROTOCOLS.contains(protocol) => {
                 self.next = 2;
@@ -71,7 +71,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn end(&mut self) -> Result<Option<Array>, Kind> {
+    fn end(&mut self) -> Result<Option<Array>, ErrorKind> {
         if self.next < self.pickle.len() {
             let bytes = self.pickle.len() - self.next;
             return Err(self.refuse(format!("{bytes} bytes follow STOP")));
@@ -85,7 +85,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn step(&mut self, opcode: u8) -> Result<(), Kind> {
+    fn step(&mut self, opcode: u8) -> Result<(), ErrorKind> {
         let value = match opcode {
             op::NONE => Value::None,
             op::NEWTRUE => Value::Bool(true),
@@ -124,7 +124,7 @@ impl<'a> Reader<'a> {
 
     // What stands behind an opcode.
 
-    fn take(&mut self, length: usize) -> Result<Range<usize>, Kind> {
+    fn take(&mut self, length: usize) -> Result<Range<usize>, ErrorKind> {
         let left = self.pickle.len() - self.next;
         if length > left {
             let opcode = op::name(self.pickle[self.at]);
@@ -135,18 +135,18 @@ impl<'a> Reader<'a> {
         Ok(place)
     }
 
-    fn number(&mut self, width: usize) -> Result<u64, Kind> {
+    fn number(&mut self, width: usize) -> Result<u64, ErrorKind> {
         let place = self.take(width)?;
         Ok(self.pickle.get(place).unwrap_or_default().get_uint_le(width))
     }
 
     /// So many bytes as the number in front of them says.
-    fn counted(&mut self, width: usize) -> Result<Range<usize>, Kind> {
+    fn counted(&mut self, width: usize) -> Result<Range<usize>, ErrorKind> {
         let length = self.number(width)?;
         self.take(usize::try_from(length).unwrap_or(usize::MAX))
     }
 
-    fn text(&mut self, width: usize) -> Result<Value, Kind> {
+    fn text(&mut self, width: usize) -> Result<Value, ErrorKind> {
         let place = self.counted(width)?;
         match std::str::from_utf8(&self.pickle[place.clone()]) {
             // Here, once: a pickle may name one text many times.
@@ -156,13 +156,13 @@ impl<'a> Reader<'a> {
     }
 
     /// A frame says only how many of the bytes that follow can be read at once.
-    fn frame(&mut self) -> Result<(), Kind> {
+    fn frame(&mut self) -> Result<(), ErrorKind> {
         let frame = self.counted(8)?;
         self.next = frame.start;
         Ok(())
     }
 
-    fn line(&mut self) -> Result<&'a [u8], Kind> {
+    fn line(&mut self) -> Result<&'a [u8], ErrorKind> {
         let pickle = self.pickle;
         let rest = &pickle[self.next..];
         let Some(length) = rest.iter().take(LINE + 1).position(|byte| *byte == b'\n') else {
@@ -175,13 +175,13 @@ impl<'a> Reader<'a> {
 
     // The stack and the memo.
 
-    fn pop(&mut self) -> Result<Value, Kind> {
+    fn pop(&mut self) -> Result<Value, ErrorKind> {
         let value = self.top()?.clone();
         self.stack.pop();
         Ok(value)
     }
 
-    fn top(&self) -> Result<&Value, Kind> {
+    fn top(&self) -> Result<&Value, ErrorKind> {
         let floor = self.marks.last().copied().unwrap_or(0);
         self.stack[floor..].last().ok_or_else(|| {
             let opcode = op::name(self.pickle[self.at]);
@@ -189,12 +189,12 @@ impl<'a> Reader<'a> {
         })
     }
 
-    fn tuple_from_mark(&mut self) -> Result<Value, Kind> {
+    fn tuple_from_mark(&mut self) -> Result<Value, ErrorKind> {
         let Some(mark) = self.marks.pop() else { return Err(self.refuse("TUPLE without a MARK")) };
         Ok(Value::Tuple(self.stack.drain(mark..).collect()))
     }
 
-    fn tuple(&mut self, length: usize) -> Result<Value, Kind> {
+    fn tuple(&mut self, length: usize) -> Result<Value, ErrorKind> {
         let mut values = Vec::with_capacity(length);
         for _ in 0..length {
             values.push(self.pop()?);
@@ -203,18 +203,18 @@ impl<'a> Reader<'a> {
         Ok(Value::Tuple(values.into()))
     }
 
-    fn put(&mut self, width: usize) -> Result<(), Kind> {
+    fn put(&mut self, width: usize) -> Result<(), ErrorKind> {
         let place = self.number(width)? as u32;
         self.memo.insert(place, self.top()?.clone());
         Ok(())
     }
 
-    fn memoize(&mut self) -> Result<(), Kind> {
+    fn memoize(&mut self) -> Result<(), ErrorKind> {
         self.memo.insert(self.memo.len() as u32, self.top()?.clone());
         Ok(())
     }
 
-    fn recall(&mut self, width: usize) -> Result<Value, Kind> {
+    fn recall(&mut self, width: usize) -> Result<Value, ErrorKind> {
         let place = self.number(width)? as u32;
         let value = self.memo.get(&place).cloned();
         value.ok_or_else(|| self.refuse(format!("nothing was put at {place} of the memo")))
@@ -222,12 +222,12 @@ impl<'a> Reader<'a> {
 
     // What Python would import, call and fill.
 
-    fn global(&mut self) -> Result<Value, Kind> {
+    fn global(&mut self) -> Result<Value, ErrorKind> {
         let (module, name) = (self.line()?, self.line()?);
         self.find(module, name)
     }
 
-    fn stack_global(&mut self) -> Result<Value, Kind> {
+    fn stack_global(&mut self) -> Result<Value, ErrorKind> {
         let (name, module) = (self.pop()?, self.pop()?);
         let pickle = self.pickle;
         match (&module, &name) {
@@ -236,12 +236,12 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn find(&self, module: &[u8], name: &[u8]) -> Result<Value, Kind> {
+    fn find(&self, module: &[u8], name: &[u8]) -> Result<Value, ErrorKind> {
         let found = Global::find(module, name).map(Value::Global);
         found.ok_or_else(|| self.no_part(&format!("the global {} of {}", shown(name), shown(module))))
     }
 
-    fn reduce(&mut self) -> Result<Value, Kind> {
+    fn reduce(&mut self) -> Result<Value, ErrorKind> {
         let (arguments, called) = (self.pop()?, self.pop()?);
         if let (Value::Global(global), Value::Tuple(arguments)) = (&called, &arguments) {
             match (global, arguments.as_ref()) {
@@ -272,7 +272,7 @@ impl<'a> Reader<'a> {
         Err(self.no_part(&format!("a call of {} with {}", self.show(&called), self.show(&arguments))))
     }
 
-    fn build(&mut self) -> Result<Value, Kind> {
+    fn build(&mut self) -> Result<Value, ErrorKind> {
         let (state, object) = (self.pop()?, self.pop()?);
         if let Value::Tuple(state) = &state {
             match (&object, state.as_ref()) {
@@ -294,13 +294,13 @@ impl<'a> Reader<'a> {
     // The array.
 
     /// An array whose first index varies fastest: Fortran's order, which is C's of the mirrored shape.
-    fn array_of_columns(&self, shape: &Value, pixels: &Value) -> Result<Value, Kind> {
+    fn array_of_columns(&self, shape: &Value, pixels: &Value) -> Result<Value, ErrorKind> {
         let [height, width, colours] = self.sides(shape)?;
         self.array([colours, width, height], [2, 1, 0], pixels)
     }
 
     /// An array whose bytes lie in C's order of these sides. Its rows, columns and colours are these axes of them.
-    fn array(&self, sides: [i32; 3], axes: [usize; 3], pixels: &Value) -> Result<Value, Kind> {
+    fn array(&self, sides: [i32; 3], axes: [usize; 3], pixels: &Value) -> Result<Value, ErrorKind> {
         let shape = axes.map(|axis| sides[axis]);
         let [Ok(height), Ok(width), Ok(3)] = shape.map(u32::try_from) else {
             let [height, width, colours] = shape;
@@ -314,18 +314,18 @@ impl<'a> Reader<'a> {
         Ok(Value::Array(Array { width: width as u16, height: height as u16, pixels, steps }))
     }
 
-    fn sides(&self, shape: &Value) -> Result<[i32; 3], Kind> {
+    fn sides(&self, shape: &Value) -> Result<[i32; 3], ErrorKind> {
         integers(shape).ok_or_else(|| self.refuse(format!("the shape {} is not {SHAPE}", self.show(shape))))
     }
 
-    fn axes(&self, axes: &Value) -> Result<[usize; 3], Kind> {
+    fn axes(&self, axes: &Value) -> Result<[usize; 3], ErrorKind> {
         let order = integers(axes).filter(|order| (0..3).all(|axis| order.contains(&axis)));
         let order =
             order.ok_or_else(|| self.refuse(format!("the axes {} are not those of a shape", self.show(axes))))?;
         Ok(order.map(|axis| axis as usize))
     }
 
-    fn pixels(&self, pixels: &Value, due: usize) -> Result<Pixels, Kind> {
+    fn pixels(&self, pixels: &Value, due: usize) -> Result<Pixels, ErrorKind> {
         let (pixels, length) = match pixels {
             Value::Bytes(place) => (Pixels::Plain(place.clone()), place.len()),
             Value::Latin1(place, length) => (Pixels::Latin1(place.clone()), *length),
@@ -335,7 +335,7 @@ impl<'a> Reader<'a> {
             return Err(self.refuse(format!("{length} bytes of pixels came for a shape of {due}")));
         }
         if length > self.limit {
-            return Err(Kind::TooLong { what: "a picture", length: length as u64, limit: self.limit as u64 });
+            return Err(ErrorKind::TooLong { what: "a picture", length: length as u64, limit: self.limit as u64 });
         }
         Ok(pixels)
     }
@@ -351,12 +351,12 @@ impl<'a> Reader<'a> {
         value.shown(self.pickle)
     }
 
-    fn no_part(&self, what: &str) -> Kind {
+    fn no_part(&self, what: &str) -> ErrorKind {
         self.refuse(format!("{what} is no part of a uint8 picture"))
     }
 
-    fn refuse(&self, why: impl Into<String>) -> Kind {
-        Kind::Inside { what: "the pickle", at: self.at, why: why.into() }
+    fn refuse(&self, why: impl Into<String>) -> ErrorKind {
+        ErrorKind::InvalidAt { what: "the pickle", at: self.at, why: why.into() }
     }
 }
 
