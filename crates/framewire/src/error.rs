@@ -219,7 +219,7 @@ from! {
     turbojpeg::Error => InvalidData,
     yuv::YuvError => InvalidData,
     framewire_proto::name::InvalidName => InvalidInput,
-    framewire_proto::jpeg::Fault => InvalidData,
+    framewire_proto::jpeg::HeaderError => InvalidData,
     std::num::TryFromIntError => InvalidData,
     std::str::Utf8Error => InvalidData,
     crate::hub::Replaced => Refused,
