@@ -7,10 +7,11 @@ use std::collections::VecDeque;
 
 use crate::frame::Micros;
 
-/// How long a sample is used, in µs. Long enough that a busy link has a moment without queues in it. Short enough to follow clock
-/// drift (100 ppm are 1 ms in 10 s) and route changes.
+/// How long a sample is used, in µs. Long enough that a busy link has a moment without queues in it. Short enough to follow
+/// clock drift (100 ppm are 1 ms in 10 s) and route changes.
 pub const SAMPLE_LIFETIME: Micros = 10_000_000;
-/// The ping interval in µs until the first [`FIRST_SAMPLES`] answers: a good offset is needed before the first frame's age is shown.
+/// The ping interval in µs until the first [`FIRST_SAMPLES`] answers: a good offset is needed before the first frame's age is
+/// shown.
 pub const FIRST_PING_INTERVAL: Micros = 100_000;
 /// The ping interval in µs after that. At four pings a second a dead link is suspected within 0.7 s
 /// ([`SUSPECT_AFTER`](crate::link::SUSPECT_AFTER)).
@@ -36,8 +37,8 @@ struct Sample {
 }
 
 impl Offset {
-    /// Adds one ping: `sent` here, `received` there, `answered` there, the answer received here `now`. Impossible times (an answer
-    /// before its ping) are ignored.
+    /// Adds one ping: `sent` here, `received` there, `answered` there, the answer received here `now`. Impossible times (an
+    /// answer before its ping) are ignored.
     pub fn push(&mut self, sent: Micros, received: Micros, answered: Micros, now: Micros) {
         let (Some(total), Some(at_peer)) = (now.checked_sub(sent), answered.checked_sub(received)) else { return };
         let Some(round_trip) = total.checked_sub(at_peer) else { return };

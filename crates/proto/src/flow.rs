@@ -4,9 +4,9 @@
 //! frame is started only when the link is about to finish the frames before it. It is made no larger than the link carries
 //! in one frame interval. While the link is busy, a newer frame replaces the waiting one (outside this module).
 //!
-//! The link's capacity is measured from single frames ([`capacity`]). The bytes of a frame are sent together. The link starts on
-//! them when it is free, and the receiver reports the last byte. The time between, less the round trip, is the transfer time. So
-//! capacity is known whether the link is full or not.
+//! The link's capacity is measured from single frames. The bytes of a frame are sent together. The link starts
+//! on them when it is free, and the receiver reports the last byte. The time between, less the round trip, is the transfer
+//! time. So capacity is known whether the link is full or not.
 //!
 //! All times are on the sender's clock. A report is trusted for one fact only: the receiver has this frame.
 
@@ -35,8 +35,8 @@ const TARGET_PERCENT: u64 = 92;
 /// A frame that took longer than this, in µs, was delayed by an outage: its time says nothing about capacity. The same 0.7 s
 /// after which [`crate::link::SUSPECT_AFTER`] doubts a connection. At the lowest bitrates used a frame takes far less.
 const OUTAGE: Micros = 700_000;
-/// TCP's initial congestion window in bytes: what a connection sends at once when it is new or after an outage (RFC 6928, section
-/// 2). The window doubles each round trip until the link is full (slow start).
+/// TCP's initial congestion window in bytes: what a connection sends at once when it is new or after an outage (RFC 6928,
+/// section 2). The window doubles each round trip until the link is full (slow start).
 const INITIAL_WINDOW: usize = 14_600;
 /// The longest round trip that is believed, in µs. It keeps sums of times from overflowing when a peer lies.
 const MAX_ROUND_TRIP: Micros = 10_000_000;
@@ -99,8 +99,8 @@ impl Default for Flow {
 }
 
 impl Flow {
-    /// The flow to a receiver that reconnected: its earlier connection measured this `capacity` (bits a second) and `round_trip`
-    /// (µs).
+    /// The flow to a receiver that reconnected: its earlier connection measured this `capacity` (bits a second) and
+    /// `round_trip` (µs).
     pub fn resumed(capacity: u64, round_trip: Micros) -> Self {
         let mut this = Self { link: CapacityEstimator::new(capacity), ..Self::default() };
         this.set_round_trip(round_trip);
@@ -114,8 +114,8 @@ impl Flow {
         self.interval = interval.unwrap_or(DEFAULT_INTERVAL).clamp(1_000, 1_000_000);
     }
 
-    /// Sends frames this many times as fast as they were captured (1 to 16): the frames of a GOP replay, with live frames queued
-    /// behind them. More frames may then be in flight over a long round trip.
+    /// Sends frames this many times as fast as they were captured (1 to 16): the frames of a GOP replay, with live frames
+    /// queued behind them. More frames may then be in flight over a long round trip.
     pub fn set_speed(&mut self, times: u64) {
         self.speed = times.clamp(1, 16);
     }
@@ -165,8 +165,8 @@ impl Flow {
         self.newest = Some(sequence);
     }
 
-    /// The receiver has just received all of this frame. Earlier frames count as reported too. A report about a frame that was not
-    /// sent yet is ignored.
+    /// The receiver has just received all of this frame. Earlier frames count as reported too. A report about a frame that was
+    /// not sent yet is ignored.
     pub fn on_report(&mut self, sequence: u64, now: Micros) {
         self.on_partial_report(sequence, 0, now);
     }
@@ -224,8 +224,8 @@ impl Flow {
         self.link.estimate()
     }
 
-    /// The bitrate to encode at, in bits a second, so that the link keeps up and no frame arrives over its maximum age; `None` until
-    /// the capacity is measured.
+    /// The bitrate to encode at, in bits a second, so that the link keeps up and no frame arrives over its maximum age; `None`
+    /// until the capacity is measured.
     pub fn target(&self) -> Option<u64> {
         let capacity = self.link.estimate()?;
         let keeps_up = self.slow_start_rate().into_iter().fold(capacity / 100 * TARGET_PERCENT, u64::min);

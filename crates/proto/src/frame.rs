@@ -4,8 +4,8 @@ use bytes::Bytes;
 
 use crate::{jpeg, limits};
 
-/// Microseconds on one machine's monotonic clock. Zero means "not known", so a clock that counts from its program's start begins
-/// at one.
+/// Microseconds on one machine's monotonic clock. Zero means "not known", so a clock that counts from its program's start
+/// begins at one.
 pub type Micros = u64;
 
 /// The format of a frame's bytes. The discriminants are the numbers on the native wire.
@@ -124,8 +124,8 @@ pub struct Times {
 }
 
 impl Times {
-    /// When the frame was captured. If that is unknown, when the hub received it, or else when this program did; zero if all three
-    /// are unknown.
+    /// When the frame was captured. If that is unknown, when the hub received it, or else when this program did; zero if all
+    /// three are unknown.
     pub fn captured_or_received(&self) -> Micros {
         [self.captured, self.received, self.arrived].into_iter().find(|time| *time > 0).unwrap_or(0)
     }

@@ -1,7 +1,7 @@
 //! framewire's protocol: bytes in, frames out, and the reverse.
 //!
-//! This crate does no I/O: it opens no socket, reads no clock and starts no thread. The caller passes in bytes and the current time
-//! (`now`), then pulls messages until there are none.
+//! This crate does no I/O: it opens no socket, reads no clock and starts no thread. The caller passes in bytes and the current
+//! time (`now`), then pulls messages until there are none.
 //!
 //! ```text
 //!   frame       Frame, Codec, Config, and a frame's times from camera to screen

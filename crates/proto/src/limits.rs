@@ -1,7 +1,7 @@
 //! Every bound on what a peer may announce, in one place.
 
-/// Bounds on received data. A larger announcement is refused before memory is reserved for it. [`Limits::default`] is used by the hub
-/// and by every client.
+/// Bounds on received data. A larger announcement is refused before memory is reserved for it. [`Limits::default`] is used by
+/// the hub and by every client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes of one encoded frame.

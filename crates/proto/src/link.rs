@@ -2,12 +2,12 @@
 
 use crate::{Micros, Times, clock, wire::native::Message};
 
-/// A peer that sends nothing for this long, in µs, is gone: close the connection. framewire pings four times a second, and any client
-/// should ping at least once a second.
+/// A peer that sends nothing for this long, in µs, is gone: close the connection. framewire pings four times a second, and any
+/// client should ping at least once a second.
 pub const IDLE_TIMEOUT: Micros = 10_000_000;
 
-/// A peer that sends nothing for this long, in µs, may be behind a link that loses everything: at least two of its pings are missing.
-/// A client then tries a second connection beside the silent one.
+/// A peer that sends nothing for this long, in µs, may be behind a link that loses everything: at least two of its pings are
+/// missing. A client then tries a second connection beside the silent one.
 pub const SUSPECT_AFTER: Micros = 700_000;
 
 /// One end of a native connection. Pass every received message to [`Link::on_message`]. Send the messages that this and

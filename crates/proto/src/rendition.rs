@@ -45,8 +45,8 @@ const RETURN_TO_SOURCE_PERCENT: u64 = 125;
 const KEEP_HIGH_PERCENT: u64 = 60;
 /// A viewer returns from [`Rendition::Low`] to [`Rendition::High`] at this many percent of the fastest link.
 const RETURN_TO_HIGH_PERCENT: u64 = 80;
-/// How long a link must be too slow before its viewer moves down, in µs: shorter dips pass unnoticed. A link at less than half of
-/// the source's bitrate moves at once.
+/// How long a link must be too slow before its viewer moves down, in µs: shorter dips pass unnoticed. A link at less than half
+/// of the source's bitrate moves at once.
 const MOVE_DOWN_AFTER: Micros = 300_000;
 /// How long a link must be fast enough before its viewer moves up, in µs. Moving up too early costs the viewer a queue of large
 /// frames and a second switch.
@@ -150,8 +150,9 @@ fn best_for(current: Rendition, target: Option<u64>, offer: &Offer) -> Rendition
     if target >= offer.fastest / 100 * percent { Rendition::High } else { Rendition::Low }
 }
 
-/// The bitrate of a rendition that links with these targets share, in bits a second: the slowest target, but at least a third of
-/// the fastest. So a viewer that claims a link of almost zero does not spoil the picture for the others. `None` without targets.
+/// The bitrate of a rendition that links with these targets share, in bits a second: the slowest target, but at least a third
+/// of the fastest. So a viewer that claims a link of almost zero does not spoil the picture for the others. `None` without
+/// targets.
 pub fn shared_target(targets: impl Iterator<Item = u64>) -> Option<u64> {
     let (slowest, fastest) = targets.fold((u64::MAX, 0), |(low, high), target| (low.min(target), high.max(target)));
     (fastest > 0).then(|| slowest.max(fastest / 3))

@@ -203,7 +203,7 @@ async fn mjpeg(
                         jpegs.socket.lend(page);
                         (head, Piece::Picture(picture))
                     }
-                    None => (Bytes::from_static(multipart::WAITING), Piece::Head),
+                    None => (Bytes::from_static(multipart::DUMMY_HEADER), Piece::Head),
                 }
             }
             Piece::Picture(data) => (data, Piece::Closing),

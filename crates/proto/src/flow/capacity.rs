@@ -30,8 +30,8 @@ const NEAR_LIMIT_PERCENT: u64 = 125;
 /// The growth per report right after queueing, in per mille, if the frame found the link free. Without this bound, the estimate
 /// behind a shaper rose by half, filled the queue and fell, once a second.
 const GROWTH_AFTER_QUEUEING_PER_MILLE: u64 = 1_002;
-/// "Right after queueing" lasts this long, in µs. It lasts shorter if the link slowed down less than this before the queueing: the
-/// slowdown may have been brief.
+/// "Right after queueing" lasts this long, in µs. It lasts shorter if the link slowed down less than this before the queueing:
+/// the slowdown may have been brief.
 const AFTER_QUEUEING: Micros = 1_000_000;
 
 /// One frame's transfer, or that of several frames reported together.
@@ -108,8 +108,8 @@ impl CapacityEstimator {
             self.jitter = (15 * self.jitter + difference) / 16;
         }
         if expected.is_some_and(|expected| sample.time > expected + interval / 2) {
-            // The link slowed down, so older samples no longer count. If reports arrive with jitter, part of the delay is chance:
-            // without this allowance every late report would halve the estimate.
+            // The link slowed down, so older samples no longer count. If reports arrive with jitter, part of the delay is
+            // chance: without this allowance every late report would halve the estimate.
             self.samples.clear();
             self.slowed_at = now;
             sample.time -= (2 * self.jitter.saturating_sub(interval / 8)).min(interval / 2);
@@ -155,8 +155,9 @@ impl CapacityEstimator {
         self.queued.filter(|queued| now < queued.at + lasts(queued.at)).map(|queued| queued.rate)
     }
 
-    /// A small frame measures little, but a quick one proves that the next may be larger. So an estimate that is too low for frames
-    /// of [`MIN_SAMPLE_BYTES`] grows until they fit. Without this, a link once estimated at 50 kbit/s stayed slow for ever.
+    /// A small frame measures little, but a quick one proves that the next may be larger. So an estimate that is too low for
+    /// frames of [`MIN_SAMPLE_BYTES`] grows until they fit. Without this, a link once estimated at 50 kbit/s stayed slow for
+    /// ever.
     fn on_small_frame(&mut self, sample: Sample, interval: Micros) {
         let Some(before) = self.estimate else { return };
         // Encoders may make frames much smaller than their target, so aim for three times the size.

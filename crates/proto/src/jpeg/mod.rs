@@ -36,8 +36,8 @@ pub enum HeaderError {
     Size(String),
 }
 
-/// Reads the width and height of a JPEG and checks them with [`limits::check_size`]. Reads no further than the frame header, so the
-/// rest may still be damaged.
+/// Reads the width and height of a JPEG and checks them with [`limits::check_size`]. Reads no further than the frame header, so
+/// the rest may still be damaged.
 ///
 /// # Errors
 /// The bytes are not a JPEG, the JPEG is damaged, its kind is not supported, or it is too large.
@@ -65,8 +65,8 @@ pub fn size(jpeg: &[u8]) -> Result<(u16, u16), HeaderError> {
     }
 }
 
-/// Splits a byte stream into JPEGs: push bytes, then pull pictures until there are none. Skips bytes between pictures, and incomplete
-/// pictures.
+/// Splits a byte stream into JPEGs: push bytes, then pull pictures until there are none. Skips bytes between pictures, and
+/// incomplete pictures.
 ///
 /// Follows the segment lengths, so a thumbnail inside a segment is not mistaken for a picture.
 #[derive(Debug)]
@@ -152,8 +152,8 @@ impl Splitter {
         start.is_none()
     }
 
-    /// Goes to the marker that ends the entropy-coded data. Returns whether more bytes are needed. In such data FF is followed only by
-    /// 00 (the pair is a data byte FF), a restart marker, or FF (a fill byte).
+    /// Goes to the marker that ends the entropy-coded data. Returns whether more bytes are needed. In such data FF is followed
+    /// only by 00 (the pair is a data byte FF), a restart marker, or FF (a fill byte).
     fn find_marker(&mut self) -> bool {
         // A segment may end after the received bytes.
         while let Some(rest) = self.buffer.get(self.parsed..) {

@@ -1,8 +1,8 @@
 //! Cuts a JPEG into strips for parallel decoding, and joins strips that were encoded in parallel.
 //!
-//! After a restart marker (ITU-T T.81, sections B.2.4.4 and F.1.1.5.1) decoding needs nothing from before it. So strips that were encoded
-//! with the same tables become one JPEG with restart markers between them. Likewise, any JPEG with restart markers at the ends of its
-//! MCU rows can be cut.
+//! After a restart marker (ITU-T T.81, sections B.2.4.4 and F.1.1.5.1) decoding needs nothing from before it. So strips that
+//! were encoded with the same tables become one JPEG with restart markers between them. Likewise, any JPEG with restart markers
+//! at the ends of its MCU rows can be cut.
 
 use super::{END, Marker, SCAN, START, marker};
 
@@ -24,9 +24,9 @@ pub struct Strip {
     pub jpeg: Vec<u8>,
 }
 
-/// Joins strips, in order from the top, into one JPEG of this height. All strips must have the picture's width, the same tables and 4:2:0
-/// chroma. All but the last must have the same height, a multiple of [`BLOCK`]. Returns `None` if the strips do not fit together, or
-/// are too large for a restart interval.
+/// Joins strips, in order from the top, into one JPEG of this height. All strips must have the picture's width, the same tables
+/// and 4:2:0 chroma. All but the last must have the same height, a multiple of [`BLOCK`]. Returns `None` if the strips do not
+/// fit together, or are too large for a restart interval.
 pub fn join(strips: &[&[u8]], height: u16) -> Option<Vec<u8>> {
     let first = Layout::of(strips.first()?)?;
     let interval = u16::try_from(first.mcus_across() * first.height.div_ceil(BLOCK)).ok()?;
@@ -51,8 +51,8 @@ pub fn join(strips: &[&[u8]], height: u16) -> Option<Vec<u8>> {
     Some(out)
 }
 
-/// Cuts a JPEG into at most `parts` strips of about the same height. Returns `None` if the JPEG is not baseline with 4:2:0 chroma in one
-/// scan, or has no restart markers at the ends of its MCU rows.
+/// Cuts a JPEG into at most `parts` strips of about the same height. Returns `None` if the JPEG is not baseline with 4:2:0
+/// chroma in one scan, or has no restart markers at the ends of its MCU rows.
 pub fn cut(jpeg: &[u8], parts: usize) -> Option<Vec<Strip>> {
     let layout = Layout::of(jpeg)?;
     let across = layout.mcus_across();
@@ -82,7 +82,8 @@ struct Part {
 
 impl Part {
     fn jpeg(&self, whole: &[u8], layout: &Layout, restarts: &[usize]) -> Vec<u8> {
-        // `restarts` are the positions of the restart markers and the end marker; each interval's data lies between two of them.
+        // `restarts` are the positions of the restart markers and the end marker; each interval's data lies between two of
+        // them.
         let begin = if self.from == 0 { layout.data } else { restarts[self.from - 1] + 2 };
         let end = restarts[self.to - 1];
         let mut out = Vec::with_capacity(layout.data + end - begin + 2);
@@ -98,7 +99,8 @@ impl Part {
     }
 }
 
-/// The positions of the scan's restart markers and of the end marker. `None` if there are too few or too many, or they are out of order.
+/// The positions of the scan's restart markers and of the end marker. `None` if there are too few or too many, or they are out
+/// of order.
 fn restarts(jpeg: &[u8], data: usize, intervals: usize) -> Option<Vec<usize>> {
     let mut positions = Vec::with_capacity(intervals.min(jpeg.len()));
     let mut at = data;

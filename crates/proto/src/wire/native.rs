@@ -1,8 +1,8 @@
 //! framewire's native wire. PROTOCOL.md describes it for writers of clients; keep the two in step.
 //!
-//! Both ends send [`PREAMBLE`], then messages: a header of eight bytes (kind, flags, two zero bytes, length of the body) and the body.
-//! Numbers are little-endian. A receiver skips messages of an unknown kind, and bytes after the last known field. So new kinds and new
-//! fields can be added.
+//! Both ends send [`PREAMBLE`], then messages: a header of eight bytes (kind, flags, two zero bytes, length of the body) and
+//! the body. Numbers are little-endian. A receiver skips messages of an unknown kind, and bytes after the last known field. So
+//! new kinds and new fields can be added.
 //!
 //! [`Message`] is one message, [`Decoder`] splits a connection's bytes into messages.
 
@@ -21,8 +21,8 @@ use crate::{Codec, Config, Frame, Limits, Micros, Name, Rendition, Times, WireEr
 pub const NAME: &str = "native";
 /// The version of this wire. It changes only if an older peer could not ignore the change.
 pub const VERSION: u8 = 1;
-/// The first bytes of each end. The first byte is not ASCII, so no text protocol starts like this. The line feed at the end detects programs that
-/// translate line ends.
+/// The first bytes of each end. The first byte is not ASCII, so no text protocol starts like this. The line feed at the end
+/// detects programs that translate line ends.
 pub const PREAMBLE: [u8; 8] = [0x89, b'F', b'W', b'I', b'R', b'E', VERSION, b'\n'];
 /// Bytes of a message's header.
 pub const HEADER: usize = 8;
@@ -241,7 +241,8 @@ const JPEGS: u8 = 4;
 
 impl Message {
     /// Appends the message to `out`. This copies a frame's picture; [`frame_head`] avoids the copy. Cuts a text that is over
-    /// [`Limits::default`], because the peer would refuse it. Does not check the size of frames and configurations: the caller must.
+    /// [`Limits::default`], because the peer would refuse it. Does not check the size of frames and configurations: the caller
+    /// must.
     pub fn encode(&self, out: &mut impl BufMut) {
         match self {
             Self::Hello { software } => text(out, kind::HELLO, cut(software)),
@@ -309,8 +310,8 @@ impl Message {
         out.freeze()
     }
 
-    /// Parses bytes that are exactly one message, as in a WebSocket message. Returns `None` for a message to skip. A frame's picture shares
-    /// memory with `whole`; it is not copied.
+    /// Parses bytes that are exactly one message, as in a WebSocket message. Returns `None` for a message to skip. A frame's
+    /// picture shares memory with `whole`; it is not copied.
     ///
     /// # Errors
     /// The bytes do not follow the wire, or exceed a limit. The error's offset counts from the message's first byte.
@@ -396,7 +397,8 @@ fn parse_whole(mut whole: Bytes, limits: &Limits) -> Result<Option<Message>, Err
     parse(head, whole)
 }
 
-/// Parses a message of a known kind from its complete body. Returns `None` to skip the message: it has a value from a newer version.
+/// Parses a message of a known kind from its complete body. Returns `None` to skip the message: it has a value from a newer
+/// version.
 fn parse(head: Head, mut body: Bytes) -> Result<Option<Message>, ErrorKind> {
     let Head { kind, flags, .. } = head;
     Ok(Some(match kind {

@@ -1,12 +1,13 @@
-//! Memory for received bytes. A long message is read into a memory block of its own, and stays there. A peer's announcement alone reserves little.
+//! Memory for received bytes. A long message is read into a memory block of its own, and stays there. A peer's announcement
+//! alone reserves little.
 
 use bytes::BytesMut;
 
-/// Spare capacity to read into while the length of the next message is unknown. The first bytes of a long message that are read here are
-/// copied once, so this is small beside a frame.
+/// Spare capacity to read into while the length of the next message is unknown. The first bytes of a long message that are read
+/// here are copied once, so this is small beside a frame.
 const SMALL: usize = 4 << 10;
-/// The most bytes reserved for an announced length that is longer than every message so far. For more, the peer must first send half of
-/// what is reserved.
+/// The most bytes reserved for an announced length that is longer than every message so far. For more, the peer must first send
+/// half of what is reserved.
 const CREDIT: usize = 256 << 10;
 
 /// How much memory a peer's announcements may reserve: as much as its longest message so far.
@@ -17,8 +18,8 @@ pub(super) struct Room {
 }
 
 impl Room {
-    /// Makes spare capacity at the end of `buffer`. `announced` is the total length of the message at its start; 0 if unknown. Reserves no
-    /// more than the rest of a long message.
+    /// Makes spare capacity at the end of `buffer`. `announced` is the total length of the message at its start; 0 if unknown.
+    /// Reserves no more than the rest of a long message.
     pub(super) fn reserve(&self, buffer: &mut BytesMut, announced: usize) {
         let held = buffer.len();
         let wanted = announced.min(CREDIT.max(self.longest).max(2 * held)).max(SMALL);

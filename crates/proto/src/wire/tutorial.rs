@@ -109,8 +109,8 @@ pub trait Transmit: Send {
     /// Whether the next picture may be sent.
     fn ready(&self) -> bool;
 
-    /// Starts to send a picture at `wall` (µs since 1970, UTC). Returns how many bytes it takes on the wire. Call this only while
-    /// [`Transmit::ready`].
+    /// Starts to send a picture at `wall` (µs since 1970, UTC). Returns how many bytes it takes on the wire. Call this only
+    /// while [`Transmit::ready`].
     fn picture(&mut self, picture: &Outgoing, wall: Micros) -> usize;
 
     /// There are no more pictures.
@@ -144,8 +144,8 @@ pub(super) fn longest(limit: usize) -> usize {
 
 /// The part of [`Receive`] that each wire implements itself.
 pub(super) trait Parse: Send {
-    /// Returns the next picture or answer in the inbox; `None` if more bytes are needed. Call [`Inbox::holds`] with the number of bytes needed:
-    /// it reserves memory for them.
+    /// Returns the next picture or answer in the inbox; `None` if more bytes are needed. Call [`Inbox::holds`] with the number
+    /// of bytes needed: it reserves memory for them.
     ///
     /// # Errors
     /// What is wrong with the first bytes in the inbox.
@@ -221,8 +221,8 @@ impl Inbox {
         here
     }
 
-    /// The total length of a header and its body, once both have arrived. The first `number` bytes of the header are the body's length,
-    /// little-endian.
+    /// The total length of a header and its body, once both have arrived. The first `number` bytes of the header are the body's
+    /// length, little-endian.
     pub(super) fn framed(
         &mut self,
         header: usize,

@@ -224,7 +224,7 @@ fn pickles_cut_short_are_refused_at_every_byte() {
 fn a_first_length_without_a_pickle_is_refused() {
     for bytes in [&b"GET / HTTP/1.1\r\n"[..], &[0; 16], &framed(b"cos\nsystem\n(S'id'\ntR.")] {
         let error = receive(bytes, 1, &Limits::default()).1.unwrap();
-        assert!(error.to_string().contains("no pickle of protocol 2 to 5 begins behind its 4 or 8 bytes"), "{error}");
+        assert!(error.to_string().contains("no pickle of protocol 2 to 5 begins after 4 or 8 bytes"), "{error}");
     }
 }
 

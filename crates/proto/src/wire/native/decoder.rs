@@ -11,8 +11,8 @@ use crate::{
     wire::{Verdict, room::Room},
 };
 
-/// Splits a connection's bytes into messages. Read into [`Decoder::space`] (or call [`Decoder::push`]), then call [`Decoder::pull`] until it
-/// returns `None`.
+/// Splits a connection's bytes into messages. Read into [`Decoder::space`] (or call [`Decoder::push`]), then call
+/// [`Decoder::pull`] until it returns `None`.
 #[derive(Debug)]
 pub struct Decoder {
     limits: Limits,
@@ -44,16 +44,16 @@ impl Decoder {
         }
     }
 
-    /// The buffer to append received bytes to. It always has spare capacity. Inside a long message that is no more than the rest of the
-    /// message. So the bytes of a frame are read into a memory block of its own, and are not copied.
+    /// The buffer to append received bytes to. It always has spare capacity. Inside a long message that is no more than the
+    /// rest of the message. So the bytes of a frame are read into a memory block of its own, and are not copied.
     pub fn space(&mut self) -> &mut BytesMut {
         let announced = self.announced().unwrap_or(0);
         self.room.reserve(&mut self.buffer, announced);
         &mut self.buffer
     }
 
-    /// Reads once from a blocking reader. Returns the number of bytes, 0 at the reader's end. Zeroes up to 64 KiB first; readers that accept
-    /// uninitialised memory should use [`Decoder::space`] instead.
+    /// Reads once from a blocking reader. Returns the number of bytes, 0 at the reader's end. Zeroes up to 64 KiB first;
+    /// readers that accept uninitialised memory should use [`Decoder::space`] instead.
     ///
     /// # Errors
     /// The reader's errors.
