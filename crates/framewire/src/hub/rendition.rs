@@ -157,7 +157,7 @@ impl Transcoder {
             return Poll::Ready(None);
         }
         let wanted = inside.subscribers.values().any(|place| place.takes(self.rendition) && place.hungry());
-        let target = rendition::shared(inside.targets(self.rendition));
+        let target = rendition::shared_target(inside.targets(self.rendition));
         let now = inside.fresh;
         let form = inside.form_mut(self.rendition);
         let due = form.run.begin().is_none_or(|(_, last)| last.saturating_add(KEYFRAMES) <= now);
@@ -212,7 +212,7 @@ impl Stream {
     /// Sees to it that what somebody takes is coded. Not to be called with the state locked.
     pub(super) fn staff(self: &Arc<Self>) {
         let Some(hire) = self.hire.0.get() else { return };
-        for rendition in Rendition::CODED {
+        for rendition in Rendition::TRANSCODED {
             let mut inside = self.lock();
             if inside.form(rendition).desk.is_some() || inside.takers(rendition) == 0 {
                 continue;
@@ -240,7 +240,7 @@ impl Inside {
     }
 
     pub(super) fn forms(&self, now: Micros) -> Vec<RenditionInfo> {
-        let coded = Rendition::CODED.into_iter().filter(|rendition| self.form(*rendition).desk.is_some());
+        let coded = Rendition::TRANSCODED.into_iter().filter(|rendition| self.form(*rendition).desk.is_some());
         let all = std::iter::once(Rendition::Source).chain(coded);
         all.map(|rendition| self.form_info(rendition, now)).collect()
     }

@@ -52,7 +52,7 @@ pub(super) struct Inside {
     /// Its publisher cannot make a keyframe when one is wished for.
     pub(super) passthrough: bool,
     /// The source and what is made of it, by [`Rendition`].
-    pub(super) forms: [Form; 1 + Rendition::CODED.len()],
+    pub(super) forms: [Form; 1 + Rendition::TRANSCODED.len()],
     /// When frames were last due: the last one came, the first viewer came, the publisher came.
     pub(super) fresh: Micros,
     /// Added to the publisher's sequence numbers so that viewers see one rising row across publishers; `None` until a

@@ -151,9 +151,9 @@ impl Line {
 
     /// Whether the connection may be dead in either direction.
     fn doubts(&mut self, now: Micros) -> bool {
-        if self.held.link.quiet(now) && !self.patient {
+        if self.held.link.is_suspect(now) && !self.patient {
             self.doubtful.get_or_insert(now);
-        } else if self.doubtful.is_some_and(|since| self.held.link.reaches_since(since)) {
+        } else if self.doubtful.is_some_and(|since| self.held.link.has_answered_since(since)) {
             self.doubtful = None;
         }
         self.doubtful.is_some()
@@ -172,7 +172,7 @@ impl Line {
     }
 
     fn take_over(&mut self, next: Connection) -> Result<()> {
-        let silent = clock::now().saturating_sub(self.held.link.last_heard());
+        let silent = clock::now().saturating_sub(self.held.link.last_received());
         info!("{}: connected anew after {:.1} s of silence", self.caller.address, silent as f64 / 1e6);
         // Whatever it holds is too old by now.
         self.held.client.abandon();
@@ -209,7 +209,7 @@ impl Connection {
         let message = match received {
             Received::Message(message) => Some(self.take(message, now)?),
             Received::Bytes => {
-                self.link.heard(now);
+                self.link.on_bytes(now);
                 None
             }
             Received::Nothing => None,
@@ -228,7 +228,7 @@ impl Connection {
     }
 
     fn take(&mut self, message: Message, now: Micros) -> Result<Message> {
-        if let Some(answer) = self.link.take(&message, now) {
+        if let Some(answer) = self.link.on_message(&message, now) {
             self.client.post(&answer)?;
         }
         Ok(message)
@@ -236,10 +236,10 @@ impl Connection {
 
     /// Sends what is due.
     fn tend(&mut self, now: Micros) -> Result<()> {
-        if self.link.silent(now) {
+        if self.link.is_timed_out(now) {
             bail!(Timeout, "the hub has said nothing for 10 s");
         }
-        match self.link.poll(now) {
+        match self.link.poll_ping(now) {
             Some(ping) => self.client.post(&ping),
             None => self.client.send_posted(),
         }

@@ -166,7 +166,7 @@ impl Reconnect {
 impl Attempt {
     /// Whether the hub may be about to answer it.
     fn hopeful(&self, now: Micros) -> bool {
-        matches!(&self.way, Way::Begun(begun) if !begun.link.quiet(now))
+        matches!(&self.way, Way::Begun(begun) if !begun.link.is_suspect(now))
     }
 
     /// What has to happen before it can go on.

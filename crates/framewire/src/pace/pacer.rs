@@ -72,7 +72,7 @@ impl Pacer {
 
     /// Frames are such, from now on.
     pub fn paced(&mut self, config: &Config) {
-        self.flow.paced(config);
+        self.flow.set_frame_rate(config);
     }
 
     /// A frame of so many bytes is about to be written.
@@ -82,7 +82,7 @@ impl Pacer {
         if self.local {
             return;
         }
-        self.flow.sent(sequence, bytes, clock::now());
+        self.flow.on_sent(sequence, bytes, clock::now());
         self.begun = Some(Begun { sequence, bytes, taken: self.taken, held: self.held });
     }
 
@@ -110,7 +110,7 @@ impl Pacer {
             loop {
                 let now = clock::now();
                 self.look(socket, now)?;
-                match self.flow.opens(now) {
+                match self.flow.opens_at(now) {
                     Some(at) if at <= now => return Ok(()),
                     at => sleep(at.map_or(LOOK, |at| LOOK.min(Duration::from_micros(at - now)))).await,
                 }
@@ -199,11 +199,11 @@ impl Pacer {
         let Some(told) = socket.acknowledged()? else {
             // Where nothing is known, the kernel's room is all there is to go by.
             self.written.clear();
-            self.flow.anew();
+            self.flow.reset();
             return Ok(None);
         };
         let Acknowledged { bytes, round_trip, segment, window, held } = told;
-        self.flow.round_trip(round_trip);
+        self.flow.set_round_trip(round_trip);
         // A last segment by itself is acknowledged late, in case that another comes (RFC 9293, section 3.8.6.3).
         let arrived = self.written.iter().take_while(|(_, end)| *end <= bytes + segment).count();
         let newest = self.written.drain(..arrived).next_back();
@@ -213,9 +213,9 @@ impl Pacer {
         // What its program has not read is acknowledged late, and what its buffer has no room for comes late. Of a slow one all may be.
         let unread = window.is_some() && self.taken < frame.taken + frame.bytes as u64 / 2;
         if self.slow > 0 || unread || held.saturating_sub(frame.held) > HELD.max(2 * round_trip) {
-            self.flow.reported_late(frame.sequence, now);
+            self.flow.on_untimed_report(frame.sequence, now);
         } else {
-            self.flow.reported_but(frame.sequence, end.saturating_sub(bytes) as usize, now);
+            self.flow.on_partial_report(frame.sequence, end.saturating_sub(bytes) as usize, now);
         }
         Ok(Some(told))
     }

@@ -203,7 +203,7 @@ async fn mjpeg(
                         jpegs.socket.lend(page);
                         (head, Piece::Picture(picture))
                     }
-                    None => (Bytes::from_static(multipart::WAITING), Piece::Head),
+                    None => (Bytes::from_static(multipart::DUMMY_HEADER), Piece::Head),
                 }
             }
             Piece::Picture(data) => (data, Piece::Closing),
@@ -271,7 +271,7 @@ async fn snapshot(State(hub): State<Hub>, Path(name): Path<String>) -> Result<Re
     let fresh = timeout(SNAPSHOT, async {
         loop {
             let frame = next(&mut viewer).await;
-            let born = match frame.times.born() {
+            let born = match frame.times.captured_or_received() {
                 0 => since,
                 born => born,
             };

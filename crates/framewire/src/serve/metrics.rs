@@ -126,7 +126,7 @@ pub fn prometheus(streams: &[Info]) -> String {
 
 /// A figure of each rendition, where it is known; there may be none of a rendition at the moment.
 fn by_rendition(info: &Info, figure: impl Fn(Option<&RenditionInfo>) -> Option<f64>) -> Vec<(String, f64)> {
-    let all = [Rendition::Source].into_iter().chain(Rendition::CODED).map(Rendition::name);
+    let all = [Rendition::Source].into_iter().chain(Rendition::TRANSCODED).map(Rendition::name);
     let known = |name: &str| figure(info.renditions.iter().find(|form| form.name == name));
     all.filter_map(|name| Some((format!("rendition=\"{name}\""), known(name)?))).collect()
 }

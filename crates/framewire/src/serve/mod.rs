@@ -158,7 +158,7 @@ async fn wish(channel: &Channel, link: &mut Link, before: &mut Before) -> Result
     const BEFORE: usize = 16;
     for _ in 0..BEFORE {
         let message = channel.receive(|| {}).await?;
-        before.answers.extend(link.take(&message, clock::now()));
+        before.answers.extend(link.on_message(&message, clock::now()));
         match message {
             Message::Session(session) => before.session = Some(session),
             Message::Publish { .. } | Message::Subscribe { .. } | Message::Bye { .. } => return Ok(message),

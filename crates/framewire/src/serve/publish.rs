@@ -52,7 +52,7 @@ pub(super) async fn run(
     let mut first = vec![channel::hello()];
     first.extend(answers);
     first.push(Message::Accepted { name: name.clone() });
-    first.extend(link.poll(clock::now()));
+    first.extend(link.poll_ping(clock::now()));
     first.push(Message::Demand { viewers: *demand.borrow_and_update() });
     channel.greet(&first).await?;
     info!("{peer}: publishes '{name}'");
@@ -65,10 +65,10 @@ pub(super) async fn run(
             wishes.changed().await
         };
         tokio::select! {
-            message = channel.receive(|| link.heard(clock::now())) => {
+            message = channel.receive(|| link.on_bytes(clock::now())) => {
                 let message = message?;
                 let now = clock::now();
-                if let Some(answer) = link.take(&message, now) {
+                if let Some(answer) = link.on_message(&message, now) {
                     channel.send(&answer).await?;
                 }
                 match push.take(message, &link) {
@@ -99,10 +99,10 @@ pub(super) async fn run(
             },
             () = sleep(wait) => {
                 let now = clock::now();
-                if link.silent(now) {
+                if link.is_timed_out(now) {
                     bail!(Timeout, "the publisher has said nothing for 10 s");
                 }
-                if let Some(ping) = link.poll(now) {
+                if let Some(ping) = link.poll_ping(now) {
                     channel.send(&ping).await?;
                 }
             }
@@ -172,7 +172,7 @@ impl Push<'_> {
             return Ok(());
         }
         let now = clock::now();
-        frame.times = link.to_ours(frame.times);
+        frame.times = link.times_to_ours(frame.times);
         frame.times.received = now;
         publisher.configure(config.clone())?;
         publisher.publish(frame, now)?;

@@ -75,23 +75,23 @@ impl Talk {
     }
 
     pub(super) fn heard(&mut self, now: Micros) {
-        self.link.heard(now);
+        self.link.on_bytes(now);
     }
 
     /// Takes a message from the viewer; `false` when it was its last.
     pub(super) fn take(&mut self, message: Message, now: Micros) -> Result<bool> {
-        if let Some(answer) = self.link.take(&message, now) {
+        if let Some(answer) = self.link.on_message(&message, now) {
             if self.outbox.len() >= OUTBOX {
                 bail!(Protocol, "the viewer asks for more answers than it takes");
             }
             self.outbox.push_back(answer);
         }
         if let Some(round_trip) = self.link.round_trip() {
-            self.flow.round_trip(round_trip);
+            self.flow.set_round_trip(round_trip);
         }
         match message {
             Message::Report(report) => self.report(report, now),
-            Message::Pong { pinged, .. } => self.flow.answered(pinged),
+            Message::Pong { pinged, .. } => self.flow.on_pong(pinged),
             Message::Keyframe => self.subscriber.request_keyframe(),
             Message::Bye { .. } => return Ok(false),
             Message::Error { text, .. } => bail!(Protocol, "the viewer ended with an error: {text}"),
@@ -108,16 +108,16 @@ impl Talk {
 
     /// The next message for the viewer. The one before was sent whole by now.
     pub(super) fn poll(&mut self, context: &Context<'_>, now: Micros) -> Poll<Message> {
-        if let Some(message) = self.outbox.pop_front().or_else(|| self.link.poll(now)).or_else(|| self.service(now)) {
+        if let Some(message) = self.outbox.pop_front().or_else(|| self.link.poll_ping(now)).or_else(|| self.service(now)) {
             return Poll::Ready(message);
         }
-        self.flow.hurry(if self.subscriber.catching_up() { HURRY } else { 1 });
-        let ready = self.flow.open(now);
+        self.flow.set_speed(if self.subscriber.catching_up() { HURRY } else { 1 });
+        let ready = self.flow.is_open(now);
         while let Poll::Ready(event) = self.subscriber.poll(context, ready, now) {
             match event {
                 Event::State(state) => return Poll::Ready(Message::State(state)),
                 Event::Config(config) => {
-                    self.flow.paced(&config);
+                    self.flow.set_frame_rate(&config);
                     return Poll::Ready(Message::Config((*config).clone()));
                 }
                 Event::Frame(mut frame) => {
@@ -135,12 +135,12 @@ impl Talk {
 
     /// When to poll again even though nobody woke.
     pub(super) fn deadline(&self, now: Micros) -> Micros {
-        let opens = self.flow.opens(now).filter(|at| *at > now);
+        let opens = self.flow.opens_at(now).filter(|at| *at > now);
         opens.map_or(self.link.deadline(), |at| at.min(self.link.deadline()))
     }
 
     pub(super) fn silent(&self, now: Micros) -> bool {
-        self.link.silent(now)
+        self.link.is_timed_out(now)
     }
 
     /// How this viewer is served, when it is time to tell.
@@ -162,7 +162,7 @@ impl Talk {
     }
 
     fn remember(&mut self, frame: &Frame, now: Micros) {
-        self.flow.sent(frame.sequence, frame.data.len(), now);
+        self.flow.on_sent(frame.sequence, frame.data.len(), now);
         if self.sent.len() == REMEMBERED {
             self.sent.pop_front();
         }
@@ -170,7 +170,7 @@ impl Talk {
     }
 
     fn report(&mut self, report: Report, now: Micros) {
-        self.flow.reported(report.sequence, now);
+        self.flow.on_report(report.sequence, now);
         if !self.local {
             self.subscriber.carries(self.flow.target(), now);
         }
@@ -185,9 +185,9 @@ impl Talk {
         let first = !std::mem::replace(before, true);
         let ours = Report {
             sequence: report.sequence,
-            received: self.link.moment_to_ours(report.received),
-            decoded: self.link.moment_to_ours(report.decoded),
-            shown: self.link.moment_to_ours(report.shown),
+            received: self.link.time_to_ours(report.received),
+            decoded: self.link.time_to_ours(report.decoded),
+            shown: self.link.time_to_ours(report.shown),
         };
         // What is said to happen in the future does not: a clock jumped, or somebody lies.
         let latest = ours.received.max(ours.decoded).max(ours.shown);

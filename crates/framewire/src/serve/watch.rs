@@ -49,7 +49,7 @@ pub(super) async fn run(
     let mut first = vec![channel::hello()];
     first.extend(answers);
     first.push(Message::Accepted { name: name.clone() });
-    first.extend(link.poll(clock::now()));
+    first.extend(link.poll_ping(clock::now()));
     channel.greet(&first).await?;
     info!("{}: watches '{name}'", channel.peer());
     let takes = match (every, jpegs) {

@@ -110,7 +110,7 @@ impl Seen {
         let given = clock::now();
         let received = if frame.times.arrived == 0 { given } else { frame.times.arrived };
         let Times { sent, received: at_hub, .. } = frame.times;
-        let born = Times { arrived: received, ..frame.times }.born();
+        let born = Times { arrived: received, ..frame.times }.captured_or_received();
         // What was there before anybody watched is only decoded: its age is not the latency of its way.
         let fresh = born >= self.begun;
         if fresh {

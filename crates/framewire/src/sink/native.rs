@@ -63,7 +63,7 @@ impl Publish {
                     info!("{}: publishing '{name}'", self.address);
                     backoff.reset();
                     patient = true;
-                    session.shared.lock().flow.max_age(self.outlet.max_age);
+                    session.shared.lock().flow.set_max_age(self.outlet.max_age);
                     match session.feed(self, stop) {
                         Ok(()) => return Ok(()),
                         Err(error) => error.context(self.address.to_string()),
@@ -206,7 +206,7 @@ impl Session {
         }
         let arrived = std::mem::take(&mut inside.arrived);
         let now = clock::now();
-        let opens = inside.flow.opens(now).map(|at| Duration::from_micros(at.saturating_sub(now)));
+        let opens = inside.flow.opens_at(now).map(|at| Duration::from_micros(at.saturating_sub(now)));
         let answer = (inside.viewers > 0, opens, anew);
         drop(inside);
         if let Some(viewer) = viewer {
@@ -254,7 +254,7 @@ impl Session {
         self.next = frame.sequence.wrapping_add(1);
         if self.told.as_ref() != Some(&config) {
             self.tell(&Message::Config(config.clone()))?;
-            self.shared.lock().flow.paced(&config);
+            self.shared.lock().flow.set_frame_rate(&config);
             self.told = Some(config);
         }
         let now = clock::now();
@@ -332,14 +332,14 @@ impl Inside {
 
     /// What is under way is lost, or too old to tell anything of the link.
     fn forget(&mut self) {
-        self.flow.anew();
+        self.flow.reset();
         self.under_way.clear();
     }
 
     fn begin(&mut self, frame: &Frame, now: Micros) {
         /// More than the window allows, for hubs that do not report.
         const KEPT: usize = 16;
-        self.flow.sent(frame.sequence, frame.data.len(), now);
+        self.flow.on_sent(frame.sequence, frame.data.len(), now);
         if self.under_way.len() == KEPT {
             self.under_way.remove(0);
         }
@@ -348,7 +348,7 @@ impl Inside {
 
     /// The hub has this frame, and had it at this moment of our clock.
     fn arrived(&mut self, sequence: u64, received: Micros, now: Micros) {
-        self.flow.reported(sequence, now);
+        self.flow.on_report(sequence, now);
         if let Some(place) = self.under_way.iter().position(|(sent, _)| *sent == sequence) {
             let (_, times) = self.under_way.drain(..=place).next_back().unwrap_or_default();
             self.arrived.push(Times { received, ..times });
@@ -359,7 +359,7 @@ impl Inside {
 /// Takes the hub's messages until the line ends or `ended` is raised.
 fn listen(mut line: Line, shared: &Shared, ended: &Stop) -> Result<()> {
     while !ended.stopped() {
-        let quiet = line.link().quiet(clock::now());
+        let quiet = line.link().is_suspect(clock::now());
         let message = match line.receive()? {
             Heard::Message(message) => message,
             Heard::Anew => {
@@ -379,7 +379,7 @@ fn listen(mut line: Line, shared: &Shared, ended: &Stop) -> Result<()> {
             inside.forget();
         }
         if let Some(round_trip) = line.link().round_trip() {
-            inside.flow.round_trip(round_trip);
+            inside.flow.set_round_trip(round_trip);
         }
         match message {
             Message::Demand { viewers } => {
@@ -387,9 +387,9 @@ fn listen(mut line: Line, shared: &Shared, ended: &Stop) -> Result<()> {
                 inside.viewers = viewers;
             }
             Message::Report(Report { sequence, received, .. }) => {
-                inside.arrived(sequence, line.link().moment_to_ours(received), now);
+                inside.arrived(sequence, line.link().time_to_ours(received), now);
             }
-            Message::Pong { pinged, .. } => inside.flow.answered(pinged),
+            Message::Pong { pinged, .. } => inside.flow.on_pong(pinged),
             Message::Keyframe => inside.keyframe = true,
             Message::Error { text, .. } => bail!(ConnectionLost, "{text}"),
             Message::Bye { text } => bail!(ConnectionLost, "the hub ends: {text}"),

@@ -193,7 +193,7 @@ fn arrived(line: &Line, mut frame: Frame) -> Result<Frame> {
     let now = clock::now();
     let report = Report { sequence: frame.sequence, received: now, ..Report::default() };
     line.client().post(&Message::Report(report))?;
-    frame.times = line.link().to_ours(frame.times);
+    frame.times = line.link().times_to_ours(frame.times);
     frame.times.arrived = now;
     Ok(frame)
 }

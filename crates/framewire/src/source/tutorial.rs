@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use bytes::{Bytes, BytesMut};
 use framewire_proto::{
     Config, Frame, Limits, Micros, Name, Times, WireError,
-    error::Kind,
+    error::ErrorKind,
     wire::{
         self, Wire,
         tutorial::{Picture, Receive, Received, Tutorial},
@@ -160,7 +160,7 @@ impl Connection {
     fn check_wire(&self) -> Result<(), WireError> {
         match wire::recognise(&self.first) {
             Ok(Some(other)) if other.name != self.wire.name => {
-                Err(WireError { wire: self.wire.name, offset: 0, kind: Kind::NotThisWire })
+                Err(WireError { wire: self.wire.name, offset: 0, kind: ErrorKind::NotThisWire })
             }
             _ => Ok(()),
         }

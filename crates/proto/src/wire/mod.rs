@@ -16,24 +16,24 @@ use tutorial::Tutorial;
 /// A byte format on a connection.
 #[derive(Debug, Clone, Copy)]
 pub struct Wire {
-    /// The word for it, in errors, logs and statistics; of a tutorial's wire also the URL's scheme.
+    /// Its name in errors, logs and statistics. For a tutorial's wire it is also the URL scheme.
     pub name: &'static str,
-    /// What it is, in a line.
+    /// A description in one line.
     pub summary: &'static str,
-    /// Whether a connection that begins with these bytes speaks it.
+    /// Decides from a connection's first bytes whether it uses this wire.
     pub recognise: fn(&[u8]) -> Verdict,
-    /// How it is spoken, where it is a tutorial's.
+    /// How a tutorial uses it; `None` if it is not a tutorial's wire.
     pub tutorial: Option<Tutorial>,
 }
 
-/// What the first bytes of a connection say about a wire.
+/// Whether a connection's first bytes belong to a wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// It is this wire.
+    /// They do.
     Yes,
-    /// It cannot be this wire any more.
+    /// They do not, whatever follows.
     No,
-    /// More bytes are needed to tell.
+    /// More bytes are needed to decide.
     More,
 }
 
@@ -57,16 +57,16 @@ pub const WIRES: &[Wire] = &[
     stopwait::WIRE,
 ];
 
-/// The word for the wire of browsers.
+/// The name of HTTP's wire.
 pub const HTTP: &str = "http";
 
-/// The most bytes that any wire needs to be recognised.
+/// The most bytes needed to recognise any wire.
 pub const PREFIX: usize = 16;
 
-/// The wire that a connection beginning with these bytes speaks: `Ok(None)` while more bytes are needed.
+/// Recognises a connection's wire by its first bytes. Returns `Ok(None)` if more bytes are needed.
 ///
 /// # Errors
-/// These bytes begin no wire at all.
+/// The bytes belong to no wire.
 pub fn recognise(prefix: &[u8]) -> Result<Option<&'static Wire>, Unknown> {
     let mut undecided = false;
     for wire in WIRES {
@@ -79,16 +79,16 @@ pub fn recognise(prefix: &[u8]) -> Result<Option<&'static Wire>, Unknown> {
     if undecided { Ok(None) } else { Err(Unknown) }
 }
 
-/// The first bytes of a connection are those of no wire.
+/// A connection's first bytes belong to no wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the first bytes are those of no wire")]
+#[error("the first bytes belong to no known wire")]
 pub struct Unknown;
 
-/// Digits that a length in ASCII has at most.
+/// The most digits of a length in ASCII.
 const DIGITS: usize = 10;
 
-/// Whether `prefix` begins with a length in ASCII and then `end`, as far as it goes. No picture's length has one digit;
-/// without those, no such text is a binary length within bounds in its first four bytes, which is how lhh begins.
+/// Whether `prefix` may start with a length in ASCII followed by `end`. A length has at least two digits. So the text's first
+/// four bytes, read as lhh's binary length, are always over lhh's limit, and the two wires cannot be confused.
 fn after_digits(prefix: &[u8], end: &[u8]) -> Verdict {
     let digits = prefix.iter().take_while(|byte| byte.is_ascii_digit()).count();
     match begins(&prefix[digits..], end) {
@@ -98,26 +98,26 @@ fn after_digits(prefix: &[u8], end: &[u8]) -> Verdict {
     }
 }
 
-/// Whether `prefix` may begin with a length of so many bytes that is neither 0 nor over its limit, as far as it goes. The low
-/// bytes come first, so a length can be too long before it is whole.
+/// Whether `prefix` may start with a little-endian length of `width` bytes that is neither 0 nor over the limit. An incomplete
+/// length has only its low bytes, and may already be over the limit.
 fn within(prefix: &[u8], width: usize, limit: u64) -> bool {
     let known = &prefix[..prefix.len().min(width)];
     let length = little_endian(known);
     length <= limit && (length > 0 || known.len() < width)
 }
 
-/// The number in at most 8 bytes.
+/// Reads a number of at most 8 bytes.
 fn little_endian(mut bytes: &[u8]) -> u64 {
     bytes.get_uint_le(bytes.len())
 }
 
-/// What is said of several possibilities together.
+/// Combines the verdicts on several variants of a wire.
 fn any<const N: usize>(verdicts: [Verdict; N]) -> Verdict {
-    let said = |verdict| verdicts.contains(&verdict).then_some(verdict);
-    said(Verdict::Yes).or(said(Verdict::More)).unwrap_or(Verdict::No)
+    let found = |verdict| verdicts.contains(&verdict).then_some(verdict);
+    found(Verdict::Yes).or(found(Verdict::More)).unwrap_or(Verdict::No)
 }
 
-/// Whether `prefix` begins with `magic`, as far as it goes.
+/// Whether `prefix` starts with `magic`.
 fn begins(prefix: &[u8], magic: &[u8]) -> Verdict {
     let known = prefix.len().min(magic.len());
     match prefix[..known] == magic[..known] {
@@ -127,8 +127,8 @@ fn begins(prefix: &[u8], magic: &[u8]) -> Verdict {
     }
 }
 
-/// An HTTP/1.x request line begins with a method (RFC 9110, section 9) and a space. Methods that nothing here answers
-/// count too, so that their sender is told so in HTTP.
+/// An HTTP/1.x request starts with a method (RFC 9110, section 9) and a space. Unsupported methods count too, so that their
+/// sender gets an HTTP error.
 fn recognise_http(prefix: &[u8]) -> Verdict {
     const METHODS: [&[u8]; 9] =
         [b"GET ", b"HEAD ", b"POST ", b"PUT ", b"DELETE ", b"OPTIONS ", b"PATCH ", b"TRACE ", b"CONNECT "];
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn wires_are_told_apart_by_their_first_bytes() {
+    fn wires_are_recognised_by_their_first_bytes() {
         assert_eq!(name(b"GET / HTTP/1.1\r\n"), Ok(Some("http")));
         assert_eq!(name(&native::PREAMBLE), Ok(Some("native")));
         assert_eq!(name(b""), Ok(None));
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn every_wire_is_decided_within_the_prefix() {
+    fn the_prefix_is_enough_to_decide_on_every_wire() {
         for first in 0..=u8::MAX {
             assert_ne!(name(&[first; PREFIX]), Ok(None), "{first}");
         }

@@ -2,7 +2,7 @@
 
 use framewire_proto::{
     Micros,
-    flow::{Flow, IN_FLIGHT},
+    flow::{Flow, MAX_UNREPORTED},
     wire::native::{Message, Report},
 };
 
@@ -58,8 +58,8 @@ fn film_over_a_slow_link(reports: bool) -> Vec<Micros> {
             newest.times.captured = pair.time(HUB);
             waiting = Some(newest);
         }
-        if let Some(frame) = waiting.take_if(|_| flow.open(pair.now)) {
-            flow.sent(frame.sequence, frame.data.len(), pair.now);
+        if let Some(frame) = waiting.take_if(|_| flow.is_open(pair.now)) {
+            flow.on_sent(frame.sequence, frame.data.len(), pair.now);
             pair.ends[HUB].say(&Message::Frame(frame));
         }
         pair.pass(1_000);
@@ -74,11 +74,11 @@ fn film_over_a_slow_link(reports: bool) -> Vec<Micros> {
         heard_by_client = client.heard.len();
         for (_, message) in &pair.ends[HUB].heard[heard_by_hub..] {
             if let Message::Report(report) = message {
-                flow.reported(report.sequence, pair.now);
+                flow.on_report(report.sequence, pair.now);
             }
         }
         heard_by_hub = pair.ends[HUB].heard.len();
-        pair.ends[HUB].answered.take().into_iter().for_each(|pinged| flow.answered(pinged));
+        pair.ends[HUB].answered.take().into_iter().for_each(|pinged| flow.on_pong(pinged));
     }
     ages
 }
@@ -87,7 +87,7 @@ fn film_over_a_slow_link(reports: bool) -> Vec<Micros> {
 fn a_receiver_that_reports_gets_fewer_frames_and_none_that_is_old() {
     let ages = film_over_a_slow_link(true);
     // A frame takes 240 ms on this link, so the second under way is at most two of these old.
-    let bound = IN_FLIGHT as u64 * 240_000 + 60_000;
+    let bound = MAX_UNREPORTED as u64 * 240_000 + 60_000;
     let settled = &ages[ages.len() / 2..];
     assert!(settled.iter().all(|age| *age <= bound), "{settled:?}");
     assert!(ages.len() >= 38, "the link is kept busy: {} frames", ages.len());

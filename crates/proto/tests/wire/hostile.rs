@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use framewire_proto::{Limits, error::Kind, wire::pickle};
+use framewire_proto::{Limits, error::ErrorKind, wire::pickle};
 
 use crate::pickle::{framed, receive};
 
@@ -79,7 +79,7 @@ fn refused(case: &Case) {
     let Some(error) = error else { panic!("taken: '{shown}'") };
     let words = error.to_string();
     assert!(words.contains(&case.words), "'{}' is not in: {words}", case.words);
-    let Kind::Inside { at, .. } = error.kind else { panic!("{words}") };
+    let ErrorKind::InvalidAt { at, .. } = error.kind else { panic!("{words}") };
     assert_eq!((error.offset, at), (none.len() as u64, case.before.len()), "{words}");
     assert!(words.contains(&format!("at byte {at} of the pickle (at byte 12 of the connection)")), "{words}");
     assert!(words.len() < 600, "{words}");
@@ -169,7 +169,7 @@ fn imports() -> Vec<Case> {
         case(&[b"C\x05numpyC\x05dtype"], b"\x93.", "the global b'dtype' of b'numpy' is no part"),
         case(&[b"U\x05numpyU\x05dtype"], b"\x93.", "the global b'dtype' of b'numpy' is no part"),
         case(&[b"K\x01N"], b"\x93.", "the global None of 1 is no part"),
-        case(&[b"\x8c\x05dtype"], b"\x93.", "STACK_GLOBAL wants a value and the stack has none"),
+        case(&[b"\x8c\x05dtype"], b"\x93.", "STACK_GLOBAL needs a value and the stack is empty"),
     ]);
     cases
 }
@@ -414,7 +414,10 @@ fn shapes() -> Vec<Case> {
         shaped(b"K\0K\x04K\x03\x87", "a picture of 4x0 has no pixels"),
         shaped(b"K\x02K\0K\x03\x87", "a picture of 0x2 has no pixels"),
         shaped(b"M\x01\x20K\x01K\x03\x87", "a picture of 1x8193 is over the limit"),
-        shaped(b"M\0\x20M\0\x20K\x03\x87", "a picture of 8192x8192 is over the limit of 8192 a side and 40 million"),
+        shaped(
+            b"M\0\x20M\0\x20K\x03\x87",
+            "a picture of 8192x8192 is over the limit of 8192 pixels a side and 40 million",
+        ),
         shaped(&[&long[..], long, three].concat(), "a picture of 65536x65536 is over the limit"),
         shaped(&[&most[..], most, three].concat(), "a picture of 2147483647x2147483647 is over the limit"),
         columns(&[&most[..], most, three].concat(), "a picture of 2147483647x2147483647 is over the limit"),
@@ -452,27 +455,23 @@ fn structure() -> Vec<Case> {
         case(&[N], b"", "the pickle ends without STOP"),
         case(&[N], b".\0", "1 bytes follow STOP"),
         case(&[N], b".cos\nsystem\n(S'id'\ntR.", "21 bytes follow STOP"),
-        case(&[], b".", "STOP with 0 values where one is due"),
-        case(&[b"NN"], b".", "STOP with 2 values where one is due"),
+        case(&[], b".", "STOP with 0 values on the stack instead of one"),
+        case(&[b"NN"], b".", "STOP with 2 values on the stack instead of one"),
         case(&[EMPTY, b"(K\x01", SHAPE, UINT8, b"\x89", PIXELS, b"tbN"], b".", "STOP with 2 values"),
         case(&[b"(N"], b".", "STOP after a MARK that no TUPLE has taken"),
         case(&[b"N("], b".", "STOP after a MARK that no TUPLE has taken"),
         case(&[], b"t.", "TUPLE without a MARK"),
         case(&[b"(t"], b"t.", "TUPLE without a MARK"),
-        case(&[b"N("], b"\x85.", "TUPLE1 wants a value and the stack has none"),
-        case(&[b"NN(N"], b"\x86.", "TUPLE2 wants a value and the stack has none"),
-        case(&[b"NN"], b"\x87.", "TUPLE3 wants a value and the stack has none"),
-        case(&[b"cnumpy\ndtype\n("], b"R.", "REDUCE wants a value and the stack has none"),
-        case(&[N], b"b.", "BUILD wants a value and the stack has none"),
-        case(&[], b"q\0.", "BINPUT wants a value and the stack has none"),
-        case(&[b"N("], b"\x94.", "MEMOIZE wants a value and the stack has none"),
-        case(&[], b"h\0.", "nothing was put at 0 of the memo"),
-        case(&[b"N\x94"], b"h\x01.", "nothing was put at 1 of the memo"),
-        case(
-            &[b"Nr\xff\xff\xff\xffj\xff\xff\xff\xff"],
-            b"j\xfe\xff\xff\xff.",
-            "nothing was put at 4294967294 of the memo",
-        ),
+        case(&[b"N("], b"\x85.", "TUPLE1 needs a value and the stack is empty"),
+        case(&[b"NN(N"], b"\x86.", "TUPLE2 needs a value and the stack is empty"),
+        case(&[b"NN"], b"\x87.", "TUPLE3 needs a value and the stack is empty"),
+        case(&[b"cnumpy\ndtype\n("], b"R.", "REDUCE needs a value and the stack is empty"),
+        case(&[N], b"b.", "BUILD needs a value and the stack is empty"),
+        case(&[], b"q\0.", "BINPUT needs a value and the stack is empty"),
+        case(&[b"N("], b"\x94.", "MEMOIZE needs a value and the stack is empty"),
+        case(&[], b"h\0.", "the memo has nothing at 0"),
+        case(&[b"N\x94"], b"h\x01.", "the memo has nothing at 1"),
+        case(&[b"Nr\xff\xff\xff\xffj\xff\xff\xff\xff"], b"j\xfe\xff\xff\xff.", "the memo has nothing at 4294967294"),
         case(&[b"K\x01"], b".", "1 is no picture"),
         case(&[b"\x88"], b".", "True is no picture"),
         case(&[b"X\x02\0\0\0id"], b".", "'id' is no picture"),

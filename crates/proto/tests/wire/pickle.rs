@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use bytes::Bytes;
 use framewire_proto::{
     Codec, Limits, WireError,
-    error::Kind,
+    error::ErrorKind,
     wire::{
         pickle,
         tutorial::{Outgoing, Picture, Received, Width},
@@ -181,12 +181,12 @@ fn pictures_are_as_large_as_the_limits_say() {
     let pickle = write(4, 2, vec![1; 24].into()).concat();
     assert_eq!(receive(&pickle, 1, &limits), (vec![received(4, 2, vec![1; 24])], None));
     let (none, error) = receive(&write(3, 3, vec![1; 27].into()).concat(), 1, &limits);
-    let kind = Kind::TooLong { what: "a picture", length: 27, limit: 24 };
+    let kind = ErrorKind::TooLong { what: "a picture", length: 27, limit: 24 };
     assert_eq!((none, error.map(|error| error.kind)), (vec![], Some(kind)));
     let most = Limits::default().raw as u64 + 4_096;
     for (length, refused) in [(most, false), (most + 1, true), (u64::MAX, true)] {
         let (_, error) = receive(&[&length.to_le_bytes()[..], b"\x80"].concat(), 1, &Limits::default());
-        assert_eq!(error.is_some_and(|error| matches!(error.kind, Kind::TooLong { .. })), refused, "{length}");
+        assert_eq!(error.is_some_and(|error| matches!(error.kind, ErrorKind::TooLong { .. })), refused, "{length}");
     }
 }
 
@@ -213,7 +213,7 @@ fn pickles_cut_short_are_refused_at_every_byte() {
             assert!(pickle::read(pickle, 24).is_ok(), "{name}");
             for cut in 0..pickle.len() {
                 let error = pickle::read(&pickle[..cut], 24).unwrap_err();
-                assert!(matches!(error, Kind::Inside { at, .. } if at <= cut), "{name} cut at {cut}: {error}");
+                assert!(matches!(error, ErrorKind::InvalidAt { at, .. } if at <= cut), "{name} cut at {cut}: {error}");
             }
             rest = behind;
         }
@@ -224,7 +224,7 @@ fn pickles_cut_short_are_refused_at_every_byte() {
 fn a_first_length_without_a_pickle_is_refused() {
     for bytes in [&b"GET / HTTP/1.1\r\n"[..], &[0; 16], &framed(b"cos\nsystem\n(S'id'\ntR.")] {
         let error = receive(bytes, 1, &Limits::default()).1.unwrap();
-        assert!(error.to_string().contains("no pickle of protocol 2 to 5 begins behind its 4 or 8 bytes"), "{error}");
+        assert!(error.to_string().contains("no pickle of protocol 2 to 5 begins after 4 or 8 bytes"), "{error}");
     }
 }
 

@@ -6,7 +6,7 @@ use std::{fs, path::Path};
 use bytes::Bytes;
 use framewire_proto::{
     Codec, Limits, Micros, WireError,
-    error::Kind,
+    error::ErrorKind,
     wire::{
         PREFIX, Verdict, WIRES, Wire,
         native::PREAMBLE,
@@ -277,7 +277,7 @@ fn lengths_over_the_limit_are_refused_before_anything_comes() {
         let answers = if wire == "stopwait" { vec![OK] } else { vec![] };
         assert_eq!(taken(wire, &most), answers, "{wire} at its limit");
         let error = refused(wire, &more);
-        assert!(matches!(error.kind, Kind::TooLong { .. }) && error.offset == 0, "{error}");
+        assert!(matches!(error.kind, ErrorKind::TooLong { .. }) && error.offset == 0, "{error}");
     }
 }
 
@@ -288,7 +288,7 @@ fn an_lhh_connection_keeps_its_limit_after_its_first_picture() {
         let end = bytes.len() as u64;
         bytes.extend(&[0xff_u8; 12][..header]);
         let error = refused("lhh", &bytes);
-        assert!(matches!(error.kind, Kind::TooLong { .. }) && error.offset == end, "{error}");
+        assert!(matches!(error.kind, ErrorKind::TooLong { .. }) && error.offset == end, "{error}");
     }
 }
 
@@ -297,11 +297,11 @@ fn what_is_wrong_is_said_in_words() {
     let [first, _] = pictures();
     let stopwait = format!("{}, ", first.len());
     let cases: [(&str, Vec<u8>, u64, &str); 12] = [
-        ("lhh", b"GET / HTTP/1.1\r\n\r\n".into(), 0, "no JPEG begins behind its 8 or 12 bytes"),
+        ("lhh", b"GET / HTTP/1.1\r\n\r\n".into(), 0, "no JPEG begins after 8 or 12 bytes"),
         ("lhh", [[0; 12], [1; 12], [1; 12]].concat(), 12, "no JPEG"),
-        ("base64", [b'x'; 64].into(), 0, "'xxxxxxxxxxxxxxxx' begins no 64 bytes"),
-        ("base64", [b' '; 64].into(), 0, "begins no 64 bytes"),
-        ("base64", [0xff; 64].into(), 0, "begins no 64 bytes"),
+        ("base64", [b'x'; 64].into(), 0, "'xxxxxxxxxxxxxxxx' is not a number padded"),
+        ("base64", [b' '; 64].into(), 0, "is not a number padded"),
+        ("base64", [0xff; 64].into(), 0, "is not a number padded"),
         ("base64", format!("{:<64}", "-4").into(), 0, "'-4"),
         ("base64", format!("{:<64}/9j!{:<64}", 4, "").into(), 64, "a picture in base64"),
         ("base64", format!("{:<64}/9j/4{:<64}", 5, "").into(), 64, "a picture in base64"),

@@ -202,7 +202,7 @@ impl End {
     fn tick(&mut self, now: Micros) {
         if self.ping_at <= now {
             self.say(&Message::Ping { sent: now });
-            self.ping_at = now + self.offset.ping_every();
+            self.ping_at = now + self.offset.ping_interval();
         }
     }
 }

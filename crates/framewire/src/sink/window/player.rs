@@ -302,7 +302,7 @@ impl Work {
 
 /// Whether a frame was there before anybody watched here: its age is not the latency of its way.
 fn catching_up(frame: &Frame, begun: Micros) -> bool {
-    (1..begun).contains(&frame.times.born())
+    (1..begun).contains(&frame.times.captured_or_received())
 }
 
 fn lock<T>(held: &Mutex<T>) -> MutexGuard<'_, T> {
