@@ -22,14 +22,14 @@ const RENDITIONS = ["source", "high", "low", "jpeg"];
 /** The parts of a frame's way from birth to screen, in their order. */
 export const STAGES = ["encode", "send", "uplink", "hub", "downlink", "decode", "show"];
 
-/** Now, on this page's clock, in microseconds; never zero. */
-export const now = () => performance.now() * 1000 + 1;
+/** Now, on this page's clock, in whole microseconds, as messages carry it; never zero. */
+export const now = () => Math.floor(performance.now() * 1000) + 1;
 
 /** A connection that stays silent this long, in microseconds, is taken for dead. */
 const SILENCE = 10_000_000;
 /** Once it is silent this long, three of the hub's pings are missing: another is tried beside it, until it is known to speak
  * and to hear again. */
-const QUIET = 750_000;
+const QUIET = 700_000;
 /** Milliseconds between two looks whether it is, and how long an attempt has: at least, and at most. */
 const LOOK = 100;
 const PATIENCE = [400, 2000];
@@ -131,7 +131,6 @@ export class Wire {
     url.search = new URLSearchParams({ session: this.#session, turn: this.#turn, ...(this.#jpegs && { codec: "jpeg" }) });
     const socket = new WebSocket(url);
     socket.binaryType = "arraybuffer";
-    socket.onopen = () => socket === this.#socket && this.#ping();
     return socket;
   }
 
@@ -142,9 +141,16 @@ export class Wire {
     this.#doubt = 0;
     this.clock = new Offset();
     this.#on.joined();
+    socket.onopen = () => this.#opened();
     socket.onmessage = ({ data }) => this.#take(data);
     socket.onclose = () => this.#lost();
     this.#look = setInterval(() => this.#lookAfter(), LOOK);
+  }
+
+  #opened() {
+    // The handshake was an answer. Without this, a slow one would count as silence.
+    this.#heard = now();
+    this.#ping();
   }
 
   /** Tries another connection while this one is silent or deaf, one at a time: more a browser does not begin. */
@@ -291,7 +297,7 @@ export function backoff(attempts) {
  */
 class Offset {
   static #WINDOW = 10_000_000;
-  static #SAMPLES = 16;
+  static #SAMPLES = 48;
   static #ENOUGH = 5;
   #samples = [];
   #taken = 0;
@@ -315,9 +321,9 @@ class Offset {
     return this.#best()?.roundTrip;
   }
 
-  /** Milliseconds until the next ping: often at first. */
+  /** Milliseconds until the next ping: every 100 ms for the first five answers, then four times a second. */
   pingEvery() {
-    return this.#taken < Offset.#ENOUGH ? 100 : 1000;
+    return this.#taken < Offset.#ENOUGH ? 100 : 250;
   }
 
   #best() {
