@@ -1,4 +1,4 @@
-// The page as a whole: its list, its addresses, and what it says when there is nothing to show.
+// The page as a whole: its list of streams, its addresses, and its explanations when there is no stream to show.
 //
 // app.js starts when it is loaded, in the window it finds. So all tests share one page, and each begins with its own list.
 
@@ -127,7 +127,7 @@ pageTest("figures of tiles in view are updated twice a second", async () => {
   assert.notEqual(tile("a").querySelector(".state").textContent, "old");
 });
 
-pageTest("a hub that does not answer is named, with the wait, until it answers", async () => {
+pageTest("a notice names a hub that does not answer, until it answers", async () => {
   await list(stream("a"));
   setInView("a");
   browser.requests.at(-1).fail();
@@ -169,7 +169,7 @@ pageTest("a stream that its address names is enlarged when it appears", async ()
   assert.ok(tile("late").classList.contains("enlarged"));
 });
 
-pageTest("an address with what is no stream's name never gets into a command", async () => {
+pageTest("an invalid name in the address never gets into a command", async () => {
   for (const hash of ["#/x;reboot", "#/$(reboot)", "#/%0a", "#/a b", "#/%zz"]) {
     await goTo(hash);
     assert.equal(part(".empty code").textContent, "framewire send pattern fw://hub.test:7070/hello", hash);
@@ -179,7 +179,7 @@ pageTest("an address with what is no stream's name never gets into a command", a
   assert.equal(part(".empty h1").textContent, `No stream named “${"x".repeat(64)}”`);
 });
 
-pageTest("keys go to the neighbours and back to the grid", async () => {
+pageTest("arrow keys show the next streams, Escape shows the grid", async () => {
   await list(stream("a"), stream("b"), stream("c"));
   await press("ArrowRight");
   assert.equal(window.location.hash, "", "the grid scrolls as usual");

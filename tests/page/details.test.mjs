@@ -129,7 +129,7 @@ test("the latency by stage, as bars and as a table", () => {
   assert.equal(part(".total").textContent, "–");
 });
 
-test("commands and links lead to this stream", () => {
+test("commands and links name this stream", () => {
   const { details, part } = makeDetails();
   const commands = details.element.querySelectorAll(".command code").map(({ textContent }) => textContent);
   assert.deepEqual(commands, [

@@ -91,7 +91,7 @@ test("stopping ends the requests, and starting asks at once", async () => {
   browser.requests[0].fail();
   await settle();
   browser.advance(60_000);
-  assert.deepEqual(log, [], "nobody is told of a request that was stopped");
+  assert.deepEqual(log, [], "a stopped request reports nothing");
   assert.equal(browser.requests.length, 1);
   list.start();
   list.start();

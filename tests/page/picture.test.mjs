@@ -1,4 +1,4 @@
-// From a frame's bytes to the canvas: the newest frame wins, stale ones are not shown, and decoders recover.
+// From a frame's bytes to the canvas: the newest frame wins, stale frames are not shown, and decoders recover from errors.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -13,7 +13,7 @@ const SLICE = [0, 0, 0, 1, 0x41, 1, 2, 3];
 const JPEG = { codec: "jpeg", extra: new Uint8Array() };
 const H264 = { codec: "h264", extra: new Uint8Array() };
 
-/** A display on a new canvas. `ages` are the frames' ages in microseconds by sequence, otherwise they are not known. */
+/** A display on a new canvas. `ages` maps sequences to ages in microseconds; other ages are not known. */
 function makeDisplay({ webCodecs = true } = {}) {
   const browser = new FakeBrowser({ webCodecs });
   const canvas = browser.document.createElement("canvas");
@@ -156,7 +156,7 @@ test("the usual age follows a link that slows down little by little, and no fast
 
 // JPEG
 
-test("the newest JPEG that came while one was decoded is decoded next", async () => {
+test("while one JPEG is decoded, only the newest of the others is kept", async () => {
   const { browser, decoder, display, shown } = makeDecoder(JPEG);
   for (const sequence of [1, 2, 3, 4]) decoder.push(key(sequence, { data: [sequence] }));
   assert.equal(browser.jpegs.length, 1);
@@ -375,7 +375,7 @@ test("keyframes without any parameter set give up after three", () => {
   assert.equal(calls.failed, 1);
 });
 
-test("bytes that look like a parameter set inside a slice are not taken for one", () => {
+test("a parameter set behind the first slice does not count", () => {
   const { browser, decoder } = makeDecoder(H264);
   decoder.push(key(1, { data: [...IDR, ...SPS] }));
   assert.equal(browser.decoders.length, 0);
@@ -398,7 +398,7 @@ test("a decoder that is too slow skips to the next keyframe", () => {
   assert.deepEqual(shown, [4]);
 });
 
-test("the replay of a GOP may queue up, and its end is waited for", () => {
+test("the replay of a GOP may queue up until it is decoded", () => {
   const { browser, decoder } = makeDecoder(H264);
   const old = { captured: 1_000_000, forwarded: 3_000_000 };
   decoder.push(key(1, old));
@@ -432,7 +432,7 @@ test("a decoder that was closed shows nothing more and may be closed again", () 
   assert.deepEqual(shown, []);
 });
 
-test("what the browser cannot decode has no decoder", () => {
+test("codecs that the browser cannot decode have no decoder", () => {
   assert.equal(makeDecoder({ codec: "i420" }).decoder, null);
   assert.equal(makeDecoder({ codec: "unknown" }).decoder, null);
   assert.equal(makeDecoder(H264, { webCodecs: false }).decoder, null);

@@ -1,4 +1,4 @@
-// A stream's tile: what it says in each state, and how it reconnects, falls back and starts over.
+// A stream's tile: what it shows in each state, and how it reconnects, changes decoders and falls back to Motion JPEG.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -20,7 +20,7 @@ function makeTile({ info = INFO, inView = true, ...options } = {}) {
   return new Harness(browser, tile);
 }
 
-/** A tile and what a person sees of it. */
+/** A tile and what it shows. */
 class Harness {
   constructor(browser, tile) {
     Object.assign(this, { browser, tile });
@@ -39,7 +39,7 @@ class Harness {
     return this.part("canvas").drawn.length;
   }
 
-  /** The newest connection opens, and the hub says what it says at first. */
+  /** The newest connection opens, and the hub sends its first messages. */
   accept(config = hub.JPEG, state = hub.LIVE) {
     this.browser.socket.open();
     hub.answerPings(this.browser.socket, AHEAD);
@@ -158,7 +158,7 @@ test("a replayed GOP counts neither for the latency nor as skipped", async () =>
   assert.equal(harness.tile.display.skipped, 0);
 });
 
-test("an idle stream and one without a frame say so", () => {
+test("idle streams and streams without a frame are explained", () => {
   const harness = makeTile({ info: { ...INFO, age_ms: null } });
   harness.accept(hub.JPEG, hub.IDLE);
   assert.deepEqual(harness.texts, ["Idle", "Idle", "The source starts when a viewer connects."]);
@@ -166,7 +166,7 @@ test("an idle stream and one without a frame say so", () => {
   assert.deepEqual(harness.texts, ["Stalled", "Stalled", "No frame has arrived yet."]);
 });
 
-test("a stalled stream says how old its newest frame is", async () => {
+test("a stalled stream shows how old its newest frame is", async () => {
   const harness = makeTile();
   harness.accept();
   await harness.show({ age: 2000 });
@@ -188,7 +188,7 @@ test("while the hub's clock is not known, a frame's age counts from its arrival"
   assert.equal(harness.texts[2], "No new frame for 1 s.");
 });
 
-test("a stalled stream of which no frame came is as old as the list says", () => {
+test("before the first frame, a stalled stream is as old as the list reports", () => {
   const harness = makeTile();
   harness.tile.update({ ...INFO, age_ms: 60_000 });
   harness.accept(hub.JPEG, hub.STALLED);
@@ -197,7 +197,7 @@ test("a stalled stream of which no frame came is as old as the list says", () =>
   assert.equal(harness.texts[2], "No new frame for 65 s.");
 });
 
-test("a lost connection stops decoding, keeps the last image and comes back", async () => {
+test("a lost connection stops decoding, keeps the last image and reconnects", async () => {
   const harness = makeTile();
   const { browser } = harness;
   harness.accept();
@@ -229,7 +229,7 @@ test("each connection of a tile belongs to one session", () => {
   assert.deepEqual([first.get("turn"), second.get("turn")], ["1", "2"]);
 });
 
-test("a silent connection is replaced without a word about it", async () => {
+test("a silent connection is replaced while the tile stays live", async () => {
   const harness = makeTile();
   const { browser } = harness;
   harness.accept();
@@ -331,20 +331,20 @@ test("a browser that turns out not to decode H.264 asks for JPEG", async () => {
   assert.equal(harness.drawn, 1);
 });
 
-test("a stream that no decoder is for asks for JPEG", () => {
+test("a stream without a decoder asks for JPEG", () => {
   const harness = makeTile();
   harness.accept(hub.config(4));
   assert.equal(harness.browser.socket.url.searchParams.get("codec"), "jpeg");
 });
 
-/** A tile that the hub sends raw video although JPEG was asked for. */
+/** A tile whose hub sends raw video although the page asked for JPEG. */
 function makeFallback(options) {
   const harness = makeTile({ webCodecs: false, info: { ...INFO, codec: "i420" }, ...options });
   harness.accept(hub.config(3));
   return harness;
 }
 
-test("where even JPEG is not to be had, the tile shows Motion JPEG", () => {
+test("when the hub sends no JPEG either, the tile shows Motion JPEG", () => {
   const harness = makeFallback();
   const image = harness.part("img");
   assert.ok(harness.browser.socket.abandoned);
@@ -386,7 +386,7 @@ test("the fallback ends when the stream's codec changes", () => {
   assert.equal(harness.part("img").src, "data:,");
 });
 
-test("a fifth image in place of video shows snapshots, for browsers open few connections", () => {
+test("the fifth Motion JPEG image shows snapshots, because browsers limit their connections", () => {
   const harnesses = Array.from({ length: 5 }, () => makeFallback());
   const images = harnesses.map((harness) => harness.part("img"));
   const resources = () => images.map(({ src }) => /([a-z.]+)\?/.exec(src)?.[1]);

@@ -12,7 +12,7 @@ export class FakeBrowser {
   /** The clock, in milliseconds. It begins with a fraction of a microsecond, as browsers' clocks do. */
   time = 1000.0007;
   performance = { now: () => this.time };
-  crypto = { getRandomValues: (bytes) => bytes.map((_, index) => index) };
+  crypto = { getRandomValues: (bytes) => bytes.map((_, index) => 17 * index) };
   AbortSignal = { timeout: (ms) => ({ timeout: ms }) };
   Blob = globalThis.Blob;
   navigator = { clipboard: { writeText: async (text) => void (this.clipboard = text) } };
