@@ -13,6 +13,7 @@ from harness import (
     CLOCK_WRAP, HOST, TO_END, TO_PICTURE, Failed, Job, Peer, Program, Running, free_port, processor, wait_listening,
 )
 from netns import Link, Meter, Road
+from rival import Rival
 
 # Seconds after the first picture that are not measured.
 WARM_UP = 2.0
@@ -40,31 +41,51 @@ class Setting:
         return Job(clip=self.clip, clips=scratch / "clips", logs=scratch / "logs", host=host, places=places)
 
 
-def changing(peer: Peer, setting: Setting, schedule: list[tuple[float, float]], scratch: Path, python: Path) -> dict:
-    """The link takes each rate (Mbit/s) for its seconds: the pictures shown, the bytes that crossed, the SSIM of a sample."""
+@dataclass
+class Turn:
+    """A phase of the link: Mbit/s, seconds, and whether a bulk flow takes part."""
+
+    rate: float
+    seconds: float
+    rival: bool = False
+
+
+def changing(peer: Peer, setting: Setting, turns: list[Turn], scratch: Path, python: Path) -> dict:
+    """The link goes from phase to phase: the pictures shown, the bytes that crossed, the SSIM of a sample."""
     with Road(setting.link) as road:
         job = setting.job(peer, road, scratch)
         job.lumas = empty_folder(scratch / "lumas")
-        road.rate(schedule[0][0])
-        turns = []
-        with Running(peer, job) as running, Meter(road) as meter:
-            time.sleep(WARM_UP)
+        road.rate(turns[0].rate)
+        with Running(peer, job) as running, Meter(road) as meter, Rival(road) as rival:
+            time.sleep(WARM_UP + peer.settles)
             before = processor(running)
-            begin = due = time.monotonic()
-            for rate, seconds in schedule:
-                turns.append([rate, time.monotonic()])
-                road.rate(rate)
-                due += seconds
-                time.sleep(max(0.0, due - time.monotonic()))
+            begin = time.monotonic()
+            begins = run_through(turns, road, rival)
             end = time.monotonic()
             after = processor(running)
-            result = shown(running) | {"begin": begin, "end": end, "turns": turns, "meter": meter.notes}
+            result = shown(running) | {
+                "begin": begin, "end": end, "turns": begins, "meter": meter.notes, "rival": rival.notes,
+            }
         result["cpu"] = {role: (after[role] - before[role]) / (end - begin) for role in after}
         result["relay"] = road.end_relay()
     ask = [python, Path(__file__).with_name("quality.py"), "shown", job.clips / f"{job.clip}.bgr", job.lumas]
     result["ssim"] = json.loads(subprocess.run([str(word) for word in ask], check=True, capture_output=True, text=True).stdout)
     empty_folder(job.lumas)
     return result
+
+
+def run_through(turns: list[Turn], road: Road, rival: Rival) -> list:
+    """Takes one turn after the other; returns the rate of each and when it began."""
+    begins, due = [], time.monotonic()
+    for turn in turns:
+        begins.append([turn.rate, time.monotonic()])
+        road.rate(turn.rate)
+        if turn.rival:
+            rival.on()
+        due += turn.seconds
+        time.sleep(max(0.0, due - time.monotonic()))
+        rival.off()
+    return begins
 
 
 # How a link goes, how it comes back, and where its queue must be for it: a machine knows of its own link.
@@ -82,7 +103,7 @@ def outage(peer: Peer, setting: Setting, how: str, scratch: Path) -> dict:
         job = setting.job(peer, road, scratch)
         road.rate(OUTAGE_RATE)
         with Running(peer, job) as running:
-            time.sleep(WARM_UP + BEFORE)
+            time.sleep(WARM_UP + peer.settles + BEFORE)
             gone = time.monotonic()
             go(road)
             time.sleep(GONE)

@@ -19,7 +19,7 @@ FRAME_MS = 1000 / 30
 class Phase:
     """What was shown while the link had one rate."""
 
-    # Mbit/s; seconds of CLOCK_MONOTONIC; bytes that crossed the link.
+    # Mbit/s; seconds of CLOCK_MONOTONIC; the program's own bytes that crossed the link.
     rate: float
     begin: float
     end: float
@@ -46,7 +46,7 @@ class Phase:
 
     @property
     def used(self) -> float:
-        """The share of the link that carried something."""
+        """The share of the link that the program took."""
         return self.sent * 8 / (self.rate * 1e6 * self.seconds)
 
     @property
@@ -70,7 +70,8 @@ def phases(run: dict) -> list[Phase]:
     for (rate, begin), end in zip(run["turns"], ends):
         frames = [frame for frame in new if begin <= frame[2] < end]
         ssim = {number: run["ssim"][str(number)] for number, _, _ in frames if str(number) in run["ssim"]}
-        result.append(Phase(rate, begin, end, crossed(run["meter"], begin, end), frames, ssim))
+        own = crossed(run["meter"], begin, end) - crossed(run["rival"], begin, end)
+        result.append(Phase(rate, begin, end, own, frames, ssim))
     return result
 
 

@@ -69,6 +69,8 @@ class Peer:
     passes: bool = True
     # A variant of framewire, which is no peer of itself.
     ours: bool = False
+    # Seconds after the first picture that it needs to reach its full picture, before a link is measured.
+    settles: float = 0
 
     def order(self) -> list[str]:
         """The end that listens comes first, the one that connects to it last."""

@@ -1,5 +1,7 @@
 """Results over changing links as tables, and beside them the bars that framewire has set itself."""
 
+import statistics
+
 import figures
 from figures import Phase
 from report import bar, titled
@@ -7,6 +9,11 @@ from report import bar, titled
 # Milliseconds by round trip, p95 of every phase and largest of all; frames per second; SSIM against x264's.
 P95_MS, MOST_MS = {0: 120, 20: 150, 60: 150}, {0: 350, 20: 500, 60: 500}
 FPS, SSIM, BACK_S, USED = 29, 0.97, 2, 0.80
+# Against libwebrtc in the same run: p95 of every slow phase, SSIM of the same pictures.
+P95_RATIO, SSIM_RATIO, BROWSER = 0.5, 1.0, "libwebrtc"
+# Where TCP is said to be bad: the longest gap, seconds; with that per cent of loss, p95 in ms; beside a bulk flow, the share
+# of the link and p95.
+GAP_S, LOSS, HARD_RTT, LOSS_MS, RIVAL_USED, RIVAL_MS = 0.7, 1, 20, 200, 0.40, 150
 # After a link was gone: milliseconds to a picture that is younger than so many.
 FRESH_MS, OLD_MS = 500, 500
 # By how much a slow neighbour may disturb, ms; frames that are old after a stop.
@@ -40,9 +47,13 @@ A link that changes: {schedule}. One run each; figures compare within this run o
 Versions: {versions}."""
 
 
+# What tells a run from others of the same case and peer.
+FACTS = ("clip", "slow", "rtt", "at", "how", "congestion", "loss")
+
+
 def brief(run: dict) -> str:
     """One run in a line, for the terminal."""
-    words = [run["case"], run["peer"], *(str(run[key]) for key in ("clip", "slow", "rtt", "at", "how") if key in run)]
+    words = [run["case"], run["peer"], *(str(run[key]) for key in FACTS if run.get(key) is not None)]
     said = f"FAILED: {run['failed']}" if "failed" in run else BRIEF[run["case"]](run)
     return f"{' '.join(words)}: {said}"
 
@@ -67,7 +78,14 @@ def crowd_brief(run: dict) -> str:
     return " | ".join(" · ".join(crowd_row(taken)) for taken in [run["hundred"], *run["most"]]) + f" | {run['stopped']}"
 
 
-BRIEF = {"changing": changing_brief, "outage": outage_brief, "neighbour": neighbour_brief, "stopped": outage_brief, "crowd": crowd_brief}
+def hard_brief(run: dict) -> str:
+    return " | ".join(f"{phase.rate:g}: {hard_cell(phase)}" for phase in figures.phases(run))
+
+
+BRIEF = {
+    "changing": changing_brief, "falls": hard_brief, "loss": hard_brief, "rival": hard_brief, "outage": outage_brief,
+    "neighbour": neighbour_brief, "stopped": outage_brief, "crowd": crowd_brief,
+}
 
 
 def emulator_section(checks: list[dict]) -> str:
@@ -117,6 +135,48 @@ def cell(phase: Phase, reference: dict) -> str:
     return f"{latency(phase)} · {phase.fps:.1f} · {phase.used:.0%} · {quality(phase)}{against}"
 
 
+# What is in each cell of the tables of hard cases.
+HARD_CELL = "p50/p95/max ms · frames per second · longest gap · share of the link · SSIM"
+
+
+def falls(runs: list[dict], results: dict) -> str:
+    rates = [f"{rate:g} Mbit/s" for rate, _ in results["about"]["falls"]]
+    rows = [[*hard_names(run), *map(hard_cell, figures.phases(run))] for run in runs]
+    return titled(f"## A link that falls far, {runs[0]['clip']}, 720p30: {HARD_CELL}", [*HARD_NAMES, *rates], rows)
+
+
+def rival(runs: list[dict], results: dict) -> str:
+    """The share of the link is the video's own."""
+    rows = [[*hard_names(run), *map(hard_cell, figures.phases(run))] for run in runs]
+    title = f"## A bulk CUBIC flow beside, {results['about']['hard_rate']:g} Mbit/s: {HARD_CELL}"
+    return titled(title, [*HARD_NAMES, "alone", "beside the flow", "alone again"], rows)
+
+
+def loss(runs: list[dict], results: dict) -> str:
+    """A row for every sender, a column for every loss."""
+    losses = list(dict.fromkeys(run["loss"] for run in runs))
+    table: dict = {}
+    for run in runs:
+        row = table.setdefault(tuple(hard_names(run)), dict.fromkeys(losses, "-"))
+        row[run["loss"]] = hard_cell(figures.phases(run)[0])
+    title = f"## Random loss, {results['about']['hard_rate']:g} Mbit/s: {HARD_CELL}"
+    head = [*HARD_NAMES, *(f"{percent:g} % lost" for percent in losses)]
+    return titled(title, head, [[*names, *row.values()] for names, row in table.items()])
+
+
+HARD_NAMES = ["", "sender", "link"]
+
+
+def hard_names(run: dict) -> list[str]:
+    way = f"{run['slow']}, " if run["ours"] else ""
+    sender = f"TCP {run['congestion']}" if run["congestion"] else "UDP"
+    return [run["title"], sender, f"{way}RTT {run['rtt']:g}, queue at the {run['at']}"]
+
+
+def hard_cell(phase: Phase) -> str:
+    return f"{latency(phase)} · {phase.fps:.1f} · {phase.gap:.2f} s · {phase.used:.0%} · {quality(phase)}"
+
+
 def outage(runs: list[dict], _) -> str:
     rows = []
     for run in runs:
@@ -150,7 +210,10 @@ def crowd(runs: list[dict], _) -> str:
     return titled("## JPEGs of 100 KB at 30 fps to many viewers over HTTP who throw them away, on loopback", head, rows)
 
 
-SECTIONS = {"changing": changing, "outage": outage, "neighbour": neighbour, "stopped": stopped, "crowd": crowd}
+SECTIONS = {
+    "changing": changing, "falls": falls, "loss": loss, "rival": rival, "outage": outage, "neighbour": neighbour,
+    "stopped": stopped, "crowd": crowd,
+}
 
 
 def crowd_row(taken: dict) -> list[str]:
@@ -195,7 +258,70 @@ def changing_bars(run: dict, results: dict) -> list:
     if slow:
         used = min(phase.used for phase in slow)
         rows.append(bar(f"{where}: share of the link used when slow", f"≥ {USED:.0%}", f"{used:.0%}", used >= USED))
+    return rows + browser_bars(run, results)
+
+
+def browser_bars(run: dict, results: dict) -> list:
+    """Each slow phase against libwebrtc's of the same run, where it was measured."""
+    same = ("case", "clip", "rtt", "at")
+    theirs = [other for other in results["runs"] if other["peer"] == BROWSER and "failed" not in other]
+    theirs = next((other for other in theirs if all(other[key] == run[key] for key in same)), None)
+    if theirs is None:
+        return []
+    rows, pairs = [], list(zip(figures.phases(run), figures.phases(theirs)))
+    for place, (own, other) in enumerate(pairs):
+        if own.rate >= pairs[0][0].rate:
+            continue
+        what = f"{hard_where(run)}: phase {place + 1}, {own.rate:g} Mbit/s, against libwebrtc"
+        p95, their_p95 = own.latency(0.95) or float("inf"), other.latency(0.95) or float("inf")
+        found = f"{p95 / their_p95:.2f} x {their_p95:.0f} ms"
+        rows.append(bar(f"{what}: p95", f"≤ {P95_RATIO} x", found, p95 <= P95_RATIO * their_p95))
+        ratio = own.ratio(by_clip_frame(other))
+        found = "-" if ratio is None else f"{ratio:.3f} x"
+        rows.append(bar(f"{what}: SSIM", f"≥ {SSIM_RATIO} x", found, ratio is not None and ratio >= SSIM_RATIO))
     return rows
+
+
+def by_clip_frame(phase: Phase) -> dict[int, float]:
+    """SSIM by frame of the clip."""
+    found: dict[int, list[float]] = {}
+    for number, ssim in phase.ssim.items():
+        found.setdefault(number % figures.CLIP, []).append(ssim)
+    return {frame: statistics.mean(values) for frame, values in found.items()}
+
+
+def hard_where(run: dict) -> str:
+    control = f", {run['congestion']}" if run.get("congestion") else ""
+    return f"{run['case']}{control}, {run['slow']}, RTT {run['rtt']:g}, queue at the {run['at']}"
+
+
+def falls_bars(run: dict, results: dict) -> list:
+    return [gap_bar(run, hard_where(run)), *browser_bars(run, results)]
+
+
+def loss_bars(run: dict, _) -> list:
+    where = f"{hard_where(run)}, {run['loss']:g} % lost"
+    rows = [gap_bar(run, where)]
+    if run["loss"] == LOSS and run["rtt"] == HARD_RTT:
+        rows.append(p95_bar(figures.phases(run)[0], where, LOSS_MS))
+    return rows
+
+
+def rival_bars(run: dict, _) -> list:
+    _, beside, _ = figures.phases(run)
+    where = hard_where(run)
+    used = bar(f"{where}: share of the link", f"≥ {RIVAL_USED:.0%}", f"{beside.used:.0%}", beside.used >= RIVAL_USED)
+    return [gap_bar(run, where), used, p95_bar(beside, where, RIVAL_MS)]
+
+
+def gap_bar(run: dict, where: str) -> list[str]:
+    gap = max(phase.gap for phase in figures.phases(run))
+    return bar(f"{where}: longest gap", f"≤ {GAP_S} s", f"{gap:.2f} s", gap <= GAP_S)
+
+
+def p95_bar(phase: Phase, where: str, most: float) -> list[str]:
+    found = phase.latency(0.95) or float("inf")
+    return bar(f"{where}: p95", f"≤ {most} ms", f"{found:.0f} ms", found <= most)
 
 
 def outage_bars(run: dict, _) -> list:
@@ -220,7 +346,10 @@ def stopped_bars(run: dict, _) -> list:
     return [bar(f"a reader stopped for 5 s: frames older than {OLD_MS} ms", f"≤ {OLD_FRAMES}", str(old), old <= OLD_FRAMES)]
 
 
-BARS = {"changing": changing_bars, "outage": outage_bars, "neighbour": neighbour_bars, "stopped": stopped_bars, "crowd": crowd_bars}
+BARS = {
+    "changing": changing_bars, "falls": falls_bars, "loss": loss_bars, "rival": rival_bars, "outage": outage_bars,
+    "neighbour": neighbour_bars, "stopped": stopped_bars, "crowd": crowd_bars,
+}
 
 
 def neighbour_p95(run: dict) -> tuple[float, float]:

@@ -28,6 +28,8 @@ WIRE = "wire0"
 BURST = 3000
 # A link that stands still; what waits is sent at the next packet after the rate is back.
 STANDSTILL = 0.008
+# Random loss is set in steps of one packet in so many.
+LOTS = 10_000
 # Seconds between two looks at the bytes that have passed, and until the relay is ready or gone.
 METER, RELAY = 0.05, 5
 
@@ -44,6 +46,8 @@ class Link:
     at: str = "sender"
     # TCP's congestion control; None is the system's.
     congestion: str | None = None
+    # Per cent of the packets towards the far machine that get lost at random.
+    loss: float = 0
 
 
 class Road:
@@ -64,6 +68,8 @@ class Road:
             self._join()
             if self.link.at == "router":
                 self._route()
+            if self.link.loss:
+                self._lose_at_random()
             self.rate(None)
         except BaseException:
             self.__exit__()
@@ -148,6 +154,12 @@ class Road:
         set_kernel(self.shaped, "ipv4/ip_forward", "1")
         run("ip", "-n", self.near, "route", "add", "default", "via", ROUTER)
         run("ip", "-n", self.far, "route", "add", "default", "via", NEAR)
+
+    def _lose_at_random(self) -> None:
+        """The far machine drops some of the packets that arrive over the link; what its programs send each other is spared."""
+        rule = f'iifname "{DEVICE}" numgen random mod {LOTS} < {round(self.link.loss * LOTS / 100)} drop'
+        table = f"table inet loss {{\nchain input {{\ntype filter hook input priority 0\n{rule}\n}}\n}}\n"
+        run("ip", "netns", "exec", self.far, "nft", "-f", "-", given=table)
 
     def _nudge(self) -> None:
         """Sends one byte: tbf, told a higher rate, would else first wait as long as the next packet took at the old one."""
@@ -247,8 +259,8 @@ def relay(near: str, far: str, delay: float) -> subprocess.Popen:
     return process
 
 
-def run(*command: str) -> None:
-    """Runs a command; what it says if it fails is the error."""
-    done = subprocess.run(command, capture_output=True, text=True)
+def run(*command: str, given: str | None = None) -> None:
+    """Runs a command; what it prints if it fails is the error."""
+    done = subprocess.run(command, input=given, capture_output=True, text=True)
     if done.returncode:
         raise OSError(f"`{' '.join(command)}`: {done.stderr.strip()}")

@@ -8,8 +8,9 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 PYTHON = ROOT / ".deps/bench-venv/bin/python"
 MEDIA = ROOT / ".deps/media"
-# Where there is Selkies, which not every system can have.
+# These two cannot be installed on every system.
 SELKIES = ROOT / ".deps/selkies-venv/bin/python"
+LIBWEBRTC = ROOT / ".deps/libwebrtc-venv/bin/python"
 RELEASE = ROOT / "target/release"
 STREAM = "bench"
 
@@ -19,24 +20,26 @@ def in_python(script: str, name: str, python: Path = PYTHON):
     return lambda role, job: [python, HERE / "peers" / script, name, role, *job.flags()]
 
 
-def framewire(*options: str):
-    """The command lines of framewire: its real hub; publisher and viewer that stamp and read, made of its library."""
+def framewire(publish: tuple = (), view: tuple = (), release: Path = RELEASE):
+    """The command lines of framewire: its real hub; a publisher that stamps and a viewer that reads, made of its library."""
+    options = {"publish": publish, "view": view}
 
     def command(role: str, job: Job) -> list:
         hub = f"fw://{job.host}:{job.port}/{STREAM}"
         if role == "hub":
-            # Beyond this machine is a namespace of ours at most.
-            return [RELEASE / "framewire", "serve", "--listen", f"{job.host}:{job.port}", "--insecure"]
+            # The address is reached from this machine's own namespaces at most.
+            return [release / "framewire", "serve", "--listen", f"{job.host}:{job.port}", "--insecure"]
         if role == "publish" and job.passed:
-            return [RELEASE / "framewire", "send", job.clips / f"{job.size}.avi", hub, "--loop", "--codec", "copy"]
-        return [RELEASE / "framewire-bench", role, hub, *job.flags(), *options]
+            return [release / "framewire", "send", job.clips / f"{job.size}.avi", hub, "--loop", "--codec", "copy"]
+        return [release / "framewire-bench", role, hub, *job.flags(), *options[role]]
 
     return command
 
 
 PEERS = [
     Peer("framewire", "**framewire**", framewire(), "hub", ours=True),
-    Peer("framewire-i420", "framewire, from I420 as video cameras give it", framewire("--i420"), "hub", passes=False, ours=True),
+    Peer("framewire-bgr", "**framewire**, decoded to BGR as by the peers", framewire(view=("--bgr",)), "hub", passes=False, ours=True),
+    Peer("framewire-i420", "framewire, from I420 as video cameras give it", framewire(publish=("--i420",)), "hub", passes=False, ours=True),
     Peer("lhh", "lhh tutorial (8-byte header)", in_python("tutorials.py", "lhh"), "view"),
     Peer("base64", "base64 tutorial", in_python("tutorials.py", "base64"), "view"),
     Peer("stopwait", "stopwait tutorial", in_python("tutorials.py", "stopwait"), "view"),
@@ -49,10 +52,22 @@ PEERS = [
     Peer("gstreamer", "GStreamer jpeg, tuned", in_python("piped.py", "gstreamer"), "publish", passes=False),
 ]
 
-# Measured over links only: its publisher is a whole desktop. The number is its target, Mbit/s.
+
+def before(folder: Path, *options: str) -> Peer:
+    """An older build of framewire, out of the folder of its programs."""
+    command = framewire(options, options, folder.resolve())
+    return Peer("framewire-before", "framewire before", command, "hub", ours=True)
+
+
+# The rest is measured over links only. Selkies' publisher is a whole desktop; the number is its target, Mbit/s.
 DESKTOPS = [
     Peer(f"selkies-{rate}", f"Selkies, at most {rate} Mbit/s", in_python("desktop.py", f"selkies-{rate}", SELKIES), "publish", passes=False)
     for rate in (8, 18)
+]
+
+# It begins with small pictures and takes ten seconds to reach 720p, wherever the link carries more.
+BROWSERS = [
+    Peer("libwebrtc", "libwebrtc, VP8", in_python("libwebrtc.py", "libwebrtc", LIBWEBRTC), "publish", passes=False, settles=12)
 ]
 
 

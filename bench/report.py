@@ -10,7 +10,7 @@ from pathlib import Path
 
 from harness import Peer, percentile
 
-OURS = "framewire"
+OURS, OURS_BGR = "framewire", "framewire-bgr"
 SIZES = ["480", "720", "1080"]
 # The bars, by size: milliseconds at 30 fps, then frames per second and milliseconds as fast as it goes.
 LATENCY = {"480": (2.2, 3.5), "720": (5, 7), "1080": (10, 14)}
@@ -20,6 +20,7 @@ CONNECT_MS = 10
 PASSED_ON = 0.01
 # Against the best peer of the same run: p50 at 30 fps at most, frames per second unpaced at least.
 LATENCY_RATIO, UNPACED_RATIO = 0.75, 1.4
+AGAINST = {OURS: "against the best peer", OURS_BGR: "against the best peer, both decoded to BGR"}
 # Against the tutorial's own Python at the same end of the same pair: processor time at most.
 PICKLE_RATIO = 0.5
 
@@ -164,11 +165,12 @@ def latency_bars(cells: dict, peers: list[Peer]) -> list:
             value = cell.latency(part)
             rows.append(bar(f"{size}: p{part * 100:.0f} at 30 fps", f"≤ {most} ms", f"{value:.1f} ms", value <= most))
         others = {peer.title: cells[size][peer.name].latency(0.5) for peer in good(cells[size], peers)}
-        if others:
-            best = min(others, key=others.get)
-            ratio = cell.latency(0.5) / others[best]
-            found = f"{ratio:.2f} x {others[best]:.1f} ms ({best})"
-            rows.append(bar(f"{size}: p50 against the best peer", f"≤ {LATENCY_RATIO} x", found, ratio <= LATENCY_RATIO))
+        for name, what in AGAINST.items():
+            if others and (cell := ours(cells, size, name)):
+                best = min(others, key=others.get)
+                ratio = cell.latency(0.5) / others[best]
+                found = f"{ratio:.2f} x {others[best]:.1f} ms ({best})"
+                rows.append(bar(f"{size}: p50 {what}", f"≤ {LATENCY_RATIO} x", found, ratio <= LATENCY_RATIO))
     return rows
 
 
@@ -182,11 +184,12 @@ def unpaced_bars(cells: dict, peers: list[Peer]) -> list:
         rows.append(bar(f"{size}: frames per second unpaced", f"≥ {least}", f"{cell.fps:.0f}", cell.fps >= least))
         rows.append(bar(f"{size}: p50 unpaced", f"≤ {most} ms", f"{p50:.1f} ms", p50 <= most))
         others = {peer.title: cells[size][peer.name].fps for peer in good(cells[size], peers)}
-        if others:
-            best = max(others, key=others.get)
-            ratio = cell.fps / others[best]
-            found = f"{ratio:.2f} x {others[best]:.0f} fps ({best})"
-            rows.append(bar(f"{size}: against the best peer", f"≥ {UNPACED_RATIO} x", found, ratio >= UNPACED_RATIO))
+        for name, what in AGAINST.items():
+            if others and (cell := ours(cells, size, name)):
+                best = max(others, key=others.get)
+                ratio = cell.fps / others[best]
+                found = f"{ratio:.2f} x {others[best]:.0f} fps ({best})"
+                rows.append(bar(f"{size}: frames per second {what}", f"≥ {UNPACED_RATIO} x", found, ratio >= UNPACED_RATIO))
     return rows
 
 
@@ -213,8 +216,8 @@ def on(cells: dict, size: str, peer: Peer, text) -> str:
     return "failed" if cell.failed else text(cell)
 
 
-def ours(cells: dict, size: str) -> Cell | None:
-    cell = cells.get(size, {}).get(OURS)
+def ours(cells: dict, size: str, name: str = OURS) -> Cell | None:
+    cell = cells.get(size, {}).get(name)
     return cell if cell and not cell.failed else None
 
 

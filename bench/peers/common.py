@@ -36,7 +36,7 @@ def arguments(peers: list[str]) -> argparse.Namespace:
     return parser.parse_args()
 
 
-def tell(**facts) -> None:
+def report(**facts) -> None:
     """One line of JSON for `run`."""
     print(json.dumps(facts), flush=True)
 
@@ -109,11 +109,11 @@ class Screen:
 
     def _note(self, read: tuple[int, int], now: int) -> None:
         if not self.seen:
-            tell(first=now)
+            report(first=now)
         self.seen.append((*read, now))
 
     def _end(self, *_) -> None:
-        tell(frames=self.seen, unreadable=self.unreadable)
+        report(frames=self.seen, unreadable=self.unreadable)
         os._exit(0)
 
 

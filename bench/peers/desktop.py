@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from common import Camera, main, micros, tell
+from common import Camera, main, micros, report
 
 PATH = "/api/websockets"
 ACKNOWLEDGE = 0.05
@@ -32,7 +32,7 @@ def publish(args, camera):
     sizes = [f"--manual-width={camera.width}", f"--manual-height={camera.height}", f"--video-bitrate={kbits(args)}"]
     serve = [Path(sys.executable).with_name("selkies"), f"--addr={args.host}", f"--port={args.port}", *OPTIONS, *sizes]
     server = subprocess.Popen(serve, stdout=sys.stderr)
-    tell(pids=[server.pid])
+    report(pids=[server.pid])
     for frame in camera.frames():
         if server.poll() is not None or screen.poll() is not None:
             sys.exit("selkies or its screen has ended")
@@ -75,7 +75,7 @@ class Client:
         import websockets
 
         address = f"ws://{self.args.host}:{self.args.port}{PATH}"
-        tell(connecting=micros())
+        report(connecting=micros())
         async with websockets.connect(address, compression=None, max_size=None, max_queue=None, ping_interval=None) as socket:
             async for message in socket:
                 if isinstance(message, str) and '"server_settings"' in message:

@@ -7,7 +7,7 @@ from camera_stream import StreamClient
 from camera_stream.config import ServiceConfig
 from camera_stream.drivers.base import CapturedFrameSet, CapturedStream
 from camera_stream.supervisor import Supervisor, install_signal_handlers
-from common import QUALITY, Camera, arguments, main, micros, tell
+from common import QUALITY, Camera, arguments, main, micros, report
 
 NAME = "camera"
 # The most that it takes for a rate; nothing paces by it.
@@ -22,7 +22,7 @@ class ClipCamera:
 
     def open(self):
         # The work is done by the server's process and this one.
-        tell(pids=[os.getppid(), os.getpid()])
+        report(pids=[os.getppid(), os.getpid()])
 
     def read(self):
         return CapturedFrameSet({"color": CapturedStream(next(self.frames), "bgr8")})
@@ -50,7 +50,7 @@ def publish(args, camera):
 
 
 def view(args, screen):
-    tell(connecting=micros())
+    report(connecting=micros())
     stream = StreamClient(endpoint(args)).subscribe(f"{NAME}/color", warm_up=False)
     while True:
         screen.picture(stream.read().image)

@@ -4,7 +4,7 @@ import fcntl
 import subprocess
 
 import numpy as np
-from common import QUALITY, SIZES, main, micros, tell
+from common import QUALITY, SIZES, main, micros, report
 
 # Pipes of one megabyte, the most that a user may ask for: fewer switches between the programs.
 PIPE_BYTES = 1 << 20
@@ -23,7 +23,7 @@ def ffmpeg_publish(args, camera):
     if args.passed:
         avi = args.clips / f"{args.size}.avi"
         process = subprocess.Popen([*FFMPEG, "-re", "-stream_loop", "-1", "-i", avi, "-c", "copy", *target])
-        tell(pids=[process.pid])
+        report(pids=[process.pid])
         process.wait()
         return
     raw = ["-f", "rawvideo", "-pix_fmt", "bgr24", "-video_size", f"{camera.width}x{camera.height}", "-framerate", "30"]
@@ -33,7 +33,7 @@ def ffmpeg_publish(args, camera):
 
 def ffmpeg_view(args, screen):
     source = ["-f", "mpjpeg", "-i", f"tcp://{args.host}:{args.port}?tcp_nodelay=1"]
-    tell(connecting=micros())
+    report(connecting=micros())
     if args.passed:
         count([*FFMPEG, *LOW_DELAY, *source, "-c", "copy", "-flush_packets", "1", "-f", "mjpeg", "pipe:1"], screen)
     else:
@@ -53,14 +53,14 @@ def gstreamer_publish(args, camera):
 def gstreamer_view(args, screen):
     source = f"tcpclientsrc host={args.host} port={args.port} ! multipartdemux single-stream=true ! image/jpeg"
     decode = "jpegdec ! videoconvert ! video/x-raw,format=BGR"
-    tell(connecting=micros())
+    report(connecting=micros())
     show([*GSTREAMER, *f"{source} ! {decode} ! fdsink fd=1 sync=false".split()], args, screen)
 
 
 def feed(command, camera) -> None:
     process = subprocess.Popen(command, stdin=subprocess.PIPE, bufsize=0)
     fcntl.fcntl(process.stdin, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
-    tell(pids=[process.pid])
+    report(pids=[process.pid])
     for frame in camera.frames():
         rest = memoryview(frame).cast("B")
         while rest:
@@ -71,7 +71,7 @@ def show(command, args, screen) -> None:
     width, height = SIZES[args.size]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, bufsize=0)
     fcntl.fcntl(process.stdout, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
-    tell(pids=[process.pid])
+    report(pids=[process.pid])
     image = np.empty((height, width, 3), np.uint8)
     while True:
         rest = memoryview(image).cast("B")
@@ -86,7 +86,7 @@ def show(command, args, screen) -> None:
 def count(command, screen) -> None:
     """Throws JPEGs away, counting their end markers: entropy-coded data never holds one."""
     process = subprocess.Popen(command, stdout=subprocess.PIPE, bufsize=0)
-    tell(pids=[process.pid])
+    report(pids=[process.pid])
     while data := process.stdout.read(PIPE_BYTES):
         for _ in range(data.count(b"\xff\xd9")):
             screen.jpeg(data)

@@ -7,11 +7,11 @@ import struct
 import threading
 from datetime import datetime, timezone
 
-from common import main, micros, tell
+from common import main, micros, report
 
 
 def connect(args) -> socket.socket:
-    tell(connecting=micros())
+    report(connecting=micros())
     return socket.create_connection((args.host, args.port))
 
 
