@@ -1,4 +1,4 @@
-"""A download beside the video: one bulk TCP flow over the same link, in the same direction."""
+"""A download beside the video: one bulk TCP flow over the same link in the same direction."""
 
 import socket
 import struct
@@ -14,7 +14,7 @@ CLOSE_AT_ONCE = struct.pack("ii", 1, 0)
 
 
 class Rival:
-    """Sends as much as its congestion control lets it while it is on; `notes` are pairs of CLOCK_MONOTONIC and bytes on the wire."""
+    """While it is on, sends as much as its congestion control allows. `notes`: CLOCK_MONOTONIC in seconds, total bytes on the wire."""
 
     def __init__(self, road: Road, congestion: str = "cubic"):
         self.notes: list[tuple[float, float]] = [(time.monotonic(), 0.0)]
@@ -43,7 +43,7 @@ class Rival:
             thread.start()
 
     def off(self) -> None:
-        """Ends the flow at once: what it has queued is dropped."""
+        """Ends the flow at once and drops what it has queued."""
         for end in self._ends:
             end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, CLOSE_AT_ONCE)
             end.shutdown(socket.SHUT_RDWR)

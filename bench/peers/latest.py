@@ -1,4 +1,4 @@
-"""camera-stream, which like framewire keeps only the newest frame: its own server with a clip for a camera, its own client."""
+"""camera-stream, which also keeps only the newest frame: its own server, playing the clip, and its own client."""
 
 import os
 
@@ -10,18 +10,18 @@ from camera_stream.supervisor import Supervisor, install_signal_handlers
 from common import QUALITY, Camera, arguments, main, micros, report
 
 NAME = "camera"
-# The most that it takes for a rate; nothing paces by it.
+# The highest rate that its configuration accepts; the clip's pace does not depend on it.
 MOST_FPS = 240
 
 
 class ClipCamera:
-    """Stands where its camera driver does. Its server starts a process for the camera, which imports this file anew."""
+    """Replaces its camera driver. Its server starts a process for the camera, which imports this file again."""
 
     def __init__(self, _config):
         self.frames = Camera(arguments(["camera-stream"])).frames()
 
     def open(self):
-        # The work is done by the server's process and this one.
+        # The server's process and this one do the work.
         report(pids=[os.getppid(), os.getpid()])
 
     def read(self):

@@ -39,11 +39,11 @@ def subscribe_view(args, screen):
         screen.jpeg(hub.recv_jpg()[1])
 
 
-# NetGear: its viewer listens. Pattern 0 (PAIR) is its default and its quickest; its JPEG coder is simplejpeg.
+# NetGear: the viewer listens. Pattern 0 (PAIR) is its default and its fastest; its JPEG encoder is simplejpeg.
 
 
 def netgear(args, **more):
-    from vidgear.gears import NetGear  # slow to import, so only where it is used
+    from vidgear.gears import NetGear  # slow to import: only where it is used
 
     report(connecting=micros())
     return NetGear(

@@ -1,4 +1,4 @@
-"""FFmpeg and GStreamer as programs: frames go in and come out through pipes."""
+"""FFmpeg and GStreamer as programs: frames go in and out through pipes."""
 
 import fcntl
 import subprocess
@@ -6,13 +6,13 @@ import subprocess
 import numpy as np
 from common import QUALITY, SIZES, main, micros, report
 
-# Pipes of one megabyte, the most that a user may ask for: fewer switches between the programs.
+# Pipes of one megabyte, the limit for users: fewer switches between the programs.
 PIPE_BYTES = 1 << 20
-# FFmpeg's own scale: comes nearest to the bytes of libjpeg's quality 80.
+# On FFmpeg's own scale, this is nearest to the bytes of libjpeg's quality 80.
 FFMPEG_SCALE = 3
 
 FFMPEG = ["ffmpeg", "-hide_banner", "-loglevel", "error"]
-# Nothing is probed or held back, and no frame is doubled or dropped to keep a rate.
+# No probing, no buffering, and no frame doubled or dropped to keep a rate.
 LOW_DELAY = ["-fflags", "nobuffer", "-flags", "low_delay", "-probesize", "32", "-analyzeduration", "0", "-threads", "1"]
 PASS_ALL = ["-fps_mode", "passthrough"]
 GSTREAMER = ["gst-launch-1.0", "-q"]
@@ -37,7 +37,7 @@ def ffmpeg_view(args, screen):
     if args.passed:
         count([*FFMPEG, *LOW_DELAY, *source, "-c", "copy", "-flush_packets", "1", "-f", "mjpeg", "pipe:1"], screen)
     else:
-        # Even the raw encoder would hold a frame back for each thread that it has.
+        # Even the raw encoder would delay by a frame for each of its threads.
         target = [*PASS_ALL, "-threads", "1", "-f", "rawvideo", "-pix_fmt", "bgr24", "-flush_packets", "1", "pipe:1"]
         show([*FFMPEG, *LOW_DELAY, *source, *target], args, screen)
 
@@ -84,7 +84,7 @@ def show(command, args, screen) -> None:
 
 
 def count(command, screen) -> None:
-    """Throws JPEGs away, counting their end markers: entropy-coded data never holds one."""
+    """Discards JPEGs and counts their end markers, which entropy-coded data never contains."""
     process = subprocess.Popen(command, stdout=subprocess.PIPE, bufsize=0)
     report(pids=[process.pid])
     while data := process.stdout.read(PIPE_BYTES):
