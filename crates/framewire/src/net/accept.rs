@@ -11,7 +11,7 @@ use tokio::{
 };
 use tracing::{debug, info, warn};
 
-use super::{FIRST_BYTES, tune};
+use super::{FIRST_BYTES, endpoint::Endpoint, tune};
 use crate::error::{Context as _, Error, Result, bail};
 
 /// Connections held at once; more wait in the kernel's queue for a moment and are then closed.
@@ -49,6 +49,20 @@ pub async fn bind(address: &str) -> Result<TcpListener> {
         io::ErrorKind::PermissionDenied => bail!(PermissionDenied, "{address}: not permitted: try a port from 1024 on"),
         _ => Err(error).with_context(|| format!("{address}: cannot listen there")),
     }
+}
+
+/// Binds a tutorial's address, and logs it. Anybody who reaches the port can do `what`.
+///
+/// # Errors
+/// As [`bind`].
+pub async fn bind_endpoint(at: &Endpoint, what: &str) -> Result<TcpListener> {
+    let listener = bind(&at.authority()).await?;
+    let address = listener.local_addr()?;
+    info!("{}: listens on {address}", at.wire.name);
+    if !address.ip().is_loopback() {
+        warn!("anybody who reaches {address} can {what}");
+    }
+    Ok(listener)
 }
 
 /// Accepts for as long as it is polled and hands each connection, once its wire is known, to `serve` in a task of its own.

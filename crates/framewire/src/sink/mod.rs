@@ -1,5 +1,6 @@
 //! Where frames end.
 
+pub mod kind;
 pub mod measure;
 pub mod native;
 pub mod pickle;

@@ -14,7 +14,10 @@ use framewire_proto::{
 };
 use tracing::{debug, info, warn};
 
-use super::Outlet;
+use super::{
+    Outlet,
+    kind::{Kind, Sink, Way},
+};
 use crate::error::{Error, Result, bail};
 use crate::{
     clock,
@@ -34,6 +37,24 @@ const LOOK_AROUND: Duration = Duration::from_millis(100);
 const FAREWELL: Duration = Duration::from_secs(2);
 /// How long it may take, once a connection breaks, until it is known whether another takes over.
 const VERDICT: Duration = Duration::from_secs(2);
+
+/// The row of [`SINKS`](super::kind::SINKS).
+pub const KIND: Kind = Kind {
+    usage: "fw://HOST:PORT/NAME",
+    summary: "a stream of a hub; without a name, it is named like this machine",
+    matches: |to| to.starts_with("fw://"),
+    open: |to| Ok(Box::new(to.parse::<Address>()?)),
+};
+
+impl Sink for Address {
+    fn name(&self) -> Option<Name> {
+        self.name.clone()
+    }
+
+    fn run(self: Box<Self>, outlet: Outlet, Way { wait, passthrough }: Way, stop: &Stop) -> Result<()> {
+        Publish { outlet, address: *self, wait, passthrough }.run(stop)
+    }
+}
 
 /// A stream of this process to be published to a hub.
 pub struct Publish {

@@ -4,12 +4,16 @@ use std::time::Duration;
 
 use framewire_proto::{
     Name,
-    wire::tutorial::{Transmit, Width},
+    wire::tutorial::{Transmit, Tutorial, Width},
 };
-use tokio::{net::TcpListener, time::timeout};
+use tokio::{net::TcpListener, runtime, time::timeout};
 use tracing::info;
 
-use super::{Outlet, tutorial::feed};
+use super::{
+    Outlet,
+    kind::{Kind, Sink, Way},
+    tutorial::feed,
+};
 use crate::error::{Context as _, Result};
 use crate::{
     clock,
@@ -25,6 +29,35 @@ use crate::{
 
 /// How long viewers may take to get the last picture.
 const FAREWELL: Duration = Duration::from_secs(2);
+
+/// The row of [`SINKS`](super::kind::SINKS).
+pub const KIND: Kind = Kind {
+    usage: "pickle://ADDR:PORT",
+    summary: "the viewers of the tutorial that pickles frames: they connect here",
+    matches: |to| to.starts_with("pickle://"),
+    open: |to| Ok(Box::new(Listening(Endpoint::parse(to)?))),
+};
+
+/// A port that is not open yet.
+struct Listening(Endpoint);
+
+impl Sink for Listening {
+    fn tutorial(&self) -> Option<&Tutorial> {
+        Some(&self.0.tutorial)
+    }
+
+    fn listens(&self) -> bool {
+        true
+    }
+
+    fn run(self: Box<Self>, outlet: Outlet, _: Way, stop: &Stop) -> Result<()> {
+        let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async {
+            let listener = accept::bind_endpoint(&self.0, "watch").await?;
+            Port { outlet, at: self.0, ends: true }.run(listener, stop).await
+        })
+    }
+}
 
 /// A port where a stream is served to viewers that say nothing.
 pub struct Port {

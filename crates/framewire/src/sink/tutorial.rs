@@ -5,12 +5,18 @@ use std::{mem, time::Duration};
 use bytes::{Bytes, BytesMut};
 use framewire_proto::{
     Config, Frame, Micros, Times,
-    wire::tutorial::{Outgoing, Transmit},
+    wire::tutorial::{Outgoing, Transmit, Tutorial},
 };
-use tokio::time::{sleep, timeout};
+use tokio::{
+    runtime,
+    time::{sleep, timeout},
+};
 use tracing::{info, warn};
 
-use super::Outlet;
+use super::{
+    Outlet,
+    kind::{Kind, Sink, Way},
+};
 use crate::error::{Context as _, Result, bail};
 use crate::{
     clock,
@@ -27,6 +33,48 @@ const FRESH: Micros = 1_000_000;
 const KEPT: usize = 64;
 /// How long a server may take for the last picture when all shall end.
 const FAREWELL: Duration = Duration::from_secs(2);
+
+/// The rows of [`SINKS`](super::kind::SINKS).
+pub const LHH: Kind = Kind {
+    usage: "lhh://HOST:PORT",
+    summary: "a tutorial's display of JPEGs behind struct \"lhh\"; ?long=8 for one that reads 8-byte lengths",
+    matches: |to| to.starts_with("lhh://"),
+    open: Script::open,
+};
+/// The same for base64 between length and time.
+pub const BASE64: Kind = Kind {
+    usage: "base64://HOST:PORT",
+    summary: "a tutorial's display of base64 between 64 bytes of length and of time",
+    matches: |to| to.starts_with("base64://"),
+    open: Script::open,
+};
+/// The same for JPEGs that are acknowledged one by one.
+pub const STOPWAIT: Kind = Kind {
+    usage: "stopwait://HOST:PORT",
+    summary: "a tutorial's display that answers ok to each length and each JPEG",
+    matches: |to| to.starts_with("stopwait://"),
+    open: Script::open,
+};
+
+/// A tutorial's displaying server that is not connected yet.
+struct Script(Endpoint);
+
+impl Script {
+    fn open(to: &str) -> Result<Box<dyn Sink>> {
+        Ok(Box::new(Self(Endpoint::parse(to)?)))
+    }
+}
+
+impl Sink for Script {
+    fn tutorial(&self) -> Option<&Tutorial> {
+        Some(&self.0.tutorial)
+    }
+
+    fn run(self: Box<Self>, outlet: Outlet, way: Way, stop: &Stop) -> Result<()> {
+        let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(Push { outlet, to: self.0, wait: way.wait }.run(stop))
+    }
+}
 
 /// A stream of this process to be sent to a displaying server.
 pub struct Push {

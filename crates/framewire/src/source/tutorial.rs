@@ -20,7 +20,6 @@ use crate::{
     hub::{Hub, Publisher},
     net::{
         accept::{self, Accepted},
-        endpoint::Endpoint,
         socket::Socket,
     },
 };
@@ -46,20 +45,6 @@ pub enum Streams {
     Watched(Arc<dyn Fn(&Name) + Send + Sync>),
     /// One camera at a time feeds this one.
     One(Name),
-}
-
-/// Listens there, and logs it. Anybody who reaches the port can do `what`.
-///
-/// # Errors
-/// The port is taken or not permitted.
-pub async fn bind(at: &Endpoint, what: &str) -> Result<TcpListener> {
-    let listener = accept::bind(&at.authority()).await?;
-    let address = listener.local_addr()?;
-    info!("{}: listens on {address}", at.wire.name);
-    if !address.ip().is_loopback() {
-        warn!("anybody who reaches {address} can {what}");
-    }
-    Ok(listener)
 }
 
 /// Takes cameras on this wire for as long as it is polled.
