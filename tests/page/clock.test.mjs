@@ -124,6 +124,10 @@ test("median, 95th percentile and maximum are those of the last ten seconds", ()
 test("the frame rate is that of the last two seconds", () => {
   const history = new LatencyHistory();
   assert.equal(history.fps(0), 0);
+  history.add(shownFrame(SECOND), SECOND);
+  assert.equal(history.fps(shownFrame(SECOND).shown), 0, "one frame is no rate");
+  history.add(shownFrame(SECOND + 500_000), SECOND);
+  assert.equal(history.fps(shownFrame(SECOND + 500_000).shown), 2);
   for (let frame = 0; frame < 60; frame += 1) history.add(shownFrame(5 * SECOND + frame * 100_000), SECOND);
   const last = shownFrame(5 * SECOND + 59 * 100_000).shown;
   assert.equal(history.fps(last).toFixed(3), "10.000");
