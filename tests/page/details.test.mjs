@@ -42,7 +42,7 @@ test("facts of the stream and of this page", () => {
     Size: "1280×720",
     Published: "30.0 fps, 4.2 Mbit/s",
     "Shown here": "29.5 fps",
-    "Age of the newest frame": "42 ms",
+    "Frame age": "42 ms",
     "Round trip to the hub": "1.8 ms",
     Viewers: "3",
     "Frames published": "12\u2009345",

@@ -57,11 +57,30 @@ test("the newest image is drawn at the next refresh, and others are dropped", ()
   assert.deepEqual(shown, []);
   browser.refreshDisplay();
   assert.deepEqual(shown, [3]);
-  assert.deepEqual(canvas.drawn, [images[2]]);
+  assert.deepEqual(canvas.drawn, [[images[2], 0, 0, 640, 360]]);
   assert.ok(images.every((image) => image.closed));
   assert.equal(display.skipped, 2);
   browser.refreshDisplay();
   assert.deepEqual(shown, [3], "an image is drawn once");
+});
+
+test("a canvas is resized only when an image has another size: resizing clears it", () => {
+  const { browser, canvas, display } = makeDisplay();
+  const sizes = [];
+  for (const side of ["width", "height"]) {
+    let value = 0;
+    Object.defineProperty(canvas, side, { get: () => value, set: (set) => sizes.push(`${side} ${(value = set)}`) });
+  }
+  const show = (width, height) => {
+    sizes.length = 0;
+    display.show(makeImage({ width, height }), frame(1));
+    browser.refreshDisplay();
+    return sizes.join(", ");
+  };
+  assert.equal(show(320, 240), "width 320, height 240");
+  assert.equal(show(320, 240), "");
+  assert.equal(show(320, 200), "width 320, height 200");
+  assert.equal(show(300, 200), "width 300, height 200");
 });
 
 test("the canvas takes the image's size, and the frame the time", () => {
@@ -118,7 +137,6 @@ test("the backlog of an outage is not shown, and fresh frames behind it are", ()
   made.browser.advance(5000);
   assert.deepEqual(drawn(made, [5000, 4980, 3000, 1000, 560, 539, 60], 5), [539, 60]);
   assert.equal(made.display.skipped, 5);
-  assert.deepEqual(drawn(made, [60, 545]), [60, 545], "fresh frames ended the burst");
 });
 
 test("a frame of unknown age is shown", () => {
@@ -135,6 +153,19 @@ test("a link that became slow is shown again after half a second", () => {
   drawn(made, [40, 40]);
   const ages = Array.from({ length: 10 }, (_, index) => 3000 + index);
   assert.deepEqual(drawn(made, ages, 100), [3005, 3006, 3007, 3008, 3009]);
+});
+
+test("at a frame a second, a link that became slow is shown again after three frames", () => {
+  const made = makeDisplay();
+  drawn(made, [40, 40]);
+  assert.deepEqual(drawn(made, [3000, 3001, 3002, 3003, 3004], 1000), [3003, 3004]);
+});
+
+test("a fresh frame ends a burst", () => {
+  const made = makeDisplay();
+  drawn(made, [40, 40]);
+  assert.deepEqual(drawn(made, [3000, 3001, 3002, 3003, 3004], 100), []);
+  assert.deepEqual(drawn(made, [40, 3000, 3001, 3002, 3003, 3004], 100), [40]);
 });
 
 test("a few frames that get through an outage do not let the backlog in", () => {
@@ -372,7 +403,7 @@ test("keyframes without any parameter set give up after three", () => {
   const { browser, calls, decoder } = makeDecoder(H264);
   for (const sequence of [1, 2, 3]) decoder.push(key(sequence, { data: IDR }));
   assert.equal(browser.decoders.length, 0);
-  assert.equal(calls.failed, 1);
+  assert.deepEqual([calls.failed, calls.keyframeNeeded], [1, 0], "another keyframe would not help");
 });
 
 test("a parameter set behind the first slice does not count", () => {
@@ -411,6 +442,28 @@ test("the replay of a GOP may queue up until it is decoded", () => {
   browser.decoder.decodeQueueSize = 9;
   decoder.push(frame(5, { captured: 3_080_000, forwarded: 3_090_000 }));
   assert.equal(browser.decoder.state, "closed", "once the replay is decoded, the short queue counts");
+});
+
+test("frames sent half a second after their capture are a replay", () => {
+  for (const [age, state] of [[501_000, "configured"], [499_000, "closed"]]) {
+    const { browser, decoder } = makeDecoder(H264);
+    const times = { captured: 1_000_000, forwarded: 1_000_000 + age };
+    decoder.push(key(1, times));
+    browser.decoder.decodeQueueSize = 9;
+    decoder.push(frame(2, times));
+    assert.equal(browser.decoder.state, state, `${age} µs`);
+  }
+});
+
+test("an image that comes twice is shown once", () => {
+  const { browser, decoder, shown } = makeDecoder(H264);
+  decoder.push(key(1));
+  for (let turn = 0; turn < 2; turn += 1) {
+    const image = browser.decoder.output(browser.decoder.chunks[0]);
+    browser.refreshDisplay();
+    assert.ok(image.closed);
+  }
+  assert.deepEqual(shown, [1]);
 });
 
 test("even a replay's queue is bounded", () => {

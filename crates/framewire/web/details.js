@@ -156,7 +156,7 @@ function facts(info, { fps, age, roundTrip, fallback, service }) {
     ["Size", frameSize(info.width, info.height) || "–"],
     ["Published", `${rate(info.fps)}, ${bitrate(info.bitrate ?? 0)}`],
     ["Shown here", fallback ? "as Motion JPEG" : rate(fps)],
-    ...(age === null ? [] : [["Age of the newest frame", duration(age * 1000)]]),
+    ...(age === null ? [] : [["Frame age", duration(age * 1000)]]),
     ...serviceFacts(service),
     ...(roundTrip === undefined || fallback ? [] : [["Round trip to the hub", duration(roundTrip / 1000)]]),
     ["Viewers", viewers(info)],

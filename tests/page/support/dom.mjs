@@ -148,7 +148,7 @@ export class Element {
   }
 
   #context() {
-    return { drawImage: (image) => this.drawn.push(image) };
+    return { drawImage: (...parameters) => this.drawn.push(parameters) };
   }
 }
 
