@@ -3,6 +3,9 @@
 .PHONY: help demo build test test-camera check bench fuzz
 .DEFAULT_GOAL := help
 
+# Where a test that cannot run here writes its name and the reason.
+skipped := $(or $(CARGO_TARGET_DIR),target)/skipped-tests.txt
+
 help: ## what there is to make
 	@sed -n 's/^\([a-z-]*\):.* ## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
 
@@ -16,7 +19,10 @@ build:
 test: ## every test but those that need a camera
 	scripts/setup test
 	$(MAKE) --no-print-directory check
-	cargo test --release --workspace
+	@rm -f $(skipped)
+	@status=0; cargo test --release --workspace || status=$$?; \
+	if [ -s $(skipped) ]; then echo 'Skipped, since this machine or user does not allow them:'; sort -u $(skipped); \
+	else echo 'No test was skipped.'; fi; exit $$status
 
 test-camera: build ## cameras, in a virtual machine that has some
 	scripts/setup test camera
@@ -24,6 +30,9 @@ test-camera: build ## cameras, in a virtual machine that has some
 
 check: ## formatting, and every warning as an error
 	cargo fmt --all --check
+	cargo clippy --release -p framewire --no-default-features -- --deny warnings
+	cargo clippy --release -p framewire --no-default-features --features server -- --deny warnings
+	cargo clippy --release -p framewire --no-default-features --features window -- --deny warnings
 	cargo clippy --release --workspace --all-targets -- --deny warnings
 
 bench: build ## framewire beside its peers, with tables

@@ -5,6 +5,7 @@ fn main() -> Result<(), framewire::Error> {
     print_ages(&from, usize::MAX)
 }
 
+/// Prints the age of so many frames.
 pub fn print_ages(from: &str, frames: usize) -> Result<(), framewire::Error> {
     for frame in framewire::Viewer::open(from)?.frames().take(frames) {
         let frame = frame?;

@@ -10,6 +10,7 @@ use crate::{
     cable::{Cable, HUB},
     copy::film,
     harness::{Hub, Running, Scratch, deps, framewire, output, tool},
+    namespaces::this_test,
     slow_links,
 };
 
@@ -19,12 +20,12 @@ fn the_page_shows_a_stream_that_moves_and_says_when_it_stalls() {
 }
 
 #[test]
-fn the_page_decodes_h264_that_has_no_keyframe_unless_it_is_asked_for() {
+fn the_page_decodes_h264_whose_keyframes_come_only_on_request() {
     moves_and_stalls("h264");
 }
 
 #[test]
-fn the_page_decodes_a_film_that_is_passed_on_though_it_comes_in_the_middle_of_a_gop() {
+fn the_page_joins_a_passthrough_film_in_the_middle_of_a_gop() {
     let (hub, scratch) = (Hub::start(&[]), Scratch::new("page"));
     let film = film(&scratch, "film.mp4", 750, 250);
     let sender = Running::start(framewire(["send", &film, &hub.fw("scene"), "--codec", "copy", "--loop"]));
@@ -40,25 +41,25 @@ fn moves_and_stalls(codec: &str) {
     shown(&hub, &sender, codec);
 }
 
-/// The page shows the scene, and says that it stalls when its sender is gone.
+/// Checks that the page shows the scene, and that the stream has stalled once its sender is killed.
 fn shown(hub: &Hub, sender: &Running, name: &str) {
     let (node, screenshot) = page(&hub.url("/"), name, "source");
     let (page, mut question, answers) = Running::start_piped(node);
-    // The program has a deadline of its own for each thing that it waits for.
+    // The program has its own deadline for each of its steps.
     let mut answers = BufReader::new(answers).lines().map_while(Result::ok);
-    let mut said = Vec::new();
-    said.extend(answers.by_ref().take_while(|line| line != "READY"));
+    let mut printed = Vec::new();
+    printed.extend(answers.by_ref().take_while(|line| line != "READY"));
     sender.signal("KILL");
     let asked = writeln!(question, "stalled?");
-    said.extend(answers.by_ref().take_while(|line| line != "STALLED"));
+    printed.extend(answers.by_ref().take_while(|line| line != "STALLED"));
     drop(question);
     let (status, errors) = page.ended();
-    assert!(status.success() && asked.is_ok(), "{errors}\n{}", said.join("\n"));
+    assert!(status.success() && asked.is_ok(), "{errors}\n{}", printed.join("\n"));
     assert!(screenshot.is_file());
 }
 
-/// The program that looks at a page with a stream `scene`, of which it gets this rendition; and the screenshot that it
-/// keeps, for people to look at.
+/// A command that checks the page with the stream `scene`, of which it must get this rendition; and the path of the
+/// screenshot that it saves.
 fn page(url: &str, screenshot: &str, rendition: &str) -> (Command, PathBuf) {
     let screenshot = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("page-{screenshot}.png"));
     let _ = std::fs::remove_file(&screenshot);
@@ -70,13 +71,11 @@ fn page(url: &str, screenshot: &str, rendition: &str) -> (Command, PathBuf) {
 }
 
 #[test]
-fn a_page_that_decodes_jpegs_only_gets_those_that_its_link_carries() {
-    let Some(cable) = Cable::lay() else { return };
+fn a_page_that_decodes_only_jpegs_gets_ones_that_fit_its_link() {
+    let Some(cable) = Cable::lay(this_test!()) else { return };
     let _hub = slow_links::hub(&cable, 3_000);
     // Browsers decode H.264 on localhost and on https only.
     let (node, screenshot) = page(&format!("http://{HUB}/"), "slow", "jpeg");
-    let mut at_far = cable.at_far(&node);
-    at_far.envs(node.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    let said = String::from_utf8(output(at_far)).expect("text");
-    assert!(said.contains("READY") && screenshot.is_file(), "{said}");
+    let printed = String::from_utf8(output(cable.at_far(&node))).expect("text");
+    assert!(printed.contains("READY") && screenshot.is_file(), "{printed}");
 }

@@ -1,4 +1,4 @@
-//! Programs that know nothing of framewire, and the one that knows only its protocol.
+//! Clients that know nothing of framewire, and one that knows only its protocol.
 
 use std::process::Command;
 
@@ -64,11 +64,11 @@ fn curls_snapshot_is_the_picture_that_was_sent() {
     let mut curl = tool("curl");
     curl.args(["--silent", "--show-error", "--fail", "--max-time", "10", &hub.url("/streams/still/snapshot.jpg")]);
     let jpeg = output(curl);
-    assert_eq!(jpeg, truth.jpeg(), "JPEGs are passed on as they are");
+    assert_eq!(jpeg, truth.jpeg(), "JPEGs pass through unchanged");
 }
 
 #[test]
-fn a_stranger_needs_fifty_lines() {
+fn a_viewer_in_python_takes_at_most_fifty_lines() {
     let (hub, scratch) = (scene(), Scratch::new("stranger"));
     let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/examples/viewer.py");
     let lines = std::fs::read_to_string(example).unwrap().lines().count();
@@ -76,16 +76,16 @@ fn a_stranger_needs_fifty_lines() {
     let (host, port) = (hub.address.ip().to_string(), hub.address.port().to_string());
     let mut viewer: Command = python([example, &host, &port, "scene", "10"]);
     viewer.current_dir(scratch.path());
-    let said = String::from_utf8(output(viewer)).unwrap();
-    let files: Vec<&str> = said.lines().filter_map(|line| line.split(':').next()).collect();
-    assert_eq!(files.len(), 10, "{said}");
+    let printed = String::from_utf8(output(viewer)).unwrap();
+    let files: Vec<&str> = printed.lines().filter_map(|line| line.split(':').next()).collect();
+    assert_eq!(files.len(), 10, "{printed}");
     let mut last = None;
     for file in files {
         let picture = Rgb::of_jpeg(&std::fs::read(scratch.path().join(file)).unwrap());
         assert_eq!((picture.width, picture.height), (640, 360));
         let luma: Vec<u8> = picture.pixels.chunks_exact(3).map(|pixel| pixel[1]).collect();
         let number = stamp::read(&luma, 640, 640).expect("a stamp").number;
-        assert!(last < Some(number), "{said}");
+        assert!(last < Some(number), "{printed}");
         last = Some(number);
     }
 }

@@ -1,29 +1,30 @@
-//! The doctor, called to streams that are well and to streams that are not.
+//! `framewire doctor` on healthy and on slow streams.
 
 use std::{process::Command, thread, time::Duration};
 
-use framewire::internals::stop::Stop;
 use serde_json::Value;
 
 use crate::{
     cable::{Cable, HUB},
     copy,
     harness::{Hub, Peer, Running, Scratch, fails, ffmpeg, framewire, jpeg, output},
+    internals::stop::Stop,
+    namespaces::this_test,
     slow_links,
 };
 
-/// What the doctor says of a stream.
+/// The doctor's report of a stream.
 fn examine(from: &str, seconds: &str) -> Value {
-    said(framewire(["doctor", from, "--duration", seconds, "--json"]))
+    report_of(framewire(["doctor", from, "--duration", seconds, "--json"]))
 }
 
-/// What a doctor says as JSON.
-fn said(doctor: Command) -> Value {
+/// A report as JSON.
+fn report_of(doctor: Command) -> Value {
     serde_json::from_slice(&output(doctor)).expect("one JSON object")
 }
 
 #[test]
-fn a_stream_that_is_well_is_said_to_be() {
+fn a_healthy_stream_is_reported_as_healthy() {
     let hub = Hub::start(&[]);
     let _sender = Running::start(framewire(["send", "pattern#size=320x240#fps=10", &hub.fw("scene")]));
     hub.wait_until("scene", "is there", |info| info["codec"] == "jpeg");
@@ -39,7 +40,7 @@ fn a_stream_that_is_well_is_said_to_be() {
 }
 
 #[test]
-fn what_leads_up_to_the_present_of_a_film_is_no_latency() {
+fn gop_replay_counts_as_no_latency() {
     let (hub, scratch) = (Hub::start(&[]), Scratch::new("led-up"));
     let film = copy::film(&scratch, "film.mp4", 500, 500);
     let _sender = Running::start(framewire(["send", &film, &hub.fw("film"), "--codec", "copy"]));
@@ -48,13 +49,13 @@ fn what_leads_up_to_the_present_of_a_film_is_no_latency() {
     let report = examine(&hub.fw("film"), "2");
     assert!(report["latency_ms"]["total"]["max"].as_f64().is_some_and(|oldest| oldest < 3_000.0), "{report}");
     assert!(report["frames"].as_u64().is_some_and(|frames| (1..100).contains(&frames)), "{report}");
-    // All that takes time are the film's own B-frames.
+    // Only the film's own B-frames take time.
     let verdict = report["verdict"].as_str().unwrap();
     assert!(verdict.contains("B-frames") && report["findings"].as_array().unwrap().len() == 1, "{report}");
 }
 
 #[test]
-fn a_camera_that_gives_less_than_it_announces_is_named() {
+fn a_camera_slower_than_it_announces_is_named() {
     let (hub, done) = (Hub::start(&[]), Stop::default());
     // It announces 30 frames a second.
     let (peer, stopped) = (Peer::publish(&hub, "dark"), done.clone());
@@ -77,11 +78,11 @@ fn a_camera_that_gives_less_than_it_announces_is_named() {
 }
 
 #[test]
-fn a_downlink_that_does_not_carry_the_stream_is_named() {
-    let Some(cable) = Cable::lay() else { return };
+fn a_downlink_slower_than_the_stream_is_named() {
+    let Some(cable) = Cable::lay(this_test!()) else { return };
     let _hub = slow_links::hub(&cable, 2_000);
     let from = format!("fw://{HUB}/scene");
-    let report = said(cable.at_far(&framewire(["doctor", &from, "--duration", "8", "--json"])));
+    let report = report_of(cable.at_far(&framewire(["doctor", &from, "--duration", "8", "--json"])));
     assert_eq!(report["slow"], "downlink", "{report}");
     assert!(["high", "low"].iter().any(|rendition| report["lowered"] == **rendition), "{report}");
     assert!(report["verdict"].as_str().unwrap().contains("so the hub sends the rendition"), "{report}");
@@ -89,8 +90,8 @@ fn a_downlink_that_does_not_carry_the_stream_is_named() {
 }
 
 #[test]
-fn an_uplink_that_does_not_carry_the_stream_is_named() {
-    let Some(cable) = Cable::lay() else { return };
+fn an_uplink_slower_than_the_stream_is_named() {
+    let Some(cable) = Cable::lay(this_test!()) else { return };
     let far = "10.97.0.2:7070";
     let mut hub = Running::start(cable.at_far(&framewire(["serve", "--listen", far, "--insecure"])));
     hub.wait_for("the hub listens on");
@@ -98,7 +99,7 @@ fn an_uplink_that_does_not_carry_the_stream_is_named() {
     let to = format!("fw://{far}/scene");
     let mut sender =
         Running::start(cable.at_near(&framewire(["send", "pattern", &to, "--codec", "jpeg", "--stats", "json"])));
-    let doctor = said(cable.at_far(&framewire(["doctor", &format!("{to}#wait"), "--duration", "8", "--json"])));
+    let doctor = report_of(cable.at_far(&framewire(["doctor", &format!("{to}#wait"), "--duration", "8", "--json"])));
     assert_eq!(doctor["slow"], "uplink", "{doctor}");
     let line = sender.wait_for_line("what the uplink carries", |line| {
         let figures: Value = serde_json::from_str(line).unwrap_or_default();
@@ -109,14 +110,14 @@ fn an_uplink_that_does_not_carry_the_stream_is_named() {
 }
 
 #[test]
-fn a_stream_that_is_not_there_is_an_error_that_names_those_that_are() {
+fn an_unknown_stream_is_an_error_that_lists_the_streams() {
     let hub = Hub::start(&["--source", "scene=pattern"]);
     let error = fails(framewire(["doctor", &hub.fw("door")]));
     assert!(error.contains("there is no stream 'door'") && error.contains("'scene'"), "{error}");
 }
 
 #[test]
-fn a_stream_that_has_stalled_is_said_to() {
+fn a_stalled_stream_is_reported_as_stalled() {
     let hub = Hub::start(&[]);
     let publisher = Peer::publish(&hub, "door");
     publisher.send_jpeg(0, &jpeg(9));
@@ -128,7 +129,7 @@ fn a_stream_that_has_stalled_is_said_to() {
 }
 
 #[test]
-fn whatever_can_be_watched_can_be_examined() {
+fn every_kind_of_source_can_be_examined() {
     let (hub, scratch) = (Hub::start(&["--source", "scene=pattern#size=320x240"]), Scratch::new("doctor"));
     let film = scratch.file("film.mkv");
     output(ffmpeg(&["-f", "lavfi", "-i", "testsrc=size=320x180:rate=25", "-frames:v", "50", "-c:v", "libx264", &film]));

@@ -7,7 +7,7 @@ use crate::{
     picture::{Probed, Rgb, frame_by_ffmpeg, probe},
 };
 
-/// Frames of the film, and when after its first one its last one comes.
+/// Frames of the film, and the time from its first to its last.
 const FRAMES: usize = 132;
 const PLAYS: Duration = Duration::from_millis(5_240);
 
@@ -19,16 +19,16 @@ fn jpegs(frames: usize) -> Probed {
     Probed { codec: "mjpeg".into(), width: 1280, height: 720, frames }
 }
 
-/// Sends the film to a hub, where it is recorded, until all that came is on the disk. All that was published was delivered
-/// to the recorder or is counted as dropped, and what was delivered is what the file holds. Returns the hub's words and the
-/// time that sending took.
+/// Sends the film to a hub that records it, until all of it is on the disk. Checks that each published frame was delivered
+/// to the recorder or counted as dropped, and that the file holds the delivered ones. Returns the hub's figures and the time
+/// that sending took.
 fn recorded_by_a_hub(test: &str, flags: &[&str]) -> (serde_json::Value, Duration) {
     let (hub, scratch) = (Hub::start(&[]), Scratch::new(test));
     let file = scratch.file("out.mkv");
     let mut record = framewire(["record", &hub.fw("film"), &file, "--wait", "--stats", "json"]);
     record.env("FRAMEWIRE_LOG", "framewire=info");
     let mut recorder = Running::start(record);
-    // It is there before the film begins: who wants every frame gets those from then on.
+    // A recorder gets every frame from its subscription on, so it must be there before the film starts.
     recorder.wait_for(&format!("'film': {}", hub.fw("film")));
     let begun = Instant::now();
     output(framewire([&["send", &film(), &hub.fw("film"), "--wait"], flags].concat()));
@@ -41,23 +41,23 @@ fn recorded_by_a_hub(test: &str, flags: &[&str]) -> (serde_json::Value, Duration
     assert_eq!((info["codec"].as_str(), info["width"].as_u64()), (Some("jpeg"), Some(1280)));
     recorder.wait_for(&format!("\"delivered\":{delivered},"));
     recorder.signal("INT");
-    let (status, said) = recorder.ended();
-    assert_eq!(status.code(), Some(0), "{said}");
+    let (status, printed) = recorder.ended();
+    assert_eq!(status.code(), Some(0), "{printed}");
     assert_eq!(probe(&["-i", &file]), jpegs(delivered));
     (info, took)
 }
 
 #[test]
-fn a_film_is_sent_and_recorded_at_its_own_pace() {
+fn a_film_is_sent_and_recorded_at_its_own_frame_rate() {
     let (info, took) = recorded_by_a_hub("paced", &[]);
     let count = |field: &str| info[field].as_u64().unwrap() as usize;
     assert!(took >= PLAYS, "{took:?}");
-    // A sender that is late drops frames, and says so by their numbers.
+    // A late sender drops frames and leaves gaps in their numbers.
     assert!(count("published") + count("missed") <= FRAMES && count("published") > FRAMES * 3 / 4, "{info}");
 }
 
 #[test]
-fn a_film_without_a_pace_loses_no_frame() {
+fn an_unpaced_film_loses_no_frame() {
     let (info, _) = recorded_by_a_hub("unpaced", &["--fps", "0"]);
     assert_eq!(info["delivered"], FRAMES, "{info}");
 }
@@ -71,18 +71,18 @@ fn every_container_is_cut_to_its_duration() {
         let file = scratch.file(name);
         (file.clone(), Running::start(framewire(["record", &hub.fw("film"), &file, "--duration", "2"])))
     };
-    // AVI has no times but a slot per frame interval: where a frame came late, an empty one stands before it.
+    // AVI has no timestamps but a slot per frame interval: before a late frame there is an empty one.
     for (slots, (file, recorder)) in [(1, record("out.mkv")), (1, record("out.mp4")), (2, record("out.avi"))] {
-        let (status, said) = recorder.ended();
-        assert_eq!(status.code(), Some(0), "{said}");
+        let (status, printed) = recorder.ended();
+        assert_eq!(status.code(), Some(0), "{printed}");
         let told =
-            said.lines().find_map(|line| line.strip_prefix("framewire recorded ")?.split(' ').next()?.parse().ok());
-        let told: usize = told.unwrap_or_else(|| panic!("it tells how many frames it has recorded: {said}"));
-        assert!((10..=60).contains(&told), "{said}");
+            printed.lines().find_map(|line| line.strip_prefix("framewire recorded ")?.split(' ').next()?.parse().ok());
+        let told: usize = told.unwrap_or_else(|| panic!("no count of recorded frames: {printed}"));
+        assert!((10..=60).contains(&told), "{printed}");
         let probed = probe(&["-i", &file]);
-        assert!((told..=slots * told).contains(&probed.frames), "{said}\n{probed:?}");
+        assert!((told..=slots * told).contains(&probed.frames), "{printed}\n{probed:?}");
         assert_eq!(probed, jpegs(probed.frames));
-        // Whole, in that it decodes without a word.
+        // It decodes without a warning.
         output(ffmpeg(&["-xerror", "-i", &file, "-f", "null", "-"]));
     }
 }
@@ -100,7 +100,7 @@ fn a_film_is_read_by_another_program() {
         std::fs::write(&file, record(format)).unwrap();
         let expected = Probed { codec: codec.into(), width: 320, height: 180, frames: FRAMES };
         assert_eq!(probe(&["-f", demuxer, "-i", &file]), expected);
-        // The same pictures by every way: FFmpeg's of this file against the plain pixels.
+        // Every format holds the same pictures: compare FFmpeg's of this file with the raw pixels.
         let mut frame = frame_by_ffmpeg_of(&file, demuxer, 60);
         frame.pixels.chunks_exact_mut(3).for_each(|pixel| pixel.swap(0, 2));
         let plain = Rgb { pixels: bgr[60 * 320 * 180 * 3..][..320 * 180 * 3].to_vec(), ..frame.clone() };
@@ -109,7 +109,7 @@ fn a_film_is_read_by_another_program() {
     }
 }
 
-/// A frame of a file that has no name FFmpeg knows.
+/// A frame of a file whose format FFmpeg cannot tell by its name.
 fn frame_by_ffmpeg_of(file: &str, demuxer: &str, number: usize) -> Rgb {
     let named = format!("{file}.mkv");
     output(ffmpeg(&["-f", demuxer, "-i", file, "-c", "copy", &named]));
@@ -117,7 +117,7 @@ fn frame_by_ffmpeg_of(file: &str, demuxer: &str, number: usize) -> Rgb {
 }
 
 #[test]
-fn without_a_pace_and_without_an_end() {
+fn an_unpaced_loop_goes_on_until_its_duration() {
     let begun = Instant::now();
     let jpegs = output(framewire([
         "record",

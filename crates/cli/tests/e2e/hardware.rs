@@ -7,7 +7,7 @@ use crate::{
     picture::probe,
 };
 
-/// Who coded a keyframe.
+/// The encoder of a keyframe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Coder {
     Software,
@@ -15,15 +15,15 @@ enum Coder {
 }
 use Coder::{Driver, Software};
 
-/// Who coded the keyframes of the test scene, one after the other, on a machine with such a driver that was told to do this badly:
-/// in a recording from some time before the sender says `due` to a second after it, which misses nothing.
+/// The encoders of the test scene's keyframes, in order, on a machine whose driver has these faults. The recording begins
+/// before the sender prints `due`, ends a second after, and lacks no frame.
 fn coders(test: &str, badly: &[(&str, &str)], due: &str) -> Vec<Coder> {
     let scratch = Scratch::new(test);
     let mut build = tool("bash");
     build.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/nvenc/build")).arg(scratch.path());
     output(build);
     let hub = Hub::start(&[]);
-    // A trial minds the time, of which a busy machine has none: then there is another.
+    // A trial measures time, and a busy machine may be too slow: then try again.
     for _ in 0..5 {
         let file = scratch.file("scene.mkv");
         let mut send = framewire(["send", "-v", "pattern#size=640x360", &hub.fw("scene"), "--codec", "h264"]);
@@ -34,13 +34,13 @@ fn coders(test: &str, badly: &[(&str, &str)], due: &str) -> Vec<Coder> {
         if ["it takes", "a picture took"].iter().any(|slow| verdict.contains(slow)) {
             continue;
         }
-        sender.has_said(due);
-        // What was said holds from the next picture on.
+        sender.has_printed(due);
+        // It holds from the next frame on.
         let so_far = hub.wait_until("scene", "is recorded", |info| info["delivered"] != 0)["delivered"].as_u64();
         hub.wait_until("scene", "goes on", |info| info["delivered"].as_u64() > so_far.map(|count| count + 30));
         recorder.signal("INT");
-        let (status, said) = recorder.ended();
-        assert!(status.success() && said.contains(" 0 dropped"), "{said}");
+        let (status, printed) = recorder.ended();
+        assert!(status.success() && printed.contains(" 0 dropped"), "{printed}");
         assert!(probe(&["-i", &file]).frames > 30);
         let decoded = run(ffmpeg(&["-i", &file, "-f", "null", "-"]));
         assert!(decoded.status.success() && decoded.stderr.is_empty(), "{}", String::from_utf8_lossy(&decoded.stderr));
@@ -49,7 +49,7 @@ fn coders(test: &str, badly: &[(&str, &str)], due: &str) -> Vec<Coder> {
     panic!("the machine is too busy to try anything");
 }
 
-/// Who coded the keyframes of a stream in Annex B form: the driver tells a level of 6.2, which pictures this small never need.
+/// The encoders of an Annex B stream's keyframes: the driver writes level 6.2, which pictures this small never need.
 fn keyframes(stream: &[u8]) -> Vec<Coder> {
     const SEQUENCE: [u8; 4] = [0, 0, 1, 0x67];
     let levels = stream.windows(SEQUENCE.len() + 3).filter(|bytes| bytes.starts_with(&SEQUENCE)).map(|bytes| bytes[6]);
@@ -59,20 +59,20 @@ fn keyframes(stream: &[u8]) -> Vec<Coder> {
 }
 
 #[test]
-fn a_card_takes_over_once_it_was_tried_and_nothing_is_missed() {
+fn a_graphics_card_takes_over_after_its_trial_without_losing_a_frame() {
     let coders = coders("card", &[], "H.264 of 640x360 is coded by h264_nvenc");
     assert!(coders.ends_with(&[Driver]), "{coders:?}");
 }
 
 #[test]
-fn a_card_that_fails_is_given_up_and_nothing_is_missed() {
-    // After what a trial takes.
+fn libx264_takes_over_from_a_failing_card_without_losing_a_frame() {
+    // Later than any frame of a trial.
     let coders = coders("failing-card", &[("DRIVER_FAILS_AFTER", "60")], "h264_nvenc fails, libx264 goes on");
     assert!(coders.ends_with(&[Driver, Software]), "{coders:?}");
 }
 
 #[test]
-fn a_card_that_gives_frames_late_is_not_used() {
+fn a_card_that_returns_frames_late_is_not_used() {
     let why = "H.264 of 640x360 is not coded by h264_nvenc: the encoder held a picture back";
     assert_eq!(coders("late-card", &[("DRIVER_DELAYS", "1")], why), [Software]);
 }

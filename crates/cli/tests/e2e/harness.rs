@@ -1,9 +1,9 @@
-//! Programs started and ended, hubs, clients, displays, and waiting with a deadline.
+//! Programs, hubs, clients and displays for tests, and waiting with a deadline.
 
 use std::{
     ffi::OsStr,
     fs,
-    io::{BufRead, BufReader, Read, Write},
+    io::{BufRead, BufReader, ErrorKind, Read, Write},
     net::{SocketAddr, TcpStream},
     path::{Path, PathBuf},
     process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Output, Stdio},
@@ -13,13 +13,18 @@ use std::{
 };
 
 use bytes::Bytes;
-use framewire::internals::{
-    clock,
-    net::client::{Address, Client, Received, Receiver as Incoming, first_messages},
-};
 use framewire_proto::{Codec, Config, Frame, Name, Times, wire::native::Message};
+use internals::{
+    clock,
+    net::client::{Address, Client, Received, Receiver as Incoming},
+};
 
-/// How long anything may take before a test gives up on it.
+/// What the tests use of the library beyond its public API: this is the only place that names it.
+pub(crate) mod internals {
+    pub(crate) use framewire::internals::{clock, hub, latency, media, net, sink, source, stop};
+}
+
+/// The deadline of anything a test waits for.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A program that is ended when the test is over.
@@ -66,7 +71,7 @@ pub(crate) fn python_in<S: AsRef<OsStr>>(environment: &str, arguments: impl Into
     command
 }
 
-/// FFmpeg, which says only what goes wrong and never asks.
+/// FFmpeg that prints only errors and asks nothing.
 pub(crate) fn ffmpeg(arguments: &[&str]) -> Command {
     let mut command = tool("ffmpeg");
     command.args(["-nostdin", "-v", "error", "-y"]).args(arguments);
@@ -86,18 +91,27 @@ pub(crate) fn output_fed(command: Command, input: Vec<u8>) -> Vec<u8> {
     output.stdout
 }
 
-/// Runs a command to its end and returns what it said.
+/// Runs a command to its end and returns its output.
 pub(crate) fn run(command: Command) -> Output {
     run_fed(command, Vec::new())
 }
 
 /// The same, with these bytes as its standard input.
-pub(crate) fn run_fed(mut command: Command, input: Vec<u8>) -> Output {
+pub(crate) fn run_fed(command: Command, input: Vec<u8>) -> Output {
+    run_within(command, input, 3 * PATIENCE)
+}
+
+/// The same without input, for a command that may take this long.
+pub(crate) fn run_for(command: Command, limit: Duration) -> Output {
+    run_within(command, Vec::new(), limit)
+}
+
+fn run_within(mut command: Command, input: Vec<u8>, limit: Duration) -> Output {
     let what = format!("{command:?}");
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect(&what);
     feed(child.stdin.take().expect("a piped stdin"), input, false);
     let outputs = [read_all(child.stdout.take()), read_all(child.stderr.take())];
-    let status = wait(&mut child, &what);
+    let status = wait(&mut child, &what, limit);
     let [stdout, stderr] = outputs.map(|thread| thread.join().expect("a reading thread"));
     Output { status, stdout, stderr }
 }
@@ -106,30 +120,31 @@ fn read_all(stream: Option<impl Read + Send + 'static>) -> thread::JoinHandle<Ve
     let mut stream = stream.expect("a piped stream");
     thread::spawn(move || {
         let mut bytes = Vec::new();
-        stream.read_to_end(&mut bytes).map(|_| bytes).unwrap_or_default()
+        stream.read_to_end(&mut bytes).expect("a program's output");
+        bytes
     })
 }
 
-fn wait(child: &mut Child, what: &str) -> ExitStatus {
-    let deadline = Instant::now() + 3 * PATIENCE;
+fn wait(child: &mut Child, what: &str, limit: Duration) -> ExitStatus {
+    let deadline = Instant::now() + limit;
     loop {
         if let Some(status) = child.try_wait().expect(what) {
             return status;
         }
         if Instant::now() > deadline {
             let _ = child.kill();
-            panic!("{what}: did not end in {:?}", 3 * PATIENCE);
+            panic!("{what}: did not end in {limit:?}");
         }
         thread::park_timeout(Duration::from_millis(10));
     }
 }
 
-/// Writes bytes, once or again and again, until the reader wants no more.
+/// Writes bytes, once or repeatedly, until the reader closes its end.
 fn feed(mut input: impl Write + Send + 'static, bytes: Vec<u8>, again: bool) {
     thread::spawn(move || while input.write_all(&bytes).is_ok() && again && !bytes.is_empty() {});
 }
 
-/// One line of error and exit status 1: what every failure is.
+/// Checks that a command fails with one line of error and status 1; returns the line.
 pub(crate) fn fails(command: Command) -> String {
     fails_fed(command, Vec::new())
 }
@@ -141,29 +156,29 @@ pub(crate) fn fails_fed(command: Command, input: Vec<u8>) -> String {
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{what}: {text}");
     let errors: Vec<&str> = text.lines().filter(|line| line.starts_with("framewire: ")).collect();
-    assert_eq!(errors.len(), 1, "{what}: one line that says what, where and what to try, not: {text}");
+    assert_eq!(errors.len(), 1, "{what}: one line of error, not: {text}");
     errors[0].to_owned()
 }
 
 impl Running {
-    /// Starts a program and listens to both of its outputs.
+    /// Starts a program and reads both of its outputs.
     pub(crate) fn start(mut command: Command) -> Self {
         command.stdin(Stdio::null());
-        let (mut running, tell) = Self::spawn(command);
-        listen(running.child.stdout.take().expect("a piped stdout"), tell);
+        let (mut running, sender) = Self::spawn(command);
+        listen(running.child.stdout.take().expect("a piped stdout"), sender);
         running
     }
 
-    /// The same, with these bytes on its standard input, again and again.
+    /// The same, with these bytes on its standard input, repeatedly.
     pub(crate) fn start_fed(mut command: Command, bytes: Vec<u8>) -> Self {
         command.stdin(Stdio::piped());
-        let (mut running, tell) = Self::spawn(command);
+        let (mut running, sender) = Self::spawn(command);
         feed(running.child.stdin.take().expect("a piped stdin"), bytes, true);
-        listen(running.child.stdout.take().expect("a piped stdout"), tell);
+        listen(running.child.stdout.take().expect("a piped stdout"), sender);
         running
     }
 
-    /// Starts a program whose standard output is the test's to read and to write into its input.
+    /// Starts a program whose standard input and output belong to the test.
     pub(crate) fn start_piped(mut command: Command) -> (Self, ChildStdin, ChildStdout) {
         command.stdin(Stdio::piped());
         let (mut running, _) = Self::spawn(command);
@@ -174,12 +189,12 @@ impl Running {
     fn spawn(mut command: Command) -> (Self, mpsc::Sender<String>) {
         let what = format!("{command:?}");
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect(&what);
-        let (tell, lines) = mpsc::channel();
-        listen(child.stderr.take().expect("a piped stderr"), tell.clone());
-        (Self { child, lines, seen: Vec::new(), what }, tell)
+        let (sender, lines) = mpsc::channel();
+        listen(child.stderr.take().expect("a piped stderr"), sender.clone());
+        (Self { child, lines, seen: Vec::new(), what }, sender)
     }
 
-    /// Waits for a line that holds this text.
+    /// Waits for a line with this text.
     pub(crate) fn wait_for(&mut self, text: &str) -> String {
         self.wait_for_line(text, |line| line.contains(text))
     }
@@ -190,7 +205,7 @@ impl Running {
         loop {
             let Ok(line) = self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) else {
                 panic!(
-                    "{}: did not say '{what}', but:
+                    "{}: did not print '{what}', but:
 {}",
                     self.what,
                     self.seen.join(
@@ -206,14 +221,14 @@ impl Running {
         }
     }
 
-    /// A line that holds this text: one that was said already, or the next.
-    pub(crate) fn has_said(&mut self, text: &str) -> String {
-        let said = self.seen.iter().find(|line| line.contains(text)).cloned();
-        said.unwrap_or_else(|| self.wait_for(text))
+    /// A line with this text: an earlier one, or the next.
+    pub(crate) fn has_printed(&mut self, text: &str) -> String {
+        let printed = self.seen.iter().find(|line| line.contains(text)).cloned();
+        printed.unwrap_or_else(|| self.wait_for(text))
     }
 
-    /// All that it has said so far.
-    pub(crate) fn words(&mut self) -> String {
+    /// Its output so far.
+    pub(crate) fn printed(&mut self) -> String {
         self.seen.extend(self.lines.try_iter());
         self.seen.join("\n")
     }
@@ -231,10 +246,10 @@ impl Running {
 
     /// Waits until it ends by itself.
     pub(crate) fn ended(mut self) -> (ExitStatus, String) {
-        let status = wait(&mut self.child, &self.what.clone());
-        let mut said = std::mem::take(&mut self.seen);
-        said.extend(self.lines.iter());
-        (status, said.join("\n"))
+        let status = wait(&mut self.child, &self.what, 3 * PATIENCE);
+        let mut printed = std::mem::take(&mut self.seen);
+        printed.extend(self.lines.iter());
+        (status, printed.join("\n"))
     }
 }
 
@@ -245,10 +260,10 @@ impl Drop for Running {
     }
 }
 
-fn listen(stream: impl Read + Send + 'static, tell: mpsc::Sender<String>) {
+fn listen(stream: impl Read + Send + 'static, sender: mpsc::Sender<String>) {
     thread::spawn(move || {
         for line in BufReader::new(stream).lines().map_while(Result::ok) {
-            if tell.send(line).is_err() {
+            if sender.send(line).is_err() {
                 break;
             }
         }
@@ -292,8 +307,7 @@ impl Hub {
         (status, body)
     }
 
-    /// The answer to these bytes: status, head and body (whose transfer coding is the client's affair: ask so that there is
-    /// none).
+    /// The answer to these bytes: status, head and body. Ask in a way that needs no transfer coding: the body is returned raw.
     pub(crate) fn http(&self, request: &str) -> (u16, String, Vec<u8>) {
         let mut stream = self.connect();
         stream.write_all(request.as_bytes()).expect("a request is taken");
@@ -313,13 +327,13 @@ impl Hub {
         stream
     }
 
-    /// What the hub says of a stream.
+    /// The figures of a stream.
     pub(crate) fn stream(&self, name: &str) -> Option<serde_json::Value> {
         let (status, body) = self.get(&format!("/streams/{name}"));
         (status == 200).then(|| serde_json::from_slice(&body).expect("JSON"))
     }
 
-    /// Waits until the hub says this of a stream.
+    /// Waits until this holds for a stream's figures.
     pub(crate) fn wait_until(
         &self,
         name: &str,
@@ -334,14 +348,25 @@ impl Hub {
     }
 }
 
-/// Waits until there is something.
+/// All bytes that a connection delivers until the hub closes or resets it.
+pub(crate) fn read_to_close(stream: &mut TcpStream) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    match stream.read_to_end(&mut bytes) {
+        Err(error) if error.kind() != ErrorKind::ConnectionReset => {
+            panic!("the hub did not close the connection: {error}")
+        }
+        _ => bytes,
+    }
+}
+
+/// Waits until `find` returns something.
 pub(crate) fn eventually<T>(what: &str, mut find: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + PATIENCE;
     loop {
         if let Some(found) = find() {
             return found;
         }
-        assert!(Instant::now() < deadline, "never came about: {what}");
+        assert!(Instant::now() < deadline, "timed out: {what}");
         thread::park_timeout(Duration::from_millis(20));
     }
 }
@@ -356,7 +381,7 @@ impl Peer {
     /// Publishes a stream of the hub, and was accepted.
     pub(crate) fn publish(hub: &Hub, name: &str) -> Self {
         let mut peer = Self::ask(hub, Message::Publish { name: name.parse().expect("a name"), passthrough: false });
-        // The hub's ping comes before this, and is answered on the way: the clocks are compared.
+        // The hub's ping comes first and is answered here, so both clocks are known.
         peer.wait_for("a Demand", |message| matches!(message, Message::Demand { .. }));
         peer
     }
@@ -369,12 +394,12 @@ impl Peer {
         peer
     }
 
-    /// Connects and says what it wants.
-    pub(crate) fn ask(hub: &Hub, wish: Message) -> Self {
-        Self::say(hub, &first_messages(wish))
+    /// Connects and sends its request.
+    pub(crate) fn ask(hub: &Hub, request: Message) -> Self {
+        Self::say(hub, &greeting(request))
     }
 
-    /// Connects and says this.
+    /// Connects and sends these messages.
     pub(crate) fn say(hub: &Hub, messages: &[Message]) -> Self {
         let address: Address = format!("fw://{}", hub.address).parse().expect("an address");
         let (client, incoming) = Client::connect(&address, messages).expect("the hub accepts");
@@ -400,9 +425,9 @@ impl Peer {
                     let _ = self.client.send(&Message::Pong { pinged: sent, received: now, sent: now });
                 }
                 Ok(_) => {}
-                Err(error) => panic!("{what} did not come: {error:#}"),
+                Err(error) => panic!("no {what}: {error:#}"),
             }
-            assert!(Instant::now() < deadline, "{what} did not come");
+            assert!(Instant::now() < deadline, "no {what}");
         }
     }
 
@@ -416,7 +441,7 @@ impl Peer {
 
     /// Sends a JPEG's configuration and the JPEG.
     pub(crate) fn send_jpeg(&self, sequence: u64, jpeg: &Bytes) {
-        // One that tells no size, or a wrong one, is announced like those of `jpeg`.
+        // One without a size, or with a wrong one, is announced in the size of `jpeg`.
         let (width, height) = framewire_proto::jpeg::size(jpeg).unwrap_or((64, 48));
         let config = Config { codec: Codec::Jpeg, width, height, millifps: 30_000, extra: Bytes::new() };
         let now = clock::now();
@@ -425,6 +450,11 @@ impl Peer {
         self.client.send(&Message::Config(config)).expect("the hub takes it");
         self.client.send(&Message::Frame(frame)).expect("the hub takes it");
     }
+}
+
+/// What a client sends first, up to its Publish or Subscribe.
+pub(crate) fn greeting(request: Message) -> [Message; 3] {
+    [Message::Hello { software: "a test".into() }, Message::Ping { sent: clock::now() }, request]
 }
 
 /// A small JPEG of one grey.
@@ -440,7 +470,7 @@ pub(crate) fn jpeg(grey: u8) -> Bytes {
     Bytes::from(jpeg.to_vec())
 }
 
-/// An X server that shows its screen to nobody.
+/// An X server without a monitor.
 pub(crate) struct Display {
     _server: Running,
     name: String,
@@ -456,7 +486,7 @@ impl Display {
         Self { _server: server, name }
     }
 
-    /// A command that works on this display.
+    /// The same command on this display.
     pub(crate) fn on(&self, mut command: Command) -> Command {
         command.env("DISPLAY", &self.name).env_remove("WAYLAND_DISPLAY").env_remove("SDL_VIDEODRIVER");
         command

@@ -9,7 +9,10 @@ use std::{
 use bytes::Bytes;
 use framewire_proto::wire::multipart;
 
-use crate::harness::{Hub, Peer, jpeg};
+use crate::{
+    harness::{Hub, Peer, jpeg},
+    internals::net,
+};
 
 #[test]
 fn json_lists_the_streams() {
@@ -30,7 +33,7 @@ fn json_lists_the_streams() {
 fn requests_by_a_foreign_name_are_refused() {
     let hub = Hub::start(&["--host-name", "gate.example"]);
     let ask = |host: &str| hub.http(&format!("GET /streams HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")).0;
-    let machine = framewire::internals::net::machine_name();
+    let machine = net::machine_name();
     for ours in ["127.0.0.1", "localhost:7070", "[::1]", "192.168.7.9", "gate.example", &machine] {
         assert_eq!(ask(ours), 200, "{ours}");
     }
@@ -41,7 +44,7 @@ fn requests_by_a_foreign_name_are_refused() {
 }
 
 #[test]
-fn nothing_but_get_is_answered_and_no_other_origin_may_read() {
+fn only_get_is_answered_and_no_other_origin_may_read() {
     let hub = Hub::start(&[]);
     for method in ["POST", "PUT", "DELETE", "OPTIONS", "PATCH"] {
         let request =
@@ -81,7 +84,7 @@ fn a_page_of_another_origin_may_not_open_the_websocket() {
 }
 
 #[test]
-fn a_snapshot_is_a_picture_of_now() {
+fn a_snapshot_is_a_current_picture() {
     let hub = Hub::start(&["--source", "scene=pattern#size=320x240"]);
     let (status, body) = hub.get("/streams/scene/snapshot.jpg");
     assert_eq!(status, 200);
@@ -133,11 +136,11 @@ fn chunk(reader: &mut impl BufRead) -> Vec<u8> {
 }
 
 #[test]
-fn a_crowd_gets_every_byte_of_what_is_written_out_once_for_all() {
+fn a_crowd_gets_every_byte_of_a_shared_page() {
     const CROWD: usize = 150;
     let hub = Hub::start(&[]);
     let publisher = Peer::publish(&hub, "door");
-    // Behind its end a JPEG may have anything; so much is not taken at once.
+    // Bytes after the end marker of a JPEG are ignored. This many do not fit in one write.
     let picture = |number: u8| {
         let noise = (0..700_000_u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8 ^ number);
         jpeg(number).into_iter().chain(noise).collect::<Bytes>()
@@ -165,7 +168,7 @@ fn a_crowd_gets_every_byte_of_what_is_written_out_once_for_all() {
     let mut old = watch("1.0");
     let mut crowd: Vec<_> = (0..CROWD).map(|_| watch("1.1")).collect();
     for reader in &mut crowd {
-        // What opens the response may be written with it, and its end behind it.
+        // The head of the response may be in the same chunk, before it.
         assert!(next(reader).ends_with(&picture(0)));
     }
     let pid = hub.running.id();
@@ -179,9 +182,9 @@ fn a_crowd_gets_every_byte_of_what_is_written_out_once_for_all() {
         let files = fs::read_dir(format!("/proc/{pid}/fd")).expect("what the hub has open").flatten();
         let shared = files.filter_map(|file| fs::read_link(file.path()).ok());
         let shared = shared.filter(|file| file.to_string_lossy().contains("memfd:")).count();
-        assert!((1..=4).contains(&shared), "{shared} pictures are written out once");
+        assert!((1..=4).contains(&shared), "{shared} shared pages");
     }
-    // Without chunks, and behind the others.
+    // Without chunks, and later than the others.
     let mut came = vec![0; whole(&picture(0)).len()];
     old.read_exact(&mut came).expect("a picture");
     let first = came.windows(4).position(|four| four == b"\r\n\r\n").expect("the end of a part's head");

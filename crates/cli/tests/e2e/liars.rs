@@ -1,27 +1,29 @@
-//! Viewers and publishers that lie or do not care: they harm nobody but themselves.
+//! Viewers that report falsely and publishers that ignore demand: no other client is affected.
 
 use std::{
     thread,
     time::{Duration, Instant},
 };
 
-use framewire::internals::{clock, net::client::Received};
 use framewire_proto::{
     Micros,
     wire::native::{Message, Report},
 };
 
-use crate::harness::{Hub, Peer, Running, framewire, jpeg};
+use crate::{
+    harness::{Hub, Peer, Running, framewire, jpeg},
+    internals::{clock, net::client::Received},
+};
 
-/// What a viewer answers to a frame.
+/// A viewer's report of a frame.
 type Answer = fn(sequence: u64, now: Micros) -> Option<Report>;
 
-/// The ways to lie.
+/// False reports.
 const LIARS: [Answer; 5] = [
-    // It has what was not sent yet, and all of it.
+    // It reports frames that were not sent yet.
     |_, now| Some(Report { sequence: u64::MAX, received: now, ..Report::default() }),
     |sequence, now| Some(Report { sequence: sequence + 7, received: now, decoded: now, shown: now }),
-    // It has everything at once: its link carries anything.
+    // It reports frames as received long ago, as over an infinitely fast link.
     |sequence, _| Some(Report { sequence, received: 1, decoded: 1, shown: 1 }),
     // Its clock has jumped.
     |sequence, _| Some(Report { sequence, received: u64::MAX, decoded: u64::MAX, shown: u64::MAX }),
@@ -29,28 +31,31 @@ const LIARS: [Answer; 5] = [
     |_, _| None,
 ];
 
-/// Takes frames and lies about them until the test is over.
-fn lie(mut peer: Peer, answer: Answer, until: Instant) {
+/// Reports frames falsely until the test ends, or until the hub closes the connection. Returns how many frames it got.
+fn lie(mut peer: Peer, answer: Answer, until: Instant) -> usize {
+    let mut frames = 0;
     while Instant::now() < until {
         match peer.incoming.receive() {
             Ok(Received::Message(Message::Frame(frame))) => {
+                frames += 1;
                 let report = answer(frame.sequence, clock::now()).map(Message::Report);
                 if report.is_some_and(|report| peer.client.send(&report).is_err()) {
-                    return;
+                    return frames;
                 }
             }
             Ok(Received::Message(Message::Ping { sent })) => {
-                // The clock that goes with it is wrong too.
+                // Its clock is wrong too.
                 let _ = peer.client.send(&Message::Pong { pinged: sent, received: 3, sent: 5 });
             }
             Ok(_) => {}
-            Err(_) => return,
+            Err(_) => return frames,
         }
     }
+    frames
 }
 
 #[test]
-fn viewers_that_lie_harm_themselves_alone() {
+fn lying_viewers_harm_only_themselves() {
     let hub = Hub::start(&[]);
     let to = hub.fw("scene");
     let _sender = Running::start(framewire(["send", "pattern#size=320x240", &to]));
@@ -70,18 +75,19 @@ fn viewers_that_lie_harm_themselves_alone() {
         last = Some(frame.sequence);
         frames += 1;
     }
-    liars.into_iter().for_each(|liar| liar.join().expect("a liar that comes to its end"));
+    let lied = liars.map(|liar| liar.join().expect("a liar that ends"));
+    assert!(lied.iter().all(|frames| *frames > 0), "every liar had a frame to lie about: {lied:?}");
     assert!(frames >= 60, "{frames} frames in 4 s");
     let info = hub.stream("scene").unwrap();
     assert_eq!(info["state"], "live");
-    let forms = info["renditions"].as_array().unwrap();
-    assert_eq!(forms.len(), 1, "nothing was coded for them: {info}");
+    let renditions = info["renditions"].as_array().unwrap();
+    assert_eq!(renditions.len(), 1, "nothing was transcoded for them: {info}");
     let downlink = info["latency_ms"]["downlink"]["max"].as_f64().unwrap();
-    assert!(downlink < 4_000.0, "times that cannot be are not believed: {info}");
+    assert!(downlink < 4_000.0, "impossible times are ignored: {info}");
 }
 
 #[test]
-fn a_publisher_that_does_not_care_whether_anybody_watches_is_served_all_the_same() {
+fn a_publisher_that_ignores_demand_is_served_too() {
     let hub = Hub::start(&[]);
     let mut peer = Peer::publish(&hub, "stubborn");
     for sequence in 0..200 {
@@ -96,5 +102,5 @@ fn a_publisher_that_does_not_care_whether_anybody_watches_is_served_all_the_same
         "{info}"
     );
     let mut viewer = Peer::watch(&hub, "stubborn");
-    assert_eq!(viewer.frame().data, jpeg(199), "who comes gets the newest");
+    assert_eq!(viewer.frame().data, jpeg(199), "a new viewer gets the newest frame");
 }

@@ -18,8 +18,11 @@ mod harness;
 mod http;
 mod hub;
 mod liars;
+mod namespaces;
 mod picture;
 mod slow_links;
 mod sources;
 mod tutorials;
 mod window;
+
+use harness::internals;

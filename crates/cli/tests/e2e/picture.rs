@@ -1,4 +1,4 @@
-//! Pictures and recordings held against each other.
+//! Pictures and recordings, compared.
 
 use crate::harness::{ffmpeg, output, tool};
 
@@ -20,7 +20,7 @@ pub(crate) struct Part {
 }
 
 impl Rgb {
-    /// Four quadrants of colours that no mistake leaves as they are, each with shades in it.
+    /// Four quadrants with shades, in colours that any wrong conversion changes.
     pub(crate) fn quadrants(width: usize, height: usize) -> Self {
         let mut pixels = Vec::with_capacity(width * height * 3);
         for y in 0..height {
@@ -69,7 +69,7 @@ impl Rgb {
         Self { width, height, pixels }
     }
 
-    /// How alike two pictures are, in dB: 30 and above looks the same.
+    /// How close two pictures are, in dB: from 30 on they look the same.
     pub(crate) fn psnr(&self, other: &Self) -> f64 {
         assert_eq!((self.width, self.height), (other.width, other.height));
         let squares = self.pixels.iter().zip(&other.pixels).map(|(one, two)| f64::from(one.abs_diff(*two)).powi(2));
@@ -88,7 +88,7 @@ pub(crate) fn frame_by_ffmpeg(file: &str, number: usize) -> Rgb {
     Rgb { width, height, pixels }
 }
 
-/// What ffprobe says of a video.
+/// A video's properties by ffprobe.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Probed {
     pub(crate) codec: String,

@@ -1,4 +1,4 @@
-//! Viewers behind a slow link, beside one that is not: what they get is fresh, and made for them.
+//! Viewers behind a slow link: their frames are fresh, and sized for that link.
 
 use std::{
     io::{BufRead, BufReader, Write},
@@ -14,17 +14,18 @@ use serde_json::Value;
 use crate::{
     cable::{Cable, HUB},
     harness::{Hub, Peer, Running, Scratch, framewire, jpeg, output, tool},
+    namespaces::this_test,
 };
 
-/// Older than this is the past.
-const PAST: Duration = Duration::from_millis(500);
-/// What the link carries, in kbit/s: JPEGs of the scene take several times as much.
+/// A frame older than this is stale.
+const STALE: Duration = Duration::from_millis(500);
+/// A slow link in kbit/s: JPEGs of the scene take several times as much.
 const SLOW: u32 = 2_000;
-/// And where it carries them easily.
+/// A link that carries them easily.
 const FAST: u32 = 200_000;
-/// Frames until whoever makes them has found out what the link carries, and then those that are looked at.
+/// Frames until the sender has measured the link, and then those that are checked.
 const BEFORE: usize = 60;
-const LOOKED_AT: usize = 120;
+const CHECKED: usize = 120;
 
 /// A hub at the cable's near end with the test scene, and the cable as slow as that.
 pub(crate) fn hub(cable: &Cable, kilobits: u32) -> (Running, Running) {
@@ -37,7 +38,7 @@ pub(crate) fn hub(cable: &Cable, kilobits: u32) -> (Running, Running) {
     (hub, sender)
 }
 
-/// A picture as it came over HTTP.
+/// A frame received over HTTP.
 #[derive(Debug)]
 pub(crate) struct Part {
     age: Duration,
@@ -51,7 +52,7 @@ pub(crate) fn watch_over_http(hub: &str, frames: usize) -> Vec<Part> {
     (0..frames).map(|_| part(&mut reader)).collect()
 }
 
-/// The scene as it comes over HTTP.
+/// A response with the scene as multipart JPEGs.
 fn over_http(hub: &str) -> impl BufRead {
     let mut stream = TcpStream::connect(hub).expect("the hub");
     stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a timeout");
@@ -59,7 +60,7 @@ fn over_http(hub: &str) -> impl BufRead {
     BufReader::new(stream)
 }
 
-/// The next picture, whole.
+/// The next part, whole.
 fn part(reader: &mut impl BufRead) -> Part {
     let (mut length, mut captured, mut sequence) = (None, None, None);
     loop {
@@ -78,36 +79,33 @@ fn part(reader: &mut impl BufRead) -> Part {
     reader.read_exact(&mut data).expect("a picture");
     header::size(&data).expect("a JPEG");
     let captured = UNIX_EPOCH + Duration::from_secs_f64(captured.expect("a time"));
-    Part {
-        age: SystemTime::now().duration_since(captured).unwrap_or_default(),
-        length,
-        sequence: sequence.expect("a number"),
-    }
+    let age = SystemTime::now().duration_since(captured).expect("a picture that was captured before it came");
+    Part { age, length, sequence: sequence.expect("a number") }
 }
 
 #[test]
-fn who_cannot_report_gets_jpegs_that_the_link_carries() {
-    let Some(cable) = Cable::lay() else { return };
+fn viewers_without_reports_get_jpegs_that_fit_their_link() {
+    let Some(cable) = Cable::lay(this_test!()) else { return };
     let _hub = hub(&cable, SLOW);
-    let parts = cable.run_at_far(|| watch_over_http(HUB, BEFORE + LOOKED_AT)).join().expect("a viewer");
+    let parts = cable.run_at_far(|| watch_over_http(HUB, BEFORE + CHECKED)).join().expect("a viewer");
     let (before, parts) = parts.split_at(BEFORE);
-    let old = parts.iter().filter(|part| part.age > PAST).count();
+    let old = parts.iter().filter(|part| part.age > STALE).count();
     assert_eq!(old, 0, "{parts:?}");
     let span = parts[parts.len() - 1].sequence - parts[0].sequence;
-    assert!(span < 2 * LOOKED_AT as u64, "{LOOKED_AT} pictures in the time of {span}");
+    assert!(span < 2 * CHECKED as u64, "{CHECKED} pictures in the time of {span}");
     let mean = |parts: &[Part]| parts.iter().map(|part| part.length).sum::<usize>() / parts.len();
     assert!(mean(parts) < before[0].length, "{} bytes, at first {}", mean(parts), before[0].length);
     let oldest = parts.iter().map(|part| part.age).max();
-    println!("{LOOKED_AT} pictures in the time of {span}, the oldest {oldest:?}, of {} bytes", mean(parts));
+    println!("{CHECKED} pictures in the time of {span}, the oldest {oldest:?}, of {} bytes", mean(parts));
 }
 
 #[test]
-fn a_slow_program_is_not_taken_for_a_slow_link() {
-    let Some(cable) = Cable::lay() else { return };
+fn a_slow_program_is_not_mistaken_for_a_slow_link() {
+    let Some(cable) = Cable::lay(this_test!()) else { return };
     let _hub = hub(&cable, FAST);
     let parts = cable.run_at_far(|| {
         let mut reader = over_http(HUB);
-        // With each picture it is busy for as long as it takes another to see six.
+        // It is busy with each frame for as long as another viewer takes to receive six.
         let next = || (part(&mut reader), watch_over_http(HUB, 6)).0;
         iter::repeat_with(next).take(40).collect::<Vec<Part>>()
     });
@@ -118,18 +116,18 @@ fn a_slow_program_is_not_taken_for_a_slow_link() {
 }
 
 #[test]
-fn a_program_that_stops_reading_is_left_few_pictures_of_the_past() {
+fn a_program_that_stops_reading_gets_few_stale_frames() {
     const SENT: u64 = 60;
     let hub = Hub::start(&[]);
     let publisher = Peer::publish(&hub, "scene");
-    // Behind its end a JPEG may have anything.
+    // Bytes after the end marker of a JPEG are ignored.
     let picture = Bytes::from([&jpeg(9)[..], &[0; 10_000]].concat());
     publisher.send_jpeg(0, &picture);
     let mut stream = hub.connect();
     stream.write_all(b"GET /streams/scene/mjpeg HTTP/1.0\r\nHost: localhost\r\n\r\n").expect("a request");
     let mut reader = BufReader::new(stream);
     assert_eq!(part(&mut reader).sequence, 0);
-    // Its kernel would take a dozen of these.
+    // Its receive buffer holds a dozen of these.
     for sequence in 1..=SENT {
         publisher.send_jpeg(sequence, &picture);
         hub.wait_until("scene", "has the next", |info| info["published"].as_u64() > Some(sequence));
@@ -141,9 +139,9 @@ fn a_program_that_stops_reading_is_left_few_pictures_of_the_past() {
 }
 
 #[test]
-fn what_a_program_reads_keeps_its_size_whatever_the_link_carries() {
-    let Some(cable) = Cable::lay() else { return };
-    // So slow that pictures get smaller.
+fn raw_output_keeps_its_size_on_a_slow_link() {
+    let Some(cable) = Cable::lay(this_test!()) else { return };
+    // Slow enough for smaller pictures.
     let _hub = hub(&cable, 300);
     let from = format!("fw://{HUB}/scene");
     let raw = output(cable.at_far(&framewire(["record", &from, "-", "--format", "bgr24", "--duration", "5"])));
@@ -155,8 +153,8 @@ fn what_a_program_reads_keeps_its_size_whatever_the_link_carries() {
 }
 
 #[test]
-fn who_gets_another_rendition_is_told_which_and_why() {
-    let Some(cable) = Cable::lay() else { return };
+fn a_viewer_learns_which_rendition_it_gets_and_why() {
+    let Some(cable) = Cable::lay(this_test!()) else { return };
     let _hub = hub(&cable, SLOW);
     let (scratch, from) = (Scratch::new("told"), format!("fw://{HUB}/scene"));
     let record = framewire(["record", &from, "-", "--format", "mjpeg", "--stats", "json"]);
@@ -173,7 +171,7 @@ fn who_gets_another_rendition_is_told_which_and_why() {
     assert!(figures["service"]["capacity"].as_u64() > Some(0), "{line}");
     let rendition = figures["service"]["rendition"].as_str().unwrap().to_owned();
     cable.wait_until("the hub counts it there", |info| {
-        let forms = info["renditions"].as_array().unwrap();
-        forms.iter().any(|form| form["name"] == *rendition && form["viewers"] == 1 && form["capacity"].is_u64())
+        let renditions = info["renditions"].as_array().unwrap();
+        renditions.iter().any(|one| one["name"] == *rendition && one["viewers"] == 1 && one["capacity"].is_u64())
     });
 }

@@ -1,4 +1,4 @@
-//! Where frames are born, when it is something real.
+//! Real sources: files and screens.
 
 use std::fs;
 
@@ -8,7 +8,7 @@ use crate::{
 };
 
 #[test]
-fn a_files_own_jpegs_are_passed_on_byte_for_byte() {
+fn a_files_jpegs_pass_through_byte_for_byte() {
     let (hub, scratch) = (Hub::start(&[]), Scratch::new("own-jpegs"));
     let file = scratch.file("film.avi");
     output(ffmpeg(&[
@@ -42,7 +42,7 @@ fn the_screen_is_sent_in_its_colours() {
     fs::write(&picture, [b"P6 320 240 255\n".as_slice(), &truth.pixels].concat()).unwrap();
     let mut paint = screen.on(tool("display"));
     paint.args(["-window", "root", &picture]);
-    // It ends with status 1 when all is well; what counts is what is then on the screen.
+    // Its exit status is 1 even on success; the screen is checked below.
     run(paint);
     let _sender = Running::start(screen.on(framewire(["send", "screen", &hub.fw("screen")])));
     hub.wait_until("screen", "has a frame", |info| info["published"].as_u64() > Some(0));

@@ -27,13 +27,13 @@ const EVERY: [Wire; 6] = [LHH_32, LHH_64, BASE64, STOPWAIT, PICKLE, PICKLE_NUMPY
 const PUSHED: [Wire; 4] = [LHH_32, LHH_64, BASE64, STOPWAIT];
 /// Each wire once.
 const EACH: [Wire; 4] = [LHH_32, BASE64, STOPWAIT, PICKLE];
-/// How many pictures are enough to believe it.
+/// Frames that are enough to be sure.
 const MANY: usize = 200;
-/// How many are enough to see that it goes on.
+/// Frames that are enough to see that it goes on.
 const SOME: usize = 20;
-/// How many may still come of what was sent before.
+/// Frames that may still arrive of those sent before.
 const LEFT: usize = 1000;
-/// Where a cable is cut, in bytes: after some pictures and in the middle of one.
+/// Where a cable is cut, in bytes: after some frames and within one.
 const CUT: usize = 250_000;
 
 /// Plays a scenario on each of these wires, at the same time.
@@ -46,8 +46,8 @@ fn on(wires: &[Wire], scenario: impl Fn(&Wire) + Sync) {
     });
 }
 
-/// Sees so many pictures of a scene, each so many dB like what was filmed and none older than the one before. Returns the
-/// last one's number.
+/// Receives this many pictures of a scene, each at least this close to the original in dB and none older than the one
+/// before. Returns the number of the last.
 fn sees(display: &mut Display, scene: Scene, count: usize, least: f64) -> usize {
     let mut last = None;
     for _ in 0..count {
@@ -55,7 +55,7 @@ fn sees(display: &mut Display, scene: Scene, count: usize, least: f64) -> usize 
         let number = Scene::number(&picture);
         let psnr = scene.psnr(&picture);
         assert!(psnr > least, "picture {number} of {scene:?} has {psnr:.1} dB");
-        // A film that begins again is no step back.
+        // A film that is replayed is no step back.
         let step = (number + Scene::LENGTH - last.unwrap_or(number)) % Scene::LENGTH;
         assert!(last.is_none() || (1..Scene::LENGTH * 9 / 10).contains(&step), "{number} came after {last:?}");
         last = Some(number);
@@ -63,12 +63,12 @@ fn sees(display: &mut Display, scene: Scene, count: usize, least: f64) -> usize 
     last.expect("a picture")
 }
 
-/// Passes over what is still to be seen of another scene.
+/// Skips the frames that are left of another scene.
 fn changes_to(display: &mut Display, scene: Scene) {
     assert!((0..LEFT).any(|_| scene.is_on(&display.next().1)), "{scene:?} is not to be seen after {LEFT} pictures");
 }
 
-/// How alike what a script's camera sends is at the other end, at least.
+/// How close the frames of a script's camera must be at the other end, in dB.
 fn of_script(wire: &Wire) -> f64 {
     if wire.camera_listens { SAME } else { ALIKE }
 }
@@ -84,7 +84,7 @@ fn the_scripts_understand_each_other() {
 }
 
 #[test]
-fn a_tutorials_camera_is_seen() {
+fn frames_of_a_tutorials_camera_arrive() {
     on(&EVERY, |wire| {
         let (_camera, mut display) = wire.meet(By::Script, By::Framewire);
         sees(&mut display, Scene::Day, MANY, of_script(wire));
@@ -92,7 +92,7 @@ fn a_tutorials_camera_is_seen() {
 }
 
 #[test]
-fn a_tutorials_display_is_shown_something() {
+fn frames_reach_a_tutorials_display() {
     on(&EVERY, |wire| {
         let (_camera, mut display) = wire.meet(By::Framewire, By::Script);
         sees(&mut display, Scene::Day, MANY, ALIKE);
@@ -100,7 +100,7 @@ fn a_tutorials_display_is_shown_something() {
 }
 
 #[test]
-fn a_hub_takes_the_tutorials_cameras_all_at_once() {
+fn a_hub_serves_all_the_tutorials_cameras_at_once() {
     let mut hub = Hub::start(&[]);
     let mut cameras = Vec::new();
     thread::scope(|scope| {
@@ -130,7 +130,7 @@ fn a_hub_feeds_the_tutorials_displays() {
 }
 
 #[test]
-fn pickles_come_through_a_hub_to_the_last_bit() {
+fn pickles_cross_a_hub_bit_for_bit() {
     let mut hub = Hub::start(&["--pickle", "127.0.0.1:0=yard"]);
     let pickle = At::Connect(listening(&mut hub.running, "pickle: listens on "));
     let camera = Camera::start(By::Script, &PICKLE, Scene::Day, At::ANY);
@@ -141,7 +141,7 @@ fn pickles_come_through_a_hub_to_the_last_bit() {
 
 #[test]
 fn sizes_and_qualities_are_the_tutorials_unless_others_are_asked_for() {
-    // The first of libjpeg's steps of luminance: 16 at quality 50, and of others what its scaling makes of it.
+    // The first of libjpeg's quantisation steps for luminance: 16 at quality 50, scaled for other qualities.
     on(&[LHH_32, BASE64, STOPWAIT], |wire| {
         let step =
             [(LHH_32.name, 53), (BASE64.name, 3), (STOPWAIT.name, 27)].iter().find(|(name, _)| *name == wire.name);
@@ -156,7 +156,7 @@ fn sizes_and_qualities_are_the_tutorials_unless_others_are_asked_for() {
     });
 }
 
-/// How the first JPEG begins that framewire sends on this wire, with these flags.
+/// The first bytes of the first JPEG that framewire sends on this wire with these flags.
 fn first_jpeg(wire: &Wire, flags: &[&str]) -> Vec<u8> {
     let record = framewire(["record", &wire.url("127.0.0.1:0"), "-", "--format", "mjpeg", "--duration", "10"]);
     let (mut recorder, _, mut out) = Running::start_piped(record);
@@ -168,7 +168,7 @@ fn first_jpeg(wire: &Wire, flags: &[&str]) -> Vec<u8> {
 }
 
 #[test]
-fn a_viewer_of_pickles_gets_another_size_if_that_is_asked_for() {
+fn a_viewer_of_pickles_gets_the_size_that_was_asked_for() {
     let source = format!("film={}#loop", Scene::Day.film());
     let mut hub = Hub::start(&["--source", &source, "--pickle", "127.0.0.1:0=film#size=200x160"]);
     let camera = Camera::framewire(&PICKLE, &[&Scene::Day.film(), "--loop", "--size", "200x160"], At::ANY);
@@ -193,13 +193,13 @@ fn a_film_ends_with_its_last_picture() {
             (Camera::framewire(wire, &[&film, "--fps", "0"], At::Connect(display.address)), display)
         };
         while sees(&mut display, Scene::Day, 1, ALIKE) != Scene::LENGTH - 1 {}
-        let (status, said) = camera.running.ended();
-        assert_eq!(status.code(), Some(0), "{wire}: {said}");
+        let (status, printed) = camera.running.ended();
+        assert_eq!(status.code(), Some(0), "{wire}: {printed}");
         if wire.name == STOPWAIT.name {
-            display.running.has_said("is over");
+            display.running.has_printed("is over");
         }
         if !wire.camera_listens {
-            // There is the next one's place.
+            // The display accepts the next camera.
             let at = At::Connect(display.address);
             let _camera = Camera::start(By::Framewire, wire, Scene::Night, at);
             changes_to(&mut display, Scene::Night);
@@ -208,30 +208,30 @@ fn a_film_ends_with_its_last_picture() {
 }
 
 #[test]
-fn stop_and_wait_never_waits_for_ever() {
-    // Its camera hangs when two answers come at once, and says nothing of that.
+fn stop_and_wait_never_blocks_forever() {
+    // The script hangs silently when it gets two answers at once.
     let mut display = Display::start(By::Framewire, &STOPWAIT, At::ANY);
     for scene in [Scene::Day, Scene::Night] {
         let camera = Camera::script(&STOPWAIT, scene, At::Connect(display.address), 1000);
-        let (status, said) = camera.running.ended();
-        assert!(status.success(), "{said}");
+        let (status, printed) = camera.running.ended();
+        assert!(status.success(), "{printed}");
         display.running.wait_for("has ended after 300 pictures");
         changes_to(&mut display, scene);
     }
 }
 
 #[test]
-fn base64s_camera_begins_its_film_anew() {
+fn base64s_camera_replays_its_film() {
     let mut display = Display::start(By::Framewire, &BASE64, At::ANY);
     let mut camera = Camera::script(&BASE64, Scene::Day, At::Connect(display.address), 300);
     let half = |number| number >= Scene::LENGTH / 2;
     while !half(sees(&mut display, Scene::Day, 1, ALIKE)) {}
     while half(sees(&mut display, Scene::Day, 1, ALIKE)) {}
-    camera.running.has_said("begins anew");
+    camera.running.has_printed("begins anew");
 }
 
 #[test]
-fn who_is_not_there_is_told_at_once_or_waited_for() {
+fn a_missing_peer_is_reported_at_once_or_waited_for() {
     on(&EACH, |wire| {
         let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let (url, film) = (wire.url(nobody), Scene::Day.film());
@@ -250,7 +250,7 @@ fn who_is_not_there_is_told_at_once_or_waited_for() {
 }
 
 #[test]
-fn a_camera_killed_in_mid_picture_is_followed_by_the_next() {
+fn a_camera_killed_within_a_frame_is_replaced_by_the_next() {
     for (camera, display) in [(By::Script, By::Framewire), (By::Framewire, By::Script)] {
         on(&EACH, |wire| {
             let (killed, mut shown, cable) = wire.meet_over(camera, display, Some(CUT));
@@ -264,7 +264,7 @@ fn a_camera_killed_in_mid_picture_is_followed_by_the_next() {
             }
             let _camera = Camera::start(camera, wire, Scene::Night, place);
             if display == By::Script && wire.camera_listens {
-                // The tutorial's viewer comes once.
+                // The tutorial's viewer connects once.
                 shown.running.wait_for("the camera is gone");
                 shown = Display::start(display, wire, At::Connect(cable.address));
             }
@@ -275,7 +275,7 @@ fn a_camera_killed_in_mid_picture_is_followed_by_the_next() {
 }
 
 #[test]
-fn a_display_killed_in_mid_picture_is_followed_by_the_next() {
+fn a_display_killed_within_a_frame_is_replaced_by_the_next() {
     for (camera, display) in [(By::Script, By::Framewire), (By::Framewire, By::Script)] {
         on(&EACH, |wire| {
             let (mut sending, killed, cable) = wire.meet_over(camera, display, Some(CUT));
@@ -286,7 +286,7 @@ fn a_display_killed_in_mid_picture_is_followed_by_the_next() {
             drop(killed);
             let mut shown = Display::start(display, wire, place);
             if camera == By::Script && [LHH_32.name, STOPWAIT.name].contains(&wire.name) {
-                // The tutorials' cameras come once.
+                // The tutorials' cameras connect once.
                 assert!(!sending.running.ended().0.success());
                 sending = Camera::start(camera, wire, Scene::Day, At::Connect(cable.address));
             }
@@ -297,7 +297,7 @@ fn a_display_killed_in_mid_picture_is_followed_by_the_next() {
 }
 
 #[test]
-fn a_camera_killed_in_mid_picture_leaves_its_hub() {
+fn a_camera_killed_within_a_frame_is_no_longer_live_in_its_hub() {
     on(&PUSHED, |wire| {
         let mut hub = Hub::start(&[]);
         let cable = Cable::lay(wire, hub.address, CUT);
@@ -314,7 +314,7 @@ fn a_camera_killed_in_mid_picture_leaves_its_hub() {
 }
 
 #[test]
-fn a_hub_restarted_before_tutorials_displays() {
+fn tutorials_displays_survive_a_restart_of_the_hub() {
     let source = |scene: Scene| format!("film={}#loop", scene.film());
     on(&PUSHED, |wire| {
         let hub = Hub::start(&["--source", &source(Scene::Day)]);
@@ -330,7 +330,7 @@ fn a_hub_restarted_before_tutorials_displays() {
     });
 }
 
-/// The stream that a camera on this wire now begins to feed.
+/// The name of the stream that a camera on this wire starts.
 fn new_stream(running: &mut Running, wire: &Wire) -> String {
     let begins = format!("'{}-127.0.0.1-", wire.name);
     let line = running.wait_for_line(&begins, |line| line.contains(&begins) && line.contains("sends pictures"));
@@ -338,7 +338,7 @@ fn new_stream(running: &mut Running, wire: &Wire) -> String {
 }
 
 #[test]
-fn a_display_that_hangs_is_shown_the_newest_picture_afterwards() {
+fn a_display_that_hung_gets_the_newest_frame() {
     on(&PUSHED, |wire| {
         let mut display = Display::start(By::Script, wire, At::ANY);
         let film = Scene::Day.film();
@@ -353,14 +353,14 @@ fn a_display_that_hangs_is_shown_the_newest_picture_afterwards() {
 }
 
 #[test]
-fn a_display_that_stops_reading_is_left_few_pictures_of_the_past() {
+fn a_display_that_stops_reading_gets_few_stale_frames() {
     const STOPS: u8 = 20;
     const SENT: u8 = 60;
     let hub = Hub::start(&[]);
     let publisher = Peer::publish(&hub, "scene");
     let display = TcpListener::bind("127.0.0.1:0").expect("a port");
     display.set_nonblocking(true).expect("a display that may be asked");
-    // Its kernel would take all of them.
+    // Its receive buffer would hold all of them.
     SockRef::from(&display).set_recv_buffer_size(1 << 20).expect("a large buffer");
     let to = format!("lhh://{}", display.local_addr().expect("its address"));
     let _camera = Running::start(framewire(["send", &hub.fw("scene"), &to, "--quality", "90"]));
@@ -397,17 +397,17 @@ fn a_viewer_of_pickles_that_hangs_delays_no_other() {
     leaps(&mut displays[0], 30);
 }
 
-/// Sees that pictures were left out, so many at once, after those that the kernel held.
+/// Checks that at least this many pictures in a row were dropped, after those that the kernel had buffered.
 fn leaps(display: &mut Display, least: usize) {
     let mut last = sees(display, Scene::Day, 1, ALIKE);
     let leaps = (0..LEFT).any(|_| {
         let before = std::mem::replace(&mut last, sees(display, Scene::Day, 1, ALIKE));
         (last + Scene::LENGTH - before) % Scene::LENGTH >= least
     });
-    assert!(leaps, "it was shown every picture");
+    assert!(leaps, "no frame was dropped");
 }
 
-/// How many frames were dropped, by a line of `--stats json`.
+/// The frames dropped, from a line of `--stats json`.
 fn dropped(line: &str) -> u64 {
     let info: serde_json::Value = serde_json::from_str(line).unwrap_or_default();
     info["dropped"].as_object().map_or(0, |reasons| reasons.values().filter_map(serde_json::Value::as_u64).sum())
@@ -421,21 +421,21 @@ fn two_cameras_on_one_port_are_two_recordings() {
         let to = At::Connect(listening(&mut recorder, "listens on "));
         let cameras = [Scene::Day, Scene::Night].map(|scene| Camera::start(By::Script, wire, scene, to));
         for camera in cameras {
-            let (status, said) = camera.running.ended();
-            assert!(status.success(), "{said}");
+            let (status, printed) = camera.running.ended();
+            assert!(status.success(), "{printed}");
         }
         for _ in 0..2 {
             recorder.wait_for("framewire recorded ");
         }
         recorder.signal("INT");
-        let (status, said) = recorder.ended();
-        assert_eq!(status.code(), Some(0), "{said}");
+        let (status, printed) = recorder.ended();
+        assert_eq!(status.code(), Some(0), "{printed}");
         let scenes = ["out.mkv", "out-2.mkv"].map(|name| scene_of(&scratch.file(name), wire));
         assert_ne!(scenes[0], scenes[1]);
     });
 }
 
-/// The one scene that a recording shows, whole enough.
+/// The only scene of a recording, which must be nearly complete.
 fn scene_of(file: &str, wire: &Wire) -> Scene {
     let pixels = output(ffmpeg(&["-i", file, "-fps_mode", "passthrough", "-f", "rawvideo", "-pix_fmt", "rgb24", "-"]));
     let (width, height) = wire.size;
@@ -447,7 +447,7 @@ fn scene_of(file: &str, wire: &Wire) -> Scene {
 }
 
 #[test]
-fn two_of_framewires_cameras_on_the_tutorials_port_have_a_window_each() {
+fn two_senders_on_a_tutorials_port_have_a_window_each() {
     let mut display = Display::start(By::Script, &LHH_32, At::ANY);
     let to = At::Connect(display.address);
     let _cameras = [Scene::Day, Scene::Night].map(|scene| Camera::start(By::Framewire, &LHH_32, scene, to));
@@ -469,7 +469,7 @@ fn a_reader_of_pixels_gets_one_camera_after_the_other() {
     let mut display = Display::start(By::Framewire, &BASE64, At::ANY);
     let first = Camera::start(By::Script, &BASE64, Scene::Day, At::Connect(display.address));
     sees(&mut display, Scene::Day, SOME, ALIKE);
-    // It comes again and again, while there is no place for it.
+    // It reconnects again and again while the port is taken.
     let mut second = Camera::start(By::Script, &BASE64, Scene::Night, At::Connect(display.address));
     second.running.wait_for("begins anew");
     sees(&mut display, Scene::Day, SOME, ALIKE);
@@ -479,7 +479,7 @@ fn a_reader_of_pixels_gets_one_camera_after_the_other() {
 }
 
 #[test]
-fn the_wrong_wire_is_named_and_the_port_lives_on() {
+fn the_wrong_wire_is_named_and_the_port_keeps_serving() {
     const WIRES: [Wire; 3] = [LHH_64, BASE64, STOPWAIT];
     on(&WIRES, |wire| {
         let mut display = Display::start(By::Framewire, wire, At::ANY);
@@ -519,7 +519,7 @@ fn cameras_have_a_window_each_titled_with_their_address() {
         };
         let (mut day, left) = open(Scene::Day);
         let (night, right) = open(Scene::Night);
-        // None lies above the other.
+        // They must not overlap.
         left.xdotool(&["windowmove", &left.id, "0", "0"]);
         right.xdotool(&["windowmove", &right.id, "640", "0"]);
         let shows = |window: &Window, scene: Scene| {
@@ -531,7 +531,7 @@ fn cameras_have_a_window_each_titled_with_their_address() {
         left.press("Escape");
         left.is_gone();
         if wire.name == BASE64.name {
-            // It would come again, with a window that lies above the others.
+            // It would reconnect and open a window above the others.
             day.running.wait_for("begins anew");
             drop(day);
         } else {
@@ -543,8 +543,8 @@ fn cameras_have_a_window_each_titled_with_their_address() {
         let (_day, left) = open(Scene::Day);
         shows(&left, Scene::Day);
         view.signal("TERM");
-        let (status, said) = view.ended();
-        assert_eq!(status.code(), Some(0), "{said}");
+        let (status, printed) = view.ended();
+        assert_eq!(status.code(), Some(0), "{printed}");
     });
 }
 

@@ -1,4 +1,4 @@
-//! Windows, as they come onto a screen.
+//! Windows on a screen.
 
 use std::{
     env, fs,
@@ -11,25 +11,25 @@ use std::{
 };
 
 use bytes::Bytes;
-use framewire::internals::{
-    clock,
-    hub::{self, Policy},
-    latency::Bound,
-    sink::window::{self, Pane, Tile},
-    stop::Stop,
-};
 use framewire_proto::{Codec, Config, Frame, Times};
 
 use crate::{
     harness::{Display, Hub, Peer, Running, Scratch, eventually, fails, ffmpeg, framewire, output, run, tool},
+    internals::{
+        clock,
+        hub::{self, Policy},
+        latency::Bound,
+        sink::window::{self, Pane, Tile},
+        stop::Stop,
+    },
     picture::{Part, Rgb},
 };
 
 const SIZE: (usize, usize) = (320, 180);
-/// Pictures that look the same, in dB.
+/// Pictures at least this close, in dB, look the same.
 const SAME: f64 = 30.0;
 
-/// A picture that is published 20 times a second.
+/// A publisher that sends a picture 20 times a second.
 struct Camera {
     picture: Arc<Mutex<Bytes>>,
     stop: Stop,
@@ -111,12 +111,12 @@ impl Window {
         self.xdotool(&["windowsize", &self.id, &width.to_string(), &height.to_string()]);
     }
 
-    /// Waits until it is not there any more.
+    /// Waits until it is closed.
     pub(crate) fn is_gone(&self) {
         eventually("the window is gone", || (!Self::titled(&self.screen, "").contains(&self.id)).then_some(()));
     }
 
-    /// What is on the window; `None` while it has another size.
+    /// A screenshot of the window; `None` while it has another size.
     pub(crate) fn shot(&self, (width, height): (usize, usize)) -> Option<Rgb> {
         let mut import = self.screen.on(tool("import"));
         import.args(["-window", &self.id, "-depth", "8", "rgb:-"]);
@@ -132,7 +132,7 @@ impl Window {
         });
     }
 
-    /// Waits until it doesn't look like this any more, and returns what it looks like then.
+    /// Waits until it looks different, and returns a screenshot.
     fn changes(&self, what: &str, picture: &Rgb) -> Rgb {
         eventually(what, || {
             let shot = self.shot((picture.width, picture.height))?;
@@ -141,7 +141,7 @@ impl Window {
     }
 }
 
-/// What of a screenshot lies well inside of the quadrants, where scaling blurs nothing.
+/// The parts of a screenshot well inside of the quadrants, which scaling does not blur.
 fn insides(picture: &Rgb) -> [Rgb; 4] {
     let (width, height) = (picture.width / 2 - 16, picture.height / 2 - 16);
     [(0, 0), (1, 0), (0, 1), (1, 1)].map(|(column, row)| {
@@ -151,7 +151,7 @@ fn insides(picture: &Rgb) -> [Rgb; 4] {
 }
 
 #[test]
-fn a_picture_comes_onto_the_screen_as_it_was_sent() {
+fn a_picture_appears_on_the_screen_as_it_was_sent() {
     let (hub, truth) = (Hub::start(&[]), Rgb::quadrants(SIZE.0, SIZE.1));
     let _camera = Camera::start(&hub, "still", &truth);
     let (_running, window) = Window::open(framewire(["view", &hub.fw("still")]));
@@ -170,7 +170,7 @@ fn a_picture_comes_onto_the_screen_as_it_was_sent() {
 }
 
 #[test]
-fn keys_do_what_they_promise() {
+fn keys_do_what_the_help_says() {
     let (hub, scratch) = (Hub::start(&[]), Scratch::new("keys"));
     let truth = Rgb::quadrants(SIZE.0, SIZE.1);
     let camera = Camera::start(&hub, "still", &truth);
@@ -187,15 +187,15 @@ fn keys_do_what_they_promise() {
     window.press("s");
     let saved = running.wait_for("saved ");
     let file = scratch.path().join(saved.trim_start_matches("saved "));
-    assert_eq!(fs::read(&file).unwrap(), truth.jpeg(), "a snapshot is the picture as it came");
+    assert_eq!(fs::read(&file).unwrap(), truth.jpeg(), "a snapshot is the JPEG as it was received");
 
     let mut other = truth.clone();
     other.pixels.reverse();
     window.press("space");
-    // Its word for that is at the bottom.
+    // The label is at the bottom.
     let bottom = Part { x: 0, y: SIZE.1 - 40, width: SIZE.0, height: 40 };
     let top = Part { x: 0, y: 0, width: SIZE.0, height: SIZE.1 / 2 };
-    eventually("the word for frozen", || {
+    eventually("the label for frozen", || {
         let shot = window.shot(SIZE)?;
         (shot.part(bottom).psnr(&truth.part(bottom)) < SAME).then_some(())
     });
@@ -210,12 +210,12 @@ fn keys_do_what_they_promise() {
     window.shows("the newest picture", &other);
 
     window.press("q");
-    let (status, said) = running.ended();
-    assert_eq!(status.code(), Some(0), "{said}");
+    let (status, printed) = running.ended();
+    assert_eq!(status.code(), Some(0), "{printed}");
 }
 
 #[test]
-fn a_stream_that_stalls_says_so_and_lives_again() {
+fn a_stalled_stream_is_dimmed_and_recovers() {
     let (hub, truth) = (Hub::start(&[]), Rgb::quadrants(SIZE.0, SIZE.1));
     let send = || Running::start_fed(framewire(["send", "-", &hub.fw("still"), "--fps", "20"]), truth.jpeg());
     let sender = send();
@@ -223,8 +223,8 @@ fn a_stream_that_stalls_says_so_and_lives_again() {
     let (_running, window) = Window::open(framewire(["view", &hub.fw("still")]));
     window.shows("the picture", &truth);
     sender.signal("KILL");
-    let stalled = window.changes("that it is stalled", &truth);
-    // The whole picture is dimmed, not only written over.
+    let stalled = window.changes("the label for stalled", &truth);
+    // The whole picture is dimmed, not only the label.
     let corner = Part { x: 0, y: 0, width: 32, height: 32 };
     let light = |picture: &Rgb| picture.part(corner).pixels.iter().map(|value| u64::from(*value)).sum::<u64>();
     assert!(light(&stalled) < light(&truth) * 9 / 10, "{} of {}", light(&stalled), light(&truth));
@@ -232,7 +232,7 @@ fn a_stream_that_stalls_says_so_and_lives_again() {
     window.shows("the picture again", &truth);
 }
 
-/// Two pictures that no mistake takes for one another.
+/// Two pictures that cannot be mistaken for each other.
 fn two() -> [Rgb; 2] {
     let one = Rgb::quadrants(320, 240);
     [Rgb { pixels: one.pixels.iter().rev().copied().collect(), ..one.clone() }, one]
@@ -243,7 +243,7 @@ fn several_streams_make_a_grid() {
     let (hub, [left, right]) = (Hub::start(&[]), two());
     let _cameras = [Camera::start(&hub, "left", &left), Camera::start(&hub, "right", &right)];
     let (_running, window) = Window::open(framewire(["view", &hub.fw("left"), &hub.fw("right")]));
-    // Each has its name in a corner.
+    // Skip the name in the corner of each.
     let below = |x: usize| Part { x, y: 60, width: 320, height: 180 };
     eventually("both side by side", || {
         let shot = window.shot((640, 240))?;
@@ -253,14 +253,14 @@ fn several_streams_make_a_grid() {
 }
 
 #[test]
-fn several_streams_have_a_window_each_that_is_closed_for_itself() {
+fn several_streams_have_a_window_each_that_closes_on_its_own() {
     let (hub, [one, other]) = (Hub::start(&[]), two());
     let cameras = [Camera::start(&hub, "left", &one), Camera::start(&hub, "right", &other)];
     let screen = Rc::new(Display::start("640x480"));
     let view = framewire(["view", "--windows", &hub.fw("left"), &hub.fw("right")]);
     let running = Running::start(screen.on(view));
     let [left, right] = ["^left ", "^right "].map(|title| Window::find(&screen, title));
-    // None lies above the other, of which the server has no pixels then.
+    // They must not overlap: the server has no pixels of a covered window.
     left.xdotool(&["windowmove", &left.id, "0", "0"]);
     right.xdotool(&["windowmove", &right.id, "320", "240"]);
     left.shows("its own picture", &one);
@@ -268,17 +268,17 @@ fn several_streams_have_a_window_each_that_is_closed_for_itself() {
 
     left.press("Escape");
     left.is_gone();
-    hub.wait_until("left", "is not watched any more", |info| info["viewers"] == 0);
+    hub.wait_until("left", "has no viewer", |info| info["viewers"] == 0);
     cameras[1].show(&one);
-    right.shows("what is new", &one);
-    // Without a window manager nobody gives it the keys that the other had.
+    right.shows("the new picture", &one);
+    // Without a window manager it must be clicked to get the keyboard.
     right.click();
     right.xdotool(&["key", "i"]);
     right.changes("the overlay", &one);
 
     right.press("q");
-    let (status, said) = running.ended();
-    assert_eq!(status.code(), Some(0), "{said}");
+    let (status, printed) = running.ended();
+    assert_eq!(status.code(), Some(0), "{printed}");
 }
 
 #[test]
@@ -286,8 +286,8 @@ fn sigterm_closes_the_window() {
     let hub = Hub::start(&["--source", "scene=pattern#size=320x180"]);
     let (running, _window) = Window::open(framewire(["view", &hub.fw("scene")]));
     running.signal("TERM");
-    let (status, said) = running.ended();
-    assert_eq!(status.code(), Some(0), "{said}");
+    let (status, printed) = running.ended();
+    assert_eq!(status.code(), Some(0), "{printed}");
 }
 
 /// A film of three seconds.
@@ -298,7 +298,7 @@ fn film(scratch: &Scratch) -> String {
 }
 
 #[test]
-fn the_window_of_a_film_closes_after_it_and_the_others_stay() {
+fn the_window_of_a_film_closes_at_its_end_and_the_others_stay() {
     let (hub, scratch) = (Hub::start(&["--source", "scene=pattern#size=320x180"]), Scratch::new("stay"));
     let screen = Rc::new(Display::start("640x480"));
     let running = Running::start(screen.on(framewire(["view", "--windows", &film(&scratch), &hub.fw("scene")])));
@@ -307,8 +307,8 @@ fn the_window_of_a_film_closes_after_it_and_the_others_stay() {
     let before = hub.stream("scene").unwrap()["delivered"].as_u64();
     hub.wait_until("scene", "goes on", |info| info["delivered"].as_u64() > before.map(|count| count + 5));
     scene.press("q");
-    let (status, said) = running.ended();
-    assert_eq!(status.code(), Some(0), "{said}");
+    let (status, printed) = running.ended();
+    assert_eq!(status.code(), Some(0), "{printed}");
 }
 
 #[test]
@@ -317,35 +317,36 @@ fn the_window_closes_after_a_film_and_counts_what_it_showed() {
     let film = film(&scratch);
     for (codec, decoded) in [("auto", "i420"), ("copy", "h264")] {
         let (running, _window) = Window::open(framewire(["view", &film, "--codec", codec, "--stats", "json"]));
-        let (status, said) = running.ended();
-        assert_eq!(status.code(), Some(0), "{said}");
-        let figures: Vec<serde_json::Value> = said.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
-        let last = figures.last().unwrap_or_else(|| panic!("once a second it tells figures: {said}"));
+        let (status, printed) = running.ended();
+        assert_eq!(status.code(), Some(0), "{printed}");
+        let figures: Vec<serde_json::Value> =
+            printed.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        let last = figures.last().unwrap_or_else(|| panic!("no figures, which are due once a second: {printed}"));
         assert!((10..=75).contains(&last["shown"].as_u64().unwrap()), "{last}");
         assert_eq!((last["codec"].as_str(), last["dropped"]["bad"].as_u64()), (Some(decoded), Some(0)), "{last}");
-        // What B-frames wait for is part of it.
+        // The delay of B-frames is part of it.
         let total = last["latency_ms"]["total"]["p50"].as_f64().unwrap();
         assert!(if codec == "copy" { (40.0..900.0).contains(&total) } else { total > 0.0 }, "{last}");
     }
 }
 
 #[test]
-fn without_a_display_it_is_said_in_a_line() {
+fn a_missing_display_is_reported_in_one_line() {
     let mut view = framewire(["view", "pattern"]);
     view.env_remove("DISPLAY").env_remove("WAYLAND_DISPLAY").env_remove("SDL_VIDEODRIVER");
     let error = fails(view);
     assert!(error.contains("DISPLAY") && error.contains("framewire record"), "{error}");
 }
 
-/// Starts [`opens_windows_as_told`] on this screen. It is told by its standard input and tells by its standard error.
+/// Starts [`opens_windows_on_request`] on this screen. It reads requests from its input and reports on standard error.
 fn start_opener(screen: &Display) -> (Running, ChildStdin, ChildStdout) {
     let mut opener = Command::new(env::current_exe().unwrap());
-    opener.args(["window::opens_windows_as_told", "--exact", "--ignored", "--nocapture"]);
+    opener.args(["window::opens_windows_on_request", "--exact", "--ignored", "--nocapture"]);
     Running::start_piped(screen.on(opener))
 }
 
 #[test]
-fn windows_come_and_go_while_the_program_runs() {
+fn windows_open_and_close_while_the_program_runs() {
     let (screen, picture) = (Rc::new(Display::start("640x480")), Rgb::quadrants(SIZE.0, SIZE.1));
     let (mut running, mut told, _stdout) = start_opener(&screen);
     let mut open = |name: &str| {
@@ -367,12 +368,12 @@ fn windows_come_and_go_while_the_program_runs() {
     running.wait_for("0 tiles");
 
     let third = open("third");
-    // Nothing more can come.
+    // No more requests.
     drop(told);
     third.shows("its picture", &picture);
     third.press("q");
-    let (status, said) = running.ended();
-    assert_eq!(status.code(), Some(0), "{said}");
+    let (status, printed) = running.ended();
+    assert_eq!(status.code(), Some(0), "{printed}");
 }
 
 #[test]
@@ -381,13 +382,13 @@ fn waiting_for_a_first_window_ends_with_the_stop() {
     let (mut running, mut told, _stdout) = start_opener(&screen);
     running.wait_for("0 tiles");
     writeln!(told, "stop").unwrap();
-    let (status, said) = running.ended();
-    assert_eq!(status.code(), Some(0), "{said}");
+    let (status, printed) = running.ended();
+    assert_eq!(status.code(), Some(0), "{printed}");
 }
 
 #[test]
-#[ignore = "it is the program of the tests before"]
-fn opens_windows_as_told() {
+#[ignore = "a program that other tests start"]
+fn opens_windows_on_request() {
     let (hub, stop, (hand_over, more)) = (hub::Hub::default(), Stop::default(), mpsc::channel());
     let stopped = stop.clone();
     thread::spawn(move || {
@@ -403,7 +404,7 @@ fn opens_windows_as_told() {
     window::run(vec![], Some(more), config, &stop).unwrap();
 }
 
-/// A window for a stream of this name, and who publishes that as long as it is watched.
+/// A window for a stream of this name, and a publisher that ends with its last viewer.
 fn pane(hub: &hub::Hub, name: &str) -> Pane {
     let publisher = hub.publish(&name.parse().unwrap(), clock::now()).unwrap();
     let subscriber = hub.subscribe(publisher.name(), Policy::Newest, false, clock::now()).unwrap();
@@ -426,7 +427,7 @@ fn pane(hub: &hub::Hub, name: &str) -> Pane {
 }
 
 #[test]
-fn what_is_sent_is_previewed_and_told_in_words_until_q() {
+fn send_shows_a_preview_and_statistics_until_q() {
     let (hub, scratch) = (Hub::start(&[]), Scratch::new("preview"));
     let picture = Rgb::quadrants(320, 240);
     fs::write(scratch.file("still.jpg"), picture.jpeg()).unwrap();
@@ -439,8 +440,8 @@ fn what_is_sent_is_previewed_and_told_in_words_until_q() {
         ["still: live, ", " frames, ", " fps, ", " sent ", " delay "].iter().all(|part| line.contains(part))
     });
     window.press("q");
-    let (status, said) = send.ended();
-    assert_eq!(status.code(), Some(0), "{said}");
-    let totals = said.lines().last().unwrap();
-    assert!(totals.starts_with("still: in all ") && totals.ends_with(" 0 missed"), "{said}");
+    let (status, printed) = send.ended();
+    assert_eq!(status.code(), Some(0), "{printed}");
+    let totals = printed.lines().last().unwrap();
+    assert!(totals.starts_with("still: in all ") && totals.ends_with(" 0 missed"), "{printed}");
 }

@@ -1,5 +1,5 @@
 //! FFmpeg's frames, packets, decoders and encoders as owned things; what the rest of this module shares of FFmpeg.
-#![allow(unsafe_code)]
+#![allow(unsafe_code, reason = "FFmpeg's frames, packets, decoders and encoders behind owned types")]
 
 use std::{
     ffi::{CStr, c_int},

@@ -1,5 +1,5 @@
 //! Whatever FFmpeg opens: files, URLs, cameras, screens.
-#![allow(unsafe_code)]
+#![allow(unsafe_code, reason = "FFmpeg's demuxers and devices behind an owned type")]
 
 mod units;
 

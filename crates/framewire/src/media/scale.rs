@@ -1,5 +1,5 @@
 //! Pictures in other sizes, and FFmpeg's frames of any kind as pictures.
-#![allow(unsafe_code)]
+#![allow(unsafe_code, reason = "FFmpeg's scaler behind an owned type")]
 
 use std::{ffi::c_int, ptr};
 

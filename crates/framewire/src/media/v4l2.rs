@@ -1,5 +1,5 @@
 //! The cameras of a Linux machine and what they offer, asked of the kernel (Video for Linux, version 2).
-#![allow(unsafe_code)]
+#![allow(unsafe_code, reason = "V4L2's ioctls, each with the type that the kernel fills")]
 
 use std::{
     fmt,

@@ -1,5 +1,5 @@
 //! What the kernel knows of a connection's way: how much of it the other end's kernel has acknowledged.
-#![allow(unsafe_code)]
+#![allow(unsafe_code, reason = "getsockopt(TCP_INFO), which no safe crate has whole")]
 
 use std::{io, mem, os::fd::AsRawFd};
 

@@ -26,7 +26,7 @@ use crate::{
 pub(super) struct Wire {
     /// Its URL's scheme, with which its scripts' names begin.
     pub(super) name: &'static str,
-    /// What framewire's URL must say to send to the display.
+    /// The query of framewire's URL for the display.
     query: &'static str,
     /// Width and height of the pictures that the scripts send.
     pub(super) size: (usize, usize),
@@ -34,9 +34,9 @@ pub(super) struct Wire {
     pub(super) camera_listens: bool,
     /// The environment that the scripts run in.
     python: &'static str,
-    /// What the camera's script is told besides.
+    /// More arguments of the camera's script.
     camera: &'static [&'static str],
-    /// What the display's script is told besides.
+    /// More arguments of the display's script.
     display: &'static [&'static str],
 }
 
@@ -103,14 +103,14 @@ impl fmt::Display for Wire {
     }
 }
 
-/// Who does it.
+/// The program at an end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum By {
     Script,
     Framewire,
 }
 
-/// What an end does to meet the other.
+/// How an end meets the other.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum At {
     Listen(SocketAddr),
@@ -127,7 +127,7 @@ impl At {
         }
     }
 
-    /// The address, as far as the program that was started there is what chooses it.
+    /// The address, once the program has chosen it if it listens.
     fn settled(self, running: &mut Running) -> SocketAddr {
         match self {
             Self::Listen(_) => listening(running, "listens on "),
@@ -136,9 +136,9 @@ impl At {
     }
 }
 
-/// Where a program listens, which it says in a line that holds this text.
+/// Where a program listens, from a line of its output with this text.
 pub(super) fn listening(running: &mut Running, text: &str) -> SocketAddr {
-    let line = running.has_said(text);
+    let line = running.has_printed(text);
     line.rsplit(' ').next().and_then(|text| text.parse().ok()).expect(&line)
 }
 
@@ -168,7 +168,7 @@ impl Camera {
     pub(super) fn framewire(wire: &Wire, source: &[&str], at: At) -> Self {
         let to = wire.url(at.address()) + wire.query;
         let mut send = framewire([&["send", source[0], &to], &source[1..]].concat());
-        // Even where figures are asked for, it says where it listens.
+        // It logs where it listens even with --stats.
         send.env("FRAMEWIRE_LOG", "framewire=info");
         Self::new(send, at)
     }
@@ -180,7 +180,7 @@ impl Camera {
     }
 }
 
-/// A display, and what is to be seen there.
+/// A display and its pictures.
 pub(super) struct Display {
     pub(super) running: Running,
     /// Where it listens, or has connected to.
@@ -188,7 +188,7 @@ pub(super) struct Display {
     shown: Shown,
 }
 
-/// Where a display's pictures come out.
+/// Where a display puts its pictures.
 enum Shown {
     /// On framewire's standard output, in this size.
     Pipe(Receiver<Vec<u8>>, (usize, usize)),
@@ -224,20 +224,20 @@ impl Display {
     fn record(url: &str, size: (usize, usize), at: At) -> Self {
         let (mut running, _, mut out) = Running::start_piped(framewire(["record", url, "-", "--format", "bgr24"]));
         let address = at.settled(&mut running);
-        let (tell, pictures) = mpsc::sync_channel(8);
+        let (sender, pictures) = mpsc::sync_channel(8);
         thread::spawn(move || {
             let mut picture = vec![0; size.0 * size.1 * 3];
-            while out.read_exact(&mut picture).is_ok() && tell.send(picture.clone()).is_ok() {}
+            while out.read_exact(&mut picture).is_ok() && sender.send(picture.clone()).is_ok() {}
         });
         Self { running, address, shown: Shown::Pipe(pictures, size) }
     }
 
-    /// Waits for the next picture, and says in which window it is.
+    /// Waits for the next picture; returns the name of its window too.
     pub(super) fn next(&mut self) -> (String, Rgb) {
         let (window, (width, height), mut pixels) = match &mut self.shown {
             Shown::Pipe(pictures, size) => {
                 let pixels = pictures.recv_timeout(PATIENCE);
-                let no_more = |error| panic!("no picture came ({error}), but: {}", self.running.words());
+                let no_more = |error| panic!("no picture ({error}): {}", self.running.printed());
                 (String::new(), *size, pixels.unwrap_or_else(no_more))
             }
             Shown::Windows(folder, files) => {
@@ -257,8 +257,8 @@ impl Display {
     }
 }
 
-/// A cable to whoever listens at its other end, which the first connection finds cut after so many bytes of pictures. What
-/// comes after those is lost; the connection stays until one of its ends goes. The next ones are whole.
+/// A relay to the other end, which stops forwarding the first connection after this many bytes of pictures but keeps it open
+/// until one of its ends closes. Later connections are forwarded whole.
 pub(super) struct Cable {
     /// What is to be connected to.
     pub(super) address: SocketAddr,
@@ -266,21 +266,21 @@ pub(super) struct Cable {
 }
 
 impl Cable {
-    /// A cable to this address. Pictures come from whom the wire has for a camera.
+    /// A cable to this address. Bytes of pictures are counted in the direction from the wire's camera.
     pub(super) fn lay(wire: &Wire, to: SocketAddr, bytes: usize) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("its address");
-        let (tell, cut) = mpsc::channel();
+        let (sender, cut) = mpsc::channel();
         let camera_listens = wire.camera_listens;
         thread::spawn(move || {
             let mut rest = bytes;
             for near in listener.incoming().map_while(Result::ok) {
-                // Who is not there closes the connection.
+                // If the other end is missing, close the connection.
                 let Ok(far) = TcpStream::connect(to) else { continue };
                 let ends = if camera_listens { (far, near) } else { (near, far) };
                 let back = (ends.1.try_clone().expect("a socket"), ends.0.try_clone().expect("a socket"));
-                let (limit, tell) = (std::mem::replace(&mut rest, usize::MAX), tell.clone());
-                thread::spawn(move || pass(&ends.0, &ends.1, limit, || tell.send(()).unwrap_or_default()));
+                let (limit, sender) = (std::mem::replace(&mut rest, usize::MAX), sender.clone());
+                thread::spawn(move || pass(&ends.0, &ends.1, limit, || sender.send(()).unwrap_or_default()));
                 thread::spawn(move || pass(&back.0, &back.1, usize::MAX, || {}));
             }
         });
@@ -293,7 +293,7 @@ impl Cable {
     }
 }
 
-/// Passes on so many bytes, then none. The end of either is the end of both.
+/// Forwards this many bytes, then none. When either end closes, both are closed.
 fn pass(mut from: &TcpStream, mut to: &TcpStream, mut rest: usize, cut: impl FnOnce()) {
     let (mut cut, mut buffer) = (Some(cut), [0; 4096]);
     loop {

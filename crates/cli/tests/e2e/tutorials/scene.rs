@@ -1,4 +1,4 @@
-//! Moving scenes whose pictures tell their numbers, in any size and in spite of JPEG.
+//! Moving scenes whose pictures carry their numbers, in any size and in spite of JPEG.
 
 use std::{fs, path::Path, sync::OnceLock};
 
@@ -14,12 +14,12 @@ pub(super) enum Scene {
     Night,
 }
 
-/// Pictures from this many dB on look the same.
+/// Pictures at least this close, in dB, look the same.
 pub(super) const ALIKE: f64 = 30.0;
-/// From this many on they are the same to the last bit: one that differs by one makes 102 of it.
+/// Pictures at least this close are identical: a single difference of one gives 102 dB.
 pub(super) const SAME: f64 = 110.0;
 
-/// Squares in the row that tells a picture's number, the lowest bit first.
+/// Squares in the row that encodes a picture's number, the lowest bit first.
 const SQUARES: usize = 10;
 
 impl Scene {
@@ -28,8 +28,8 @@ impl Scene {
     /// Their width and height.
     pub(super) const SIZE: (usize, usize) = (320, 240);
 
-    /// A picture as it would be filmed in this size: shades that move too fast for two neighbours to look the same, and in
-    /// the upper eighth the number.
+    /// A picture in this size: shades that move too fast for two neighbours to look the same, and the number in the upper
+    /// eighth.
     pub(super) fn picture(self, number: usize, (width, height): (usize, usize)) -> Rgb {
         let night = if self == Self::Night { 3 } else { 1 };
         let shades: Vec<u8> = (0..1024).map(|place| shade(place) / night).collect();
@@ -43,7 +43,7 @@ impl Scene {
         Rgb { width, height, pixels }
     }
 
-    /// The number that a picture tells.
+    /// The number in a picture.
     pub(super) fn number(picture: &Rgb) -> usize {
         let bit = |square: usize| {
             let x = (2 * square + 1) * picture.width / (2 * SQUARES);
@@ -53,7 +53,7 @@ impl Scene {
         (0..SQUARES).map(bit).sum()
     }
 
-    /// How much a picture is like the one of this number that was filmed, in dB.
+    /// How close a picture is to the original of its number, in dB.
     pub(super) fn psnr(self, picture: &Rgb) -> f64 {
         picture.psnr(&self.picture(Self::number(picture), (picture.width, picture.height)))
     }

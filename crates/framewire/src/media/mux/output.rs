@@ -1,4 +1,5 @@
 //! FFmpeg's libavformat as a writer of one video stream.
+#![allow(unsafe_code, reason = "FFmpeg's muxers behind an owned type")]
 
 use std::{ffi::CString, io, path::Path, ptr};
 

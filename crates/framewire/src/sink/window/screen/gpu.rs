@@ -1,4 +1,5 @@
 //! Painting by the graphics processor: pictures go up as they are, it converts, scales and blends.
+#![allow(unsafe_code, reason = "SDL's choice of colours for YUV, which its crate lacks")]
 
 use sdl2::{
     EventPump,
