@@ -97,7 +97,7 @@ fn source(args: &Args, spec: &Spec, hub: &Hub, stop: &Stop) -> Result<(Subscribe
     let encode = (args.format.is_none() && encode != encode::Config::default()).then_some(encode);
     let policy = if spec.options.every { Policy::Every } else { Policy::Newest };
     let (_, mut subscriber, feed) = view::watch(hub, spec, encode, policy, stop)?;
-    subscriber.max_age(spec.options.max_age);
+    subscriber.set_max_age(spec.options.max_age);
     Ok((subscriber, feed))
 }
 

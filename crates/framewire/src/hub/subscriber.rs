@@ -86,7 +86,7 @@ impl Subscriber {
     }
 
     /// This viewer can do with other forms than the source's: to be said before the first event is taken.
-    pub fn adapt(&mut self, takes: Accepts) {
+    pub fn set_accepts(&mut self, takes: Accepts) {
         if !self.stream.hire.any() {
             return;
         }
@@ -106,14 +106,14 @@ impl Subscriber {
     }
 
     /// Frames that are older than this, in µs, shall be dropped, where their age is known.
-    pub fn max_age(&mut self, max_age: Option<Micros>) {
+    pub fn set_max_age(&mut self, max_age: Option<Micros>) {
         if let Some(place) = self.stream.lock().subscribers.get_mut(&self.id) {
             place.max_age = max_age;
         }
     }
 
     /// This viewer's link carries so many bits a second: it gets the form that fits.
-    pub fn carries(&mut self, target: Option<u64>, now: Micros) {
+    pub fn set_target(&mut self, target: Option<u64>, now: Micros) {
         if now < self.reckoned {
             return;
         }
@@ -142,7 +142,7 @@ impl Subscriber {
     }
 
     /// This viewer's link is believed to carry so many bits a second; `None` while that is not known.
-    pub fn measured(&self, capacity: Option<u64>) {
+    pub fn set_capacity(&self, capacity: Option<u64>) {
         if let Some(place) = self.stream.lock().subscribers.get_mut(&self.id) {
             place.capacity = capacity;
         }

@@ -353,19 +353,19 @@ fn a_slow_viewer_gets_a_form_that_its_link_carries_coded_once_for_all_who_need_i
     let (hub, publisher, coders) = coded();
     let watch = || {
         let mut viewer = hub.subscribe(&name("door"), Policy::Newest, false, SECOND).unwrap();
-        viewer.adapt(Accepts::Any);
+        viewer.set_accepts(Accepts::Any);
         viewer
     };
     let (mut fast, mut slow, mut slower) = (watch(), watch(), watch());
     for sequence in 0..30 {
         publisher.publish(frame(sequence), SECOND + sequence * SECOND / 30).unwrap();
-        fast.carries(Some(10 * SECOND), SECOND);
+        fast.set_target(Some(10 * SECOND), SECOND);
         drain(&mut fast);
     }
     let now = 2 * SECOND;
     assert!(coders.lock().unwrap().is_empty(), "nobody needs another form");
-    slow.carries(Some(9_000), now);
-    slower.carries(Some(8_000), now);
+    slow.set_target(Some(9_000), now);
+    slower.set_target(Some(8_000), now);
     assert_eq!((fast.rendition(), slow.rendition()), (Rendition::Source, Rendition::High));
     assert!(sequences(&drain(&mut slow)).is_empty() && sequences(&drain(&mut slower)).is_empty());
     let mut coder = coders.lock().unwrap().pop().unwrap();
@@ -392,17 +392,17 @@ fn a_slow_viewer_gets_a_form_that_its_link_carries_coded_once_for_all_who_need_i
 fn a_viewer_whose_link_recovers_goes_back_to_the_source_without_a_gap() {
     let (hub, publisher, coders) = coded();
     let mut viewer = hub.subscribe(&name("door"), Policy::Newest, false, SECOND).unwrap();
-    viewer.adapt(Accepts::Any);
+    viewer.set_accepts(Accepts::Any);
     for sequence in 0..30 {
         publisher.publish(frame(sequence), SECOND + sequence * SECOND / 30).unwrap();
     }
-    viewer.carries(Some(8_000), 2 * SECOND);
+    viewer.set_target(Some(8_000), 2 * SECOND);
     drain(&mut viewer);
     let mut coder = coders.lock().unwrap().pop().unwrap();
     let mut seen = Vec::new();
     for sequence in 30..150 {
         let now = SECOND + sequence * SECOND / 30;
-        viewer.carries(Some(SECOND), now);
+        viewer.set_target(Some(SECOND), now);
         publisher.publish(frame(sequence), now).unwrap();
         if let Some(job) = job(&mut coder) {
             code(&coder, &job);
@@ -417,7 +417,7 @@ fn a_viewer_whose_link_recovers_goes_back_to_the_source_without_a_gap() {
 fn who_decodes_jpegs_only_gets_those_whatever_the_source_becomes() {
     let (hub, publisher, coders) = coded();
     let mut viewer = hub.subscribe(&name("door"), Policy::Newest, false, SECOND).unwrap();
-    viewer.adapt(Accepts::Jpegs);
+    viewer.set_accepts(Accepts::Jpegs);
     publisher.publish(frame(0), SECOND).unwrap();
     assert_eq!(sequences(&drain(&mut viewer)), [0]);
     publisher.configure(Config { codec: Codec::H264, ..config() }).unwrap();
@@ -438,11 +438,11 @@ fn who_decodes_jpegs_only_gets_those_whatever_the_source_becomes() {
 fn a_coder_that_fails_leaves_its_viewers_to_the_source() {
     let (hub, publisher, coders) = coded();
     let mut viewer = hub.subscribe(&name("door"), Policy::Newest, false, SECOND).unwrap();
-    viewer.adapt(Accepts::Any);
+    viewer.set_accepts(Accepts::Any);
     for sequence in 0..30 {
         publisher.publish(frame(sequence), SECOND + sequence * SECOND / 30).unwrap();
     }
-    viewer.carries(Some(8_000), 2 * SECOND);
+    viewer.set_target(Some(8_000), 2 * SECOND);
     drop(coders.lock().unwrap().pop().unwrap());
     publisher.publish(frame(30), 2 * SECOND).unwrap();
     assert_eq!(sequences(&drain(&mut viewer)), [30]);
@@ -468,8 +468,8 @@ fn each_rendition_tells_its_viewers_and_the_slowest_of_their_links() {
     publisher.publish(frame(0), SECOND).unwrap();
     let viewers = [(Accepts::Source, 9_000_000), (Accepts::Source, 5_000_000)].map(|(takes, capacity)| {
         let mut viewer = hub.subscribe(&name("door"), Policy::Newest, false, SECOND).unwrap();
-        viewer.adapt(takes);
-        viewer.measured(Some(capacity));
+        viewer.set_accepts(takes);
+        viewer.set_capacity(Some(capacity));
         viewer
     });
     let told = || {
@@ -479,7 +479,7 @@ fn each_rendition_tells_its_viewers_and_the_slowest_of_their_links() {
     assert_eq!(told(), [("source", 2, Some(5_000_000))]);
     publisher.configure(Config { codec: Codec::H264, ..config() }).unwrap();
     let mut page = hub.subscribe(&name("door"), Policy::Newest, false, SECOND).unwrap();
-    page.adapt(Accepts::Jpegs);
+    page.set_accepts(Accepts::Jpegs);
     assert_eq!(told(), [("source", 2, Some(5_000_000)), ("jpeg", 1, None)]);
     drop(viewers);
     assert_eq!(told(), [("source", 0, None), ("jpeg", 1, None)]);

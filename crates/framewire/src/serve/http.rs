@@ -231,8 +231,8 @@ impl Jpegs {
             return Ok(None);
         }
         if !self.pacer.local() {
-            self.viewer.carries(self.pacer.target(), clock::now());
-            self.viewer.measured(self.pacer.capacity());
+            self.viewer.set_target(self.pacer.target(), clock::now());
+            self.viewer.set_capacity(self.pacer.capacity());
         }
         loop {
             match self.pacer.meanwhile(&self.socket, self.viewer.next()).await {
@@ -349,7 +349,7 @@ fn subscribe(hub: &Hub, name: &str) -> Result<Subscriber, Refused> {
 
 fn subscribe_to_jpegs(hub: &Hub, name: &str) -> Result<Subscriber, Refused> {
     let mut viewer = subscribe(hub, name)?;
-    viewer.adapt(Accepts::Jpegs);
+    viewer.set_accepts(Accepts::Jpegs);
     Ok(viewer)
 }
 
