@@ -185,7 +185,7 @@ mod tests {
         let hub = Hub::default();
         let publisher = hub.publish(&"door".parse().unwrap(), 1).unwrap();
         let service = Service { rendition: Rendition::High, capacity: 2_100_000, superseded: 3, ..Service::default() };
-        publisher.served(service);
+        publisher.set_service(service);
         let info = hub.stream("door", 1).unwrap();
         let line = text(&info, &info.latency_ms, "none");
         let end = "rendition high, capacity 2.10 Mbit/s, dropped by the hub: 3 superseded";

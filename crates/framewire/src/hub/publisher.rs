@@ -100,7 +100,7 @@ impl Publisher {
     }
 
     /// The publisher is alive, though no frame came.
-    pub fn heard(&self, now: Micros) {
+    pub fn keep_alive(&self, now: Micros) {
         if let Ok(mut inside) = self.lock() {
             inside.heard = now;
         }
@@ -189,7 +189,7 @@ impl Publisher {
     }
 
     /// The source knows how its stream is: it sleeps, or what it feeds from has stalled.
-    pub fn enter(&self, state: State) {
+    pub fn set_state(&self, state: State) {
         let mut wakers = Vec::new();
         if let Ok(mut inside) = self.lock() {
             inside.enter(state, &mut wakers);
@@ -198,7 +198,7 @@ impl Publisher {
     }
 
     /// How the hub that this stream comes from serves it.
-    pub fn served(&self, service: Service) {
+    pub fn set_service(&self, service: Service) {
         if let Ok(mut inside) = self.lock() {
             inside.service = Some(service);
         }

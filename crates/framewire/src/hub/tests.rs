@@ -492,7 +492,7 @@ fn how_another_hub_serves_a_stream_is_told_until_it_has_another_publisher() {
     let publisher = publish(&hub, SECOND);
     let viewer = hub.subscribe(&name("door"), Policy::Newest, false, SECOND).unwrap();
     let service = Service { rendition: Rendition::Low, capacity: 300_000, delivered: 5, full: 2, ..Service::default() };
-    publisher.served(service);
+    publisher.set_service(service);
     assert_eq!(viewer.service(), Some(service));
     let told = hub.stream("door", SECOND).unwrap().service.unwrap();
     assert_eq!((told.rendition, told.capacity, told.dropped.all_dropped()), ("low", Some(300_000), 2));

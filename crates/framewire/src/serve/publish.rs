@@ -142,7 +142,7 @@ impl Push<'_> {
                 self.publisher.take().into_iter().for_each(Publisher::finish);
                 return Ok(Outcome::Bye);
             }
-            Message::Ping { .. } | Message::Pong { .. } => publisher.heard(now),
+            Message::Ping { .. } | Message::Pong { .. } => publisher.keep_alive(now),
             Message::Hello { .. }
             | Message::Demand { .. }
             | Message::Keyframe

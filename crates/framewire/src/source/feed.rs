@@ -53,7 +53,7 @@ impl Feed {
         let mut backoff = Backoff::default();
         while !stop.stopped() {
             if on_demand && opened.is_none() {
-                publisher.enter(State::Idle);
+                publisher.set_state(State::Idle);
                 viewers_are(&mut viewers, &stop, |count| count > 0).await;
                 if stop.stopped() {
                     break;
@@ -75,14 +75,14 @@ impl Feed {
             match outcome.context("the source's thread is gone")? {
                 Ok(()) if again => {
                     backoff.reset();
-                    publisher.enter(State::Stalled);
+                    publisher.set_state(State::Stalled);
                     viewers_are(&mut viewers, &stop, |count| count == 0).await;
                 }
                 Ok(()) => break,
                 Err(error) if on_demand => {
                     let wait = backoff.next_wait();
                     warn!("'{}': {error}; trying again in {:.1} s", publisher.name(), wait.as_secs_f64());
-                    publisher.enter(State::Stalled);
+                    publisher.set_state(State::Stalled);
                     // Whether the time is over or the stop is raised, the loop looks what is next.
                     let _ = time::timeout(wait, stop.raised()).await;
                 }
@@ -152,8 +152,8 @@ impl Pump {
                 break;
             }
             match item {
-                Item::State(state) => self.publisher.enter(state),
-                Item::Service(service) => self.publisher.served(service),
+                Item::State(state) => self.publisher.set_state(state),
+                Item::Service(service) => self.publisher.set_service(service),
                 Item::Config(new) => {
                     if encoder.is_none() {
                         self.publisher.configure(new.clone())?;
