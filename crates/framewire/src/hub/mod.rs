@@ -21,7 +21,7 @@ use std::{
 use framewire_proto::{Micros, Name, wire::native::Token};
 
 pub use mailbox::{Counts, Policy, Reason, drops_in_words};
-pub use publisher::{Publisher, Replaced, Unconfigured};
+pub use publisher::{PublishError, Publisher, Replaced};
 use rendition::Hire;
 pub use rendition::{Accepts, RenditionInfo, TranscodeJob, Transcoder};
 use stream::Stream;
@@ -47,7 +47,7 @@ pub struct Hub {
 pub enum Refused {
     /// The name has a live publisher.
     #[error("the stream '{0}' has a live publisher already: choose another name, or end that one first")]
-    Taken(Name),
+    NameTaken(Name),
     /// There is no such stream.
     #[error("there is no stream '{name}'; {}", known(.streams))]
     NoSuchStream {
@@ -65,7 +65,7 @@ impl Hub {
     /// Begins to feed a stream, new or left by its publisher.
     ///
     /// # Errors
-    /// [`Refused::Taken`] by a publisher that was heard of lately, or [`Refused::TooMany`].
+    /// [`Refused::NameTaken`] by a publisher that was heard of lately, or [`Refused::TooMany`].
     pub fn publish(&self, name: &Name, now: Micros) -> Result<Publisher, Refused> {
         self.publish_as(None, name, now)
     }
@@ -76,7 +76,7 @@ impl Hub {
     /// As [`Hub::publish`].
     pub fn publish_as(&self, owner: Option<Token>, name: &Name, now: Micros) -> Result<Publisher, Refused> {
         let stream = self.stream_or_new(name, now)?;
-        Publisher::new(stream, owner, now).ok_or_else(|| Refused::Taken(name.clone()))
+        Publisher::new(stream, owner, now).ok_or_else(|| Refused::NameTaken(name.clone()))
     }
 
     /// Begins to watch a stream; with `wait` also one that is not there yet.

@@ -37,7 +37,7 @@ pub struct Replaced;
 
 /// Why a frame was not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Unconfigured {
+pub enum PublishError {
     /// No configuration came before the first frame.
     #[error("a frame came before its configuration")]
     NoConfig,
@@ -132,11 +132,11 @@ impl Publisher {
     /// Gives a frame to all who watch.
     ///
     /// # Errors
-    /// [`Unconfigured`].
-    pub fn publish(&self, mut frame: Frame, now: Micros) -> Result<(), Unconfigured> {
+    /// [`PublishError`].
+    pub fn publish(&self, mut frame: Frame, now: Micros) -> Result<(), PublishError> {
         let mut wakers = Vec::new();
         let mut inside = self.lock()?;
-        let config = inside.form(Rendition::Source).config.clone().ok_or(Unconfigured::NoConfig)?;
+        let config = inside.form(Rendition::Source).config.clone().ok_or(PublishError::NoConfig)?;
         frame.keyframe |= config.codec.independent();
         let first = inside.renumber.is_none();
         frame.sequence = inside.number(frame.sequence);

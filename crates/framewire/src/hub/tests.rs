@@ -74,11 +74,11 @@ fn only_the_same_client_takes_a_stream_over_while_its_publisher_lives() {
     first.configure(config()).unwrap();
     first.publish(frame(7), SECOND).unwrap();
     for stranger in [other, None] {
-        assert_eq!(hub.publish_as(stranger, &name("door"), SECOND).unwrap_err(), Refused::Taken(name("door")));
+        assert_eq!(hub.publish_as(stranger, &name("door"), SECOND).unwrap_err(), Refused::NameTaken(name("door")));
     }
     let mut viewer = hub.subscribe(&name("door"), Policy::Newest, false, SECOND).unwrap();
     let second = hub.publish_as(mine, &name("door"), SECOND).unwrap();
-    assert_eq!(first.publish(frame(8), SECOND), Err(Unconfigured::Replaced(Replaced)));
+    assert_eq!(first.publish(frame(8), SECOND), Err(PublishError::Replaced(Replaced)));
     second.configure(config()).unwrap();
     second.publish(frame(0), SECOND).unwrap();
     assert_eq!(sequences(&drain(&mut viewer)), [1], "numbers rise");

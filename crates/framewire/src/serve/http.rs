@@ -365,7 +365,7 @@ impl IntoResponse for Refused {
     fn into_response(self) -> Response {
         let status = match self {
             Self::NoSuchStream { .. } => StatusCode::NOT_FOUND,
-            Self::Taken(_) => StatusCode::CONFLICT,
+            Self::NameTaken(_) => StatusCode::CONFLICT,
             Self::TooMany => StatusCode::SERVICE_UNAVAILABLE,
         };
         plain(status, &self.to_string())
