@@ -56,7 +56,7 @@ pub(crate) fn view(address: &str, passed: bool, lumas: Option<&Path>, stop: &Sto
         lumas,
     };
     while !stop.stopped() && !feeding.is_finished() {
-        match screen.subscriber.next_before(Instant::now() + LOOK_AROUND) {
+        match screen.subscriber.next_within(LOOK_AROUND, clock::now) {
             Some(Event::Config(config)) => screen.config = Some(config),
             Some(Event::Frame(_)) if passed => screen.received(),
             Some(Event::Frame(frame)) => screen.show(&frame)?,

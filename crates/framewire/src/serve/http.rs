@@ -235,7 +235,7 @@ impl Jpegs {
             self.viewer.set_capacity(self.pacer.capacity());
         }
         loop {
-            match self.pacer.meanwhile(&self.socket, self.viewer.next()).await {
+            match self.pacer.meanwhile(&self.socket, self.viewer.next(clock::now)).await {
                 Event::Config(config) => self.pacer.paced(&config),
                 Event::Frame(frame) => {
                     self.pacer.begun(frame.sequence, frame.data.len());
@@ -250,7 +250,7 @@ impl Jpegs {
 /// The next frame, of whichever publisher it will be.
 async fn next(viewer: &mut Subscriber) -> Frame {
     loop {
-        if let Event::Frame(frame) = viewer.next().await {
+        if let Event::Frame(frame) = viewer.next(clock::now).await {
             return frame;
         }
     }

@@ -1,10 +1,6 @@
 //! Feeds a stream from a source: opens it when it is wanted, closes it when nobody watches, opens it again when it fails.
 
-use std::{
-    sync::Arc,
-    thread,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, thread, time::Duration};
 
 use framewire_proto::wire::native::State;
 use tokio::{
@@ -195,7 +191,7 @@ impl Pump {
     /// Waits until somebody takes frames; `false` when `stop` came first.
     fn wait_for_room(&self, stop: &Stop) -> bool {
         while !stop.stopped() {
-            if self.publisher.room_before(Instant::now() + LOOK_AROUND) {
+            if self.publisher.room_within(LOOK_AROUND, clock::now) {
                 return true;
             }
         }
