@@ -7,8 +7,8 @@ pub(super) const MAX_FRAMES: usize = 300;
 /// Bytes of a GOP that are kept at most, so that a stream cannot fill the memory.
 pub(super) const MAX_BYTES: usize = 8 << 20;
 
-/// The frames since the last keyframe, within bounds. A passthrough source cannot make a keyframe on request: with these frames
-/// a new viewer decodes up to the present at once, even if the next keyframe is ten seconds away.
+/// The frames since the last keyframe, within bounds. A passthrough source cannot make a keyframe on request: with
+/// these frames a new viewer decodes up to the present at once, even if the next keyframe is ten seconds away.
 #[derive(Debug, Default)]
 pub(super) struct GopCache {
     frames: Vec<Frame>,
@@ -20,8 +20,8 @@ pub(super) struct GopCache {
 }
 
 impl GopCache {
-    /// Adds a frame that arrived `now`. A keyframe starts again; another frame is only kept if `keep_dependent`, and within the
-    /// bounds.
+    /// Adds a frame that arrived `now`. A keyframe starts again; another frame is only kept if `keep_dependent`, and
+    /// within the bounds.
     pub(super) fn push(&mut self, frame: &Frame, keep_dependent: bool, now: Micros) {
         if frame.keyframe {
             self.frames.clear();

@@ -83,7 +83,7 @@ impl Liveness {
         }
     }
 
-    /// Whether the stream was deserted for so long that nobody misses it.
+    /// Whether the stream was deserted for long enough to be removed.
     pub(super) fn is_forgotten(&self, now: Micros) -> bool {
         let after = if self.retired { FORGET_RETIRED_AFTER } else { FORGET_AFTER };
         self.deserted_since.is_some_and(|since| since.saturating_add(after) <= now)

@@ -162,8 +162,8 @@ impl Mailbox {
         }
     }
 
-    /// Preloads the current GOP. While the viewer takes that, as many new frames may queue behind it; a keyframe replaces the
-    /// rest of it.
+    /// Preloads the current GOP. While the viewer takes that, as many new frames may queue behind it; a keyframe
+    /// replaces the rest of it.
     pub(super) fn replay(&mut self, config: &Arc<Config>, frames: &[Frame]) {
         self.counts.offered += frames.len() as u64;
         self.queue.extend(frames.iter().map(|frame| (config.clone(), frame.clone())));
@@ -171,7 +171,8 @@ impl Mailbox {
         self.replayed = self.queue.len();
     }
 
-    /// The next frame offered belongs to the GOP replay too: it is queued, and as many may follow as are queued by then.
+    /// The next frame offered belongs to the GOP replay too: it is queued, and as many may follow as are queued by
+    /// then.
     pub(super) fn extend_replay(&mut self) {
         if self.queue.len() < gop::MAX_FRAMES {
             self.backlog = self.backlog.max(self.queue.len() + 2);
@@ -221,7 +222,8 @@ impl Mailbox {
                 return Err(Reason::Full);
             }
             if !frame.keyframe {
-                // The queued frames can still be decoded. This one could not, once one of them is dropped: so drop this one.
+                // The queued frames can still be decoded. This one could not, once one of them is dropped: so drop this
+                // one.
                 self.needs_keyframe = true;
                 return Err(Reason::Superseded);
             }
@@ -232,13 +234,14 @@ impl Mailbox {
         Ok(())
     }
 
-    /// Frames were skipped that were never offered here: where frames depend on each other, the next one must be a keyframe.
+    /// Frames were skipped that were never offered here: where frames depend on each other, the next one must be a
+    /// keyframe.
     pub(super) fn skip_to_keyframe(&mut self, config: &Config) {
         self.needs_keyframe = !config.codec.independent();
     }
 
-    /// Drops queued frames that were captured before that moment, and those that depend on them; returns whether to request a
-    /// keyframe.
+    /// Drops queued frames that were captured before that moment, and those that depend on them; returns whether to
+    /// request a keyframe.
     pub(super) fn drop_captured_before(&mut self, moment: Micros) -> bool {
         if self.backlog > 0 {
             // Frames that are not stale depend on the replay.
@@ -282,8 +285,8 @@ impl Mailbox {
         self.policy
     }
 
-    /// Whether to request a keyframe: no other frame can be used, or it would let the viewer catch up sooner. True once until the
-    /// keyframe is popped.
+    /// Whether to request a keyframe: no other frame can be used, or it would let the viewer catch up sooner. True once
+    /// until the keyframe is popped.
     pub(super) fn take_keyframe_request(&mut self) -> bool {
         (self.needs_keyframe || self.catching_up()) && !mem::replace(&mut self.keyframe_requested, true)
     }
@@ -326,7 +329,8 @@ impl Mailbox {
         self.replayed = 0;
     }
 
-    /// Drops the queue if its first frame was received before that moment: nothing can follow it, so it is not worth showing.
+    /// Drops the queue if its first frame was received before that moment: nothing can follow it, so it is not worth
+    /// showing.
     fn drop_received_before(&mut self, moment: Micros) {
         let first = self.queue.front().map(|(_, first)| first.times.received);
         if self.policy == Policy::Newest && first.is_some_and(|received| received < moment) {

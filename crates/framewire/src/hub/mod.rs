@@ -1,10 +1,12 @@
-//! Named streams between publishers and viewers: no I/O, no codec, no clock. Methods take `now`; waits take the caller's clock.
+//! Named streams between publishers and viewers: no I/O, no codec, no clock. Methods take `now`; waits take the
+//! caller's clock.
 //!
-//! Each frame is held once in memory and shared by all viewers. Each viewer has a mailbox, where a newer frame replaces an older one
-//! that the viewer has not taken. A publisher never waits for a viewer.
+//! Each frame is held once in memory and shared by all viewers. Each viewer has a mailbox, where a newer frame replaces
+//! an older one that the viewer has not taken. A publisher never waits for a viewer.
 //!
-//! Locks: the map of streams, then a stream's state; never the other way round. Neither is held while tasks are woken, feedback is
-//! sent or bytes are written: the guard of a stream's state (`StreamGuard`) performs such effects after it has released the lock.
+//! Locks: the map of streams, then a stream's state; never the other way round. Neither is held while tasks are woken,
+//! feedback is sent or bytes are written: the guard of a stream's state (`StreamGuard`) performs such effects after it
+//! has released the lock.
 //!
 //! Files name only files to their left:
 //!
@@ -124,8 +126,8 @@ impl Hub {
         Ok(Subscriber::new(stream, policy, now))
     }
 
-    /// From now on `start` is called for each rendition to transcode, as viewers need them. Without it every viewer gets the source.
-    /// The first call counts.
+    /// From now on `start` is called for each rendition to transcode, as viewers need them. Without it every viewer
+    /// gets the source. The first call counts.
     pub fn transcode_with(&self, start: impl Fn(Transcoder) + Send + Sync + 'static) {
         self.transcoders.set(move |stream, rendition| start(Transcoder::new(stream, rendition)));
     }

@@ -49,8 +49,8 @@ impl Publisher {
         self.stream.keyframe_requests()
     }
 
-    /// Whether the frames were encoded elsewhere, so that no keyframe can be made on request. The hub then keeps the current GOP
-    /// for new viewers.
+    /// Whether the frames were encoded elsewhere, so that no keyframe can be made on request. The hub then keeps the
+    /// current GOP for new viewers.
     pub fn set_passthrough(&self, passthrough: bool) {
         if let Ok(mut state) = self.lock() {
             state.set_passthrough(passthrough);
@@ -93,8 +93,8 @@ impl Publisher {
         poll_fn(|context| self.poll_room(context)).await
     }
 
-    /// Blocks this thread until a viewer has room for a frame; `false` when the timeout has passed on the clock `now`, or another
-    /// publisher has taken the stream over.
+    /// Blocks this thread until a viewer has room for a frame; `false` when the timeout has passed on the clock `now`,
+    /// or another publisher has taken the stream over.
     pub fn room_within(&self, timeout: Duration, now: impl Fn() -> Micros) -> bool {
         block_within(timeout, now, |context, _| self.poll_room(context)).unwrap_or(false)
     }
@@ -106,7 +106,8 @@ impl Publisher {
         }
     }
 
-    /// Sets the state of the stream, where the source knows better: it is idle, or the stream that it comes from has stalled.
+    /// Sets the state of the stream, where the source knows better: it is idle, or the stream that it comes from has
+    /// stalled.
     pub fn set_state(&self, state: State) {
         if let Ok(mut stream) = self.lock() {
             stream.set_state(state);
@@ -127,7 +128,8 @@ impl Publisher {
         }
     }
 
-    /// Ends the stream, and its name will not be published again: viewers keep the last frame, and the hub soon forgets the stream.
+    /// Ends the stream, and its name will not be published again: viewers keep the last frame, and the hub soon forgets
+    /// the stream.
     pub fn retire(self) {
         if let Ok(mut state) = self.lock() {
             state.retire();

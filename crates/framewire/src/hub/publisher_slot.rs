@@ -14,7 +14,8 @@ use super::{
 
 /// Another publisher may take over from one that was silent for this long, in µs.
 const LOST_AFTER: Micros = 3_000_000;
-/// A passthrough frame that was this old when it arrived, in µs, replays the GOP. As many frames queue for a viewer anyway.
+/// A passthrough frame that was this old when it arrived, in µs, replays the GOP. As many frames queue for a viewer
+/// anyway.
 const REPLAY_AGE: Micros = 250_000;
 
 /// Another publisher publishes the stream now.
@@ -53,7 +54,8 @@ pub(super) struct PublisherSlot {
 }
 
 impl PublisherSlot {
-    /// Takes the slot for a new publisher and returns its number. `None`: it has a live publisher, and that is another client.
+    /// Takes the slot for a new publisher and returns its number. `None`: it has a live publisher, and that is another
+    /// client.
     pub(super) fn join(&mut self, owner: Option<Token>, now: Micros) -> Option<u64> {
         let same_client = owner.is_some() && owner == self.owner;
         if self.current.is_some() && !same_client && self.last_seen.saturating_add(LOST_AFTER) > now {

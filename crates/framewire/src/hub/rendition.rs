@@ -17,8 +17,8 @@ use super::{
 };
 use crate::latency::Meter;
 
-/// The shortest time between two requested keyframes, in µs: each takes bits from the frames around it. A keyframe of this age
-/// is too old to be shown to a new viewer.
+/// The shortest time between two requested keyframes, in µs: each takes bits from the frames around it. A keyframe of
+/// this age is too old to be shown to a new viewer.
 const KEYFRAME_INTERVAL: Micros = 1_000_000;
 
 /// The state of one rendition.
@@ -117,8 +117,8 @@ impl RenditionState {
         (mailbox, needs_keyframe)
     }
 
-    /// Preloads the mailbox of a viewer that begins to take this rendition: with the current GOP if that is complete, otherwise with a
-    /// recent keyframe. A stream that is not `live` gives its keyframe at any age.
+    /// Preloads the mailbox of a viewer that begins to take this rendition: with the current GOP if that is complete,
+    /// otherwise with a recent keyframe. A stream that is not `live` gives its keyframe at any age.
     pub(super) fn preload(&self, mailbox: &mut Mailbox, live: bool, now: Micros) {
         let (Some(config), Some((keyframe, arrived))) = (&self.config, self.gop.keyframe()) else { return };
         if mailbox.policy() == Policy::Every {
@@ -193,7 +193,8 @@ impl RenditionState {
         let Some(queue) = &mut self.queue else { return Poll::Ready(None) };
         // Frames of a replay are only decoded.
         let wanted = has_room && !queue.mailbox.catching_up();
-        // A frame that no viewer has room for need not be transcoded. But where frames depend on each other, all are decoded.
+        // A frame that no viewer has room for need not be transcoded. But where frames depend on each other, all are
+        // decoded.
         let pop = queue.mailbox.next_config().is_some_and(|config| wanted || !config.codec.independent());
         let Some((config, frame)) = pop.then(|| queue.mailbox.pop()).flatten() else {
             store_waker(&mut queue.waker, context);

@@ -1,5 +1,5 @@
-//! The state of one stream. Each method is one change that keeps the parts consistent; what the change causes outside of the state
-//! is [collected](Effects) and performed once the stream is unlocked.
+//! The state of one stream. Each method is one change that keeps the parts consistent; what the change causes outside
+//! of the state is [collected](Effects) and performed once the stream is unlocked.
 
 use std::{
     sync::Arc,
@@ -73,7 +73,7 @@ impl StreamState {
         self.set_state(state);
     }
 
-    /// Whether the stream was deserted for so long that nobody misses it.
+    /// Whether the stream was deserted for long enough to be removed.
     pub(super) fn is_forgotten(&self, now: Micros) -> bool {
         self.liveness.is_forgotten(now)
     }
@@ -272,7 +272,8 @@ impl StreamState {
         self.viewers.skip_source_to_keyframe(config);
     }
 
-    /// The source has another codec. Viewers that decode JPEGs only take the source if it is JPEG, else the JPEG rendition.
+    /// The source has another codec. Viewers that decode JPEGs only take the source if it is JPEG, else the JPEG
+    /// rendition.
     fn follow_codec(&mut self, codec: Codec) {
         let to = if codec == Codec::Jpeg { Rendition::Source } else { Rendition::Jpeg };
         for viewer in self.viewers.jpegs_only() {
@@ -306,8 +307,8 @@ impl StreamState {
         self.wake_transcoders();
     }
 
-    /// The next event for a viewer; else its task is woken when there may be one. The frame that it got before was sent whole. A
-    /// viewer that has no room for a frame gets states only.
+    /// The next event for a viewer; else its task is woken when there may be one. The frame that it got before was sent
+    /// whole. A viewer that has no room for a frame gets states only.
     pub(super) fn poll_viewer(
         &mut self,
         viewer: u64,
@@ -401,8 +402,8 @@ impl StreamState {
         self.split.take_upload(times);
     }
 
-    /// Adds the stages of a frame that a viewer reports, if they are `measured` from its capture to its display, and passes the
-    /// report on to the publisher. The stages up to the viewer are only added at its `first` report.
+    /// Adds the stages of a frame that a viewer reports, if they are `measured` from its capture to its display, and
+    /// passes the report on to the publisher. The stages up to the viewer are only added at its `first` report.
     pub(super) fn report(&mut self, times: &Times, report: &Report, first: bool, measured: bool) {
         if first && measured {
             self.split.take_delivery(times, report);
@@ -443,8 +444,8 @@ impl StreamState {
 
 /// What the transcoders of a stream do.
 impl StreamState {
-    /// The next frame to transcode to a rendition; else its transcoder's task is woken when there may be one. `None`: the
-    /// rendition has no viewers any more, and its state is gone.
+    /// The next frame to transcode to a rendition; else its transcoder's task is woken when there may be one. `None`:
+    /// the rendition has no viewers any more, and its state is gone.
     pub(super) fn poll_transcoder(
         &mut self,
         rendition: Rendition,

@@ -25,8 +25,8 @@ pub(super) struct Stream {
     transcoders: TranscoderFactory,
 }
 
-/// The locked state of a stream. When it is dropped, the state is unlocked first; then the tasks that wait are woken and the other
-/// [effects](Effects) of the changes are performed.
+/// The locked state of a stream. When it is dropped, the state is unlocked first; then the tasks that wait are woken
+/// and the other [effects](Effects) of the changes are performed.
 pub(super) struct StreamGuard<'a> {
     // Fields are dropped in this order.
     state: MutexGuard<'a, StreamState>,

@@ -64,8 +64,8 @@ impl Subscriber {
         self.stream.lock().set_max_age(self.id, max_age);
     }
 
-    /// Sets how many bits a second may be sent over this viewer's link; `None` while that is not known. The viewer gets the
-    /// rendition that fits.
+    /// Sets how many bits a second may be sent over this viewer's link; `None` while that is not known. The viewer gets
+    /// the rendition that fits.
     pub fn set_target(&mut self, target: Option<u64>, now: Micros) {
         if now >= self.next_choice {
             self.next_choice = now + CHOICE_INTERVAL;
@@ -88,8 +88,8 @@ impl Subscriber {
         self.stream.lock().rendition_of(self.id)
     }
 
-    /// The next event; else `context`'s task is woken when there may be one. The frame that was returned before counts as
-    /// delivered from now on. A viewer that has no room for a frame gets states only.
+    /// The next event; else `context`'s task is woken when there may be one. The frame that was returned before counts
+    /// as delivered from now on. A viewer that has no room for a frame gets states only.
     pub fn poll(&mut self, context: &Context<'_>, has_room: bool, now: Micros) -> Poll<Event> {
         self.stream.lock().poll_viewer(self.id, context, has_room, now)
     }
@@ -137,8 +137,8 @@ impl Drop for Subscriber {
 }
 
 impl Reporter {
-    /// Adds what the viewer reports about a frame to the stream's latency, all on the hub's clock: at its `first` report, and when
-    /// it was shown.
+    /// Adds what the viewer reports about a frame to the stream's latency, all on the hub's clock: at its `first`
+    /// report, and when it was shown.
     pub fn report(&self, times: &Times, report: &Report, first: bool) {
         let measured = self.newest_at_join.is_none_or(|newest| report.sequence > newest);
         self.stream.lock().report(times, report, first, measured);

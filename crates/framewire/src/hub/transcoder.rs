@@ -1,7 +1,8 @@
 //! Transcoding: a rendition's frames are encoded once for all viewers that take it, and only while one does.
 //!
-//! The hub has no codec. It knows which viewers take which rendition and what their links carry, and gives a [`Transcoder`] the
-//! source's frames and a bitrate. A transcoded frame keeps its source's number, so a viewer sees rising numbers in any rendition.
+//! The hub has no codec. It knows which viewers take which rendition and what their links carry, and gives a
+//! [`Transcoder`] the source's frames and a bitrate. A transcoded frame keeps its source's number, so a viewer sees
+//! rising numbers in any rendition.
 
 use std::{
     future::poll_fn,
@@ -13,7 +14,8 @@ use framewire_proto::{Config, Frame, Name, Rendition};
 
 use super::{rendition::TranscodeJob, stream::Stream};
 
-/// Transcodes one rendition of a stream while it has viewers. If it is dropped before, it has failed: its viewers take the source.
+/// Transcodes one rendition of a stream while it has viewers. If it is dropped before, it has failed: its viewers take
+/// the source.
 #[derive(Debug)]
 pub struct Transcoder {
     stream: Arc<Stream>,

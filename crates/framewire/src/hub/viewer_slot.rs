@@ -39,8 +39,8 @@ pub enum Event {
     State(State),
     /// The configuration of the frames that follow.
     Config(Arc<Config>),
-    /// A frame. The next call of [`Subscriber::poll`](super::Subscriber::poll) confirms that it was sent whole; if the subscriber is
-    /// dropped before, the frame counts as lost.
+    /// A frame. The next call of [`Subscriber::poll`](super::Subscriber::poll) confirms that it was sent whole; if the
+    /// subscriber is dropped before, the frame counts as lost.
     Frame(Frame),
     /// The publisher will send no more frames. Another may still take the stream over.
     Ended,
@@ -139,7 +139,8 @@ impl ViewerSlot {
         (best != taken).then_some(best)
     }
 
-    /// Switches to another rendition, whose state is `to_state`: to a worse one at once, to a better one at its next keyframe.
+    /// Switches to another rendition, whose state is `to_state`: to a worse one at once, to a better one at its next
+    /// keyframe.
     pub(super) fn switch(
         &mut self,
         to: Rendition,
@@ -261,8 +262,8 @@ impl ViewerSlots {
         counts
     }
 
-    /// Offers a frame to the viewers of a rendition and wakes them; returns whether one of them needs a keyframe. A viewer that
-    /// waits to switch to the rendition does so at a keyframe.
+    /// Offers a frame to the viewers of a rendition and wakes them; returns whether one of them needs a keyframe. A
+    /// viewer that waits to switch to the rendition does so at a keyframe.
     pub(super) fn deliver(
         &mut self,
         rendition: Rendition,
@@ -329,8 +330,8 @@ impl ViewerSlots {
         self.slots.values().filter(move |slot| slot.takes(rendition)).filter_map(|slot| slot.target)
     }
 
-    /// How many viewers have a rendition, and the lowest capacity that is known among their links. A viewer that waits for another
-    /// rendition's keyframe counts for the one that it has.
+    /// How many viewers have a rendition, and the lowest capacity that is known among their links. A viewer that waits
+    /// for another rendition's keyframe counts for the one that it has.
     pub(super) fn audience(&self, rendition: Rendition) -> (usize, Option<u64>) {
         let viewers = || self.slots.values().filter(|slot| slot.rendition == rendition);
         (viewers().count(), viewers().filter_map(|slot| slot.capacity).min())
