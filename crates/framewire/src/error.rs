@@ -212,7 +212,7 @@ macro_rules! from {
 }
 
 from! {
-    crate::hub::Unconfigured => Protocol,
+    crate::hub::PublishError => Protocol,
     std::ffi::NulError => InvalidInput,
     tokio::sync::oneshot::error::RecvError => System,
     tokio::task::JoinError => System,
@@ -257,7 +257,7 @@ impl From<crate::hub::Refused> for Error {
         use crate::hub::Refused;
         let kind = match refused {
             Refused::NoSuchStream { .. } => Self::NotFound,
-            Refused::Taken(_) | Refused::TooMany => Self::Refused,
+            Refused::NameTaken(_) | Refused::TooMany => Self::Refused,
         };
         Self::new(kind, refused.to_string())
     }

@@ -115,7 +115,7 @@ pub(super) fn open(
     let name = free_name(hub, &spec.source);
     let publisher = hub.publish(&name, now)?;
     let mut subscriber = hub.subscribe(&name, policy, false, now)?;
-    subscriber.max_age(spec.options.max_age);
+    subscriber.set_max_age(spec.options.max_age);
     let mut viewers = publisher.viewers();
     let feed = Feed { spec: spec.clone(), publisher, encode, on_demand: false, again: false };
     let feed = async move {

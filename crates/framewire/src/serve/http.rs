@@ -231,11 +231,11 @@ impl Jpegs {
             return Ok(None);
         }
         if !self.pacer.local() {
-            self.viewer.carries(self.pacer.target(), clock::now());
-            self.viewer.measured(self.pacer.capacity());
+            self.viewer.set_target(self.pacer.target(), clock::now());
+            self.viewer.set_capacity(self.pacer.capacity());
         }
         loop {
-            match self.pacer.meanwhile(&self.socket, self.viewer.next()).await {
+            match self.pacer.meanwhile(&self.socket, self.viewer.next(clock::now)).await {
                 Event::Config(config) => self.pacer.paced(&config),
                 Event::Frame(frame) => {
                     self.pacer.begun(frame.sequence, frame.data.len());
@@ -250,7 +250,7 @@ impl Jpegs {
 /// The next frame, of whichever publisher it will be.
 async fn next(viewer: &mut Subscriber) -> Frame {
     loop {
-        if let Event::Frame(frame) = viewer.next().await {
+        if let Event::Frame(frame) = viewer.next(clock::now).await {
             return frame;
         }
     }
@@ -349,7 +349,7 @@ fn subscribe(hub: &Hub, name: &str) -> Result<Subscriber, Refused> {
 
 fn subscribe_to_jpegs(hub: &Hub, name: &str) -> Result<Subscriber, Refused> {
     let mut viewer = subscribe(hub, name)?;
-    viewer.adapt(Accepts::Jpegs);
+    viewer.set_accepts(Accepts::Jpegs);
     Ok(viewer)
 }
 
@@ -365,7 +365,7 @@ impl IntoResponse for Refused {
     fn into_response(self) -> Response {
         let status = match self {
             Self::NoSuchStream { .. } => StatusCode::NOT_FOUND,
-            Self::Taken(_) => StatusCode::CONFLICT,
+            Self::NameTaken(_) => StatusCode::CONFLICT,
             Self::TooMany => StatusCode::SERVICE_UNAVAILABLE,
         };
         plain(status, &self.to_string())

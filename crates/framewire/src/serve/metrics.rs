@@ -145,7 +145,7 @@ mod tests {
         let hub = Hub::default();
         let _publisher = hub.publish(&"front-door".parse().unwrap(), 1).unwrap();
         let viewer = hub.subscribe(&"front-door".parse().unwrap(), Policy::Newest, false, 1).unwrap();
-        viewer.measured(Some(2_000_000));
+        viewer.set_capacity(Some(2_000_000));
         let text = prometheus(&hub.streams(1));
         assert!(text.contains("framewire_viewers{stream=\"front-door\"} 1\n"), "{text}");
         assert!(text.contains("framewire_stream_state{stream=\"front-door\",state=\"stalled\"} 1\n"), "{text}");

@@ -39,7 +39,7 @@ pub(super) async fn run(
     let publisher = match hub.publish_as(seat.map(Seat::token), name, clock::now()) {
         Ok(publisher) => publisher,
         Err(refused) => {
-            let error = Message::Error { code: code::NAME_TAKEN, text: refused.to_string() };
+            let error = Message::Error { code: refused.code(), text: refused.to_string() };
             channel.greet(&[channel::hello(), error]).await?;
             bail!(Refused, "{refused}");
         }
@@ -142,7 +142,7 @@ impl Push<'_> {
                 self.publisher.take().into_iter().for_each(Publisher::finish);
                 return Ok(Outcome::Bye);
             }
-            Message::Ping { .. } | Message::Pong { .. } => publisher.heard(now),
+            Message::Ping { .. } | Message::Pong { .. } => publisher.keep_alive(now),
             Message::Hello { .. }
             | Message::Demand { .. }
             | Message::Keyframe

@@ -51,7 +51,7 @@ const OUTBOX: usize = 64;
 impl Talk {
     /// A viewer at this address that takes this.
     pub(super) fn new(mut subscriber: Subscriber, link: Link, takes: Accepts, peer: SocketAddr) -> Self {
-        subscriber.adapt(takes);
+        subscriber.set_accepts(takes);
         Self {
             subscriber,
             link,
@@ -69,7 +69,7 @@ impl Talk {
     pub(super) fn resume(&mut self, known: Known, now: Micros) {
         if let Some((capacity, round_trip)) = known.noted().filter(|_| !self.local) {
             self.flow = Flow::resumed(capacity, round_trip);
-            self.subscriber.carries(self.flow.target(), now);
+            self.subscriber.set_target(self.flow.target(), now);
         }
         self.known = Some(known);
     }
@@ -152,7 +152,7 @@ impl Talk {
         }
         self.told = now + TELL;
         let counts = self.subscriber.counts();
-        self.subscriber.measured(self.flow.capacity());
+        self.subscriber.set_capacity(self.flow.capacity());
         Some(Message::Service(Service {
             rendition: self.subscriber.rendition(),
             capacity: self.flow.capacity().unwrap_or(0),
@@ -174,7 +174,7 @@ impl Talk {
     fn report(&mut self, report: Report, now: Micros) {
         self.flow.on_report(report.sequence, now);
         if !self.local {
-            self.subscriber.carries(self.flow.target(), now);
+            self.subscriber.set_target(self.flow.target(), now);
         }
         if let (Some(known), Some(capacity), Some(round_trip)) =
             (&self.known, self.flow.capacity(), self.link.round_trip())

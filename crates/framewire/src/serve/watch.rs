@@ -6,10 +6,7 @@ use std::{
     time::Duration,
 };
 
-use framewire_proto::{
-    link::Link,
-    wire::native::{Message, code},
-};
+use framewire_proto::{link::Link, wire::native::Message};
 use tokio::time::sleep;
 use tracing::info;
 
@@ -17,7 +14,7 @@ use super::{clients::Seat, viewer::Talk};
 use crate::error::{Result, bail};
 use crate::{
     clock,
-    hub::{Accepts, Hub, Policy, Refused},
+    hub::{Accepts, Hub, Policy},
     net::channel::{self, Channel},
 };
 
@@ -39,8 +36,7 @@ pub(super) async fn run(
     let subscriber = match hub.subscribe(&name, policy, wait, clock::now()) {
         Ok(subscriber) => subscriber,
         Err(refused) => {
-            let code = if matches!(refused, Refused::TooMany) { code::TOO_MANY } else { code::NO_SUCH_STREAM };
-            let error = Message::Error { code, text: refused.to_string() };
+            let error = Message::Error { code: refused.code(), text: refused.to_string() };
             channel.greet(&[channel::hello(), error]).await?;
             bail!(Refused, "{refused}");
         }

@@ -68,7 +68,7 @@ impl Outlet {
     /// Watches the stream.
     fn subscribe(&self) -> Result<Subscriber, Refused> {
         let mut subscriber = self.hub.subscribe(&self.stream, Policy::Newest, true, clock::now())?;
-        subscriber.max_age(self.max_age);
+        subscriber.set_max_age(self.max_age);
         Ok(subscriber)
     }
 

@@ -197,7 +197,7 @@ impl Session {
                 thread::park_timeout(opens.unwrap_or(LOOK_AROUND).min(LOOK_AROUND));
                 continue;
             }
-            match from.next_before(Instant::now() + LOOK_AROUND) {
+            match from.next_within(LOOK_AROUND, clock::now) {
                 Some(Event::Config(config)) => self.raw = Some(config),
                 Some(Event::Frame(frame)) => {
                     let catching_up = from.catching_up();

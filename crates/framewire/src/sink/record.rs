@@ -76,8 +76,8 @@ pub fn run(
     let mut begin = None;
     let mut deadline = duration.map(|duration| Instant::now() + duration);
     while !stop.stopped() {
-        let patience = Instant::now() + PATIENCE;
-        let event = subscriber.next_before(deadline.map_or(patience, |deadline| deadline.min(patience)));
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        let event = subscriber.next_within(left.map_or(PATIENCE, |left| left.min(PATIENCE)), clock::now);
         if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
             break;
         }
