@@ -350,45 +350,10 @@ fn time_for(bytes: usize, capacity: u64) -> Micros {
 
 #[cfg(test)]
 mod tests {
+    use framewire_netem::Path;
     use proptest::prelude::*;
 
     use super::*;
-
-    /// A link in virtual time: one byte after the other at its rate, then the way there, and the report's way back.
-    struct Path {
-        /// Bits a second from each moment on.
-        rates: Vec<(Micros, u64)>,
-        /// One way, in µs.
-        delay: Micros,
-        /// Bits that pass at once when the link was free for their time before, as shapers have it.
-        burst: u64,
-        /// When it is free again.
-        free: Micros,
-    }
-
-    impl Path {
-        fn new(rates: &[(Micros, u64)], delay: Micros) -> Self {
-            Self { rates: rates.to_vec(), delay, burst: 0, free: 0 }
-        }
-
-        /// When the last byte of what is sent now arrives.
-        fn send(&mut self, bytes: usize, now: Micros) -> Micros {
-            let rate = self.rates.iter().rev().find(|(from, _)| *from <= now).map_or(1, |(_, rate)| *rate.max(&1));
-            let mut at = self.free.max(now.saturating_sub(1_000_000 * self.burst / rate));
-            let mut bits = 8.0 * bytes as f64;
-            loop {
-                let rate = self.rates.iter().rev().find(|(from, _)| *from <= at).map_or(0, |(_, rate)| *rate) as f64;
-                let until = self.rates.iter().map(|(from, _)| *from).find(|from| *from > at).unwrap_or(Micros::MAX);
-                let all = if rate > 0.0 { (bits * 1e6 / rate) as Micros } else { Micros::MAX };
-                if until - at >= all {
-                    self.free = at + all;
-                    return self.free.max(now) + self.delay;
-                }
-                bits -= rate * (until - at) as f64 / 1e6;
-                at = until;
-            }
-        }
-    }
 
     /// What came of a frame.
     #[derive(Debug)]
