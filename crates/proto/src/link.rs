@@ -1,20 +1,21 @@
-//! What both ends of a native connection do besides their frames: ping, answer, agree on clocks, notice silence.
+//! What both ends of a native connection do besides their frames: ping, answer pings, compare clocks, notice silence.
 
 use crate::{Micros, Times, clock, wire::native::Message};
 
-/// A peer that says nothing at all for this long is gone: both ends ping at least once a second.
-pub const SILENCE: Micros = 10_000_000;
+/// A peer that sends nothing for this long, in µs, is gone: both ends ping at least once a second.
+pub const IDLE_TIMEOUT: Micros = 10_000_000;
 
-/// A peer that says nothing for this long may be behind a link that loses everything: three of its pings are missing.
-pub const QUIET: Micros = 700_000;
+/// A peer that sends nothing for this long, in µs, may be behind a dead link: three of its pings are missing.
+pub const SUSPECT_AFTER: Micros = 700_000;
 
-/// One end of a native connection. Hand every message that comes to [`Link::take`], and send what it and
-/// [`Link::poll`] give.
+/// One end of a native connection. Hand every received message to [`Link::take`], and send what it and [`Link::poll`]
+/// return.
 #[derive(Debug)]
 pub struct Link {
     offset: clock::Offset,
-    heard: Micros,
-    /// When the newest of our pings was sent that the peer has answered.
+    /// When the peer's last bytes arrived.
+    received: Micros,
+    /// When the newest ping that the peer has answered was sent.
     answered: Micros,
     next_ping: Micros,
 }
@@ -22,12 +23,12 @@ pub struct Link {
 impl Link {
     /// A connection that begins now.
     pub fn new(now: Micros) -> Self {
-        Self { offset: clock::Offset::default(), heard: now, answered: 0, next_ping: now }
+        Self { offset: clock::Offset::default(), received: now, answered: 0, next_ping: now }
     }
 
-    /// Takes a message that came; an answer, if it gives one, is to be sent at once.
+    /// Takes a received message. Send the answer at once, if there is one.
     pub fn take(&mut self, message: &Message, now: Micros) -> Option<Message> {
-        self.heard = now;
+        self.received = now;
         match *message {
             Message::Ping { sent } => Some(Message::Pong { pinged: sent, received: now, sent: now }),
             Message::Pong { pinged, received, sent } => {
@@ -41,9 +42,9 @@ impl Link {
         }
     }
 
-    /// Some bytes came, though no whole message: a long frame on a slow link is no silence.
+    /// Bytes arrived, though no whole message: a long frame on a slow link is no silence.
     pub fn heard(&mut self, now: Micros) {
-        self.heard = now;
+        self.received = now;
     }
 
     /// A ping, when one is due.
@@ -57,27 +58,32 @@ impl Link {
 
     /// When to call [`Link::poll`] and [`Link::silent`] next.
     pub fn deadline(&self) -> Micros {
-        self.next_ping.min(self.heard + SILENCE)
+        self.next_ping.min(self.received + IDLE_TIMEOUT)
     }
 
-    /// When the peer was last heard of.
-    pub fn last_heard(&self) -> Micros {
-        self.heard
+    /// When the peer's last bytes arrived.
+    pub fn last_received(&self) -> Micros {
+        self.received
     }
 
-    /// Whether the peer has answered something that was sent after this moment: what is sent reaches it.
-    pub fn reaches_since(&self, moment: Micros) -> bool {
+    /// Whether the peer has answered a ping that was sent after this moment: it receives what is sent.
+    pub fn answered_since(&self, moment: Micros) -> bool {
         self.answered > moment
     }
 
-    /// Whether the peer has said nothing lately, though it should have pinged.
-    pub fn quiet(&self, now: Micros) -> bool {
-        now >= self.heard.saturating_add(QUIET)
+    /// Whether the link may be dead: the peer should have pinged by now.
+    pub fn suspect(&self, now: Micros) -> bool {
+        now >= self.suspect_at()
     }
 
-    /// Whether the peer has been silent for too long.
+    /// From when on the link may be dead, unless bytes arrive before.
+    pub fn suspect_at(&self) -> Micros {
+        self.received.saturating_add(SUSPECT_AFTER)
+    }
+
+    /// Whether the peer is gone: it sent nothing for [`IDLE_TIMEOUT`].
     pub fn silent(&self, now: Micros) -> bool {
-        now >= self.heard + SILENCE
+        now >= self.received + IDLE_TIMEOUT
     }
 
     /// The shortest recent round trip, in µs.
@@ -116,12 +122,12 @@ mod tests {
     #[test]
     fn silence_ends_a_link_and_bytes_keep_it() {
         let mut link = Link::new(1);
-        assert!(!link.quiet(QUIET) && link.quiet(1 + QUIET));
-        assert!(!link.silent(SILENCE));
-        assert!(link.silent(1 + SILENCE));
-        link.heard(SILENCE);
-        assert!(!link.silent(1 + SILENCE) && !link.quiet(1 + SILENCE));
-        link.poll(SILENCE);
-        assert!(link.deadline() > SILENCE);
+        assert!(!link.suspect(SUSPECT_AFTER) && link.suspect(1 + SUSPECT_AFTER));
+        assert!(!link.silent(IDLE_TIMEOUT));
+        assert!(link.silent(1 + IDLE_TIMEOUT));
+        link.heard(IDLE_TIMEOUT);
+        assert!(!link.silent(1 + IDLE_TIMEOUT) && !link.suspect(1 + IDLE_TIMEOUT));
+        link.poll(IDLE_TIMEOUT);
+        assert!(link.deadline() > IDLE_TIMEOUT);
     }
 }

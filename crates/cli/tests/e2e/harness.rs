@@ -15,7 +15,7 @@ use std::{
 use bytes::Bytes;
 use framewire::{
     clock,
-    net::client::{Address, Client, Received, Receiver as Incoming, first_messages},
+    net::client::{Address, MessageReceiver, MessageSender, Received},
 };
 use framewire_proto::{Codec, Config, Frame, Name, Times, wire::native::Message};
 
@@ -348,8 +348,8 @@ pub(crate) fn eventually<T>(what: &str, mut find: impl FnMut() -> Option<T>) -> 
 
 /// A client on the native wire.
 pub(crate) struct Peer {
-    pub(crate) client: Client,
-    pub(crate) incoming: Incoming,
+    pub(crate) client: MessageSender,
+    pub(crate) incoming: MessageReceiver,
 }
 
 impl Peer {
@@ -371,20 +371,20 @@ impl Peer {
 
     /// Connects and says what it wants.
     pub(crate) fn ask(hub: &Hub, wish: Message) -> Self {
-        Self::say(hub, &first_messages(wish))
+        Self::say(hub, &greeting(wish))
     }
 
     /// Connects and says this.
     pub(crate) fn say(hub: &Hub, messages: &[Message]) -> Self {
         let address: Address = format!("fw://{}", hub.address).parse().expect("an address");
-        let (client, incoming) = Client::connect(&address, messages).expect("the hub accepts");
+        let (client, incoming) = MessageSender::connect(&address, messages).expect("the hub accepts");
         Self { client, incoming }
     }
 
     /// Waits until the hub has closed the connection.
     pub(crate) fn is_closed(&mut self) {
         let deadline = Instant::now() + PATIENCE;
-        while self.incoming.receive().is_ok() {
+        while self.incoming.receive(PATIENCE).is_ok() {
             assert!(Instant::now() < deadline, "the hub did not close the connection");
         }
     }
@@ -393,7 +393,7 @@ impl Peer {
     pub(crate) fn wait_for(&mut self, what: &str, is_it: impl Fn(&Message) -> bool) -> Message {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            match self.incoming.receive() {
+            match self.incoming.receive(PATIENCE) {
                 Ok(Received::Message(message)) if is_it(&message) => return message,
                 Ok(Received::Message(Message::Ping { sent })) => {
                     let now = clock::now();
@@ -425,6 +425,11 @@ impl Peer {
         self.client.send(&Message::Config(config)).expect("the hub takes it");
         self.client.send(&Message::Frame(frame)).expect("the hub takes it");
     }
+}
+
+/// What a client sends first, up to its Publish or Subscribe.
+pub(crate) fn greeting(request: Message) -> [Message; 3] {
+    [Message::Hello { software: "a test".into() }, Message::Ping { sent: clock::now() }, request]
 }
 
 /// A small JPEG of one grey.

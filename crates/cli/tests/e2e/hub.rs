@@ -2,10 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use framewire::net::client::first_messages;
 use framewire_proto::wire::native::{Message, Session, State, Token, code};
 
-use crate::harness::{Hub, PATIENCE, Peer, Running, fails, framewire, jpeg, output};
+use crate::harness::{Hub, PATIENCE, Peer, Running, fails, framewire, greeting, jpeg, output};
 
 #[test]
 fn a_picture_crosses_the_hub_with_its_times() {
@@ -85,7 +84,7 @@ fn a_second_live_publisher_is_refused_in_words() {
 
 /// A connection of a client that says who it is.
 fn session(hub: &Hub, token: u8, turn: u64, wish: Message) -> Peer {
-    let [hello, ping, wish] = first_messages(wish);
+    let [hello, ping, wish] = greeting(wish);
     Peer::say(hub, &[hello, ping, Message::Session(Session { token: Token([token; 16]), turn }), wish])
 }
 

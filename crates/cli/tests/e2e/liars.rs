@@ -29,10 +29,13 @@ const LIARS: [Answer; 5] = [
     |_, _| None,
 ];
 
+/// How long a liar waits for a message before it looks whether the test is over.
+const LOOK_AROUND: Duration = Duration::from_millis(100);
+
 /// Takes frames and lies about them until the test is over.
 fn lie(mut peer: Peer, answer: Answer, until: Instant) {
     while Instant::now() < until {
-        match peer.incoming.receive() {
+        match peer.incoming.receive(LOOK_AROUND) {
             Ok(Received::Message(Message::Frame(frame))) => {
                 let report = answer(frame.sequence, clock::now()).map(Message::Report);
                 if report.is_some_and(|report| peer.client.send(&report).is_err()) {

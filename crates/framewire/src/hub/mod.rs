@@ -111,9 +111,15 @@ impl Hub {
         Ok(self.find(name)?.info(now))
     }
 
-    /// Whether a stream's publisher said that nothing more will come; also of one that is not there.
-    pub fn ended(&self, name: &Name) -> bool {
-        self.find(name.as_str()).map_or(true, |stream| stream.ended())
+    /// Waits until a stream's publisher has finished it, without watching it. Ready at once for a stream that does not exist.
+    pub fn end_of(&self, name: &Name) -> impl Future<Output = ()> + Send + use<> {
+        let ended = self.find(name.as_str()).ok().map(|stream| stream.finished.subscribe());
+        async move {
+            if let Some(mut ended) = ended {
+                // An error means that the hub has removed the stream.
+                let _ = ended.wait_for(|ended| *ended).await;
+            }
+        }
     }
 
     /// Notices streams whose frames stay away and forgets those that nobody feeds and nobody watches: to be called a few

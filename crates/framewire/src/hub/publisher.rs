@@ -60,6 +60,7 @@ impl Publisher {
         inside.heard = now;
         inside.fresh = now;
         inside.ended = false;
+        stream.finished.send_replace(false);
         inside.retired = false;
         inside.upstream = None;
         inside.service = None;
@@ -209,6 +210,7 @@ impl Publisher {
         let mut wakers = Vec::new();
         if let Ok(mut inside) = self.lock() {
             inside.ended = true;
+            self.stream.finished.send_replace(true);
             for place in inside.subscribers.values_mut() {
                 place.ended = true;
                 wakers.extend(place.waker.take());

@@ -34,6 +34,8 @@ pub(super) struct Stream {
     pub(super) viewers: watch::Sender<u32>,
     /// How often somebody has wished for a keyframe.
     pub(super) wishes: watch::Sender<u64>,
+    /// Whether the publisher has finished the stream.
+    pub(super) finished: watch::Sender<bool>,
     pub(super) hire: Hire,
 }
 
@@ -197,17 +199,12 @@ impl Stream {
             deserted_since: None,
         };
         let (viewers, wishes) = (watch::Sender::new(0), watch::Sender::new(0));
-        Self { name, inside: Mutex::new(inside), viewers, wishes, hire }
+        Self { name, inside: Mutex::new(inside), viewers, wishes, finished: watch::Sender::new(false), hire }
     }
 
     /// Whether the stream ever had a publisher.
     pub(super) fn known(&self) -> bool {
         self.lock().publishers > 0
-    }
-
-    /// Whether the publisher said that nothing more will come.
-    pub(super) fn ended(&self) -> bool {
-        self.lock().ended
     }
 
     pub(super) fn info(&self, now: Micros) -> Info {
