@@ -26,6 +26,8 @@ pub mod net;
 pub mod pace;
 #[cfg(feature = "server")]
 pub mod serve;
+#[cfg(all(test, feature = "server"))]
+mod simulation;
 pub mod sink;
 pub mod source;
 pub mod stop;

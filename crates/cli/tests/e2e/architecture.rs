@@ -7,6 +7,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("serve", &["source", "hub", "transcode", "pace", "media", "net"]),
     ("source", &["hub", "transcode", "media", "net"]),
     ("sink", &["hub", "transcode", "pace", "media", "net"]),
+    // Tests only.
+    ("simulation", &["serve", "sink", "hub"]),
     ("doctor", &["hub"]),
     ("transcode", &["hub", "media"]),
     ("pace", &["net"]),
