@@ -21,7 +21,7 @@ use crate::{
     Error,
     hub::{Accepts, Hub, Policy, Publisher},
     serve::ViewerSession,
-    sink::native::{EncodeJob, Output, PublisherSession},
+    sink::native::{EncodeJob, NextStep, PublisherSession},
 };
 
 const MILLISECOND: Micros = 1_000;
@@ -33,14 +33,14 @@ const STEP: Micros = 500;
 const KEYFRAME_INTERVAL: Micros = SECOND;
 
 /// Messages in one direction of a link.
-struct Wire {
+struct SimulatedWire {
     path: Path,
     in_flight: VecDeque<(Micros, Message)>,
     /// From when on nothing arrives any more.
     dead: bool,
 }
 
-impl Wire {
+impl SimulatedWire {
     fn new(rates: &[(Micros, u64)], delay: Micros) -> Self {
         Self { path: Path::new(rates, delay), in_flight: VecDeque::new(), dead: false }
     }
@@ -52,19 +52,22 @@ impl Wire {
 
     /// The next message that has arrived.
     fn receive(&mut self, now: Micros) -> Option<Message> {
-        let (_, message) = self.in_flight.pop_front_if(|(at, _)| !self.dead && *at <= now)?;
-        Some(message)
+        let (at, _) = self.in_flight.front()?;
+        if self.dead || *at > now {
+            return None;
+        }
+        self.in_flight.pop_front().map(|(_, message)| message)
     }
 }
 
 /// A camera of 30 frames a second: raw pictures, or H.264 of its own with a keyframe a second.
-struct Camera {
+struct ModelCamera {
     publisher: Option<Publisher>,
     codec: Codec,
     next: u64,
 }
 
-impl Camera {
+impl ModelCamera {
     fn new(hub: &Hub, codec: Codec, now: Micros) -> Self {
         let publisher = hub.publish(&name(), now).unwrap();
         publisher.set_passthrough(codec == Codec::H264);
@@ -86,14 +89,14 @@ impl Camera {
 }
 
 /// An encoder that meets the size that it is told. It encodes raw pictures as this codec and passes H.264 through.
-struct Encoder {
+struct ModelEncoder {
     codec: Codec,
     /// The next H.264 frame is a keyframe.
     keyframe: bool,
     keyframes_requested: usize,
 }
 
-impl Encoder {
+impl ModelEncoder {
     fn encode(&mut self, job: &EncodeJob) -> (Config, Frame) {
         self.keyframes_requested += usize::from(job.keyframe);
         if job.config.codec == Codec::H264 {
@@ -165,11 +168,11 @@ impl HubEnd {
 }
 
 /// A viewer, and the hub's session with it.
-struct Viewer {
+struct SimulatedViewer {
     session: ViewerSession,
     link: Link,
-    down: Wire,
-    up: Wire,
+    down: SimulatedWire,
+    up: SimulatedWire,
     got: Vec<Got>,
 }
 
@@ -181,11 +184,12 @@ struct Got {
     keyframe: bool,
 }
 
-impl Viewer {
+impl SimulatedViewer {
     fn watch(hub: &Hub, rates: &[(Micros, u64)], now: Micros) -> Self {
         let subscriber = hub.subscribe(&name(), Policy::Newest, false, now).unwrap();
         let session = ViewerSession::new(subscriber, Link::new(now), Accepts::Any, "10.0.0.2:9".parse().unwrap());
-        let (down, up) = (Wire::new(rates, 5 * MILLISECOND), Wire::new(&[(0, 100 * MEGABIT)], 5 * MILLISECOND));
+        let (down, up) =
+            (SimulatedWire::new(rates, 5 * MILLISECOND), SimulatedWire::new(&[(0, 100 * MEGABIT)], 5 * MILLISECOND));
         Self { session, link: Link::new(now), down, up, got: Vec::new() }
     }
 
@@ -213,15 +217,15 @@ impl Viewer {
 /// A publisher and a hub, with a link between them.
 struct Pair {
     now: Micros,
-    camera: Camera,
-    encoder: Encoder,
+    camera: ModelCamera,
+    encoder: ModelEncoder,
     session: PublisherSession,
     link: Link,
-    up: Wire,
-    down: Wire,
+    up: SimulatedWire,
+    down: SimulatedWire,
     hub: Hub,
     hub_end: HubEnd,
-    viewer: Option<Viewer>,
+    viewer: Option<SimulatedViewer>,
     /// Frames that the session has begun, and when.
     begun: Vec<Micros>,
     /// When the session finished, or failed.
@@ -234,17 +238,18 @@ impl Pair {
     fn new(camera: Codec, encoder: Codec, rates: &[(Micros, u64)]) -> Self {
         let now = 1;
         let (here, hub) = (Hub::default(), Hub::default());
-        let camera = Camera::new(&here, camera, now);
-        let encoder = Encoder { codec: encoder, keyframe: true, keyframes_requested: 0 };
+        let camera = ModelCamera::new(&here, camera, now);
+        let encoder = ModelEncoder { codec: encoder, keyframe: true, keyframes_requested: 0 };
         let session = PublisherSession::new(here, name(), None, false, now);
-        let (up, down) = (Wire::new(rates, 10 * MILLISECOND), Wire::new(&[(0, 100 * MEGABIT)], 10 * MILLISECOND));
+        let (up, down) =
+            (SimulatedWire::new(rates, 10 * MILLISECOND), SimulatedWire::new(&[(0, 100 * MEGABIT)], 10 * MILLISECOND));
         let (hub_end, link) = (HubEnd::new(&hub, now), Link::new(now));
         let (viewer, begun, end) = (None, Vec::new(), None);
         Self { now, camera, encoder, session, link, up, down, hub, hub_end, viewer, begun, end }
     }
 
     fn watch(&mut self, rates: &[(Micros, u64)]) {
-        self.viewer = Some(Viewer::watch(&self.hub, rates, self.now));
+        self.viewer = Some(SimulatedViewer::watch(&self.hub, rates, self.now));
     }
 
     /// Another connection of the same publisher takes over: nothing of the one before arrives any more.
@@ -296,14 +301,14 @@ impl Pair {
             && let Poll::Ready(output) = self.session.poll(context, now)
         {
             match output {
-                Ok(Output::Encode(job)) => self.session.encoded(job.connection, self.encoder.encode(&job), now),
-                Ok(Output::Send(message)) => {
+                Ok(NextStep::Encode(job)) => self.session.encoded(job.connection, self.encoder.encode(&job), now),
+                Ok(NextStep::Send(message)) => {
                     if matches!(message, Message::Frame(_)) {
                         self.begun.push(now);
                     }
                     self.up.send(message, now);
                 }
-                Ok(Output::Finish) => {
+                Ok(NextStep::Finish) => {
                     self.up.send(Message::Bye { text: String::new() }, now);
                     self.end = Some((now, Ok(())));
                 }
@@ -472,7 +477,7 @@ fn a_frame_that_was_encoded_for_a_lost_connection_is_not_sent_over_the_next() {
     let job = loop {
         pair.now += STEP;
         pair.camera.shoot(pair.now);
-        if let Poll::Ready(Ok(Output::Encode(job))) = pair.session.poll(context, pair.now) {
+        if let Poll::Ready(Ok(NextStep::Encode(job))) = pair.session.poll(context, pair.now) {
             break job;
         }
     };

@@ -100,6 +100,8 @@ const MOST_POSTED: usize = 64 << 10;
 pub struct MessageReceiver {
     stream: TcpStream,
     decoder: native::Decoder,
+    /// The last read took all that had arrived: wait before the next.
+    drained: bool,
 }
 
 impl MessageSender {
@@ -117,8 +119,8 @@ impl MessageSender {
     /// The connection has broken already.
     pub(super) fn greet(stream: TcpStream, messages: &[Message]) -> Result<(Self, MessageReceiver)> {
         tune_blocking(&stream)?;
-        let receiver =
-            MessageReceiver { stream: stream.try_clone()?, decoder: native::Decoder::new(Limits::default()) };
+        let (socket, decoder) = (stream.try_clone()?, native::Decoder::new(Limits::default()));
+        let receiver = MessageReceiver { stream: socket, decoder, drained: false };
         (&stream).write_all(&channel::greeting(messages))?;
         Ok((Self { stream, writing: Mutex::default(), posted: Mutex::default() }, receiver))
     }
@@ -246,7 +248,13 @@ impl MessageReceiver {
         self.stream.as_fd()
     }
 
-    /// Waits this long at most for the next message; returns at once where that is zero.
+    /// The socket may have more to read.
+    pub(super) fn set_readable(&mut self) {
+        self.drained = false;
+    }
+
+    /// Waits this long at most for the next message. Without a wait, reads only once per
+    /// [`MessageReceiver::set_readable`] what has arrived.
     ///
     /// # Errors
     /// The connection ended or broke, or the hub's bytes are not the native wire.
@@ -256,11 +264,14 @@ impl MessageReceiver {
         }
         if !wait.is_zero() {
             match poll(&mut [PollFd::new(&self.stream, PollFlags::IN)], Some(&wait.try_into()?)) {
-                Ok(_) | Err(Errno::INTR) => {}
+                Ok(_) | Err(Errno::INTR) => self.drained = false,
                 Err(error) => return Err(error).context("cannot wait for the hub's connection"),
             }
         }
-        match self.decoder.read_from(&mut NonBlocking(&self.stream)) {
+        if self.drained {
+            return Ok(Received::Nothing);
+        }
+        match self.decoder.read_from(&mut Arrived { stream: &self.stream, drained: &mut self.drained }) {
             Ok(0) => bail!(ConnectionLost, "the hub closed the connection"),
             Ok(_) => Ok(self.decoder.pull()?.map_or(Received::Bytes, Received::Message)),
             Err(error) if is_timeout(&error) || error.kind() == io::ErrorKind::Interrupted => Ok(Received::Nothing),
@@ -270,11 +281,16 @@ impl MessageReceiver {
 }
 
 /// Reads only what has arrived, from a socket whose writes block.
-struct NonBlocking<'a>(&'a TcpStream);
+struct Arrived<'a> {
+    stream: &'a TcpStream,
+    drained: &'a mut bool,
+}
 
-impl io::Read for NonBlocking<'_> {
+impl io::Read for Arrived<'_> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        Ok(recv(self.0, into, RecvFlags::DONTWAIT)?.0)
+        let read = recv(self.stream, &mut *into, RecvFlags::DONTWAIT).map(|(read, _)| read);
+        *self.drained = read.is_err() || read.is_ok_and(|read| read < into.len());
+        Ok(read?)
     }
 }
 

@@ -102,6 +102,7 @@ impl ClientIdentity {
             }
             let mut fds = [PollFd::new(&stopped, PollFlags::IN), current.poll_fd()];
             wait(&mut fds, deadline.min(current.link.deadline()))?;
+            current.set_readable();
         }
         let reconnect = Reconnect::new(current.sender.peer()?);
         Ok(HubClient {
@@ -199,7 +200,7 @@ impl HubClient {
     }
 
     /// Waits until a connection or an attempt is ready, the stop is raised, or something is due.
-    fn wait(&self, dialing: bool) -> Result<()> {
+    fn wait(&mut self, dialing: bool) -> Result<()> {
         let mut until = self.reconnect.deadline(dialing);
         let mut fds = vec![PollFd::from_borrowed_fd(self.stopped.as_fd(), PollFlags::IN)];
         fds.extend(self.reconnect.poll_fds());
@@ -210,7 +211,14 @@ impl HubClient {
                 until = until.min(self.current.link.suspect_at());
             }
         }
-        wait(&mut fds, until)
+        wait(&mut fds, until)?;
+        // Last in the list, unless the connection is lost: then nothing reads from it.
+        let ready = fds.last().is_some_and(|fd| !fd.revents().is_empty());
+        drop(fds);
+        if ready {
+            self.current.set_readable();
+        }
+        Ok(())
     }
 
     fn take_over(&mut self, next: HubConnection) -> Result<()> {

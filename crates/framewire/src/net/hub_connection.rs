@@ -31,7 +31,8 @@ impl HubConnection {
         Self { sender: Arc::new(sender), receiver, link: Link::new(clock::now()), peeked: None }
     }
 
-    /// The next message, if it has arrived; does not wait. Answers pings, and sends the pings that are due.
+    /// The next message, if it has arrived; does not wait. Answers pings, and sends the pings that are due. Once it returned
+    /// `None`, call [`HubConnection::set_readable`] when the connection is ready.
     ///
     /// # Errors
     /// The connection ended or broke, the hub was silent for [`IDLE_TIMEOUT`], or its bytes are not the native wire.
@@ -92,6 +93,11 @@ impl HubConnection {
             }
         }
         Ok(false)
+    }
+
+    /// The connection is ready: the next [`HubConnection::receive`] reads from it.
+    pub(super) fn set_readable(&mut self) {
+        self.receiver.set_readable();
     }
 
     /// What [`wait`] waits for, so that [`HubConnection::receive`] has something to do.

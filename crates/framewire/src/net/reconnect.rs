@@ -38,12 +38,12 @@ pub(super) struct Reconnect {
 #[derive(Debug)]
 struct Attempt {
     since: Micros,
-    stage: Stage,
+    stage: AttemptStage,
 }
 
 /// How far an attempt is.
 #[derive(Debug)]
-enum Stage {
+enum AttemptStage {
     Connecting(Socket),
     /// The request is sent. Once the hub has read it, the hub may close the current connection.
     Requested(Box<HubConnection>),
@@ -69,12 +69,12 @@ impl Reconnect {
 
     /// Whether the hub may have read the request of an attempt.
     pub(super) fn has_requested(&self) -> bool {
-        self.attempts.iter().any(|attempt| matches!(attempt.stage, Stage::Requested(_)))
+        self.attempts.iter().any(|attempt| matches!(attempt.stage, AttemptStage::Requested(_)))
     }
 
     /// The current connection works again: ends the attempts that the hub has read no request of.
     pub(super) fn drop_connecting(&mut self) {
-        self.attempts.retain(|attempt| matches!(attempt.stage, Stage::Requested(_)));
+        self.attempts.retain(|attempt| matches!(attempt.stage, AttemptStage::Requested(_)));
     }
 
     /// Begins an attempt, when one is due.
@@ -84,7 +84,7 @@ impl Reconnect {
         }
         self.next = now + ATTEMPT_INTERVAL;
         match dial(self.hub) {
-            Ok(socket) => self.attempts.push(Attempt { since: now, stage: Stage::Connecting(socket) }),
+            Ok(socket) => self.attempts.push(Attempt { since: now, stage: AttemptStage::Connecting(socket) }),
             // For example, there is no route. One may exist at the next attempt.
             Err(error) => debug!("{}: cannot connect: {error}", self.hub),
         }
@@ -118,12 +118,12 @@ impl Reconnect {
             let progress = match stage {
                 stage if !ready => Progress::Pending(Attempt { since, stage }),
                 // A second request would make the hub close the connection that it is about to grant.
-                Stage::Connecting(_) if awaits_answer => Progress::Failed,
-                Stage::Connecting(socket) => {
+                AttemptStage::Connecting(_) if awaits_answer => Progress::Failed,
+                AttemptStage::Connecting(socket) => {
                     awaits_answer = true;
                     self.request(socket, &request())?
                 }
-                Stage::Requested(connection) => self.answer(since, connection),
+                AttemptStage::Requested(connection) => self.answer(since, connection),
             };
             match progress {
                 Progress::Pending(attempt) => self.attempts.push(attempt),
@@ -145,7 +145,9 @@ impl Reconnect {
     /// Sends the request, if the socket has connected.
     fn request(&self, socket: Socket, request: &[Message]) -> Result<Progress> {
         Ok(match send_request(socket, request) {
-            Ok(connection) => Progress::Pending(Attempt { since: clock::now(), stage: Stage::Requested(connection) }),
+            Ok(connection) => {
+                Progress::Pending(Attempt { since: clock::now(), stage: AttemptStage::Requested(connection) })
+            }
             Err(Error::Refused(_)) => bail!(Refused, "no hub listens there any more"),
             Err(error) => {
                 debug!("{}: {error}", self.hub);
@@ -156,9 +158,10 @@ impl Reconnect {
 
     /// Takes the hub's answer.
     fn answer(&mut self, since: Micros, mut connection: Box<HubConnection>) -> Progress {
+        connection.set_readable();
         match connection.granted() {
             Ok(true) => Progress::Granted(connection),
-            Ok(false) => Progress::Pending(Attempt { since, stage: Stage::Requested(connection) }),
+            Ok(false) => Progress::Pending(Attempt { since, stage: AttemptStage::Requested(connection) }),
             Err(error) => {
                 info!("{}: {error}", self.hub);
                 self.next = clock::now() + RETRY_AFTER_REFUSAL;
@@ -177,15 +180,15 @@ impl Attempt {
     /// Until when the hub's answer is likely to come, once the request is sent.
     fn awaited_until(&self) -> Option<Micros> {
         match &self.stage {
-            Stage::Connecting(_) => None,
-            Stage::Requested(connection) => Some(connection.link.suspect_at()),
+            AttemptStage::Connecting(_) => None,
+            AttemptStage::Requested(connection) => Some(connection.link.suspect_at()),
         }
     }
 
     fn poll_fd(&self) -> PollFd<'_> {
         match &self.stage {
-            Stage::Connecting(socket) => PollFd::new(socket, PollFlags::OUT),
-            Stage::Requested(connection) => connection.poll_fd(),
+            AttemptStage::Connecting(socket) => PollFd::new(socket, PollFlags::OUT),
+            AttemptStage::Requested(connection) => connection.poll_fd(),
         }
     }
 }

@@ -13,7 +13,7 @@ use std::{
 use framewire_proto::{Config, Frame, Name, wire::native::Message};
 use tracing::{info, warn};
 
-pub(crate) use session::{EncodeJob, Output, PublisherSession};
+pub(crate) use session::{EncodeJob, NextStep, PublisherSession};
 
 use super::Outlet;
 use crate::error::Result;
@@ -74,7 +74,7 @@ impl Publish {
 /// A session with its hub: this thread encodes and sends, another receives.
 struct Publishing<'a> {
     outlet: &'a Outlet,
-    shared: Arc<Mutex<Shared>>,
+    shared: Arc<Mutex<SharedSession>>,
     /// Ends the thread that receives.
     end: Stop,
     encoder: Option<encode::Encoder>,
@@ -82,7 +82,7 @@ struct Publishing<'a> {
     bad: u64,
 }
 
-struct Shared {
+struct SharedSession {
     session: PublisherSession,
     /// Sends over the current connection.
     sender: Arc<MessageSender>,
@@ -108,7 +108,7 @@ impl<'a> Publishing<'a> {
             sender.local(),
             clock::now(),
         );
-        let shared = Arc::new(Mutex::new(Shared { session, sender }));
+        let shared = Arc::new(Mutex::new(SharedSession { session, sender }));
         thread::spawn({
             let shared = shared.clone();
             move || {
@@ -122,7 +122,7 @@ impl<'a> Publishing<'a> {
 
     /// Encodes and sends frames until the stream ends or `stop` is raised.
     fn run(&mut self, stop: &Stop) -> Result<()> {
-        let waker = Waker::from(Arc::new(Unpark(thread::current())));
+        let waker = Waker::from(Arc::new(ParkedThread(thread::current())));
         let _woken = stop.on_stop({
             let waker = waker.clone();
             move || waker.wake()
@@ -143,9 +143,9 @@ impl<'a> Publishing<'a> {
             let (sender, config) = (shared.sender.clone(), shared.session.sent_config().cloned());
             drop(shared);
             match output {
-                Output::Encode(job) => self.encode(&job)?,
-                Output::Send(message) => self.send(&sender, &message, config.as_ref()),
-                Output::Finish => return sender.send(&Message::Bye { text: String::new() }),
+                NextStep::Encode(job) => self.encode(&job)?,
+                NextStep::Send(message) => self.send(&sender, &message, config.as_ref()),
+                NextStep::Finish => return sender.send(&Message::Bye { text: String::new() }),
             }
         }
     }
@@ -208,7 +208,7 @@ fn encode(encoder: &mut encode::Encoder, job: &EncodeJob, passes: bool) -> Resul
 }
 
 /// Hands the hub's messages to the session until the client ends.
-fn receive(mut client: HubClient, shared: &Mutex<Shared>) -> Result<()> {
+fn receive(mut client: HubClient, shared: &Mutex<SharedSession>) -> Result<()> {
     loop {
         match client.receive()? {
             HubEvent::Message(message) => {
@@ -226,14 +226,14 @@ fn receive(mut client: HubClient, shared: &Mutex<Shared>) -> Result<()> {
     }
 }
 
-fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
+fn lock(shared: &Mutex<SharedSession>) -> MutexGuard<'_, SharedSession> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Wakes a thread that is parked.
-struct Unpark(Thread);
+struct ParkedThread(Thread);
 
-impl Wake for Unpark {
+impl Wake for ParkedThread {
     fn wake(self: Arc<Self>) {
         self.0.unpark();
     }

@@ -73,7 +73,7 @@ pub(crate) struct PublisherSession {
 
 /// What [`PublisherSession::poll`] asks for.
 #[derive(Debug)]
-pub(crate) enum Output {
+pub(crate) enum NextStep {
     /// Encode this frame and hand the result to [`PublisherSession::encoded`].
     Encode(EncodeJob),
     /// Send this message, whole, over the current connection.
@@ -216,7 +216,7 @@ impl PublisherSession {
     ///
     /// # Errors
     /// No connection is left, or the stream cannot be subscribed to.
-    pub(crate) fn poll(&mut self, context: &mut Context<'_>, now: Micros) -> Poll<Result<Output>> {
+    pub(crate) fn poll(&mut self, context: &mut Context<'_>, now: Micros) -> Poll<Result<NextStep>> {
         let output = self.next(context, now);
         if output.is_pending() {
             self.waker = Some(context.waker().clone());
@@ -244,7 +244,7 @@ impl PublisherSession {
         self.sent_config.as_ref()
     }
 
-    fn next(&mut self, context: &mut Context<'_>, now: Micros) -> Poll<Result<Output>> {
+    fn next(&mut self, context: &mut Context<'_>, now: Micros) -> Poll<Result<NextStep>> {
         if let Some(why) = self.lost.take() {
             return Poll::Ready(Err(why));
         }
@@ -258,17 +258,17 @@ impl PublisherSession {
             return Poll::Ready(Err(error!(Timeout, "the hub sent nothing for {} s", SILENCE_LIMIT / 1_000_000)));
         }
         if let Some(message) = self.outbox.pop_front() {
-            return Poll::Ready(Ok(Output::Send(self.begin(message, now))));
+            return Poll::Ready(Ok(NextStep::Send(self.begin(message, now))));
         }
         if self.farewell.is_none() && self.watched(context, now) {
             match self.next_frame(context, now)? {
-                Poll::Ready(Some(job)) => return Poll::Ready(Ok(Output::Encode(job))),
+                Poll::Ready(Some(job)) => return Poll::Ready(Ok(NextStep::Encode(job))),
                 Poll::Ready(None) => self.farewell = Some(now + FAREWELL_TIMEOUT),
                 Poll::Pending => {}
             }
         }
         match self.farewell {
-            Some(until) if self.in_flight.is_empty() || now >= until => Poll::Ready(Ok(Output::Finish)),
+            Some(until) if self.in_flight.is_empty() || now >= until => Poll::Ready(Ok(NextStep::Finish)),
             _ => Poll::Pending,
         }
     }
