@@ -263,14 +263,6 @@ impl From<crate::hub::Refused> for Error {
     }
 }
 
-impl From<crate::net::line::Refused> for Error {
-    fn from(refused: crate::net::line::Refused) -> Self {
-        use framewire_proto::wire::native::code;
-        let kind = if refused.code == code::NO_SUCH_STREAM { Self::NotFound } else { Self::Refused };
-        Self::new(kind, refused.text)
-    }
-}
-
 /// Adds to an error what was being done, on what.
 pub(crate) trait Context<T> {
     /// The error with this sentence before its own.

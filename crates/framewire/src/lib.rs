@@ -77,6 +77,8 @@ mod net;
 mod pace;
 #[cfg(feature = "server")]
 mod serve;
+#[cfg(all(test, feature = "server"))]
+mod simulation;
 mod sink;
 mod source;
 mod stop;

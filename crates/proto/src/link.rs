@@ -74,7 +74,12 @@ impl Link {
 
     /// Whether the peer has been silent for [`SUSPECT_AFTER`]: its pings are missing.
     pub fn is_suspect(&self, now: Micros) -> bool {
-        now >= self.last_received.saturating_add(SUSPECT_AFTER)
+        now >= self.suspect_at()
+    }
+
+    /// From when on the peer is suspect, unless bytes arrive before.
+    pub fn suspect_at(&self) -> Micros {
+        self.last_received.saturating_add(SUSPECT_AFTER)
     }
 
     /// Whether the peer has been silent for [`IDLE_TIMEOUT`].

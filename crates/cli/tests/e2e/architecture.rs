@@ -17,6 +17,8 @@ const ROOMS: &[Room] = &[
     room("serve", &["source", "hub", "transcode", "pace", "media", "net"]),
     room("source", &["hub", "transcode", "media", "net"]),
     room("sink", &["hub", "transcode", "pace", "media", "net"]),
+    // For tests only.
+    room("simulation", &["serve", "sink", "hub"]),
     room("doctor", &["hub"]),
     room("transcode", &["hub", "media"]),
     room("pace", &["net"]),

@@ -42,6 +42,8 @@ pub(super) enum Action {
     Send(Upstream, Feedback),
     /// Report the number of viewers to the publisher.
     ReportViewers,
+    /// Report whether the publisher has ended the stream.
+    ReportEnd,
     /// Have a rendition transcoded.
     StartTranscoder(Rendition),
 }

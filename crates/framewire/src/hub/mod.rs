@@ -145,9 +145,15 @@ impl Hub {
         Ok(self.find(name)?.info(now))
     }
 
-    /// Whether a stream's publisher has ended it; also true if the hub has no such stream.
-    pub fn ended(&self, name: &Name) -> bool {
-        self.find(name.as_str()).map_or(true, |stream| stream.lock().has_ended())
+    /// Waits until a stream's publisher has finished it, without watching it. Ready at once for a stream that does not exist.
+    pub fn end_of(&self, name: &Name) -> impl Future<Output = ()> + Send + use<> {
+        let ended = self.find(name.as_str()).ok().map(|stream| stream.subscribe_end());
+        async move {
+            if let Some(mut ended) = ended {
+                // An error means that the hub has removed the stream.
+                let _ = ended.wait_for(|ended| *ended).await;
+            }
+        }
     }
 
     /// Notices streams whose frames are overdue, and forgets deserted ones. To be called a few times a second.

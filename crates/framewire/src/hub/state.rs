@@ -142,6 +142,7 @@ impl StreamState {
         let publisher = self.publisher.join(owner, now)?;
         self.liveness.start_publisher(now);
         self.numbering.start_publisher();
+        self.effects.add(Action::ReportEnd);
         Some(publisher)
     }
 
@@ -189,6 +190,7 @@ impl StreamState {
     pub(super) fn end(&mut self) {
         self.publisher.end();
         self.viewers.end(&mut self.effects);
+        self.effects.add(Action::ReportEnd);
     }
 
     /// The publisher will send no more frames, nor will another under this name.

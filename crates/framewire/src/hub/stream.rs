@@ -22,6 +22,8 @@ pub(super) struct Stream {
     state: Mutex<StreamState>,
     viewers: watch::Sender<u32>,
     keyframe_requests: watch::Sender<u64>,
+    /// Whether the publisher has ended the stream.
+    ended: watch::Sender<bool>,
     transcoders: TranscoderFactory,
 }
 
@@ -52,6 +54,7 @@ impl Stream {
             state: Mutex::new(StreamState::new(now)),
             viewers: watch::Sender::new(0),
             keyframe_requests: watch::Sender::new(0),
+            ended: watch::Sender::new(false),
             transcoders,
         }
     }
@@ -68,6 +71,11 @@ impl Stream {
     /// How often a keyframe was requested.
     pub(super) fn keyframe_requests(&self) -> watch::Receiver<u64> {
         self.keyframe_requests.subscribe()
+    }
+
+    /// Whether the publisher has ended the stream.
+    pub(super) fn subscribe_end(&self) -> watch::Receiver<bool> {
+        self.ended.subscribe()
     }
 
     /// Whether renditions can be transcoded at all.
@@ -97,6 +105,12 @@ impl Stream {
                     // Counted again here, where calls exclude each other: no older count replaces a newer one.
                     let viewers = self.lock_state().viewer_count() as u32;
                     mem::replace(reported, viewers) != viewers
+                });
+            }
+            Action::ReportEnd => {
+                self.ended.send_if_modified(|reported| {
+                    let ended = self.lock_state().has_ended();
+                    mem::replace(reported, ended) != ended
                 });
             }
             Action::StartTranscoder(rendition) => self.transcoders.start(self, rendition),

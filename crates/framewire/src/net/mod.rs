@@ -4,9 +4,11 @@
 //!   accept   the listener: how many, from whom, which wire
 //!   conn     a recognised connection as a byte stream, closed when its reader makes no progress
 //!   channel  a recognised connection as native messages
-//!   client   connecting to a hub: addresses, deadlines, backoff
-//!   line     a client's connection to a hub, and the next one when that is silent
-//!   reconnect  the attempts at that next one
+//!   client   connecting to a hub: its address, and native messages over one blocking socket
+//!   hub_connection  one connection to a hub, with pings, clocks and silence
+//!   hub_client  a client of a hub across its connections
+//!   reconnect  the attempts at the next connection
+//!   retry    trying again after a failure, ever later
 //!   endpoint where a tutorial's wire is spoken: WIRE://HOST:PORT
 //!   socket   bytes both ways, with deadlines
 //!   shared_page  bytes for many connections, which the kernel has once
@@ -18,8 +20,10 @@ pub mod channel;
 pub mod client;
 pub mod conn;
 pub mod endpoint;
-pub mod line;
+pub mod hub_client;
+mod hub_connection;
 mod reconnect;
+pub mod retry;
 pub mod shared_page;
 pub mod socket;
 pub mod tcp_info;

@@ -7,6 +7,8 @@ pub mod http;
 pub mod metrics;
 mod publish;
 mod viewer;
+#[cfg(test)]
+pub(crate) use viewer::Talk as ViewerSession;
 mod watch;
 pub mod websocket;
 

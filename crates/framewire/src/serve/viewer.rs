@@ -26,7 +26,7 @@ const REMEMBERED: usize = 64;
 
 /// One viewer that watches one stream.
 #[derive(Debug)]
-pub(super) struct Talk {
+pub(crate) struct Talk {
     subscriber: Subscriber,
     link: Link,
     flow: Flow,
@@ -50,7 +50,7 @@ const OUTBOX: usize = 64;
 
 impl Talk {
     /// A viewer at this address that takes this.
-    pub(super) fn new(mut subscriber: Subscriber, link: Link, takes: Accepts, peer: SocketAddr) -> Self {
+    pub(crate) fn new(mut subscriber: Subscriber, link: Link, takes: Accepts, peer: SocketAddr) -> Self {
         subscriber.set_accepts(takes);
         Self {
             subscriber,
@@ -66,7 +66,7 @@ impl Talk {
     }
 
     /// The viewer may have been here before, and its link known.
-    pub(super) fn resume(&mut self, known: Known, now: Micros) {
+    pub(crate) fn resume(&mut self, known: Known, now: Micros) {
         if let Some((capacity, round_trip)) = known.noted().filter(|_| !self.local) {
             self.flow = Flow::resumed(capacity, round_trip);
             self.subscriber.set_target(self.flow.target(), now);
@@ -74,12 +74,12 @@ impl Talk {
         self.known = Some(known);
     }
 
-    pub(super) fn heard(&mut self, now: Micros) {
+    pub(crate) fn heard(&mut self, now: Micros) {
         self.link.on_bytes(now);
     }
 
     /// Takes a message from the viewer; `false` when it was its last.
-    pub(super) fn take(&mut self, message: Message, now: Micros) -> Result<bool> {
+    pub(crate) fn take(&mut self, message: Message, now: Micros) -> Result<bool> {
         if let Some(answer) = self.link.on_message(&message, now) {
             if self.outbox.len() >= OUTBOX {
                 bail!(Protocol, "the viewer asks for more answers than it takes");
@@ -107,7 +107,7 @@ impl Talk {
     }
 
     /// The next message for the viewer. The one before was sent whole by now.
-    pub(super) fn poll(&mut self, context: &Context<'_>, now: Micros) -> Poll<Message> {
+    pub(crate) fn poll(&mut self, context: &Context<'_>, now: Micros) -> Poll<Message> {
         if let Some(message) =
             self.outbox.pop_front().or_else(|| self.link.poll_ping(now)).or_else(|| self.service(now))
         {
@@ -136,12 +136,12 @@ impl Talk {
     }
 
     /// When to poll again even though nobody woke.
-    pub(super) fn deadline(&self, now: Micros) -> Micros {
+    pub(crate) fn deadline(&self, now: Micros) -> Micros {
         let opens = self.flow.opens_at(now).filter(|at| *at > now);
         opens.map_or(self.link.deadline(), |at| at.min(self.link.deadline()))
     }
 
-    pub(super) fn silent(&self, now: Micros) -> bool {
+    pub(crate) fn silent(&self, now: Micros) -> bool {
         self.link.is_timed_out(now)
     }
 

@@ -1,42 +1,7 @@
+use framewire_netem::Path;
 use proptest::prelude::*;
 
 use super::*;
-
-/// A simulated link in virtual time: it sends the bytes one after another at its rate, then adds the one-way delay.
-struct Path {
-    /// The rate in bits a second from each time on.
-    rates: Vec<(Micros, u64)>,
-    /// The one-way delay in µs.
-    delay: Micros,
-    /// The size of a shaper's token bucket in bits: so many bits pass at once after the link was free for long enough.
-    burst: u64,
-    /// When the link is free again.
-    free: Micros,
-}
-
-impl Path {
-    fn new(rates: &[(Micros, u64)], delay: Micros) -> Self {
-        Self { rates: rates.to_vec(), delay, burst: 0, free: 0 }
-    }
-
-    /// Sends bytes now; returns when the last of them arrives.
-    fn send(&mut self, bytes: usize, now: Micros) -> Micros {
-        let rate = self.rates.iter().rev().find(|(from, _)| *from <= now).map_or(1, |(_, rate)| *rate.max(&1));
-        let mut at = self.free.max(now.saturating_sub(1_000_000 * self.burst / rate));
-        let mut bits = 8.0 * bytes as f64;
-        loop {
-            let rate = self.rates.iter().rev().find(|(from, _)| *from <= at).map_or(0, |(_, rate)| *rate) as f64;
-            let until = self.rates.iter().map(|(from, _)| *from).find(|from| *from > at).unwrap_or(Micros::MAX);
-            let all = if rate > 0.0 { (bits * 1e6 / rate) as Micros } else { Micros::MAX };
-            if until - at >= all {
-                self.free = at + all;
-                return self.free.max(now) + self.delay;
-            }
-            bits -= rate * (until - at) as f64 / 1e6;
-            at = until;
-        }
-    }
-}
 
 /// What happened to a frame.
 #[derive(Debug)]
