@@ -11,7 +11,7 @@ use tokio::{
 };
 use tracing::{debug, info, warn};
 
-use super::{FIRST_BYTES, tune};
+use super::{FIRST_BYTES, socket::Socket, tune};
 use crate::error::{Context as _, Error, Result, bail};
 
 /// Connections held at once; more wait in the kernel's queue for a moment and are then closed.
@@ -22,12 +22,10 @@ pub const CONNECTIONS: usize = 4096;
 pub struct Accepted {
     /// The wire it speaks.
     pub wire: &'static Wire,
-    /// The socket.
-    pub stream: TcpStream,
+    /// The connection.
+    pub socket: Socket,
     /// What was read of it.
     pub prefix: BytesMut,
-    /// Who it is.
-    pub peer: SocketAddr,
 }
 
 /// Binds the address.
@@ -89,18 +87,15 @@ where
 /// Reads until the first bytes tell the wire, where it is not known.
 async fn meet(stream: TcpStream, peer: SocketAddr, spoken: Option<&'static Wire>) -> Result<Accepted> {
     tune(&stream)?;
+    let socket = Socket::new(stream, peer);
     if let Some(wire) = spoken {
-        return Ok(Accepted { wire, stream, prefix: BytesMut::new(), peer });
+        return Ok(Accepted { wire, socket, prefix: BytesMut::new() });
     }
     let mut prefix = BytesMut::with_capacity(4 << 10);
     let known = timeout(FIRST_BYTES, async {
         loop {
-            stream.readable().await?;
-            match stream.try_read_buf(&mut prefix) {
-                Ok(0) => bail!(ConnectionLost, "it ended before its wire was known"),
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
-                Err(error) => return Err(error.into()),
+            if socket.read(&mut prefix).await? == 0 {
+                bail!(ConnectionLost, "it ended before its wire was known");
             }
             match wire::recognise(&prefix) {
                 Ok(Some(wire)) => return Ok(wire),
@@ -112,7 +107,7 @@ async fn meet(stream: TcpStream, peer: SocketAddr, spoken: Option<&'static Wire>
         }
     });
     let wire = known.await.context("its first bytes did not come in time")??;
-    Ok(Accepted { wire, stream, prefix, peer })
+    Ok(Accepted { wire, socket, prefix })
 }
 
 /// The first bytes, for a log.

@@ -21,12 +21,17 @@ impl Channel {
     pub fn new(accepted: Accepted) -> Self {
         let mut decoder = native::Decoder::new(Limits::default());
         decoder.push(&accepted.prefix);
-        Self { socket: Socket::new(accepted.stream, accepted.peer), decoder: Mutex::new(decoder) }
+        Self { socket: accepted.socket, decoder: Mutex::new(decoder) }
     }
 
-    /// Who is at the other end.
+    /// The address of the other end.
     pub fn peer(&self) -> SocketAddr {
-        self.socket.peer
+        self.socket.peer()
+    }
+
+    /// Whether the other end is on this machine.
+    pub fn local(&self) -> bool {
+        self.socket.local()
     }
 
     /// The next message. `on_bytes` hears of bytes that complete none yet.
@@ -55,8 +60,8 @@ impl Channel {
     /// The connection broke, or the other end took nothing for [`super::NO_PROGRESS`].
     pub async fn send(&self, message: &Message) -> Result<()> {
         match message {
-            Message::Frame(frame) => self.socket.write(&native::frame_head(frame), &frame.data).await,
-            small => self.socket.write(&small.to_bytes(), &[]).await,
+            Message::Frame(frame) => self.socket.write([&native::frame_head(frame), &frame.data]).await,
+            small => self.socket.write([&small.to_bytes()]).await,
         }
     }
 
@@ -65,7 +70,7 @@ impl Channel {
     /// # Errors
     /// As [`Channel::send`].
     pub async fn greet(&self, messages: &[Message]) -> Result<()> {
-        self.socket.write(&greeting(messages), &[]).await
+        self.socket.write([&greeting(messages)]).await
     }
 
     /// From now on nothing that waits to be sent is: once dropped, the connection is gone at once.

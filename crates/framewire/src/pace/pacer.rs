@@ -4,16 +4,13 @@
 use std::{collections::VecDeque, convert::Infallible, future::pending, time::Duration};
 
 use framewire_proto::{Config, Micros, flow::Flow};
-use tokio::{
-    task::yield_now,
-    time::{sleep, timeout},
-};
+use tokio::time::{sleep, timeout};
 
 use super::reader_backlog::ReaderBacklog;
 use crate::error::{Context as _, Result, ensure};
 use crate::{
     clock,
-    net::{NO_PROGRESS, socket::Socket, tcp_info::Acknowledged},
+    net::{NO_PROGRESS, no_progress, socket::Socket, tcp_info::Acknowledged},
 };
 
 /// How soon it is asked again what was acknowledged, while anything is not: nothing wakes anybody when it is.
@@ -102,11 +99,11 @@ impl Pacer {
     /// The connection broke, or the other end took nothing for [`NO_PROGRESS`].
     pub async fn room(&mut self, socket: &Socket) -> Result<()> {
         let room = timeout(NO_PROGRESS, async {
-            socket.room().await?;
+            socket.writable().await?;
             if self.local {
                 return Ok(());
             }
-            self.settle(socket).await?;
+            self.written.extend(self.begun.take().map(|begun| (begun, socket.written())));
             loop {
                 let now = clock::now();
                 self.look(socket, now)?;
@@ -116,7 +113,7 @@ impl Pacer {
                 }
             }
         });
-        room.await.context("the other end took nothing for 10 s")?
+        room.await.with_context(|| no_progress("the other end took nothing"))?
     }
 
     /// Whether its program has read so much that it may have another frame. If not, it is to be sent a few bytes that mean nothing,
@@ -149,7 +146,8 @@ impl Pacer {
             ensure!(
                 u128::from(now - self.unread.read()) < NO_PROGRESS.as_micros(),
                 Timeout,
-                "the other end has read nothing for 10 s"
+                "{}",
+                no_progress("the other end has read nothing")
             );
             if now >= until {
                 self.asked = (self.asked + 1).min(4);
@@ -173,17 +171,6 @@ impl Pacer {
             next = next => next,
             never = self.watch(socket) => match never {},
         }
-    }
-
-    /// Whoever writes for this viewer may hold some of the last frame yet: it is let run until it writes no more.
-    async fn settle(&mut self, socket: &Socket) -> Result<()> {
-        let mut written = None;
-        while written.replace(socket.written()) != Some(socket.written()) {
-            yield_now().await;
-            socket.room().await?;
-        }
-        self.written.extend(self.begun.take().zip(written));
-        Ok(())
     }
 
     async fn watch(&mut self, socket: &Socket) -> Infallible {

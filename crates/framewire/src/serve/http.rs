@@ -3,25 +3,27 @@
 //! GET changes nothing here, and nothing but GET is answered. A web page of another origin can neither call this hub by a
 //! name that its own DNS points here (the Host must be one of ours) nor read an answer (no CORS, CORP).
 
-use std::{convert::Infallible, net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    future::{pending, poll_fn},
+    net::IpAddr,
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
 
 use axum::{
     Json, Router,
-    body::{Body, Bytes},
     extract::{Extension, Path, Query, Request, State, ws::WebSocketUpgrade},
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::get,
 };
 use framewire_proto::{
     Frame, Micros, Name,
-    wire::{
-        multipart,
-        native::{Session, Token},
-    },
+    wire::native::{Session, Token},
 };
-use futures_util::stream;
 use hyper::{
     body::Incoming,
     service::{Service, service_fn},
@@ -31,20 +33,14 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use serde::Deserialize;
-use tokio::time::timeout;
+use tokio::{sync::mpsc, time::timeout};
 
-use super::{
-    broadcast::{Broadcast, Broadcasts, Part},
-    clients::Sessions,
-    frame_body::FrameBody,
-    metrics, websocket,
-};
+use super::{broadcast::Broadcasts, clients::Sessions, metrics, mjpeg, websocket};
 use crate::error::Result;
 use crate::{
     clock,
     hub::{Accepts, Event, Hub, Info, Policy, Refused, Subscriber},
     net::{self, accept::Accepted, conn::Conn, socket::Socket},
-    pace::pacer::Pacer,
 };
 
 /// A request's head and what waits to be written are held to this many bytes.
@@ -107,22 +103,40 @@ impl Pages {
     /// # Errors
     /// The connection broke, spoke no HTTP, or was too slow.
     pub async fn serve(&self, accepted: Accepted) -> Result<()> {
-        let (router, socket) = (self.router.clone(), Arc::new(Socket::new(accepted.stream, accepted.peer)));
+        let (router, socket) = (self.router.clone(), Arc::new(accepted.socket));
         let conn = TokioIo::new(Conn::new(socket.clone(), accepted.prefix));
+        let (hand_over, mut streams) = mpsc::channel(1);
         // Not as a layer of the router, of which each connection would have its own.
-        let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+        let service = service_fn(|mut request: hyper::Request<Incoming>| {
             request.extensions_mut().insert(socket.clone());
-            let answer = router.call(request);
-            async { answer.await.map(|response| response.map(FrameBody::new)) }
+            let (method, version) = (request.method().clone(), request.version());
+            let (answer, hand_over) = (router.call(request), hand_over.clone());
+            async move {
+                let mut response = answer.await?;
+                if method == Method::GET
+                    && let Some(stream) = mjpeg::Stream::of(&mut response)
+                {
+                    *response.version_mut() = version;
+                    // Taken over, this connection has no other end that could be gone.
+                    let _ = hand_over.send((response.into_parts().0, stream)).await;
+                    return pending().await;
+                }
+                Ok::<_, Infallible>(response)
+            }
         });
-        hyper::server::conn::http1::Builder::new()
+        let http = hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(net::HEAD)
             .max_buf_size(BUFFER)
             .serve_connection(conn, service)
-            .with_upgrades()
-            .await?;
-        Ok(())
+            .with_upgrades();
+        // While hyper holds bytes of an answer before this one it is not left: room for them wakes this task too.
+        let handed_over = poll_fn(|task| if socket.blocked() { Poll::Pending } else { streams.poll_recv(task) });
+        tokio::select! {
+            biased;
+            ended = http => Ok(ended?),
+            Some((head, stream)) = handed_over => stream.send(&socket, &head).await,
+        }
     }
 }
 
@@ -186,65 +200,10 @@ async fn metrics(State(hub): State<Hub>) -> Response {
 /// The stream as JPEGs one after another, as an `<img>` and `cv2.VideoCapture` take them.
 async fn mjpeg(
     State(hub): State<Hub>,
-    Extension(socket): Extension<Arc<Socket>>,
     Extension(broadcasts): Extension<Arc<Broadcasts>>,
     Path(name): Path<String>,
-) -> Result<Response, Refused> {
-    let viewer = subscribe_to_jpegs(&hub, &name)?;
-    let jpegs = Jpegs { viewer, pacer: Pacer::new(&socket), broadcast: broadcasts.join(&name), socket };
-    let pieces = stream::unfold((jpegs, Piece::Opening), |(mut jpegs, piece)| async move {
-        let (bytes, next) = match piece {
-            Piece::Opening => (Bytes::from_static(multipart::OPENING), Piece::Head),
-            Piece::Head => {
-                // Where the connection has broken its reader notices, or its next write.
-                match jpegs.next().await.ok()? {
-                    Some(frame) => {
-                        let Part { head, picture, page } = jpegs.broadcast.part(&frame);
-                        jpegs.socket.lend(page);
-                        (head, Piece::Picture(picture))
-                    }
-                    None => (Bytes::from_static(multipart::WAITING), Piece::Head),
-                }
-            }
-            Piece::Picture(data) => (data, Piece::Closing),
-            Piece::Closing => (Bytes::from_static(multipart::CLOSING), Piece::Head),
-        };
-        Some((Ok::<_, Infallible>(bytes), (jpegs, next)))
-    });
-    let headers = [(header::CONTENT_TYPE, multipart::CONTENT_TYPE)];
-    Ok((headers, Body::from_stream(pieces)).into_response())
-}
-
-/// A viewer that gets JPEGs one after another and says nothing.
-struct Jpegs {
-    viewer: Subscriber,
-    socket: Arc<Socket>,
-    pacer: Pacer,
-    broadcast: Arc<Broadcast>,
-}
-
-impl Jpegs {
-    /// The next frame, once the link is ready for one; `None` while the program at its end is behind, which has to be asked.
-    async fn next(&mut self) -> Result<Option<Frame>> {
-        self.pacer.room(&self.socket).await?;
-        if !self.pacer.reads(&self.socket).await? {
-            return Ok(None);
-        }
-        if !self.pacer.local() {
-            self.viewer.carries(self.pacer.target(), clock::now());
-            self.viewer.measured(self.pacer.capacity());
-        }
-        loop {
-            match self.pacer.meanwhile(&self.socket, self.viewer.next()).await {
-                Event::Config(config) => self.pacer.paced(&config),
-                Event::Frame(frame) => {
-                    self.pacer.begun(frame.sequence, frame.data.len());
-                    return Ok(Some(frame));
-                }
-                Event::State(_) | Event::Ended => {}
-            }
-        }
-    }
+) -> Result<mjpeg::Stream, Refused> {
+    Ok(mjpeg::Stream::new(subscribe_to_jpegs(&hub, &name)?, broadcasts.join(&name)))
 }
 
 /// The next frame, of whichever publisher it will be.
@@ -254,14 +213,6 @@ async fn next(viewer: &mut Subscriber) -> Frame {
             return frame;
         }
     }
-}
-
-/// What of a multipart response comes next.
-enum Piece {
-    Opening,
-    Head,
-    Picture(Bytes),
-    Closing,
 }
 
 /// One picture of now.
@@ -339,7 +290,7 @@ async fn socket(
     let viewer = subscribe(&hub, &name).map_err(IntoResponse::into_response)?;
     let upgrade = upgrade.max_message_size(websocket::MESSAGE).max_frame_size(websocket::MESSAGE);
     let client = session.map(|session| (sessions, session));
-    Ok(upgrade.on_upgrade(move |socket| websocket::run(socket, viewer, takes, client, connection.peer)))
+    Ok(upgrade.on_upgrade(async move |socket| websocket::run(socket, viewer, takes, client, &connection).await))
 }
 
 fn subscribe(hub: &Hub, name: &str) -> Result<Subscriber, Refused> {

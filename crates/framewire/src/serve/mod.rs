@@ -2,9 +2,9 @@
 
 mod broadcast;
 pub mod clients;
-mod frame_body;
 pub mod http;
 pub mod metrics;
+mod mjpeg;
 mod publish;
 mod viewer;
 mod watch;
@@ -79,7 +79,7 @@ async fn connection(
     pages: Arc<http::Pages>,
     cameras: Option<Cameras>,
 ) {
-    let (peer, wire) = (accepted.peer, accepted.wire);
+    let (peer, wire) = (accepted.socket.peer(), accepted.wire);
     let outcome = match (wire.tutorial, cameras) {
         (None, _) if wire.name == native::NAME => native(Channel::new(accepted), &hub, &sessions).await,
         (None, _) => pages.serve(accepted).await,

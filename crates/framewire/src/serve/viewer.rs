@@ -2,7 +2,6 @@
 
 use std::{
     collections::VecDeque,
-    net::SocketAddr,
     task::{Context, Poll, Waker},
 };
 
@@ -49,8 +48,8 @@ const HURRY: u64 = 8;
 const OUTBOX: usize = 64;
 
 impl Talk {
-    /// A viewer at this address that takes this.
-    pub(super) fn new(mut subscriber: Subscriber, link: Link, takes: Accepts, peer: SocketAddr) -> Self {
+    /// A viewer that can decode this, on this machine or not.
+    pub(super) fn new(mut subscriber: Subscriber, link: Link, takes: Accepts, local: bool) -> Self {
         subscriber.adapt(takes);
         Self {
             subscriber,
@@ -59,7 +58,7 @@ impl Talk {
             sent: VecDeque::new(),
             outbox: VecDeque::new(),
             waker: None,
-            local: peer.ip().to_canonical().is_loopback(),
+            local,
             told: 0,
             known: None,
         }

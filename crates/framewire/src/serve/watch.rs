@@ -57,7 +57,7 @@ pub(super) async fn run(
         (true, false) => Accepts::Source,
         (false, false) => Accepts::Any,
     };
-    let mut talk = Talk::new(subscriber, link, takes, channel.peer());
+    let mut talk = Talk::new(subscriber, link, takes, channel.local());
     seat.into_iter().for_each(|seat| talk.resume(seat.known(), clock::now()));
     let talk = Mutex::new(talk);
     tokio::select! {

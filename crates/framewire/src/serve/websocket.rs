@@ -1,6 +1,6 @@
 //! A viewer on the native wire over a WebSocket (RFC 6455): each binary message is one message of the wire.
 
-use std::{future::poll_fn, net::SocketAddr, time::Duration};
+use std::{future::poll_fn, time::Duration};
 
 use axum::extract::ws::{Message as Carrier, WebSocket};
 use framewire_proto::{
@@ -20,23 +20,24 @@ use crate::error::{Context as _, Result, bail};
 use crate::{
     clock,
     hub::{Accepts, Subscriber},
-    net::NO_PROGRESS,
+    net::{NO_PROGRESS, no_progress, socket::Socket},
 };
 
 /// Bytes of one message from a browser: it sends reports and pings only.
 pub(super) const MESSAGE: usize = 4 << 10;
 
-/// Serves one viewer at `peer` until it leaves. `client` tells which one it is, where it said so.
+/// Serves one viewer on this connection until it leaves. `client` is which one it is, where it has identified itself.
 pub(super) async fn run(
     socket: WebSocket,
     viewer: Subscriber,
     takes: Accepts,
     client: Option<(Sessions, Session)>,
-    peer: SocketAddr,
+    connection: &Socket,
 ) {
+    let peer = connection.peer();
     let name = viewer.name().clone();
     info!("{peer}: watches '{name}' in a browser");
-    match converse(socket, Talk::new(viewer, Link::new(clock::now()), takes, peer), client).await {
+    match converse(socket, Talk::new(viewer, Link::new(clock::now()), takes, connection.local()), client).await {
         Ok(()) => info!("{peer}: left '{name}'"),
         Err(error) => info!("{peer}: closed: {error}"),
     }
@@ -74,7 +75,7 @@ async fn converse(socket: WebSocket, mut talk: Talk, client: Option<(Sessions, S
                 let sent = out.send(Carrier::Binary(message.to_bytes()));
                 tokio::select! {
                     sent = timeout(NO_PROGRESS, sent) => {
-                        sent.context("the viewer took nothing for 10 s")?.context("the connection broke")?;
+                        sent.with_context(|| no_progress("the viewer took nothing"))?.context("the connection broke")?;
                     }
                     () = taken(seat.as_ref()) => bail!(ConnectionLost, "a newer connection of the same page has taken over"),
                 }

@@ -17,7 +17,6 @@ use crate::{
     net::{
         accept::{self, Accepted},
         endpoint::Endpoint,
-        socket::Socket,
     },
     stop::Stop,
     transcode::{encode, transcoded::Transcoded},
@@ -50,7 +49,7 @@ impl Port {
         let serve = move |accepted: Accepted| {
             let (served, name, stop) = (served.clone(), name.clone(), stopped.clone());
             async move {
-                let peer = accepted.peer;
+                let peer = accepted.socket.peer();
                 info!("{peer}: watches '{name}'");
                 let left = viewer(accepted, &served, &name, transmitter(Width::default()), &stop).await;
                 info!("{peer}: {}", left.map_or_else(|error| format!("left: {error}"), |()| "has got all".into()));
@@ -107,8 +106,7 @@ async fn viewer(
     mut transmitter: Box<dyn Transmit>,
     stop: &Stop,
 ) -> Result<()> {
-    let socket = Socket::new(accepted.stream, accepted.peer);
     let subscriber = served.subscribe(name, Policy::Newest, false, clock::now()).context("the stream is gone")?;
     let as_it_comes = encode::Config { codec: encode::CodecChoice::Copy, ..encode::Config::default() };
-    feed(&socket, transmitter.as_mut(), &mut Transcoded::new(subscriber, as_it_comes), stop, |_, _| {}).await
+    feed(&accepted.socket, transmitter.as_mut(), &mut Transcoded::new(subscriber, as_it_comes), stop, |_, _| {}).await
 }

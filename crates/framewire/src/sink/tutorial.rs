@@ -155,10 +155,10 @@ pub(super) async fn feed(
 /// Writes what was kept back and all that there is to be written, and keeps back so many of the last bytes.
 async fn write(socket: &Socket, transmitter: &mut dyn Transmit, kept: &mut Bytes, keep: usize) -> Result<()> {
     while let Some(bytes) = transmitter.pull()? {
-        socket.write(&mem::replace(kept, bytes), &[]).await?;
+        socket.write([&mem::replace(kept, bytes)]).await?;
     }
     let most = kept.len().saturating_sub(keep);
-    socket.write(&kept.split_to(most), &[]).await
+    socket.write([&kept.split_to(most)]).await
 }
 
 /// Waits until the other end's program has read so much that it may have another picture; it gets what was kept of this one.
@@ -166,13 +166,13 @@ async fn read(socket: &Socket, paced: &mut Pacer, kept: &mut Bytes) -> Result<()
     let mut waited = false;
     while !paced.reads(socket).await? {
         if !kept.is_empty() {
-            socket.write(&kept.split_to(1), &[]).await?;
+            socket.write([&kept.split_to(1)]).await?;
         } else if mem::replace(&mut waited, true) {
             // Only the next picture can ask.
             return Ok(());
         }
     }
-    socket.write(&mem::take(kept), &[]).await
+    socket.write([&mem::take(kept)]).await
 }
 
 /// Waits for what the other end says.

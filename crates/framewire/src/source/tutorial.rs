@@ -52,7 +52,7 @@ pub async fn listen(listener: TcpListener, wire: &'static Wire, cameras: Cameras
     let serve = move |accepted: Accepted| {
         let cameras = cameras.clone();
         async move {
-            let peer = accepted.peer;
+            let peer = accepted.socket.peer();
             if let Err(error) = cameras.serve(accepted).await {
                 warn!("{peer}: closed: {error}");
             }
@@ -67,13 +67,14 @@ impl Cameras {
     /// # Errors
     /// The connection broke, or what comes is not its wire.
     pub async fn serve(&self, accepted: Accepted) -> Result<()> {
-        let Accepted { wire, stream, prefix, peer } = accepted;
+        let Accepted { wire, socket, prefix } = accepted;
+        let peer = socket.peer();
         let tutorial = wire.tutorial.or_error(Error::InvalidInput, || format!("{} is no camera's wire", wire.name))?;
         let name = match &self.streams {
             Streams::One(name) => name.clone(),
             _ => Name::from_lossy(&format!("{}-{}-{}", wire.name, peer.ip().to_canonical(), peer.port())),
         };
-        let mut connection = Connection::new(Socket::new(stream, peer), wire, &tutorial, prefix);
+        let mut connection = Connection::new(socket, wire, &tutorial, prefix);
         let mut camera = Camera {
             cameras: self,
             name,
@@ -120,7 +121,7 @@ impl Connection {
         loop {
             match self.receiver.pull()? {
                 Some(Received::Picture(picture)) => return Ok(Some(picture)),
-                Some(Received::Answer(answer)) => self.socket.write(answer, &[]).await?,
+                Some(Received::Answer(answer)) => self.socket.write([answer]).await?,
                 // It closes the connection now, or begins again.
                 Some(Received::End) => {}
                 None => {
