@@ -16,6 +16,7 @@
 //! What may import what: cli → {source, sink} → {hub, media, net} → framewire-proto. Sources never name sinks; the hub
 //! names neither. The doctor names the hub.
 
+mod bad_frames;
 pub mod clock;
 pub mod doctor;
 mod error;

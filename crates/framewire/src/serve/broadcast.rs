@@ -7,6 +7,7 @@ use std::{
 };
 
 use framewire_proto::{Frame, wire::multipart};
+use tracing::debug;
 
 use crate::{clock, net::shared_page::SharedPage};
 
@@ -54,10 +55,13 @@ impl Broadcast {
         if !pages || Arc::strong_count(self) < SHARE_FROM {
             return Part::Own(head(frame));
         }
-        self.page(frame).map(Part::Shared).unwrap_or_else(|error| {
-            tracing::debug!("a picture is written for each viewer by itself: {error}");
-            Part::Own(head(frame))
-        })
+        match self.page(frame) {
+            Ok(page) => Part::Shared(page),
+            Err(error) => {
+                debug!("a picture is written for each viewer by itself: {error}");
+                Part::Own(head(frame))
+            }
+        }
     }
 
     fn page(&self, frame: &Frame) -> io::Result<Arc<SharedPage>> {

@@ -35,7 +35,7 @@ use hyper_util::{
 use serde::Deserialize;
 use tokio::{sync::mpsc, time::timeout};
 
-use super::{broadcast::Broadcasts, clients::Sessions, metrics, mjpeg, websocket};
+use super::{broadcast::Broadcasts, clients::Clients, metrics, mjpeg, websocket};
 use crate::error::Result;
 use crate::{
     clock,
@@ -75,7 +75,7 @@ pub struct Pages {
 impl Pages {
     /// The pages of this hub, for browsers that call it by an IP address, `localhost`, this machine's name or one of
     /// these names.
-    pub fn new(hub: Hub, sessions: Sessions, host_names: &[String]) -> Self {
+    pub fn new(hub: Hub, clients: Clients, host_names: &[String]) -> Self {
         let mut hosts = vec!["localhost".to_owned(), net::machine_name()];
         hosts.extend(host_names.iter().map(|name| name.to_ascii_lowercase()));
         let mut router = Router::new()
@@ -87,7 +87,7 @@ impl Pages {
             .route("/metrics", get(metrics))
             .route("/healthz", get(|| async { "ok\n" }))
             .with_state(hub)
-            .layer(Extension(sessions))
+            .layer(Extension(clients))
             .layer(Extension(Arc::new(Broadcasts::default())));
         for (path, kind, content) in FILES {
             router = router.route(path, get(move || async move { ([(header::CONTENT_TYPE, *kind)], *content) }));
@@ -251,7 +251,7 @@ struct Watch {
 }
 
 impl Watch {
-    fn takes(&self) -> Result<Accepts, String> {
+    fn accepts(&self) -> Result<Accepts, String> {
         match self.codec.as_deref() {
             None => Ok(Accepts::Any),
             Some("jpeg") => Ok(Accepts::Jpegs),
@@ -274,7 +274,7 @@ impl Watch {
 async fn socket(
     State(hub): State<Hub>,
     Extension(connection): Extension<Arc<Socket>>,
-    Extension(sessions): Extension<Sessions>,
+    Extension(clients): Extension<Clients>,
     Path(name): Path<String>,
     Query(watch): Query<Watch>,
     headers: HeaderMap,
@@ -286,11 +286,11 @@ async fn socket(
         return Err(plain(StatusCode::FORBIDDEN, "a page of another origin may not watch this hub"));
     }
     let refused = |sentence: String| plain(StatusCode::BAD_REQUEST, &sentence);
-    let (takes, session) = (watch.takes().map_err(refused)?, watch.session().map_err(refused)?);
+    let (accepts, session) = (watch.accepts().map_err(refused)?, watch.session().map_err(refused)?);
     let viewer = subscribe(&hub, &name).map_err(IntoResponse::into_response)?;
     let upgrade = upgrade.max_message_size(websocket::MESSAGE).max_frame_size(websocket::MESSAGE);
-    let client = session.map(|session| (sessions, session));
-    Ok(upgrade.on_upgrade(async move |socket| websocket::run(socket, viewer, takes, client, &connection).await))
+    let client = session.map(|session| (clients, session));
+    Ok(upgrade.on_upgrade(async move |socket| websocket::run(socket, viewer, accepts, client, &connection).await))
 }
 
 fn subscribe(hub: &Hub, name: &str) -> Result<Subscriber, Refused> {

@@ -56,7 +56,7 @@ impl Port {
             }
         };
         tokio::select! {
-            () = accept::run(listener, Some(self.at.wire), serve) => Ok(()),
+            () = accept::run(listener, vec![self.at.wire], serve) => Ok(()),
             outcome = self.code(publisher) => outcome,
             () = stop.raised() => Ok(()),
         }

@@ -14,9 +14,10 @@ use super::{
     Item, Kind, Source,
     tutorial::{Connection, checked},
 };
-use crate::error::{Context as _, Error, OrError as _, Result};
 use crate::{
+    bad_frames::BadFrames,
     clock,
+    error::{Context as _, Error, OrError as _, Result},
     net::{client::Backoff, endpoint::Endpoint, socket::Socket},
     stop::Stop,
 };
@@ -44,7 +45,7 @@ struct Viewer {
     /// The frame whose configuration was given.
     waiting: Option<Frame>,
     next: u64,
-    bad: u64,
+    bad: BadFrames,
 }
 
 impl Viewer {
@@ -61,7 +62,7 @@ impl Viewer {
             config: None,
             waiting: None,
             next: 0,
-            bad: 0,
+            bad: BadFrames::default(),
         };
         viewer.connect()?;
         Ok(viewer)
@@ -100,10 +101,7 @@ impl Viewer {
         let (config, data) = match checked(picture) {
             Ok(picture) => picture,
             Err(why) => {
-                self.bad += 1;
-                if self.bad.is_power_of_two() {
-                    warn!("{}: a picture dropped ({} so far): {why}", self.from, self.bad);
-                }
+                self.bad.count(&self.from, why);
                 return None;
             }
         };

@@ -14,9 +14,10 @@ use framewire_proto::{
 use tokio::{net::TcpListener, sync::watch, time::timeout};
 use tracing::{debug, info, warn};
 
-use crate::error::{Context as _, Error, OrError as _, Result};
 use crate::{
+    bad_frames::BadFrames,
     clock,
+    error::{Context as _, Error, OrError as _, Result},
     hub::{Hub, Publisher},
     net::{
         accept::{self, Accepted},
@@ -58,7 +59,7 @@ pub async fn listen(listener: TcpListener, wire: &'static Wire, cameras: Cameras
             }
         }
     };
-    accept::run(listener, Some(wire), serve).await;
+    accept::run(listener, vec![wire], serve).await;
 }
 
 impl Cameras {
@@ -82,7 +83,7 @@ impl Cameras {
             watched: None,
             publisher: None,
             next: 0,
-            bad: 0,
+            bad: BadFrames::default(),
             wall: Wall::default(),
         };
         let outcome = camera.feed(&mut connection, wire).await;
@@ -163,7 +164,7 @@ struct Camera<'a> {
     /// How many watch, where it matters.
     watched: Option<watch::Receiver<u32>>,
     next: u64,
-    bad: u64,
+    bad: BadFrames,
     wall: Wall,
 }
 
@@ -195,10 +196,7 @@ impl Camera<'_> {
         let (config, data) = match checked(picture) {
             Ok(picture) => picture,
             Err(why) => {
-                self.bad += 1;
-                if self.bad.is_power_of_two() {
-                    warn!("'{}': a picture dropped ({} so far): {why}", self.name, self.bad);
-                }
+                self.bad.count(&self.name, why);
                 return Ok(());
             }
         };
@@ -248,7 +246,7 @@ async fn deserted(watched: Option<&mut watch::Receiver<u32>>) {
 
 /// What a connection on this wire's port begins with, in words.
 fn what_came(wire: &Wire, first: &[u8]) -> String {
-    let shown = first[..first.len().min(wire::PREFIX)].escape_ascii();
+    let shown = accept::shown(first);
     match wire::recognise(first) {
         Ok(Some(other)) if other.name != wire.name => {
             format!("this port takes {}, and '{shown}' begins {}: {}", wire.name, other.name, other.summary)
