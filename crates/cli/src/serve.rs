@@ -83,7 +83,8 @@ pub(crate) fn serve(args: &Args, stop: &Stop, ready: impl FnOnce(SocketAddr)) ->
 }
 
 async fn until_stopped(listener: TcpListener, hub: Hub, args: &Args, stop: &Stop) {
-    let config = server::Config { host_names: args.host_names.clone(), no_legacy: args.no_legacy, ..Default::default() };
+    let config =
+        server::Config { host_names: args.host_names.clone(), no_legacy: args.no_legacy, ..Default::default() };
     tokio::select! {
         () = server::run(listener, hub, config) => {}
         () = stop.raised() => {}

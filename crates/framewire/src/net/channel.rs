@@ -34,17 +34,17 @@ impl Channel {
         self.socket.local()
     }
 
-    /// The next message. `on_bytes` hears of bytes that complete none yet.
+    /// The next message. `on_bytes` is called for bytes that complete none yet.
     ///
     /// # Errors
-    /// The connection ended or broke, or what it says is not the native wire ([`framewire_proto::WireError`]).
+    /// The connection ended or broke, or its bytes are not the native wire ([`framewire_proto::WireError`]).
     pub async fn receive(&self, mut on_bytes: impl FnMut()) -> Result<Message> {
         loop {
             if let Some(message) = self.decoder().pull()? {
                 return Ok(message);
             }
             self.socket.readable().await?;
-            // Bound before the match, which would else hold the lock.
+            // Bound before the match, which would otherwise hold the lock.
             let read = self.socket.try_read(self.decoder().space())?;
             match read {
                 Some(0) => bail!(ConnectionLost, "the connection ended"),
@@ -54,7 +54,7 @@ impl Channel {
         }
     }
 
-    /// Sends a message whole; a frame's picture goes from where it lies.
+    /// Sends a message whole; a frame's picture is not copied.
     ///
     /// # Errors
     /// The connection broke, or the other end took nothing for [`super::NO_PROGRESS`].
@@ -65,7 +65,7 @@ impl Channel {
         }
     }
 
-    /// Sends these messages at once, after the preamble: what a connection begins with.
+    /// Sends the preamble and these messages in one write: how a connection begins.
     ///
     /// # Errors
     /// As [`Channel::send`].

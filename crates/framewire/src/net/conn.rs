@@ -15,7 +15,7 @@ use tokio::{
 
 use super::{NO_PROGRESS, no_progress, socket::Socket};
 
-/// A socket whose first bytes were read already, which gives up when the other end takes nothing for [`NO_PROGRESS`].
+/// A socket whose first bytes were read already. A write fails when the other end takes nothing for [`NO_PROGRESS`].
 pub struct Conn {
     socket: Arc<Socket>,
     prefix: BytesMut,
@@ -29,7 +29,7 @@ impl Conn {
         Self { socket, prefix, timeout: None }
     }
 
-    /// Passes on a write's outcome, or gives up on one that has waited for too long.
+    /// A write's outcome, or a timeout where the write has waited for too long.
     fn progress(&mut self, context: &mut Context<'_>, outcome: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         if outcome.is_ready() {
             self.timeout = None;

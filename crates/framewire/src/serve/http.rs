@@ -1,7 +1,7 @@
 //! Browsers and programs that speak HTTP: the page, JSON, MJPEG, snapshots, metrics.
 //!
-//! GET changes nothing here, and nothing but GET is answered. A web page of another origin can neither call this hub by a
-//! name that its own DNS points here (the Host must be one of ours) nor read an answer (no CORS, CORP).
+//! GET changes nothing here, and only GET is answered. A web page of another origin can neither call this hub by a name that
+//! its own DNS points here (the Host must be one of ours) nor read an answer (no CORS, CORP).
 
 use std::{
     convert::Infallible,
@@ -43,12 +43,12 @@ use crate::{
     net::{self, accept::Accepted, conn::Conn, socket::Socket},
 };
 
-/// A request's head and what waits to be written are held to this many bytes.
+/// The most bytes of a request's head, and of an answer that waits to be written.
 const BUFFER: usize = 32 << 10;
 /// How long a snapshot waits for a picture: a sleeping camera has to be opened first.
 const SNAPSHOT: Duration = Duration::from_secs(10);
-/// A snapshot's picture is at most this old.
-const FRESH: Micros = 1_000_000;
+/// A snapshot's picture is at most this old, in µs.
+const SNAPSHOT_MAX_AGE: Micros = 1_000_000;
 
 const CONTENT_SECURITY_POLICY: &str = "default-src 'self'; img-src 'self' blob: data:; connect-src 'self' ws: wss:; \
     style-src 'self'; script-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
@@ -106,7 +106,7 @@ impl Pages {
         let (router, socket) = (self.router.clone(), Arc::new(accepted.socket));
         let conn = TokioIo::new(Conn::new(socket.clone(), accepted.prefix));
         let (hand_over, mut streams) = mpsc::channel(1);
-        // Not as a layer of the router, of which each connection would have its own.
+        // Not as a layer of the router: each connection would have a router of its own.
         let service = service_fn(|mut request: hyper::Request<Incoming>| {
             request.extensions_mut().insert(socket.clone());
             let (method, version) = (request.method().clone(), request.version());
@@ -117,7 +117,7 @@ impl Pages {
                     && let Some(stream) = mjpeg::Stream::of(&mut response)
                 {
                     *response.version_mut() = version;
-                    // Taken over, this connection has no other end that could be gone.
+                    // The receiver is dropped with this connection only.
                     let _ = hand_over.send((response.into_parts().0, stream)).await;
                     return pending().await;
                 }
@@ -130,7 +130,7 @@ impl Pages {
             .max_buf_size(BUFFER)
             .serve_connection(conn, service)
             .with_upgrades();
-        // While hyper holds bytes of an answer before this one it is not left: room for them wakes this task too.
+        // hyper may hold bytes of an answer before this one. Room for them wakes this task, too.
         let handed_over = poll_fn(|task| if socket.blocked() { Poll::Pending } else { streams.poll_recv(task) });
         tokio::select! {
             biased;
@@ -222,11 +222,11 @@ async fn snapshot(State(hub): State<Hub>, Path(name): Path<String>) -> Result<Re
     let fresh = timeout(SNAPSHOT, async {
         loop {
             let frame = next(&mut viewer).await;
-            let born = match frame.times.born() {
+            let captured = match frame.times.born() {
                 0 => since,
-                born => born,
+                captured => captured,
             };
-            if born.saturating_add(FRESH) > clock::now() {
+            if captured.saturating_add(SNAPSHOT_MAX_AGE) > clock::now() {
                 return frame;
             }
         }
@@ -240,12 +240,12 @@ async fn snapshot(State(hub): State<Hub>, Path(name): Path<String>) -> Result<Re
     Ok(plain(StatusCode::SERVICE_UNAVAILABLE, &sentence))
 }
 
-/// What a WebSocket's address may say besides the stream.
+/// The query of a WebSocket's address.
 #[derive(Deserialize)]
 struct Watch {
     /// `jpeg` where nothing else can be decoded.
     codec: Option<String>,
-    /// Which client this is, 32 hexadecimal digits, and which of its connections.
+    /// The client's token, 32 hexadecimal digits, and the number of its connection.
     session: Option<String>,
     turn: Option<u64>,
 }
@@ -256,7 +256,7 @@ impl Watch {
             None => Ok(Accepts::Any),
             Some("jpeg") => Ok(Accepts::Jpegs),
             Some(other) => {
-                Err(format!("'{other}' is no codec to ask for: jpeg, or none where H.264 can be decoded too"))
+                Err(format!("unknown codec '{other}': ask for jpeg, or for none where H.264 can be decoded too"))
             }
         }
     }
@@ -265,7 +265,7 @@ impl Watch {
         let Some(digits) = self.session.as_deref() else { return Ok(None) };
         let plain = digits.len() == 32 && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
         let number = u128::from_str_radix(digits, 16).ok().filter(|_| plain);
-        let number = number.ok_or("a session is 32 hexadecimal digits, or none is named")?;
+        let number = number.ok_or("a session is 32 hexadecimal digits, or left out")?;
         Ok(Some(Session { token: Token(number.to_be_bytes()), turn: self.turn.unwrap_or_default() }))
     }
 }
@@ -280,7 +280,7 @@ async fn socket(
     headers: HeaderMap,
     upgrade: WebSocketUpgrade,
 ) -> Result<Response, Response> {
-    // Browsers let any page open a WebSocket to anywhere, and say in Origin which page it is.
+    // Browsers let any page open a WebSocket to anywhere, and send that page's address as Origin.
     let origin = text(&headers, &header::ORIGIN).map(|origin| origin.split_once("://").map_or("", |(_, host)| host));
     if origin.is_some() && origin != text(&headers, &header::HOST) {
         return Err(plain(StatusCode::FORBIDDEN, "a page of another origin may not watch this hub"));
@@ -328,7 +328,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_page_says_in_an_address_who_it_is_or_nothing() {
+    fn a_page_identifies_itself_in_the_address_or_not_at_all() {
         let watch = |session: Option<&str>, turn| Watch { codec: None, session: session.map(Into::into), turn };
         assert_eq!(watch(None, Some(3)).session(), Ok(None));
         let token = Token(std::array::from_fn(|place| place as u8 + 0xf0));

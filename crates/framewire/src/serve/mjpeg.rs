@@ -60,14 +60,13 @@ impl Stream {
         socket.write([head_bytes(head).as_bytes(), multipart::OPENING]).await?;
         let mut pacer = Pacer::new(socket);
         loop {
-            pacer.room(socket).await?;
-            if !pacer.reads(socket).await? {
-                // The client's kernel answers with the room that it has.
+            pacer.ready(socket).await?;
+            if !pacer.reader_keeps_up(socket).await? {
                 socket.write([multipart::WAITING]).await?;
                 continue;
             }
             let frame = self.next(&mut pacer, socket).await;
-            pacer.begun(frame.sequence, frame.data.len());
+            pacer.start(frame.sequence, frame.data.len());
             match self.broadcast.part(&frame, socket.sends_pages()) {
                 Part::Shared(page) => socket.write_page(&page).await?,
                 Part::Own(head) => socket.write([&head, &frame.data, multipart::CLOSING]).await?,
@@ -82,8 +81,8 @@ impl Stream {
             self.viewer.measured(pacer.capacity());
         }
         loop {
-            match pacer.meanwhile(socket, self.viewer.next()).await {
-                Event::Config(config) => pacer.paced(&config),
+            match pacer.reading_acks(socket, self.viewer.next()).await {
+                Event::Config(config) => pacer.configure(&config),
                 Event::Frame(frame) => return frame,
                 Event::State(_) | Event::Ended => {}
             }
