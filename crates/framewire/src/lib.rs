@@ -64,6 +64,7 @@
 #![allow(unreachable_pub, reason = "`pub` marks a room's interface; what the library offers is re-exported below")]
 
 mod api;
+mod bad_frames;
 mod clock;
 mod doctor;
 mod error;

@@ -187,7 +187,7 @@ struct Got {
 impl SimulatedViewer {
     fn watch(hub: &Hub, rates: &[(Micros, u64)], now: Micros) -> Self {
         let subscriber = hub.subscribe(&name(), Policy::Newest, false, now).unwrap();
-        let session = ViewerSession::new(subscriber, Link::new(now), Accepts::Any, "10.0.0.2:9".parse().unwrap());
+        let session = ViewerSession::new(subscriber, Link::new(now), Accepts::Any, false);
         let (down, up) =
             (SimulatedWire::new(rates, 5 * MILLISECOND), SimulatedWire::new(&[(0, 100 * MEGABIT)], 5 * MILLISECOND));
         Self { session, link: Link::new(now), down, up, got: Vec::new() }
