@@ -436,7 +436,7 @@ fn shapes() -> Vec<Case> {
 /// Unbalanced stacks, marks and memos, and wrong ends.
 fn structure() -> Vec<Case> {
     let begin = |pickle: &[u8], words: &str| Case { before: vec![], wrong: pickle.into(), words: words.into() };
-    let (old, limit) = ("protocols 0 and 1 are not read", "a picture's pickle has at most 128 opcodes");
+    let (old, limit) = ("protocols 0 and 1 are not supported", "a picture's pickle has at most 128 opcodes");
     // With PROTO this is one opcode too many.
     let many = |first: &[u8], opcodes: &[u8; 1]| {
         let before = [first, &opcodes.repeat(126 - first.len())].concat();

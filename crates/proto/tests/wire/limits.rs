@@ -124,7 +124,7 @@ fn invalid_fields_are_refused_with_the_reason() {
         (raw(3, 0, b"a\x1b[2J"), "'\\u{1b}' is not allowed"),
         (raw(3, 0, &[b'x'; 65]), "65 bytes is over the limit of 64"),
         (raw(4, 0, b"\xc3"), "UTF-8"),
-        (config(9, 640, 480), "codec 9 is not known"),
+        (config(9, 640, 480), "codec 9 is unknown"),
         (config(1, 0, 480), "0x480 has no pixels"),
         (config(1, 8193, 1), "8193x1 is over the limit"),
         (config(1, 8192, 8192), "40 million"),
@@ -159,7 +159,7 @@ fn from_bytes_accepts_exactly_one_message() {
     let mut longer = whole.to_vec();
     longer.push(0);
     let error = Message::from_bytes(longer.into(), &limits).unwrap_err().to_string();
-    assert!(error.contains("announces 16 bytes and has 17"), "{error}");
+    assert!(error.contains("announces 16 bytes and the message has 17"), "{error}");
     let unknown = Bytes::from_static(&[200, 0, 0, 0, 1, 0, 0, 0, 42]);
     assert_eq!(Message::from_bytes(unknown, &limits), Ok(None));
 }

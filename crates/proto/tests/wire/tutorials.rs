@@ -227,7 +227,9 @@ fn stopwait_keeps_an_early_answer_for_its_turn() {
 
 #[test]
 fn stopwait_refuses_any_other_answer() {
-    for (answer, words) in [("no", "'no' is not 'ok'"), ("k", "'k' is not 'ok'"), ("okokok", "'okokok' came where")] {
+    for (answer, words) in
+        [("no", "'no' is not 'ok'"), ("k", "'k' is not 'ok'"), ("okokok", "'okokok' was received where")]
+    {
         let mut camera = asking();
         camera.push(answer.as_bytes());
         let error = camera.pull().unwrap_err();
