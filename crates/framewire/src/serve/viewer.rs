@@ -108,7 +108,9 @@ impl Talk {
 
     /// The next message for the viewer. The one before was sent whole by now.
     pub(super) fn poll(&mut self, context: &Context<'_>, now: Micros) -> Poll<Message> {
-        if let Some(message) = self.outbox.pop_front().or_else(|| self.link.poll_ping(now)).or_else(|| self.service(now)) {
+        if let Some(message) =
+            self.outbox.pop_front().or_else(|| self.link.poll_ping(now)).or_else(|| self.service(now))
+        {
             return Poll::Ready(message);
         }
         self.flow.set_speed(if self.subscriber.catching_up() { HURRY } else { 1 });
