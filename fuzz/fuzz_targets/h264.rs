@@ -1,5 +1,5 @@
-//! Access units of any bytes, each of which begins at a delimiter: no panic; parameter sets that are found are found again in
-//! themselves; what is given once is no gap behind itself.
+//! Access units of any bytes, separated by delimiters: no panic; copied parameter sets parse again; an access unit repeated at
+//! once is no gap.
 #![no_main]
 
 use framewire_proto::h264::{self, GapDetector};

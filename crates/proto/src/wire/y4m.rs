@@ -279,7 +279,7 @@ mod tests {
             ("YUV4MPEG2 W2 H2 \u{e9}\n", "'\u{e9}'"),
             ("YUV4MPEG3 W2 H2\n", "YUV4MPEG3"),
             ("YUV4MPEG25", "a line"),
-            (&["YUV4MPEG2 X", &"x".repeat(LINE)].concat(), "limit is 1024"),
+            (&["YUV4MPEG2 X", &"x".repeat(LINE)].concat(), "limit of 1024"),
         ] {
             let error = header(line).unwrap_err();
             assert!(error.contains(fault), "{line:?}: {error}");

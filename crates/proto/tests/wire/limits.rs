@@ -1,4 +1,4 @@
-//! Every limit: taken at it, refused one above it, by what is announced and before it comes.
+//! Every limit: a length at the limit is accepted, one more is refused when it is announced.
 
 use bytes::Bytes;
 use framewire_proto::{
@@ -9,7 +9,7 @@ use framewire_proto::{
 
 use crate::util::{decode, encode, frame, raw};
 
-/// What is said of a header that announces so many bytes and of which nothing more comes.
+/// Decodes a header that announces this many bytes, without a body.
 fn announce(kind: u8, length: usize) -> Result<Vec<Message>, WireError> {
     let mut bytes = raw(kind, 0, b"");
     let place = bytes.len() - 4;
@@ -18,7 +18,7 @@ fn announce(kind: u8, length: usize) -> Result<Vec<Message>, WireError> {
 }
 
 #[test]
-fn every_kind_is_taken_at_its_limit_and_refused_above_it() {
+fn every_kind_is_accepted_at_its_limit_and_refused_above_it() {
     let Limits { frame, text, extra, unknown, .. } = Limits::default();
     let limits = [
         (1, text),
@@ -51,7 +51,7 @@ fn every_kind_is_taken_at_its_limit_and_refused_above_it() {
 }
 
 #[test]
-fn a_length_of_4_gib_is_refused_where_it_stands() {
+fn a_length_of_4_gib_is_refused_with_its_position() {
     let mut bytes = encode(&[Message::Ping { sent: 7 }]);
     bytes.extend([6, 0, 0, 0, 0xff, 0xff, 0xff, 0xff]);
     let error = decode(&bytes, 5).unwrap_err();
@@ -61,7 +61,7 @@ fn a_length_of_4_gib_is_refused_where_it_stands() {
 }
 
 #[test]
-fn the_longest_messages_arrive_whole() {
+fn the_longest_messages_are_decoded() {
     let Limits { frame: longest, text, extra, .. } = Limits::default();
     let extra = Bytes::from(vec![1; extra]);
     let messages = [
@@ -75,7 +75,7 @@ fn the_longest_messages_arrive_whole() {
 }
 
 #[test]
-fn a_text_too_long_is_cut_between_letters_before_it_is_sent() {
+fn a_text_over_the_limit_is_cut_between_characters_before_it_is_sent() {
     let text = format!("x{}", "€".repeat(1_000));
     let cut = format!("x{}", "€".repeat(341));
     assert_eq!(cut.len(), 1_024);
@@ -93,7 +93,7 @@ fn a_text_too_long_is_cut_between_letters_before_it_is_sent() {
 }
 
 #[test]
-fn a_version_from_the_future_is_refused_in_words() {
+fn an_unknown_version_is_refused_with_both_versions() {
     let mut bytes = PREAMBLE;
     bytes[6] = 9;
     let error = decode(&bytes, 1).unwrap_err();
@@ -102,14 +102,14 @@ fn a_version_from_the_future_is_refused_in_words() {
 }
 
 #[test]
-fn a_preamble_of_another_wire_or_with_its_line_end_changed_is_refused() {
+fn a_preamble_of_another_wire_or_with_a_translated_line_end_is_refused() {
     for bytes in [*b"GET / HT", *b"\x89PNG\r\n\x1a\n", *b"\x89FWIRE\x01\r"] {
         assert_eq!(decode(&bytes, 1).unwrap_err().kind, ErrorKind::NotThisWire, "{bytes:?}");
     }
 }
 
 #[test]
-fn fields_that_may_not_be_are_refused_by_name() {
+fn invalid_fields_are_refused_with_the_reason() {
     let config = |codec: u8, width: u16, height: u16| {
         let mut body = vec![codec, 0, 0, 0];
         body.extend(width.to_le_bytes());
@@ -124,7 +124,7 @@ fn fields_that_may_not_be_are_refused_by_name() {
         (raw(3, 0, b"a\x1b[2J"), "'\\u{1b}' is not allowed"),
         (raw(3, 0, &[b'x'; 65]), "65 bytes is over the limit of 64"),
         (raw(4, 0, b"\xc3"), "UTF-8"),
-        (config(9, 640, 480), "codec 9 is not known"),
+        (config(9, 640, 480), "codec 9 is unknown"),
         (config(1, 0, 480), "0x480 has no pixels"),
         (config(1, 8193, 1), "8193x1 is over the limit"),
         (config(1, 8192, 8192), "40 million"),
@@ -150,7 +150,7 @@ fn a_body_one_byte_short_of_its_fields_is_refused() {
 }
 
 #[test]
-fn one_message_by_itself_is_exactly_its_bytes() {
+fn from_bytes_accepts_exactly_one_message() {
     let whole = Message::Ping { sent: 1 }.to_bytes();
     let limits = Limits::default();
     for cut in 0..whole.len() {
@@ -159,7 +159,7 @@ fn one_message_by_itself_is_exactly_its_bytes() {
     let mut longer = whole.to_vec();
     longer.push(0);
     let error = Message::from_bytes(longer.into(), &limits).unwrap_err().to_string();
-    assert!(error.contains("announces 16 bytes and has 17"), "{error}");
+    assert!(error.contains("announces 16 bytes and the message has 17"), "{error}");
     let unknown = Bytes::from_static(&[200, 0, 0, 0, 1, 0, 0, 0, 42]);
     assert_eq!(Message::from_bytes(unknown, &limits), Ok(None));
 }
