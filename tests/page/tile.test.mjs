@@ -78,7 +78,7 @@ class Harness {
 test("a tile has its stream's name, and a link to its own address", () => {
   const harness = makeTile({ info: { ...INFO, name: "straße@hof:2" }, inView: false });
   const { tile } = harness;
-  assert.equal(tile.link.textContent, "straße@hof:2");
+  assert.deepEqual([tile.link.textContent, tile.link.title], ["straße@hof:2", "straße@hof:2"]);
   assert.equal(tile.link.href, "#/stra%C3%9Fe%40hof%3A2");
   assert.equal(tile.element.dataset.name, "straße@hof:2");
   assert.equal(harness.part("canvas").getAttribute("aria-label"), "Video of straße@hof:2");
@@ -273,6 +273,56 @@ test("a hub that does not answer makes the tile offline, and one that does is di
   assert.equal(harness.texts[0], "Connecting");
 });
 
+test("a tile out of view is offline, too, until the next list", () => {
+  const harness = makeTile({ inView: false });
+  harness.tile.setHubFailed(true);
+  assert.equal(harness.texts[0], "Offline");
+  harness.tile.update({ ...INFO, state: "idle" });
+  assert.equal(harness.texts[0], "Idle");
+});
+
+test("out of view, decoding ends and the frame rate starts over", async () => {
+  const harness = makeTile();
+  harness.accept();
+  for (const sequence of [1, 2, 3]) {
+    await harness.show({ sequence });
+    harness.pass(100);
+  }
+  assert.notEqual(harness.part(".fps").textContent, "");
+  harness.receive(hub.H264, hub.frame({ sequence: 4, data: SPS_AND_IDR }));
+  harness.tile.setInView(false);
+  assert.equal(harness.browser.decoder.state, "closed");
+  harness.tile.refresh();
+  assert.equal(harness.part(".fps").textContent, "");
+});
+
+test("figures are those of a live stream only", async () => {
+  const harness = makeTile();
+  harness.tile.enlarge(true);
+  harness.accept();
+  for (const sequence of [1, 2, 3]) {
+    await harness.show({ sequence });
+    harness.pass(100);
+  }
+  const figures = () => [".fps", ".latency"].map((selector) => harness.part(selector).textContent !== "");
+  const hasFact = (name) => harness.part(".facts").children.some(({ textContent }) => textContent === name);
+  assert.deepEqual([...figures(), hasFact("Frame age")], [true, true, true]);
+  harness.receive(hub.STALLED);
+  assert.deepEqual([...figures(), hasFact("Frame age")], [false, false, false]);
+});
+
+test("how the hub serves this page is not known on a new connection", () => {
+  const harness = makeTile();
+  harness.tile.enlarge(true);
+  const rendition = () => harness.part(".facts").children.some(({ textContent }) => textContent === "Rendition");
+  harness.accept();
+  harness.receive(hub.service(0, 4_000_000, 1, 0, 0, 0));
+  harness.tile.refresh();
+  assert.ok(rendition());
+  harness.browser.socket.lose();
+  assert.ok(!rendition());
+});
+
 test("a new configuration starts a new decoder", async () => {
   const harness = makeTile();
   const { browser } = harness;
@@ -411,7 +461,7 @@ test("an enlarged tile has details and is no link", () => {
   tile.enlarge(true);
   assert.ok(tile.element.classList.contains("enlarged"));
   assert.equal(tile.link.href, "");
-  assert.ok(tile.element.querySelector(".details"));
+  assert.ok(tile.element.querySelector(".facts").children.length > 0, "the details are filled in at once");
   tile.focus();
   assert.equal(browser.document.activeElement.tag, "h2");
   tile.enlarge(false);
@@ -440,4 +490,27 @@ test("a tile that is removed leaves no connection and no timer", () => {
   assert.equal(tile.element.parent, null);
   assert.ok(browser.socket.abandoned);
   assert.equal(browser.timersRunning, 0);
+});
+
+test("where the browser allows full screen, a button and a double click toggle it", async () => {
+  const browser = new FakeBrowser();
+  const { document } = browser;
+  document.fullscreenEnabled = true;
+  document.exitFullscreen = () => (document.fullscreenElement = null);
+  const tile = new Tile(INFO, new Hub(PAGE), browser);
+  const picture = tile.element.querySelector(".picture");
+  picture.requestFullscreen = async () => void (document.fullscreenElement = picture);
+  await tile.element.querySelector(".full").fire("click");
+  assert.equal(document.fullscreenElement, picture);
+  await tile.element.querySelector(".full").fire("click");
+  assert.equal(document.fullscreenElement, null);
+  await picture.fire("dblclick");
+  assert.equal(document.fullscreenElement, null, "in the grid, a double click does nothing");
+  tile.enlarge(true);
+  await picture.fire("dblclick");
+  assert.equal(document.fullscreenElement, picture);
+});
+
+test("elsewhere there is no button for full screen", () => {
+  assert.equal(makeTile({ inView: false }).part(".full"), null);
 });
