@@ -107,7 +107,7 @@ test("a tile out of view shows the list's state", () => {
   }
 });
 
-test("from connecting to the first frame", async () => {
+test("a tile goes from connecting to its first frame", async () => {
   const harness = makeTile();
   assert.deepEqual(harness.texts, ["Connecting", "Connecting…", ""]);
   harness.accept();
@@ -115,6 +115,20 @@ test("from connecting to the first frame", async () => {
   await harness.show();
   assert.equal(harness.drawn, 1);
   assert.equal(harness.part(".size").textContent, "640×360");
+});
+
+test("a frame before its configuration is ignored, on the first connection and on later ones", () => {
+  const harness = makeTile();
+  harness.browser.socket.open();
+  harness.receive(hub.frame({}));
+  harness.receive(hub.JPEG);
+  harness.browser.socket.lose();
+  harness.browser.advance(500);
+  harness.browser.socket.open();
+  harness.receive(hub.frame({}));
+  assert.equal(harness.browser.jpegs.length, 0);
+  harness.receive(hub.JPEG, hub.frame({}));
+  assert.equal(harness.browser.jpegs.length, 1);
 });
 
 test("a frame that was shown is reported with all its times", async () => {
@@ -158,12 +172,14 @@ test("a replayed GOP counts neither for the latency nor as skipped", async () =>
   assert.equal(harness.tile.display.skipped, 0);
 });
 
-test("idle streams and streams without a frame are explained", () => {
+test("idle streams and streams without a frame are explained", async () => {
   const harness = makeTile({ info: { ...INFO, age_ms: null } });
   harness.accept(hub.JPEG, hub.IDLE);
   assert.deepEqual(harness.texts, ["Idle", "Idle", "The source starts when a viewer connects."]);
   harness.receive(hub.STALLED);
   assert.deepEqual(harness.texts, ["Stalled", "Stalled", "No frame has arrived yet."]);
+  await harness.show();
+  assert.equal(harness.texts[2], "No new frame for under a second.", "the first frame updates the text at once");
 });
 
 test("a stalled stream shows how old its newest frame is", async () => {
@@ -422,7 +438,11 @@ test("Motion JPEG that fails is loaded again after two seconds, from a new URL",
   assert.equal(image.src, first);
   harness.browser.advance(20);
   assert.notEqual(image.src, first);
+  image.onerror();
   harness.tile.setInView(false);
+  assert.deepEqual([image.onerror, image.onload], [null, null]);
+  harness.browser.advance(5000);
+  assert.equal(image.src, "data:,", "nothing is loaded out of view");
 });
 
 test("the fallback ends when the stream's codec changes", () => {
@@ -434,6 +454,10 @@ test("the fallback ends when the stream's codec changes", () => {
   assert.equal(harness.browser.sockets.length, sockets + 1);
   assert.ok(!harness.part("canvas").hidden && harness.part("img").hidden);
   assert.equal(harness.part("img").src, "data:,");
+  harness.tile.update({ ...INFO, codec: "h264" });
+  assert.equal(harness.browser.sockets.length, sockets + 1, "a later change concerns the connection only");
+  harness.accept();
+  assert.deepEqual(harness.texts, ["Live", "", ""]);
 });
 
 test("the fifth Motion JPEG image shows snapshots, because browsers limit their connections", () => {
@@ -450,9 +474,12 @@ test("the fifth Motion JPEG image shows snapshots, because browsers limit their 
   harnesses[4].browser.advance(1010);
   assert.notEqual(images[4].src, snapshot);
   harnesses[0].tile.setInView(false);
+  harnesses[0].tile.update({ ...INFO, codec: "jpeg" });
   harnesses[4].tile.setInView(false);
   harnesses[4].tile.setInView(true);
   assert.deepEqual(resources().slice(1), ["mjpeg", "mjpeg", "mjpeg", "mjpeg"]);
+  harnesses.push(makeFallback());
+  assert.match(harnesses[5].part("img").src, /snapshot\.jpg/, "one that ended leaves room for one");
   harnesses.forEach(({ tile }) => tile.remove());
 });
 
