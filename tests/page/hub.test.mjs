@@ -85,6 +85,35 @@ test("each failure has its reason and is tried again", async () => {
   }
 });
 
+test("the wait is a second at first, grows while no request succeeds, and starts over after an answer", async () => {
+  const { browser, log } = poll();
+  const fail = async () => {
+    browser.requests.at(-1).fail();
+    await settle();
+    const { seconds } = log.at(-1);
+    browser.advance(seconds * 1000 + 10);
+    return seconds;
+  };
+  assert.equal(await fail(), 1);
+  for (const most of [1, 2, 4, 8, 10]) {
+    const seconds = await fail();
+    assert.ok(seconds >= Math.max(1, most / 2) && seconds <= most, `${seconds} s, at most ${most}`);
+  }
+  browser.requests.at(-1).answer(answer([]));
+  await settle();
+  browser.advance(1510);
+  assert.equal(await fail(), 1);
+  assert.equal(await fail(), 1);
+});
+
+test("stopping ends a wait", async () => {
+  const { browser, list } = poll();
+  browser.requests[0].answer(answer([]));
+  await settle();
+  list.stop();
+  assert.equal(browser.timersRunning, 0);
+});
+
 test("stopping ends the requests, and starting asks at once", async () => {
   const { browser, list, log } = poll();
   list.stop();

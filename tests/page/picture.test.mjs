@@ -406,10 +406,13 @@ test("keyframes without any parameter set give up after three", () => {
   assert.deepEqual([calls.failed, calls.keyframeNeeded], [1, 0], "another keyframe would not help");
 });
 
-test("a parameter set behind the first slice does not count", () => {
-  const { browser, decoder } = makeDecoder(H264);
-  decoder.push(key(1, { data: [...IDR, ...SPS] }));
-  assert.equal(browser.decoders.length, 0);
+test("a parameter set behind the first slice, cut off or without a start code does not count", () => {
+  const invalid = [[...IDR, ...SPS], [...SLICE, ...SPS], SPS.slice(0, 7), [0, 9, 1, ...SPS.slice(4), 0], [9, 0, 1, ...SPS.slice(4), 0]];
+  for (const data of invalid) {
+    const { browser, decoder } = makeDecoder(H264);
+    decoder.push(key(1, { data }));
+    assert.equal(browser.decoders.length, 0, String(data));
+  }
 });
 
 test("a decoder that is too slow skips to the next keyframe", () => {

@@ -78,7 +78,7 @@ class Harness {
 test("a tile has its stream's name, and a link to its own address", () => {
   const harness = makeTile({ info: { ...INFO, name: "straße@hof:2" }, inView: false });
   const { tile } = harness;
-  assert.equal(tile.link.textContent, "straße@hof:2");
+  assert.deepEqual([tile.link.textContent, tile.link.title], ["straße@hof:2", "straße@hof:2"]);
   assert.equal(tile.link.href, "#/stra%C3%9Fe%40hof%3A2");
   assert.equal(tile.element.dataset.name, "straße@hof:2");
   assert.equal(harness.part("canvas").getAttribute("aria-label"), "Video of straße@hof:2");
@@ -107,7 +107,7 @@ test("a tile out of view shows the list's state", () => {
   }
 });
 
-test("from connecting to the first frame", async () => {
+test("a tile goes from connecting to its first frame", async () => {
   const harness = makeTile();
   assert.deepEqual(harness.texts, ["Connecting", "Connecting…", ""]);
   harness.accept();
@@ -115,6 +115,20 @@ test("from connecting to the first frame", async () => {
   await harness.show();
   assert.equal(harness.drawn, 1);
   assert.equal(harness.part(".size").textContent, "640×360");
+});
+
+test("a frame before its configuration is ignored, on the first connection and on later ones", () => {
+  const harness = makeTile();
+  harness.browser.socket.open();
+  harness.receive(hub.frame({}));
+  harness.receive(hub.JPEG);
+  harness.browser.socket.lose();
+  harness.browser.advance(500);
+  harness.browser.socket.open();
+  harness.receive(hub.frame({}));
+  assert.equal(harness.browser.jpegs.length, 0);
+  harness.receive(hub.JPEG, hub.frame({}));
+  assert.equal(harness.browser.jpegs.length, 1);
 });
 
 test("a frame that was shown is reported with all its times", async () => {
@@ -158,12 +172,14 @@ test("a replayed GOP counts neither for the latency nor as skipped", async () =>
   assert.equal(harness.tile.display.skipped, 0);
 });
 
-test("idle streams and streams without a frame are explained", () => {
+test("idle streams and streams without a frame are explained", async () => {
   const harness = makeTile({ info: { ...INFO, age_ms: null } });
   harness.accept(hub.JPEG, hub.IDLE);
   assert.deepEqual(harness.texts, ["Idle", "Idle", "The source starts when a viewer connects."]);
   harness.receive(hub.STALLED);
   assert.deepEqual(harness.texts, ["Stalled", "Stalled", "No frame has arrived yet."]);
+  await harness.show();
+  assert.equal(harness.texts[2], "No new frame for under a second.", "the first frame updates the text at once");
 });
 
 test("a stalled stream shows how old its newest frame is", async () => {
@@ -273,6 +289,56 @@ test("a hub that does not answer makes the tile offline, and one that does is di
   assert.equal(harness.texts[0], "Connecting");
 });
 
+test("a tile out of view is offline, too, until the next list", () => {
+  const harness = makeTile({ inView: false });
+  harness.tile.setHubFailed(true);
+  assert.equal(harness.texts[0], "Offline");
+  harness.tile.update({ ...INFO, state: "idle" });
+  assert.equal(harness.texts[0], "Idle");
+});
+
+test("out of view, decoding ends and the frame rate starts over", async () => {
+  const harness = makeTile();
+  harness.accept();
+  for (const sequence of [1, 2, 3]) {
+    await harness.show({ sequence });
+    harness.pass(100);
+  }
+  assert.notEqual(harness.part(".fps").textContent, "");
+  harness.receive(hub.H264, hub.frame({ sequence: 4, data: SPS_AND_IDR }));
+  harness.tile.setInView(false);
+  assert.equal(harness.browser.decoder.state, "closed");
+  harness.tile.refresh();
+  assert.equal(harness.part(".fps").textContent, "");
+});
+
+test("figures are those of a live stream only", async () => {
+  const harness = makeTile();
+  harness.tile.enlarge(true);
+  harness.accept();
+  for (const sequence of [1, 2, 3]) {
+    await harness.show({ sequence });
+    harness.pass(100);
+  }
+  const figures = () => [".fps", ".latency"].map((selector) => harness.part(selector).textContent !== "");
+  const hasFact = (name) => harness.part(".facts").children.some(({ textContent }) => textContent === name);
+  assert.deepEqual([...figures(), hasFact("Frame age")], [true, true, true]);
+  harness.receive(hub.STALLED);
+  assert.deepEqual([...figures(), hasFact("Frame age")], [false, false, false]);
+});
+
+test("how the hub serves this page is not known on a new connection", () => {
+  const harness = makeTile();
+  harness.tile.enlarge(true);
+  const rendition = () => harness.part(".facts").children.some(({ textContent }) => textContent === "Rendition");
+  harness.accept();
+  harness.receive(hub.service(0, 4_000_000, 1, 0, 0, 0));
+  harness.tile.refresh();
+  assert.ok(rendition());
+  harness.browser.socket.lose();
+  assert.ok(!rendition());
+});
+
 test("a new configuration starts a new decoder", async () => {
   const harness = makeTile();
   const { browser } = harness;
@@ -372,7 +438,11 @@ test("Motion JPEG that fails is loaded again after two seconds, from a new URL",
   assert.equal(image.src, first);
   harness.browser.advance(20);
   assert.notEqual(image.src, first);
+  image.onerror();
   harness.tile.setInView(false);
+  assert.deepEqual([image.onerror, image.onload], [null, null]);
+  harness.browser.advance(5000);
+  assert.equal(image.src, "data:,", "nothing is loaded out of view");
 });
 
 test("the fallback ends when the stream's codec changes", () => {
@@ -384,6 +454,10 @@ test("the fallback ends when the stream's codec changes", () => {
   assert.equal(harness.browser.sockets.length, sockets + 1);
   assert.ok(!harness.part("canvas").hidden && harness.part("img").hidden);
   assert.equal(harness.part("img").src, "data:,");
+  harness.tile.update({ ...INFO, codec: "h264" });
+  assert.equal(harness.browser.sockets.length, sockets + 1, "a later change concerns the connection only");
+  harness.accept();
+  assert.deepEqual(harness.texts, ["Live", "", ""]);
 });
 
 test("the fifth Motion JPEG image shows snapshots, because browsers limit their connections", () => {
@@ -400,9 +474,12 @@ test("the fifth Motion JPEG image shows snapshots, because browsers limit their 
   harnesses[4].browser.advance(1010);
   assert.notEqual(images[4].src, snapshot);
   harnesses[0].tile.setInView(false);
+  harnesses[0].tile.update({ ...INFO, codec: "jpeg" });
   harnesses[4].tile.setInView(false);
   harnesses[4].tile.setInView(true);
   assert.deepEqual(resources().slice(1), ["mjpeg", "mjpeg", "mjpeg", "mjpeg"]);
+  harnesses.push(makeFallback());
+  assert.match(harnesses[5].part("img").src, /snapshot\.jpg/, "one that ended leaves room for one");
   harnesses.forEach(({ tile }) => tile.remove());
 });
 
@@ -411,7 +488,7 @@ test("an enlarged tile has details and is no link", () => {
   tile.enlarge(true);
   assert.ok(tile.element.classList.contains("enlarged"));
   assert.equal(tile.link.href, "");
-  assert.ok(tile.element.querySelector(".details"));
+  assert.ok(tile.element.querySelector(".facts").children.length > 0, "the details are filled in at once");
   tile.focus();
   assert.equal(browser.document.activeElement.tag, "h2");
   tile.enlarge(false);
@@ -440,4 +517,27 @@ test("a tile that is removed leaves no connection and no timer", () => {
   assert.equal(tile.element.parent, null);
   assert.ok(browser.socket.abandoned);
   assert.equal(browser.timersRunning, 0);
+});
+
+test("where the browser allows full screen, a button and a double click toggle it", async () => {
+  const browser = new FakeBrowser();
+  const { document } = browser;
+  document.fullscreenEnabled = true;
+  document.exitFullscreen = () => (document.fullscreenElement = null);
+  const tile = new Tile(INFO, new Hub(PAGE), browser);
+  const picture = tile.element.querySelector(".picture");
+  picture.requestFullscreen = async () => void (document.fullscreenElement = picture);
+  await tile.element.querySelector(".full").fire("click");
+  assert.equal(document.fullscreenElement, picture);
+  await tile.element.querySelector(".full").fire("click");
+  assert.equal(document.fullscreenElement, null);
+  await picture.fire("dblclick");
+  assert.equal(document.fullscreenElement, null, "in the grid, a double click does nothing");
+  tile.enlarge(true);
+  await picture.fire("dblclick");
+  assert.equal(document.fullscreenElement, picture);
+});
+
+test("elsewhere there is no button for full screen", () => {
+  assert.equal(makeTile({ inView: false }).part(".full"), null);
 });

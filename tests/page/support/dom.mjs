@@ -102,10 +102,10 @@ export class Element {
     this.append(...nodes);
   }
 
-  cloneNode() {
+  cloneNode(deep = false) {
     const clone = new Element(this.tag, this.document);
     this.attributes.forEach((value, name) => clone.setAttribute(name, value));
-    clone.append(...this.nodes.map((node) => (node instanceof Element ? node.cloneNode() : node)));
+    if (deep) clone.append(...this.nodes.map((node) => (node instanceof Element ? node.cloneNode(true) : node)));
     return clone;
   }
 
