@@ -31,7 +31,7 @@ def markdown(results: dict) -> str:
             parts.append(section(taken, results))
     rows = [row for run in good if run["ours"] for row in BARS[run["case"]](run, results)]
     parts.append(titled("## The bars", ["", "bar", "this run", ""], rows) if rows else "")
-    parts.append(footnotes(runs))
+    parts.append(footnotes(runs, about))
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -378,11 +378,13 @@ def seconds(value: float | None) -> str:
     return "never" if value is None else f"{value:.2f} s"
 
 
-def footnotes(runs: list[dict]) -> str:
+def footnotes(runs: list[dict], about: dict) -> str:
     """What failed, how many stamps could not be read, and how busy the machine was."""
     notes = [f"- {brief(run)}" for run in runs if "failed" in run]
     for run in (run for run in runs if run.get("unreadable")):
         notes.append(f"- {brief(run).split(':')[0]}: the stamp of {run['unreadable']} frames could not be read")
+    if about["realtime"]:
+        notes.append("- The measured programs had real-time priority.")
     if runs:
         loads = [run["load"] for run in runs]
         notes.append(f"- Load average of the minute before each run: {min(loads):.1f} to {max(loads):.1f}.")
