@@ -277,7 +277,8 @@ fn dead_link(cable: &Cable, codec: &str, sends: &Network, watches: &Network) {
     }
     let after = frame.times.arrived.saturating_sub(back) / 1000;
     println!("{codec}: the first new frame arrived {after} ms after the link recovered");
-    assert!(after < 5_000, "{after} ms");
+    // README promises half a second. Measured in 45 runs on a busy machine: 1 to 229 ms.
+    assert!(after < 1_000, "{after} ms");
     let info = cable.stream("scene").expect("the stream");
     assert_eq!(info["viewers"], 1, "the old connection is not counted");
     for _ in 0..30 {
