@@ -37,6 +37,7 @@ check: ## formatting, and every warning as an error
 
 bench: build ## framewire beside its peers, with tables
 	scripts/setup bench
+	cargo build --release --workspace
 	bench/run
 	$(if $(filter 0,$(shell id -u)),,sudo) bench/links --output bench/LINKS.md
 

@@ -1,4 +1,4 @@
-"""What happens to a live video, case by case: a link that changes, one that goes, a slow neighbour, a reader that stops."""
+"""The cases: a link that changes, loses packets, is shared or goes away; a slow neighbour; a stopped viewer; a crowd."""
 
 import json
 import os
@@ -10,27 +10,28 @@ from pathlib import Path
 
 import netns
 from harness import (
-    CLOCK_WRAP, HOST, TO_END, TO_PICTURE, Failed, Job, Peer, Program, Running, free_port, processor, wait_listening,
+    CLOCK_WRAP, HOST, TO_END, TO_FIRST, Failed, Job, Peer, Program, Running, free_port, processor, wait_listening,
 )
 from netns import Link, Meter, Road
+from rival import Rival
 
-# Seconds after the first picture that are not measured.
+# Seconds after the first frame that are not measured.
 WARM_UP = 2.0
-# Seconds that a link is gone and a reader stopped, and what is looked at before and after.
+# Seconds: how long a link is gone or a viewer stopped, and how long is measured before and after.
 GONE, BEFORE, AFTER = 5.0, 3.0, 12.0
-# Of a link that goes, Mbit/s; of the slow one of two viewers; seconds with and without it.
+# The rate of a link that goes away and of a slow neighbour, Mbit/s; seconds with and without that neighbour.
 OUTAGE_RATE, SLOW_RATE, NEIGHBOUR = 20, 2, 10.0
-# Seconds that many viewers are measured, and that they may take to connect.
+# Seconds that a crowd is measured, and that it may take to connect.
 CROWD, TO_CONNECT = 5.0, 30
 
 
 @dataclass
 class Setting:
-    """What is sent over which link."""
+    """A clip and the link that it is sent over."""
 
     clip: str = "film"
     link: Link = field(default_factory=Link)
-    # Which way of the hub the link is: from the publisher to it, or from it to the viewer.
+    # Where the link is: uplink, from the publisher to the hub, or downlink, from the hub to the viewer.
     slow: str = "uplink"
 
     def job(self, peer: Peer, road: Road, scratch: Path) -> Job:
@@ -40,25 +41,31 @@ class Setting:
         return Job(clip=self.clip, clips=scratch / "clips", logs=scratch / "logs", host=host, places=places)
 
 
-def changing(peer: Peer, setting: Setting, schedule: list[tuple[float, float]], scratch: Path, python: Path) -> dict:
-    """The link takes each rate (Mbit/s) for its seconds: the pictures shown, the bytes that crossed, the SSIM of a sample."""
+@dataclass
+class Turn:
+    """A phase of the link: its rate in Mbit/s, its length in seconds, and whether a bulk flow shares it."""
+
+    rate: float
+    seconds: float
+    rival: bool = False
+
+
+def changing(peer: Peer, setting: Setting, turns: list[Turn], scratch: Path, python: Path) -> dict:
+    """Takes the link through its phases; returns the frames shown, the bytes that crossed and the SSIM of a sample."""
     with Road(setting.link) as road:
         job = setting.job(peer, road, scratch)
         job.lumas = empty_folder(scratch / "lumas")
-        road.rate(schedule[0][0])
-        turns = []
-        with Running(peer, job) as running, Meter(road) as meter:
-            time.sleep(WARM_UP)
+        road.rate(turns[0].rate)
+        with Running(peer, job) as running, Meter(road) as meter, Rival(road) as rival:
+            time.sleep(WARM_UP + peer.settles)
             before = processor(running)
-            begin = due = time.monotonic()
-            for rate, seconds in schedule:
-                turns.append([rate, time.monotonic()])
-                road.rate(rate)
-                due += seconds
-                time.sleep(max(0.0, due - time.monotonic()))
+            begin = time.monotonic()
+            begins = run_through(turns, road, rival)
             end = time.monotonic()
             after = processor(running)
-            result = shown(running) | {"begin": begin, "end": end, "turns": turns, "meter": meter.notes}
+            result = shown(running) | {
+                "begin": begin, "end": end, "turns": begins, "meter": meter.notes, "rival": rival.notes,
+            }
         result["cpu"] = {role: (after[role] - before[role]) / (end - begin) for role in after}
         result["relay"] = road.end_relay()
     ask = [python, Path(__file__).with_name("quality.py"), "shown", job.clips / f"{job.clip}.bgr", job.lumas]
@@ -67,7 +74,21 @@ def changing(peer: Peer, setting: Setting, schedule: list[tuple[float, float]], 
     return result
 
 
-# How a link goes, how it comes back, and where its queue must be for it: a machine knows of its own link.
+def run_through(turns: list[Turn], road: Road, rival: Rival) -> list:
+    """Takes the link through its phases; returns the rate of each and when it began."""
+    begins, due = [], time.monotonic()
+    for turn in turns:
+        begins.append([turn.rate, time.monotonic()])
+        road.rate(turn.rate)
+        if turn.rival:
+            rival.on()
+        due += turn.seconds
+        time.sleep(max(0.0, due - time.monotonic()))
+        rival.off()
+    return begins
+
+
+# How a link goes away, how it comes back, and where its queue is: a machine notices when its own link goes.
 OUTAGES = {
     "down": (Road.down, Road.up, "sender"),
     "lost": (Road.lose, lambda road: road.find(OUTAGE_RATE), "router"),
@@ -76,13 +97,13 @@ OUTAGES = {
 
 
 def outage(peer: Peer, setting: Setting, how: str, scratch: Path) -> dict:
-    """The link is gone for a while: it is taken down, it loses all that is sent, or it stands still and what is sent waits."""
+    """The link is gone for a while: taken down, losing every packet, or holding every packet back."""
     go, come, at = OUTAGES[how]
     with Road(replace(setting.link, at=at)) as road:
         job = setting.job(peer, road, scratch)
         road.rate(OUTAGE_RATE)
         with Running(peer, job) as running:
-            time.sleep(WARM_UP + BEFORE)
+            time.sleep(WARM_UP + peer.settles + BEFORE)
             gone = time.monotonic()
             go(road)
             time.sleep(GONE)
@@ -93,7 +114,7 @@ def outage(peer: Peer, setting: Setting, how: str, scratch: Path) -> dict:
 
 
 def neighbour(peer: Peer, setting: Setting, scratch: Path) -> dict:
-    """A viewer beside the hub, first alone, then with another behind a slow link."""
+    """A viewer beside the hub, first alone, then beside another viewer behind a slow link."""
     with Road(setting.link) as road:
         job = setting.job(peer, road, scratch)
         there, job.places["view"] = job.places["view"], road.near
@@ -105,7 +126,7 @@ def neighbour(peer: Peer, setting: Setting, scratch: Path) -> dict:
             joining = time.monotonic()
             slow = Program("view", netns.within(there, peer.command("view", job)), job.logs / f"{peer.name}-slow.log")
             try:
-                slow.fact("first", TO_PICTURE)
+                slow.fact("first", TO_FIRST)
                 joined = time.monotonic()
                 time.sleep(NEIGHBOUR)
                 end = time.monotonic()
@@ -119,7 +140,7 @@ def neighbour(peer: Peer, setting: Setting, scratch: Path) -> dict:
 
 
 def stopped(peer: Peer, clip: str, scratch: Path) -> dict:
-    """A viewer is stopped for a while, on loopback, and continued."""
+    """On loopback, a viewer is stopped for a while and continued."""
     job = Job(clip=clip, clips=scratch / "clips", logs=scratch / "logs")
     with Running(peer, job) as running:
         time.sleep(WARM_UP)
@@ -133,7 +154,7 @@ def stopped(peer: Peer, clip: str, scratch: Path) -> dict:
 
 
 class Server:
-    """framewire's hub, with ready JPEGs as a source of its own: a frame's time of capture is when the hub has it."""
+    """framewire's hub playing finished JPEGs itself: a frame is captured when the hub has it."""
 
     def __init__(self, scratch: Path, release: Path, stream: str):
         port = free_port()
@@ -156,31 +177,31 @@ class Server:
         return Program("view", [*self._watch, *numbers], self._log)
 
     def memory(self) -> int:
-        """Kilobytes that it holds."""
+        """Kilobytes of memory that it uses."""
         status = Path(f"/proc/{self.program.process.pid}/status").read_text()
         return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS:")))
 
 
 def crowd(viewers: int, *server) -> dict:
-    """Many viewers over HTTP: the rate of each, the ages of last bytes, and what they cost the hub, which is a new one."""
+    """Many viewers over HTTP and a new hub: their frame rates, the ages of last bytes, and what they cost the hub."""
     with Server(*server) as server:
         with_one = holding(server, 1)
         watching = server.crowd(viewers, WARM_UP, CROWD)
         try:
             watching.fact("begun", TO_CONNECT)
             before, begin = server.program.processor(), time.monotonic()
-            # A little less than is watched, so that all of them still do.
+            # Ends while all viewers still watch.
             time.sleep(CROWD * 0.9)
             spent, memory = (server.program.processor() - before) / (time.monotonic() - begin), server.memory()
             watching.fact("viewers", TO_END)
         finally:
             watching.end()
-    told = {name: watching.facts[name] for name in ("viewers", "fps_least", "fps_mean", "p50", "p99", "max")}
-    return told | {"ms": spent * 1000 / viewers, "kb": (memory - with_one) / max(1, viewers - 1)}
+    figures = {name: watching.facts[name] for name in ("viewers", "fps_least", "fps_mean", "p50", "p99", "max")}
+    return figures | {"ms": spent * 1000 / viewers, "kb": (memory - with_one) / max(1, viewers - 1)}
 
 
 def holding(server: Server, viewers: int) -> int:
-    """Kilobytes that the hub holds while so many watch."""
+    """Kilobytes of the hub's memory with so many viewers."""
     watching = server.crowd(viewers, 0, CROWD)
     try:
         watching.fact("begun", TO_CONNECT)
@@ -191,7 +212,7 @@ def holding(server: Server, viewers: int) -> int:
 
 
 def most_viewers(least_fps: float, step: int, most: int, *server) -> list[dict]:
-    """More and more viewers until not all of them get the rate any more; then between the last two."""
+    """Adds viewers until one of them gets less than the rate; then tries between the last two numbers."""
     taken, good, bad = [], 0, most + step
     while bad - good > step // 2:
         asked = min(good + step, most) if bad > most else (good + bad) // 2
@@ -220,12 +241,12 @@ def stopped_crowd(*server) -> dict:
 
 
 def shown(running: Running) -> dict:
-    """Ends the viewer: each picture's number, its latency in ms and when it was decoded, in seconds of CLOCK_MONOTONIC."""
+    """Ends the viewer; returns each frame's number, its latency in ms and when it was decoded, in seconds of CLOCK_MONOTONIC."""
     viewer = running.programs["view"]
     viewer.terminate()
     frames = viewer.fact("frames", TO_END)
     if not frames:
-        raise Failed("no picture was shown")
+        raise Failed("the viewer showed no frame")
     frames = [[number, (decoded - captured) % CLOCK_WRAP / 1000, decoded / 1e6] for number, captured, decoded in frames]
     return {"frames": frames, "unreadable": viewer.facts["unreadable"]}
 

@@ -1,9 +1,9 @@
 """Makes the clips that every program sends.
 
-    clips.py FOLDER FILM        photographs panned, with as much noise as brings a JPEG to the size wanted: writes
-                                FOLDER/{480,720,1080}.bgr, 720.jpegs/ and 720.avi, unless they are there
-    clips.py FOLDER FILM NAME   ten seconds of the film's own motion at 720p30 with light noise: FOLDER/NAME.bgr; with the
-                                name crowd FOLDER/crowd.avi: ready JPEGs of 100 KB
+    clips.py FOLDER FILM        panned photographs, with noise that brings their JPEGs to the wanted size: writes
+                                FOLDER/{480,720,1080}.bgr, 720.jpegs/ and 720.avi, unless they exist
+    clips.py FOLDER FILM NAME   ten seconds of the film at 720p30 with light noise: FOLDER/NAME.bgr; with the name
+                                crowd: FOLDER/crowd.avi, finished JPEGs of 100 KB
 """
 
 import itertools
@@ -19,14 +19,14 @@ from common import QUALITY, SIZES, encode
 
 FRAMES = 60
 STILLS = 4
-# Bytes of a JPEG of quality 80.
+# The mean bytes of a JPEG of quality 80.
 WANTED = {"480": 54_000, "720": 127_000, "1080": 234_000}
 # Pixels that the view moves from frame to frame, to the right and down.
 PAN = (6, 2)
-PASSED = "720"
-# Pictures of a clip with motion, and the noise that a camera adds to it, of 255.
+PASSTHROUGH = "720"
+# Frames of a clip with motion, and the sigma of its noise, of 255.
 MOVING, GRAIN = 300, 2.0
-# Of a JPEG for many viewers.
+# Bytes of a JPEG for many viewers.
 CROWD = 100_000
 
 
@@ -39,11 +39,11 @@ def make(folder: Path, film: Path) -> None:
             clip.tofile(partial := target.with_suffix(".partial"))
             partial.rename(target)
             print(f"{target}: {len(clip)} frames, {mean_size(clip) / 1000:.0f} KB as JPEG")
-    ready_jpegs(folder)
+    finished_jpegs(folder)
 
 
 def make_moving(target: Path, film: Path) -> None:
-    """The film frame by frame, from its beginning again where it is shorter, filling a wide picture."""
+    """The film frame by frame, repeated if it is shorter, scaled and cut to a wide frame."""
     if target.exists():
         return
     frames = itertools.islice(itertools.cycle(pictures(film)), MOVING)
@@ -55,7 +55,7 @@ def make_moving(target: Path, film: Path) -> None:
 
 
 def filling(picture: np.ndarray, width: int, height: int) -> np.ndarray:
-    """The picture scaled until it fills the size, and cut at the middle."""
+    """The picture scaled to fill the size, and its middle cut out."""
     scale = max(width / picture.shape[1], height / picture.shape[0])
     scaled = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
     top, left = (scaled.shape[0] - height) // 2, (scaled.shape[1] - width) // 2
@@ -63,7 +63,7 @@ def filling(picture: np.ndarray, width: int, height: int) -> np.ndarray:
 
 
 def stills(film: Path) -> list[np.ndarray]:
-    """Pictures of a film, evenly spaced, black ones at its ends left out."""
+    """Evenly spaced pictures of a film, without the black ones at its ends."""
     frames = pictures(film)
     return [frames[len(frames) * (2 * turn + 1) // (2 * STILLS)] for turn in range(STILLS)]
 
@@ -74,7 +74,7 @@ def pictures(film: Path) -> list[np.ndarray]:
     while (read := video.read())[0]:
         frames.append(read[1])
     if not frames:
-        sys.exit(f"{film}: holds no pictures that OpenCV can read; `scripts/setup bench` fetches it")
+        sys.exit(f"{film}: OpenCV can read no pictures from it; delete it and run `scripts/setup bench`")
     return frames
 
 
@@ -91,7 +91,7 @@ def panned(pictures: list[np.ndarray], width: int, height: int) -> np.ndarray:
 
 
 def noisy(clip: np.ndarray, wanted: int) -> np.ndarray:
-    """The clip with the noise that brings it to the wanted bytes, found by halving."""
+    """The clip with noise that brings its JPEGs to the wanted bytes; bisects the sigma."""
     least, most = 0.0, 40.0
     for _ in range(12):
         middle = (least + most) / 2
@@ -113,18 +113,18 @@ def mean_size(clip: np.ndarray, quality: int = QUALITY) -> float:
     return float(np.mean([len(encode(frame, quality)) for frame in clip]))
 
 
-def ready_jpegs(folder: Path) -> None:
-    """A camera's own JPEGs: one a file for the peers, and as an AVI."""
-    if not (folder / f"{PASSED}.avi").exists():
-        width, height = SIZES[PASSED]
-        as_avi(np.fromfile(folder / f"{PASSED}.bgr", np.uint8).reshape(-1, height, width, 3), folder, PASSED)
+def finished_jpegs(folder: Path) -> None:
+    """JPEGs as a camera delivers them: a file each for the peers, and an AVI."""
+    if not (folder / f"{PASSTHROUGH}.avi").exists():
+        width, height = SIZES[PASSTHROUGH]
+        as_avi(np.fromfile(folder / f"{PASSTHROUGH}.bgr", np.uint8).reshape(-1, height, width, 3), folder, PASSTHROUGH)
 
 
 def make_crowd(folder: Path, film: Path) -> None:
     if (folder / "crowd.avi").exists():
         return
     clip = panned(stills(film), *SIZES["720"])
-    # The pictures are larger even without noise.
+    # At the usual quality they are larger even without noise.
     quality = next(quality for quality in range(QUALITY, 0, -1) if mean_size(clip[::6], quality) <= CROWD)
     as_avi(clip, folder, "crowd", quality)
 

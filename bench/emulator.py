@@ -1,4 +1,4 @@
-"""Whether a link is what it is said to be: how long a message takes, what it carries, how even its delay is."""
+"""Measures the emulated links themselves: the time of a message, the throughput, the evenness of the delay."""
 
 import json
 import math
@@ -13,7 +13,7 @@ from netns import BURST, Link, Road, inside
 MESSAGE = 55_000
 PINGS, PING_PAUSE = 100, 0.005
 BULK_SECONDS = 2.0
-# IP and TCP with time stamps, and what of a packet is left for data.
+# Bytes of a packet: headers (IP, and TCP with timestamps) and data.
 HEADERS, DATA = 20 + 32, 1448
 ETHERNET = 14
 PATIENCE = 30
@@ -39,7 +39,7 @@ def check(link: Link, rates: list[float]) -> dict:
 
 
 def on_wire(data: float, link: Link) -> float:
-    """Bytes that the shaper counts for so many bytes of data."""
+    """Bytes that the shaper counts for this many bytes of data."""
     return data + math.ceil(data / DATA) * (HEADERS if link.rtt else ETHERNET + HEADERS)
 
 
@@ -65,7 +65,7 @@ class Ends:
         self.far.close()
 
     def pings(self) -> list[float]:
-        """Times of one byte there and back."""
+        """Round trips of single bytes, ms."""
         times = []
         for _ in range(PINGS):
             begin = time.monotonic()
@@ -78,8 +78,8 @@ class Ends:
         return times
 
     def message(self) -> float:
-        """Time from writing a message until its last byte is read."""
-        time.sleep(0.1)  # the link shall be empty and the burst full
+        """Time from writing a message until its last byte is read, ms."""
+        time.sleep(0.1)  # until the queue is empty and the shaper's burst is available
         begin = time.monotonic()
         sending = threading.Thread(target=self.near.sendall, args=[bytes(MESSAGE)])
         sending.start()
@@ -89,7 +89,7 @@ class Ends:
         return taken
 
     def bulk(self, seconds: float) -> float:
-        """Bytes a second that come out when the link is kept full, after a second to begin in."""
+        """Bytes per second that a full link delivers, after a second of warm-up."""
         ended = threading.Event()
         sending = threading.Thread(target=self._fill, args=[ended])
         sending.start()
@@ -119,7 +119,7 @@ class Ends:
             while self.far.recv(65536):
                 pass
         except OSError:
-            pass  # closed meanwhile
+            pass  # the connection was closed
 
     def _read(self, length: int) -> None:
         while length:

@@ -1,4 +1,4 @@
-"""Figures of a run: by phase of the link, and of what came after the last one."""
+"""Figures of a run: of each phase of the link, and of the recovery after the last change."""
 
 import bisect
 import statistics
@@ -6,27 +6,27 @@ from dataclasses import dataclass
 
 from harness import percentile
 
-# Back at full quality: within this much of the first phase, for good.
+# Back at full quality: from when on all figures stay within this share of the first phase's.
 WITHIN = 0.98
-# Seconds over which a rate is taken while it is looked for, how far apart these windows are, and frames of which a latency is.
+# For that: seconds of a window of frame rates, seconds between windows, frames of which a median latency is taken.
 WINDOW, STEP, FEW = 1.0, 0.1, 5
-# Frames of a clip before it begins again, and a frame's interval at 30 fps, ms.
+# Frames of a clip, which is repeated, and a frame's interval at 30 fps, ms.
 CLIP = 300
 FRAME_MS = 1000 / 30
 
 
 @dataclass
 class Phase:
-    """What was shown while the link had one rate."""
+    """The frames shown while the link had one rate."""
 
-    # Mbit/s; seconds of CLOCK_MONOTONIC; bytes that crossed the link.
+    # Rate in Mbit/s; seconds of CLOCK_MONOTONIC; bytes of the video that crossed the link.
     rate: float
     begin: float
     end: float
     sent: float
-    # Number, latency (ms) and time of decoding (s) of each picture that was decoded meanwhile.
+    # Number, latency (ms) and time of decoding (s) of each frame decoded in this phase.
     frames: list
-    # SSIM of those that were sampled, by number.
+    # SSIM of sampled frames by their numbers.
     ssim: dict[int, float]
 
     @property
@@ -46,12 +46,12 @@ class Phase:
 
     @property
     def used(self) -> float:
-        """The share of the link that carried something."""
+        """The share of the link that the video took."""
         return self.sent * 8 / (self.rate * 1e6 * self.seconds)
 
     @property
     def gap(self) -> float:
-        """The longest time without a new picture, seconds."""
+        """The longest time without a new frame, seconds."""
         return longest([self.begin, *(decoded for _, _, decoded in self.frames), self.end])
 
     @property
@@ -66,30 +66,31 @@ class Phase:
 
 def phases(run: dict) -> list[Phase]:
     ends = [begin for _, begin in run["turns"][1:]] + [run["end"]]
-    result, new = [], new_pictures(run["frames"])
+    result, new = [], new_frames(run["frames"])
     for (rate, begin), end in zip(run["turns"], ends):
         frames = [frame for frame in new if begin <= frame[2] < end]
         ssim = {number: run["ssim"][str(number)] for number, _, _ in frames if str(number) in run["ssim"]}
-        result.append(Phase(rate, begin, end, crossed(run["meter"], begin, end), frames, ssim))
+        own = crossed(run["meter"], begin, end) - crossed(run["rival"], begin, end)
+        result.append(Phase(rate, begin, end, own, frames, ssim))
     return result
 
 
-def new_pictures(frames: list) -> list:
-    """Without those that were shown before: what captures a screen may send one twice."""
+def new_frames(frames: list) -> list:
+    """The frames without repetitions: a program that captures a screen may send a frame twice."""
     return list({frame[0]: frame for frame in reversed(frames)}.values())[::-1]
 
 
 def back(all_phases: list[Phase]) -> float | None:
-    """Seconds of the last phase until picture, rate and latency are for good as in the first one; `None` if they never are."""
+    """Seconds until quality, rate and latency stay as in the first phase; `None` if they never do."""
     first, last = all_phases[0], all_phases[-1]
     if not first.frames or not last.frames:
         return None
-    ends = [picture_back(first, last), rate_back(first, last), latency_back(first, last)]
+    ends = [quality_back(first, last), rate_back(first, last), latency_back(first, last)]
     return None if None in ends else max(ends)
 
 
-def picture_back(first: Phase, last: Phase) -> float | None:
-    # A clip's frames differ, so each is held against the same one of the first phase, where it was sampled.
+def quality_back(first: Phase, last: Phase) -> float | None:
+    # Frames of a clip differ: compare each with the same one in the first phase.
     then = {number % CLIP: ssim for number, ssim in first.ssim.items()}
     sampled = [frame for frame in last.frames if frame[0] in last.ssim]
     good_from = last.begin
@@ -102,7 +103,7 @@ def picture_back(first: Phase, last: Phase) -> float | None:
 
 
 def rate_back(first: Phase, last: Phase) -> float | None:
-    # A frame or two more or less in a second are none that are missing, nor what the clip's hardest second lacked before.
+    # Not counted as missing: one or two frames at a window's ends, and as many as the first phase's worst second lacked.
     least = min(WITHIN * first.fps * WINDOW - 2, *windows(first))
     counts = windows(last)
     bad = [place for place, count in enumerate(counts) if count < least]
@@ -112,7 +113,7 @@ def rate_back(first: Phase, last: Phase) -> float | None:
 
 
 def windows(phase: Phase) -> list[int]:
-    """New pictures in each second of a phase, a little later each time."""
+    """New frames in overlapping windows of a second."""
     starts = [phase.begin + step * STEP for step in range(max(1, int((phase.seconds - WINDOW) / STEP) + 1))]
     return [sum(start <= decoded < start + WINDOW for _, _, decoded in phase.frames) for start in starts]
 
@@ -120,7 +121,7 @@ def windows(phase: Phase) -> list[int]:
 def latency_back(first: Phase, last: Phase) -> float | None:
     most = first.latency(0.95) + FRAME_MS
     good_from = 0.0
-    # Of a few frames one may be late, as also happens when nothing is wrong.
+    # The median: a single late frame is normal.
     for few in zip(*(last.frames[place:] for place in range(FEW))):
         if statistics.median(latency for _, latency, _ in few) > most:
             good_from = few[-1][2] - last.begin
@@ -128,7 +129,7 @@ def latency_back(first: Phase, last: Phase) -> float | None:
 
 
 def after_outage(run: dict, bound: float) -> tuple[float | None, int, float]:
-    """Seconds until a picture younger than the bound (ms) is shown; how many older ones are once it is back; the oldest, ms."""
+    """After the link is back: seconds until a frame younger than the bound (ms); number of older frames; the oldest, ms."""
     after = [frame for frame in run["frames"] if frame[2] >= run["back"]]
     fresh = next((decoded - run["back"] for _, latency, decoded in after if latency <= bound), None)
     ages = [latency for _, latency, _ in after]
@@ -140,7 +141,7 @@ def percentile_between(run: dict, begin: float, end: float, part: float) -> floa
 
 
 def crossed(notes: list, begin: float, end: float) -> float:
-    """Bytes that crossed between two times, between two looks by proportion."""
+    """Bytes that crossed between two times, interpolated between notes."""
     return at(notes, end) - at(notes, begin)
 
 

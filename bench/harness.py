@@ -1,4 +1,4 @@
-"""Starts a publisher, a viewer and, where there is one, the hub between them; measures them; ends them and nothing else."""
+"""Starts a publisher, a viewer and, for framewire, the hub between them; measures them; ends them and nothing else."""
 
 import json
 import os
@@ -18,106 +18,108 @@ import netns
 CLOCK_WRAP = 1 << 40
 TICKS = os.sysconf("SC_CLK_TCK")
 HOST = "127.0.0.1"
-# Seconds to wait for a port to listen, for a stream in the hub's list, for a first picture, and for a program to end.
-TO_LISTEN, TO_PUBLISH, TO_PICTURE, TO_END = 30, 10, 20, 5
-# Seconds after the first picture that are not measured.
+# Timeouts in seconds: until a port listens, until the hub lists a stream, until a first frame is shown, until a program ends.
+TO_LISTEN, TO_PUBLISH, TO_FIRST, TO_END = 30, 10, 20, 5
+# Seconds after the first frame that are not measured.
 WARM_UP = 1.0
 
 
 class Failed(Exception):
-    """A program did not do its part; says which and how its log ends."""
+    """A program failed: its role, the reason, and the end of its log."""
 
 
 @dataclass
 class Job:
-    """One pair of programs to run."""
+    """What a publisher and a viewer are started with."""
 
     size: str = "720"
-    # The clip's name where it is not the size.
+    # The clip's name; `None`: named like its size.
     clip: str | None = None
-    # 0: as fast as it goes.
+    # Frames per second; 0: unpaced.
     fps: float = 30.0
-    # Ready JPEGs are passed on; nothing is encoded or decoded.
-    passed: bool = False
+    # Passthrough: finished JPEGs are sent; nothing is encoded or decoded.
+    passthrough: bool = False
     clips: Path = Path()
     logs: Path = Path()
-    # Where the end that listens does.
+    # The address of the end that listens.
     host: str = HOST
     port: int = 0
-    # A folder into which viewers put the luma of every tenth frame.
+    # The folder where viewers save the luma of every tenth frame.
     lumas: Path | None = None
-    # The network namespace of a role; the machine's own where none is named.
+    # The network namespace of each role; a role that is missing runs in the machine's own.
     places: dict[str, str] = field(default_factory=dict)
 
     def flags(self) -> list[str]:
         flags = ["--host", self.host, "--port", str(self.port), "--size", self.size, "--clips", str(self.clips)]
-        flags += ["--fps", str(self.fps)] + ["--passed"] * self.passed
+        flags += ["--fps", str(self.fps)] + ["--passed"] * self.passthrough
         flags += ["--clip", self.clip] if self.clip else []
         return flags + (["--lumas", str(self.lumas)] if self.lumas else [])
 
 
 @dataclass
 class Peer:
-    """A program to measure: how to start each of its ends, and which of them listens."""
+    """A program to measure: how to start each of its roles, and which of them listens."""
 
     name: str
     title: str
-    # A role ("hub", "publish", "view") and a job to a command line; `None` where there is no such role.
+    # Maps a role ("hub", "publish", "view") and a job to a command line.
     command: callable
     listens: str
-    # Whether it can pass ready JPEGs on.
-    passes: bool = True
-    # A variant of framewire, which is no peer of itself.
+    # Whether it can send finished JPEGs.
+    passthrough: bool = True
+    # A variant of framewire: not a peer.
     ours: bool = False
+    # Seconds after the first frame until it sends its full quality; links are measured after that.
+    settles: float = 0
 
     def order(self) -> list[str]:
-        """The end that listens comes first, the one that connects to it last."""
+        """The roles in starting order: the one that listens first, the one that connects last."""
         return {"hub": ["hub", "publish", "view"], "publish": ["publish", "view"], "view": ["view", "publish"]}[self.listens]
 
 
 class Program:
-    """A process of ours, what it has told, and its processor time."""
+    """A process that we started, the facts it has reported, and its processor time."""
 
     def __init__(self, role: str, command: list, log: Path):
         self.role, self.log = role, log
         self.facts: dict = {}
-        self._told: queue.Queue = queue.Queue()
+        self._reports: queue.Queue = queue.Queue()
         with log.open("ab") as stderr:
-            # A session of its own, so that the programs which it starts can be ended with it.
+            # In a session of its own: the programs that it starts can be ended with it.
             self.process = subprocess.Popen(
                 [str(word) for word in command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr,
                 text=True, start_new_session=True,
             )
         if priority := os.nice(0):
-            # Linux shares the processors among sessions; inside of one alone the priority of a process would count.
+            # Linux shares processors among sessions: the priority must be that of the session.
             Path(f"/proc/{self.process.pid}/autogroup").write_text(str(priority))
-        threading.Thread(target=self._listen, daemon=True).start()
+        threading.Thread(target=self._read, daemon=True).start()
 
     def fact(self, name: str, seconds: float):
-        """What it tells under this name, waited for."""
+        """Waits until it reports this fact."""
         deadline = time.monotonic() + seconds
         while name not in self.facts:
             try:
-                told = self._told.get(timeout=max(0.0, deadline - time.monotonic()))
+                facts = self._reports.get(timeout=max(0.0, deadline - time.monotonic()))
             except queue.Empty:
-                raise self.failed(f"did not tell '{name}' within {seconds} s") from None
-            if told is None:
-                raise self.failed(f"ended before it told '{name}'")
-            self.facts.update(told)
+                raise self.failed(f"did not report '{name}' within {seconds} s") from None
+            if facts is None:
+                raise self.failed(f"ended before it reported '{name}'")
+            self.facts.update(facts)
         return self.facts[name]
 
-    def _hear(self) -> None:
-        """Takes in what was told so far."""
-        while not self._told.empty():
-            self.facts.update(self._told.get() or {})
+    def _receive(self) -> None:
+        """Takes the facts reported so far."""
+        while not self._reports.empty():
+            self.facts.update(self._reports.get() or {})
 
     def failed(self, why: str) -> Failed:
         lines = self.log.read_text(errors="replace").strip().splitlines()[-3:]
         return Failed(" | ".join([f"{self.role} {why}", *lines]))
 
     def processor(self) -> float:
-        """Seconds of processor used so far by it, or by the processes that it says do its work."""
-        self._hear()
+        """Seconds of processor used so far: its own, or those of the processes that it reported as `pids`."""
+        self._receive()
         ticks = 0
         for number in self.facts.get("pids", [self.process.pid]):
             stat = Path(f"/proc/{number}/stat").read_text()
@@ -129,7 +131,7 @@ class Program:
             self.process.send_signal(signal.SIGTERM)
 
     def end(self) -> None:
-        """Ends it and whatever it started: its session is ours alone."""
+        """Ends it and all that it started: its session holds nothing else."""
         for number in (signal.SIGTERM, signal.SIGKILL):
             try:
                 os.killpg(self.process.pid, number)
@@ -140,16 +142,16 @@ class Program:
                 break
         self.process.wait()
 
-    def _listen(self) -> None:
+    def _read(self) -> None:
         for line in self.process.stdout:
             if line.startswith("{"):
-                self._told.put(json.loads(line))
-        self._told.put(None)
+                self._reports.put(json.loads(line))
+        self._reports.put(None)
 
 
 @dataclass
 class Running:
-    """The programs of one peer, started in their order, ended on leaving."""
+    """The programs of one peer: started in order on entering, ended on leaving."""
 
     peer: Peer
     job: Job
@@ -167,7 +169,7 @@ class Running:
                     wait_listening(self.job.port, program)
                 elif role == "publish" and self.peer.listens == "hub":
                     wait_published(self.job, program)
-            self.first = self.programs["view"].fact("first", TO_PICTURE)
+            self.first = self.programs["view"].fact("first", TO_FIRST)
         except BaseException:
             self.__exit__()
             raise
@@ -179,12 +181,12 @@ class Running:
                 self.programs[role].end()
 
     def last(self) -> Program:
-        """The end that connected last."""
+        """The program that connected last."""
         return self.programs[self.peer.order()[-1]]
 
 
 def measure(peer: Peer, job: Job, seconds: float) -> dict:
-    """Runs a pair and measures it for this long: rate, latencies in ms, processor seconds per second of each process."""
+    """Measures a peer for this many seconds: frame rate, latencies in ms, processor seconds per second of each process."""
     with Running(peer, job) as running:
         time.sleep(WARM_UP)
         before, begin = processor(running), time.monotonic()
@@ -195,18 +197,18 @@ def measure(peer: Peer, job: Job, seconds: float) -> dict:
         frames = viewer.fact("frames", TO_END)
     shown = [frame for frame in frames if begin * 1e6 <= frame[2] < end * 1e6]
     if len(shown) < 2:
-        raise Failed(f"{len(shown)} pictures in {seconds} s")
+        raise Failed(f"only {len(shown)} frames in {seconds} s")
     return {
         "fps": len(shown) / (end - begin),
-        # What is passed on carries no stamp.
-        "latencies": [((decoded - captured) % CLOCK_WRAP) / 1000 for _, captured, decoded in shown if not job.passed],
+        # JPEGs that are passed through carry no stamp.
+        "latencies": [((decoded - captured) % CLOCK_WRAP) / 1000 for _, captured, decoded in shown if not job.passthrough],
         "cpu": {role: (after[role] - before[role]) / (end - begin) for role in after},
         "unreadable": viewer.facts["unreadable"],
     }
 
 
 def connect(peer: Peer, job: Job) -> float:
-    """Milliseconds from just before the last program connects until a picture is decoded."""
+    """Milliseconds from just before the last program connects until a frame is decoded."""
     with Running(peer, job) as running:
         return (running.first - running.last().fact("connecting", TO_END)) / 1000
 
@@ -214,12 +216,12 @@ def connect(peer: Peer, job: Job) -> float:
 def processor(running: Running) -> dict[str, float]:
     for program in running.programs.values():
         if program.process.poll() is not None:
-            raise program.failed("ended early")
+            raise program.failed("ended during the measurement")
     return {role: program.processor() for role, program in running.programs.items()}
 
 
 def wait_published(job: Job, publisher: Program) -> None:
-    """Waits until the hub lists a stream."""
+    """Waits until the hub lists the stream."""
     address = f"http://{job.host}:{job.port}/streams"
     deadline = time.monotonic() + TO_PUBLISH
     while time.monotonic() < deadline:
@@ -245,7 +247,7 @@ def free_port() -> int:
 
 
 def wait_listening(port: int, program: Program) -> None:
-    """Waits until the kernel says that the port listens; connecting to find out would be taken for a peer."""
+    """Waits until the kernel lists the port as listening. A trial connection would be taken for a peer."""
     deadline = time.monotonic() + TO_LISTEN
     while time.monotonic() < deadline:
         if program.process.poll() is not None:
@@ -259,6 +261,6 @@ def wait_listening(port: int, program: Program) -> None:
 
 
 def sockets(process: int) -> list[str]:
-    """The kernel's lists of TCP sockets, as this process's network namespace has them."""
+    """The kernel's list of TCP sockets in this process's network namespace."""
     lists = [Path(f"/proc/{process}/net/{family}").read_text() for family in ("tcp", "tcp6")]
     return [line for text in lists for line in text.splitlines()[1:]]

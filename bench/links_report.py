@@ -1,17 +1,24 @@
-"""Results over changing links as tables, and beside them the bars that framewire has set itself."""
+"""Results over links as tables, and framewire's own goals beside them."""
+
+import statistics
 
 import figures
 from figures import Phase
 from report import bar, titled
 
-# Milliseconds by round trip, p95 of every phase and largest of all; frames per second; SSIM against x264's.
+# By round trip: highest p95 of a phase and highest latency, ms. Lowest frame rate, SSIM against x264's, seconds until back, share used.
 P95_MS, MOST_MS = {0: 120, 20: 150, 60: 150}, {0: 350, 20: 500, 60: 500}
 FPS, SSIM, BACK_S, USED = 29, 0.97, 2, 0.80
-# After a link was gone: milliseconds to a picture that is younger than so many.
+# Against libwebrtc in the same run: highest p95 of every slow phase, lowest SSIM of the same frames.
+P95_RATIO, SSIM_RATIO, BROWSER = 0.5, 1.0, "libwebrtc"
+# Cases that are hard for TCP: longest gap, s; at this loss (per cent) and round trip (ms), highest p95, ms; beside a bulk flow, lowest
+# share of the link and highest p95, ms.
+GAP_S, LOSS, HARD_RTT, LOSS_MS, RIVAL_USED, RIVAL_MS = 0.7, 1, 20, 200, 0.40, 150
+# After an outage: highest time in ms until a frame younger than this many ms.
 FRESH_MS, OLD_MS = 500, 500
-# By how much a slow neighbour may disturb, ms; frames that are old after a stop.
+# Highest change of p95 by a slow neighbour, ms; most old frames after a stop.
 NEIGHBOUR_MS, OLD_FRAMES = 5, 1
-# Many viewers: ms to the last byte, p50 and p99, of a hundred; how many; ms of processor a second and KB for each.
+# A crowd: p50 and p99 of a hundred viewers, ms; how many viewers; processor ms per second and memory in KB for each.
 HUNDRED_MS, MANY, MANY_MS, MANY_KB = (3, 10), 900, 0.8, 24
 
 
@@ -24,7 +31,7 @@ def markdown(results: dict) -> str:
             parts.append(section(taken, results))
     rows = [row for run in good if run["ours"] for row in BARS[run["case"]](run, results)]
     parts.append(titled("## The bars", ["", "bar", "this run", ""], rows) if rows else "")
-    parts.append(footnotes(runs))
+    parts.append(footnotes(runs, about))
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -34,17 +41,21 @@ def head(about: dict) -> str:
     return f"""# Results over links
 
 Taken on {about['date']} by `bench/links` ([how](README.md#links)): {about['cores']} cores of {about['processor']}, {about['system']}, network
-namespaces, TCP's congestion control {about['congestion']}, at most {about['queue']} bytes waiting before the link; framewire's codec {about['codec']}.
-A link that changes: {schedule}. One run each; figures compare within this run only.
+namespaces, TCP congestion control {about['congestion']}, a queue of {about['queue']} bytes before the link; framewire's codec {about['codec']}.
+The changing link: {schedule}. One run each; figures compare within this run only.
 
 Versions: {versions}."""
 
 
+# What distinguishes a run from others of the same case and peer.
+FACTS = ("clip", "slow", "rtt", "at", "how", "congestion", "loss")
+
+
 def brief(run: dict) -> str:
-    """One run in a line, for the terminal."""
-    words = [run["case"], run["peer"], *(str(run[key]) for key in ("clip", "slow", "rtt", "at", "how") if key in run)]
-    said = f"FAILED: {run['failed']}" if "failed" in run else BRIEF[run["case"]](run)
-    return f"{' '.join(words)}: {said}"
+    """One run in a line."""
+    words = [run["case"], run["peer"], *(str(run[key]) for key in FACTS if run.get(key) is not None)]
+    result = f"FAILED: {run['failed']}" if "failed" in run else BRIEF[run["case"]](run)
+    return f"{' '.join(words)}: {result}"
 
 
 def changing_brief(run: dict) -> str:
@@ -60,14 +71,21 @@ def outage_brief(run: dict) -> str:
 
 def neighbour_brief(run: dict) -> str:
     alone, beside = neighbour_p95(run)
-    return f"p95 alone {alone:.1f} ms, beside a slow one {beside:.1f} ms"
+    return f"p95 alone {alone:.1f} ms, beside a slow viewer {beside:.1f} ms"
 
 
 def crowd_brief(run: dict) -> str:
     return " | ".join(" · ".join(crowd_row(taken)) for taken in [run["hundred"], *run["most"]]) + f" | {run['stopped']}"
 
 
-BRIEF = {"changing": changing_brief, "outage": outage_brief, "neighbour": neighbour_brief, "stopped": outage_brief, "crowd": crowd_brief}
+def hard_brief(run: dict) -> str:
+    return " | ".join(f"{phase.rate:g}: {hard_cell(phase)}" for phase in figures.phases(run))
+
+
+BRIEF = {
+    "changing": changing_brief, "falls": hard_brief, "loss": hard_brief, "rival": hard_brief, "outage": outage_brief,
+    "neighbour": neighbour_brief, "stopped": outage_brief, "crowd": crowd_brief,
+}
 
 
 def emulator_section(checks: list[dict]) -> str:
@@ -78,14 +96,14 @@ def emulator_section(checks: list[dict]) -> str:
             message = f"{at['message']:.0f} ({at['expected']:.0f})"
             pings = "/".join(f"{ping:.1f}" for ping in at["ping"])
             rows.append([link, message, f"{at['carried']:.2f}", pings, relay(facts["relay"])])
-    head = ["", "55 KB take, ms (computed)", "full, Mbit/s", "a byte there and back, p50/p99/max ms", "relay late, p50/p99/max ms"]
+    head = ["", "55 KB take, ms (computed)", "throughput, Mbit/s", "round trip, p50/p99/max ms", "relay late by, p50/p99/max ms"]
     return titled("## The links themselves", head, rows) if rows else ""
 
 
-def relay(told: dict | None) -> str:
-    if told is None:
+def relay(facts: dict | None) -> str:
+    if facts is None:
         return "-"
-    return "/".join(f"{told[f'late_{part}']:.2f}" for part in ("50", "99", "100")) + f", {told['lost']} lost"
+    return "/".join(f"{facts[f'late_{part}']:.2f}" for part in ("50", "99", "100")) + f", {facts['lost']} lost"
 
 
 def emulator_lines(facts: dict) -> str:
@@ -103,8 +121,8 @@ def changing(runs: list[dict], results: dict) -> str:
             rows.append([run["title"], *cells, f"{max(phase.gap for phase in phases):.2f}", seconds(figures.back(phases))])
         title = f"### {clip}, slow {slow}, RTT {rtt:g} ms, queue at the {at}"
         tables.append(titled(title, ["", *(f"{rate:g} Mbit/s" for rate in rates), "gap, s", "back after"], rows))
-    said = "p50/p95/max ms · frames per second · share of the link used · SSIM (against x264's, offline)"
-    return "\n\n".join([f"## A link that changes, 720p30: {said}", *tables])
+    cells = "p50/p95/max ms · frames per second · share of the link · SSIM (against x264's, offline)"
+    return "\n\n".join([f"## A link that changes, 720p30: {cells}", *tables])
 
 
 def kind(run: dict) -> tuple:
@@ -117,13 +135,55 @@ def cell(phase: Phase, reference: dict) -> str:
     return f"{latency(phase)} · {phase.fps:.1f} · {phase.used:.0%} · {quality(phase)}{against}"
 
 
+# The contents of a cell in the tables of hard cases.
+HARD_CELL = "p50/p95/max ms · frames per second · longest gap · share of the link · SSIM"
+
+
+def falls(runs: list[dict], results: dict) -> str:
+    rates = [f"{rate:g} Mbit/s" for rate, _ in results["about"]["falls"]]
+    rows = [[*hard_names(run), *map(hard_cell, figures.phases(run))] for run in runs]
+    return titled(f"## A link that falls far, {runs[0]['clip']}, 720p30: {HARD_CELL}", [*HARD_NAMES, *rates], rows)
+
+
+def rival(runs: list[dict], results: dict) -> str:
+    """The share of the link is the video's own."""
+    rows = [[*hard_names(run), *map(hard_cell, figures.phases(run))] for run in runs]
+    title = f"## A bulk CUBIC flow beside, {results['about']['hard_rate']:g} Mbit/s: {HARD_CELL}"
+    return titled(title, [*HARD_NAMES, "alone", "beside the flow", "alone again"], rows)
+
+
+def loss(runs: list[dict], results: dict) -> str:
+    """A row for every sender, a column for every loss rate."""
+    losses = list(dict.fromkeys(run["loss"] for run in runs))
+    table: dict = {}
+    for run in runs:
+        row = table.setdefault(tuple(hard_names(run)), dict.fromkeys(losses, "-"))
+        row[run["loss"]] = hard_cell(figures.phases(run)[0])
+    title = f"## Random loss, {results['about']['hard_rate']:g} Mbit/s: {HARD_CELL}"
+    head = [*HARD_NAMES, *(f"{percent:g} % lost" for percent in losses)]
+    return titled(title, head, [[*names, *row.values()] for names, row in table.items()])
+
+
+HARD_NAMES = ["", "sender", "link"]
+
+
+def hard_names(run: dict) -> list[str]:
+    way = f"{run['slow']}, " if run["ours"] else ""
+    sender = f"TCP {run['congestion']}" if run["congestion"] else "UDP"
+    return [run["title"], sender, f"{way}RTT {run['rtt']:g}, queue at the {run['at']}"]
+
+
+def hard_cell(phase: Phase) -> str:
+    return f"{latency(phase)} · {phase.fps:.1f} · {phase.gap:.2f} s · {phase.used:.0%} · {quality(phase)}"
+
+
 def outage(runs: list[dict], _) -> str:
     rows = []
     for run in runs:
         fresh, old, oldest = figures.after_outage(run, OLD_MS)
         rows.append([run["title"], f"{run['slow']}, RTT {run['rtt']:g}, {run['how']}", seconds(fresh), str(old), f"{oldest:.0f}"])
-    title = f"## The link gone for 5 s: until a picture younger than {OLD_MS} ms is shown; older ones shown; the oldest, ms"
-    return titled(title, ["", "", "fresh after", "old", "oldest"], rows)
+    title = f"## An outage of 5 s: time until a frame younger than {OLD_MS} ms is shown; older frames shown; the oldest, ms"
+    return titled(title, ["", "link", "fresh after", "old", "oldest"], rows)
 
 
 def neighbour(runs: list[dict], _) -> str:
@@ -131,8 +191,8 @@ def neighbour(runs: list[dict], _) -> str:
     for run in runs:
         alone, beside = neighbour_p95(run)
         rows.append([run["title"], f"{alone:.1f}", f"{beside:.1f}", f"{beside - alone:+.1f}", str(len(run["slow_frames"]))])
-    title = "## Two viewers, one on 2 Mbit/s: the other's p95, ms"
-    return titled(title, ["", "alone", "beside", "change", "pictures of the slow one"], rows)
+    title = "## Two viewers, one behind 2 Mbit/s: the other's p95, ms"
+    return titled(title, ["", "alone", "beside", "change", "frames of the slow one"], rows)
 
 
 def stopped(runs: list[dict], _) -> str:
@@ -140,17 +200,20 @@ def stopped(runs: list[dict], _) -> str:
     for run in runs:
         fresh, old, oldest = figures.after_outage(run, OLD_MS)
         rows.append([run["title"], str(old), f"{oldest:.0f}", seconds(fresh)])
-    title = f"## A reader stopped for 5 s, then continued: frames older than {OLD_MS} ms that it then gets; the oldest, ms"
-    return titled(title, ["", "old frames", "oldest", "a fresh one after"], rows)
+    title = f"## A viewer stopped for 5 s, then continued: frames older than {OLD_MS} ms that it shows; the oldest, ms"
+    return titled(title, ["", "old frames", "oldest", "fresh after"], rows)
 
 
 def crowd(runs: list[dict], _) -> str:
-    rows = [["**framewire**", *crowd_row(taken)] for run in runs for taken in [run["hundred"], *run["most"]]]
-    head = ["", "viewers", "fps, the least of them", "p50/p99/max ms", "ms of processor a second and viewer", "KB a viewer"]
-    return titled("## JPEGs of 100 KB at 30 fps to many viewers over HTTP who throw them away, on loopback", head, rows)
+    rows = [[run["title"], *crowd_row(taken)] for run in runs for taken in [run["hundred"], *run["most"]]]
+    head = ["", "viewers", "fps of the slowest", "p50/p99/max ms", "processor ms per second and viewer", "KB per viewer"]
+    return titled("## JPEGs of 100 KB at 30 fps to many viewers over HTTP, on loopback", head, rows)
 
 
-SECTIONS = {"changing": changing, "outage": outage, "neighbour": neighbour, "stopped": stopped, "crowd": crowd}
+SECTIONS = {
+    "changing": changing, "falls": falls, "loss": loss, "rival": rival, "outage": outage, "neighbour": neighbour,
+    "stopped": stopped, "crowd": crowd,
+}
 
 
 def crowd_row(taken: dict) -> list[str]:
@@ -167,9 +230,9 @@ def crowd_bars(run: dict, _) -> list:
     old = run["stopped"]["old"]
     return rows + [
         bar(f"viewers over HTTP that get {FPS} fps", f"≥ {MANY}", str(most["viewers"]), most["viewers"] >= MANY),
-        bar("so many: ms of processor a second and viewer", f"≤ {MANY_MS}", f"{most['ms']:.2f}", most["ms"] <= MANY_MS),
-        bar("so many: memory of each", f"≤ {MANY_KB} KB", f"{most['kb']:.0f} KB", most["kb"] <= MANY_KB),
-        bar(f"a reader over HTTP stopped for 5 s: frames older than {OLD_MS} ms", f"≤ {OLD_FRAMES}", str(old), old <= OLD_FRAMES),
+        bar("processor ms per second and viewer at that number", f"≤ {MANY_MS}", f"{most['ms']:.2f}", most["ms"] <= MANY_MS),
+        bar("memory per viewer at that number", f"≤ {MANY_KB} KB", f"{most['kb']:.0f} KB", most["kb"] <= MANY_KB),
+        bar(f"a viewer over HTTP stopped for 5 s: frames older than {OLD_MS} ms", f"≤ {OLD_FRAMES}", str(old), old <= OLD_FRAMES),
     ]
 
 
@@ -186,7 +249,7 @@ def changing_bars(run: dict, results: dict) -> list:
         bar(f"{where}: frames per second, worst phase", f"≥ {FPS}", f"{fps:.1f}", fps >= FPS),
     ]
     ratios = [phase.ratio(reference(results, run["clip"], phase.rate)) for phase in phases]
-    # Where hardly a picture is shown, none is among the sampled ones.
+    # A phase with hardly any frames has none that was sampled.
     found, good = ("-", False) if None in ratios else (f"{min(ratios):.3f} x", min(ratios) >= SSIM)
     rows.append(bar(f"{where}: SSIM against x264, worst phase", f"≥ {SSIM} x", found, good))
     back = figures.back(phases)
@@ -195,16 +258,79 @@ def changing_bars(run: dict, results: dict) -> list:
     if slow:
         used = min(phase.used for phase in slow)
         rows.append(bar(f"{where}: share of the link used when slow", f"≥ {USED:.0%}", f"{used:.0%}", used >= USED))
+    return rows + browser_bars(run, results)
+
+
+def browser_bars(run: dict, results: dict) -> list:
+    """Each phase slower than the first against libwebrtc's, if this run measured it."""
+    same = ("case", "clip", "rtt", "at")
+    theirs = [other for other in results["runs"] if other["peer"] == BROWSER and "failed" not in other]
+    theirs = next((other for other in theirs if all(other[key] == run[key] for key in same)), None)
+    if theirs is None:
+        return []
+    rows, pairs = [], list(zip(figures.phases(run), figures.phases(theirs)))
+    for place, (own, other) in enumerate(pairs):
+        if own.rate >= pairs[0][0].rate:
+            continue
+        what = f"{hard_where(run)}: phase {place + 1}, {own.rate:g} Mbit/s, against libwebrtc"
+        p95, their_p95 = own.latency(0.95) or float("inf"), other.latency(0.95) or float("inf")
+        found = f"{p95 / their_p95:.2f} x {their_p95:.0f} ms"
+        rows.append(bar(f"{what}: p95", f"≤ {P95_RATIO} x", found, p95 <= P95_RATIO * their_p95))
+        ratio = own.ratio(by_clip_frame(other))
+        found = "-" if ratio is None else f"{ratio:.3f} x"
+        rows.append(bar(f"{what}: SSIM", f"≥ {SSIM_RATIO} x", found, ratio is not None and ratio >= SSIM_RATIO))
     return rows
+
+
+def by_clip_frame(phase: Phase) -> dict[int, float]:
+    """SSIM by frame of the clip."""
+    found: dict[int, list[float]] = {}
+    for number, ssim in phase.ssim.items():
+        found.setdefault(number % figures.CLIP, []).append(ssim)
+    return {frame: statistics.mean(values) for frame, values in found.items()}
+
+
+def hard_where(run: dict) -> str:
+    control = f", {run['congestion']}" if run.get("congestion") else ""
+    return f"{run['case']}{control}, {run['slow']}, RTT {run['rtt']:g}, queue at the {run['at']}"
+
+
+def falls_bars(run: dict, results: dict) -> list:
+    return [gap_bar(run, hard_where(run)), *browser_bars(run, results)]
+
+
+def loss_bars(run: dict, _) -> list:
+    where = f"{hard_where(run)}, {run['loss']:g} % lost"
+    rows = [gap_bar(run, where)]
+    if run["loss"] == LOSS and run["rtt"] == HARD_RTT:
+        rows.append(p95_bar(figures.phases(run)[0], where, LOSS_MS))
+    return rows
+
+
+def rival_bars(run: dict, _) -> list:
+    _, beside, _ = figures.phases(run)
+    where = hard_where(run)
+    used = bar(f"{where}: share of the link", f"≥ {RIVAL_USED:.0%}", f"{beside.used:.0%}", beside.used >= RIVAL_USED)
+    return [gap_bar(run, where), used, p95_bar(beside, where, RIVAL_MS)]
+
+
+def gap_bar(run: dict, where: str) -> list[str]:
+    gap = max(phase.gap for phase in figures.phases(run))
+    return bar(f"{where}: longest gap", f"≤ {GAP_S} s", f"{gap:.2f} s", gap <= GAP_S)
+
+
+def p95_bar(phase: Phase, where: str, most: float) -> list[str]:
+    found = phase.latency(0.95) or float("inf")
+    return bar(f"{where}: p95", f"≤ {most} ms", f"{found:.0f} ms", found <= most)
 
 
 def outage_bars(run: dict, _) -> list:
     fresh, old, _ = figures.after_outage(run, OLD_MS)
-    where = f"link gone 5 s ({run['how']}), {run['slow']}, RTT {run['rtt']:g}"
+    where = f"outage of 5 s ({run['how']}), {run['slow']}, RTT {run['rtt']:g}"
     reached = fresh is not None and fresh * 1000 <= FRESH_MS
     return [
-        bar(f"{where}: fresh picture after", f"≤ {FRESH_MS} ms", seconds(fresh), reached),
-        bar(f"{where}: pictures shown that are older than {OLD_MS} ms", "0", str(old), old == 0),
+        bar(f"{where}: fresh frame after", f"≤ {FRESH_MS} ms", seconds(fresh), reached),
+        bar(f"{where}: frames shown that are older than {OLD_MS} ms", "0", str(old), old == 0),
     ]
 
 
@@ -217,10 +343,13 @@ def neighbour_bars(run: dict, _) -> list:
 
 def stopped_bars(run: dict, _) -> list:
     _, old, _ = figures.after_outage(run, OLD_MS)
-    return [bar(f"a reader stopped for 5 s: frames older than {OLD_MS} ms", f"≤ {OLD_FRAMES}", str(old), old <= OLD_FRAMES)]
+    return [bar(f"a viewer stopped for 5 s: frames older than {OLD_MS} ms", f"≤ {OLD_FRAMES}", str(old), old <= OLD_FRAMES)]
 
 
-BARS = {"changing": changing_bars, "outage": outage_bars, "neighbour": neighbour_bars, "stopped": stopped_bars, "crowd": crowd_bars}
+BARS = {
+    "changing": changing_bars, "falls": falls_bars, "loss": loss_bars, "rival": rival_bars, "outage": outage_bars,
+    "neighbour": neighbour_bars, "stopped": stopped_bars, "crowd": crowd_bars,
+}
 
 
 def neighbour_p95(run: dict) -> tuple[float, float]:
@@ -249,12 +378,14 @@ def seconds(value: float | None) -> str:
     return "never" if value is None else f"{value:.2f} s"
 
 
-def footnotes(runs: list[dict]) -> str:
-    """What failed or could not be read, and how busy the machine was besides."""
+def footnotes(runs: list[dict], about: dict) -> str:
+    """What failed, how many stamps could not be read, and how busy the machine was."""
     notes = [f"- {brief(run)}" for run in runs if "failed" in run]
     for run in (run for run in runs if run.get("unreadable")):
-        notes.append(f"- {brief(run).split(':')[0]}: the stamp of {run['unreadable']} pictures could not be read")
+        notes.append(f"- {brief(run).split(':')[0]}: the stamp of {run['unreadable']} frames could not be read")
+    if about["realtime"]:
+        notes.append("- The measured programs had real-time priority.")
     if runs:
         loads = [run["load"] for run in runs]
-        notes.append(f"- Processes that wanted to run before each run (load average of a minute): {min(loads):.1f} to {max(loads):.1f}.")
+        notes.append(f"- Load average of the minute before each run: {min(loads):.1f} to {max(loads):.1f}.")
     return "\n".join(["## Notes", "", *notes]) if notes else ""

@@ -1,4 +1,4 @@
-"""Two machines in one: network namespaces joined by a link whose rate, delay and queue are ours. Needs root, ip and tc."""
+"""Two machines in one: network namespaces and a link between them with a set rate, delay, queue and loss. Needs root, ip, tc and nft."""
 
 import ctypes
 import json
@@ -16,38 +16,44 @@ from pathlib import Path
 CLONE_NEWNET = 0x4000_0000
 LIBC = ctypes.CDLL(None, use_errno=True)
 NAMESPACES = Path("/run/netns")
-# Names of ours: the process that made them stands in them, so that what a killed one left behind is known.
+# Namespaces are named by this prefix and the process that made them: leftovers of a killed process can be recognised.
 PREFIX = "fwl"
-# RFC 2544 keeps these addresses for benchmarks: nothing of the world answers to them.
+# The congestion controls that a namespace may make its default.
+ALLOWED = Path("/proc/sys/net/ipv4/tcp_allowed_congestion_control")
+# RFC 2544 reserves these addresses for benchmarks: no host on the Internet has them.
 NEAR, FAR = "198.18.0.1", "198.18.0.2"
 NEAR_OF_ROUTER, ROUTER = "198.18.1.1", "198.18.1.2"
 DEVICE = "slow0"
-# The device that leads to the router, where there is one.
+# The device that leads to the router, if the link has one.
 WIRE = "wire0"
-# Two packets: a larger burst lets the beginning of each frame cross at once.
+# Bytes of two packets. A larger burst would let the beginning of each frame cross at once.
 BURST = 3000
-# A link that stands still; what waits is sent at the next packet after the rate is back.
+# Mbit/s of a link that holds every packet back. They leave with the next packet after the rate is back.
 STANDSTILL = 0.008
-# Seconds between two looks at the bytes that have passed, and until the relay is ready or gone.
+# The resolution of random loss: one packet in so many.
+LOTS = 10_000
+# Seconds between two notes of the bytes that have crossed, and for the relay to start or end.
 METER, RELAY = 0.05, 5
 
 
 @dataclass
 class Link:
-    """What joins the two machines; the rate is set while it is in use."""
+    """The link between the two machines, except its rate."""
 
-    # Of the whole way, milliseconds; 0 is a veth alone, anything else a relay between two TUN devices.
+    # Round trip in ms. 0: a veth; otherwise a relay between two TUN devices.
     rtt: float = 0
-    # Bytes that wait before the slow link at most; what is more is lost.
+    # The bound of the queue before the link, in bytes. A full queue drops packets.
     queue: int = 65536
-    # Where they wait: on the sending machine, whose TCP knows of them, or on a router behind it, of which it does not.
+    # Where the queue is: on the sending machine, whose TCP knows its length, or on a router behind it.
     at: str = "sender"
-    # TCP's congestion control; None is the system's.
+    # TCP's congestion control; `None`: the system's.
     congestion: str | None = None
+    # Random loss towards the far machine, per cent of the packets.
+    loss: float = 0
 
 
 class Road:
-    """The near machine, where the video comes from, the far one, and the link: made on entering, gone on leaving."""
+    """The near machine, which sends the video, the far one, and the link: made on entering, removed on leaving."""
 
     def __init__(self, link: Link):
         self.link = link
@@ -64,6 +70,8 @@ class Road:
             self._join()
             if self.link.at == "router":
                 self._route()
+            if self.link.loss:
+                self._lose_at_random()
             self.rate(None)
         except BaseException:
             self.__exit__()
@@ -77,7 +85,7 @@ class Road:
                 run("ip", "netns", "del", namespace)
 
     def rate(self, mbits: float | None) -> None:
-        """Sets the rate of the direction that the video takes, in Mbit/s; `None` lifts it."""
+        """Limits the rate in the video's direction, in Mbit/s; `None` removes the limit."""
         if mbits is None:
             return unshaped(self.shaped)
         tbf = ["tbf", "rate", f"{round(mbits * 1e6)}bit", "burst", str(BURST), "limit", str(self.link.queue)]
@@ -85,7 +93,7 @@ class Road:
         self._nudge()
 
     def down(self) -> None:
-        """Takes the link away, as a cable that is pulled: nothing crosses it in either direction."""
+        """Takes the link down like an unplugged cable, in both directions."""
         run("ip", "-n", self.far, "link", "set", DEVICE, "down")
 
     def up(self) -> None:
@@ -94,7 +102,7 @@ class Road:
             run("ip", "-n", self.far, "route", "replace", "default", "via", NEAR)
 
     def lose(self) -> None:
-        """From now on the link stays up and loses every packet, in both directions, until it gets a rate."""
+        """Loses every packet in both directions while the link stays up; `find` ends this."""
         for namespace in (self.shaped, self.far):
             unshaped(namespace)
             run("tc", "-n", namespace, "qdisc", "add", "dev", DEVICE, "root", "bfifo", "limit", "1")
@@ -105,21 +113,21 @@ class Road:
         self.rate(mbits)
 
     def sent(self) -> int:
-        """Bytes that have left over the link towards the far machine. To be called inside its near end's namespace."""
+        """Bytes sent over the link towards the far machine. Call it inside the namespace of the link's near end."""
         for line in Path("/proc/thread-self/net/dev").read_text().splitlines():
             device, _, counts = line.partition(":")
             if device.strip() == DEVICE:
                 return int(counts.split()[8])
-        raise OSError(f"there is no device {DEVICE} in {self.shaped}")
+        raise OSError(f"{self.shaped} has no device {DEVICE}")
 
     def end_relay(self) -> dict | None:
-        """Ends the relay, where there is one, and says what it did."""
+        """Ends the relay, if the link has one; returns its figures."""
         if self._relay is None:
             return None
         self._relay.send_signal(signal.SIGTERM)
-        told, _ = self._relay.communicate(timeout=RELAY)
+        printed, _ = self._relay.communicate(timeout=RELAY)
         self._relay = None
-        return json.loads(told.splitlines()[-1])
+        return json.loads(printed.splitlines()[-1])
 
     def _machine(self, namespace: str) -> None:
         run("ip", "netns", "add", namespace)
@@ -149,17 +157,23 @@ class Road:
         run("ip", "-n", self.near, "route", "add", "default", "via", ROUTER)
         run("ip", "-n", self.far, "route", "add", "default", "via", NEAR)
 
+    def _lose_at_random(self) -> None:
+        """The far machine drops packets that arrive over the link at random. Its loopback traffic is not affected."""
+        rule = f'iifname "{DEVICE}" numgen random mod {LOTS} < {round(self.link.loss * LOTS / 100)} drop'
+        table = f"table inet loss {{\nchain input {{\ntype filter hook input priority 0\n{rule}\n}}\n}}\n"
+        run("ip", "netns", "exec", self.far, "nft", "-f", "-", given=table)
+
     def _nudge(self) -> None:
-        """Sends one byte: tbf, told a higher rate, would else first wait as long as the next packet took at the old one."""
+        """Sends one byte: after a rise, tbf would otherwise wait as long as its next packet takes at the old rate."""
         with inside(self.shaped), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as anything:
             try:
                 anything.sendto(b"\0", (FAR, 9))
             except OSError:
-                pass  # a link that is cut
+                pass  # the link is down
 
 
 class Meter:
-    """Notes again and again how many bytes have crossed the link; `notes` are pairs of CLOCK_MONOTONIC and bytes."""
+    """Notes regularly how many bytes have crossed the link. `notes`: CLOCK_MONOTONIC in seconds, total bytes."""
 
     def __init__(self, road: Road):
         self.notes: list[tuple[float, int]] = []
@@ -181,8 +195,19 @@ class Meter:
 
 
 @contextmanager
+def allowed(controls: list[str]):
+    """Lets namespaces use these congestion controls: Linux demands that the machine allows them. Restores its list afterwards."""
+    known = ALLOWED.read_text()
+    ALLOWED.write_text(" ".join(dict.fromkeys([*known.split(), *controls])))
+    try:
+        yield
+    finally:
+        ALLOWED.write_text(known)
+
+
+@contextmanager
 def inside(namespace: str | None):
-    """What this thread asks of the network, it asks inside that namespace."""
+    """Moves this thread's network calls into a namespace."""
     if namespace is None:
         yield
         return
@@ -201,7 +226,7 @@ def enter(namespace) -> None:
 
 
 def within(namespace: str | None, command: list) -> list:
-    """The command line that runs a program inside a namespace, in the same process."""
+    """A command line that runs a program inside a namespace. `ip` execs it, so the process id stays the same."""
     return command if namespace is None else ["ip", "netns", "exec", namespace, *command]
 
 
@@ -210,19 +235,19 @@ def name(role: str) -> str:
 
 
 def remove_leftovers() -> None:
-    """Removes namespaces whose process was killed before it could."""
+    """Removes namespaces of processes that were killed."""
     for path in NAMESPACES.glob(f"{PREFIX}-*-*"):
         if not Path("/proc", path.name.split("-")[1]).exists():
             run("ip", "netns", "del", path.name)
 
 
 def unshaped(namespace: str) -> None:
-    # There may be none to take away.
+    # Fails when the device has no shaper, which is fine.
     subprocess.run(["tc", "-n", namespace, "qdisc", "del", "dev", DEVICE, "root"], capture_output=True)
 
 
 def set_kernel(namespace: str, name: str, value: str) -> None:
-    """Sets one of the kernel's values for a namespace."""
+    """Sets a sysctl of a namespace."""
     with inside(namespace):
         Path("/proc/sys/net", name).write_text(value)
 
@@ -232,23 +257,23 @@ def veth(left: str, right: str, device: str) -> None:
 
 
 def one_packet_at_a_time(namespace: str, device: str) -> None:
-    """No segmentation behind the shaper's back: else a whole frame is one packet to it and crosses at once."""
+    """Turns segmentation offload off: the shaper would take a whole frame for one packet and let it cross at once."""
     run("ip", "-n", namespace, "link", "set", device, "gso_max_segs", "1", "up")
 
 
 def relay(near: str, far: str, delay: float) -> subprocess.Popen:
-    """Starts what carries packets between the TUN devices of two namespaces, each this many ms later."""
+    """Starts the process that carries packets between the TUN devices of two namespaces with this delay in ms."""
     command = [sys.executable, Path(__file__).with_name("relay.py"), near, far, str(delay)]
     process = subprocess.Popen([str(word) for word in command], stdout=subprocess.PIPE, text=True, start_new_session=True)
     if process.stdout.readline().strip() != "ready":
         process.kill()
         process.wait()
-        raise OSError("the relay between the TUN devices did not start: is there a /dev/net/tun?")
+        raise OSError("the relay between the TUN devices did not start; check that /dev/net/tun exists")
     return process
 
 
-def run(*command: str) -> None:
-    """Runs a command; what it says if it fails is the error."""
-    done = subprocess.run(command, capture_output=True, text=True)
+def run(*command: str, given: str | None = None) -> None:
+    """Runs a command; what it prints if it fails is the error."""
+    done = subprocess.run(command, input=given, capture_output=True, text=True)
     if done.returncode:
         raise OSError(f"`{' '.join(command)}`: {done.stderr.strip()}")

@@ -1,4 +1,4 @@
-"""Every program that is measured: its command lines, and which of its ends listens."""
+"""The table of programs that are measured: their command lines, and which role listens."""
 
 from pathlib import Path
 
@@ -8,10 +8,13 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 PYTHON = ROOT / ".deps/bench-venv/bin/python"
 MEDIA = ROOT / ".deps/media"
-# Where there is Selkies, which not every system can have.
+# These two cannot be installed on every system.
 SELKIES = ROOT / ".deps/selkies-venv/bin/python"
+LIBWEBRTC = ROOT / ".deps/libwebrtc-venv/bin/python"
 RELEASE = ROOT / "target/release"
 STREAM = "bench"
+# The name of an older build of framewire.
+BEFORE = "framewire-before"
 
 
 def in_python(script: str, name: str, python: Path = PYTHON):
@@ -19,45 +22,59 @@ def in_python(script: str, name: str, python: Path = PYTHON):
     return lambda role, job: [python, HERE / "peers" / script, name, role, *job.flags()]
 
 
-def framewire(*options: str):
-    """The command lines of framewire: its real hub; publisher and viewer that stamp and read, made of its library."""
+def framewire(publish: tuple = (), view: tuple = (), release: Path = RELEASE):
+    """The command lines of framewire: its own hub; framewire-bench as the publisher that stamps and the viewer that reads stamps."""
+    options = {"publish": publish, "view": view}
 
     def command(role: str, job: Job) -> list:
         hub = f"fw://{job.host}:{job.port}/{STREAM}"
         if role == "hub":
-            # Beyond this machine is a namespace of ours at most.
-            return [RELEASE / "framewire", "serve", "--listen", f"{job.host}:{job.port}", "--insecure"]
-        if role == "publish" and job.passed:
-            return [RELEASE / "framewire", "send", job.clips / f"{job.size}.avi", hub, "--loop", "--codec", "copy"]
-        return [RELEASE / "framewire-bench", role, hub, *job.flags(), *options]
+            # --insecure: only this machine's own namespaces can reach the address.
+            return [release / "framewire", "serve", "--listen", f"{job.host}:{job.port}", "--insecure"]
+        if role == "publish" and job.passthrough:
+            return [release / "framewire", "send", job.clips / f"{job.size}.avi", hub, "--loop", "--codec", "copy"]
+        return [release / "framewire-bench", role, hub, *job.flags(), *options[role]]
 
     return command
 
 
 PEERS = [
     Peer("framewire", "**framewire**", framewire(), "hub", ours=True),
-    Peer("framewire-i420", "framewire, from I420 as video cameras give it", framewire("--i420"), "hub", passes=False, ours=True),
+    Peer("framewire-bgr", "**framewire**, decoded to BGR as by the peers", framewire(view=("--bgr",)), "hub", passthrough=False, ours=True),
+    Peer("framewire-i420", "framewire, publishing I420 as many cameras deliver it", framewire(publish=("--i420",)), "hub", passthrough=False, ours=True),
     Peer("lhh", "lhh tutorial (8-byte header)", in_python("tutorials.py", "lhh"), "view"),
     Peer("base64", "base64 tutorial", in_python("tutorials.py", "base64"), "view"),
     Peer("stopwait", "stopwait tutorial", in_python("tutorials.py", "stopwait"), "view"),
-    Peer("pickle", "pickle tutorial, full size", in_python("tutorials.py", "pickle"), "publish", passes=False),
+    Peer("pickle", "pickle tutorial, full size", in_python("tutorials.py", "pickle"), "publish", passthrough=False),
     Peer("imagezmq-req", "imageZMQ REQ/REP", in_python("messaging.py", "imagezmq-req"), "view"),
     Peer("imagezmq-pub", "imageZMQ PUB/SUB", in_python("messaging.py", "imagezmq-pub"), "publish"),
-    Peer("netgear", "VidGear NetGear", in_python("messaging.py", "netgear"), "view", passes=False),
-    Peer("camera-stream", "camera-stream", in_python("latest.py", "camera-stream"), "publish", passes=False),
+    Peer("netgear", "VidGear NetGear", in_python("messaging.py", "netgear"), "view", passthrough=False),
+    Peer("camera-stream", "camera-stream", in_python("latest.py", "camera-stream"), "publish", passthrough=False),
     Peer("ffmpeg", "FFmpeg mjpeg, tuned", in_python("piped.py", "ffmpeg"), "publish"),
-    Peer("gstreamer", "GStreamer jpeg, tuned", in_python("piped.py", "gstreamer"), "publish", passes=False),
+    Peer("gstreamer", "GStreamer jpeg, tuned", in_python("piped.py", "gstreamer"), "publish", passthrough=False),
 ]
 
-# Measured over links only: its publisher is a whole desktop. The number is its target, Mbit/s.
+
+def before(folder: Path, *options: str) -> Peer:
+    """An older build of framewire: the programs in this folder."""
+    command = framewire(options, options, folder.resolve())
+    return Peer(BEFORE, "framewire before", command, "hub", ours=True)
+
+
+# Measured over links only: its publisher is a whole desktop. The number is its highest bitrate, Mbit/s.
 DESKTOPS = [
-    Peer(f"selkies-{rate}", f"Selkies, at most {rate} Mbit/s", in_python("desktop.py", f"selkies-{rate}", SELKIES), "publish", passes=False)
+    Peer(f"selkies-{rate}", f"Selkies, at most {rate} Mbit/s", in_python("desktop.py", f"selkies-{rate}", SELKIES), "publish", passthrough=False)
     for rate in (8, 18)
+]
+
+# Measured over links only: on loopback it takes ten seconds to climb from 320x180 to 720p.
+BROWSERS = [
+    Peer("libwebrtc", "libwebrtc, VP8", in_python("libwebrtc.py", "libwebrtc", LIBWEBRTC), "publish", passthrough=False, settles=12)
 ]
 
 
 def pair(wire: str, listens: str, camera: str, viewer: str) -> Peer:
-    """Two ends of a tutorial's wire, each the tutorial's or framewire's own."""
+    """Camera and viewer of a tutorial's wire, each the tutorial's or framewire's."""
     titles = {"tutorial": "tutorial", "framewire": "**framewire**"}
 
     def command(role: str, job: Job) -> list:
@@ -66,10 +83,10 @@ def pair(wire: str, listens: str, camera: str, viewer: str) -> Peer:
         return [RELEASE / "framewire-bench", role, f"{wire}://{job.host}:{job.port}", *job.flags()]
 
     title = f"{wire}: {titles[camera]} to {titles[viewer]}"
-    return Peer(f"{wire}-{camera}-{viewer}", title, command, listens, passes=False, ours=True)
+    return Peer(f"{wire}-{camera}-{viewer}", title, command, listens, passthrough=False, ours=True)
 
 
-# Every wire of the tutorials, with framewire as either end and as both.
+# Every tutorial wire, with framewire as either end and as both.
 PAIRS = [
     pair(wire, listens, camera, viewer)
     for wire, listens in [("lhh", "view"), ("base64", "view"), ("stopwait", "view"), ("pickle", "publish")]

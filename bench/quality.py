@@ -1,9 +1,9 @@
-"""How near pictures are to what was captured: the mean SSIM of their luma (Wang 2004: Gaussian of 11 pixels, sigma 1.5).
+"""Compares decoded frames with captured ones: the mean SSIM of their luma (Wang 2004: Gaussian of 11 pixels, sigma 1.5).
 
-    quality.py shown CLIP FOLDER        of each FOLDER/NUMBER.pgm to the clip's picture of that number
-    quality.py coded CLIP MBITS         of what x264 makes of the clip at that bitrate, offline, by the clip's frame
+    quality.py shown CLIP FOLDER        each FOLDER/NUMBER.pgm with the clip's frame of that number
+    quality.py coded CLIP MBITS         the clip, encoded offline by x264 at that bitrate, by frame
 
-Prints a line of JSON. The stamp's rows are left out; a picture of another size is scaled first, as a window does it.
+Prints a line of JSON. The stamp's rows are left out. A frame of another size is scaled first, as a window scales it.
 """
 
 import json
@@ -21,7 +21,7 @@ from common import SAMPLED, SIZES, STAMP_BITS, stamp
 WIDTH, HEIGHT = SIZES["720"]
 STAMPED = WIDTH // STAMP_BITS
 FPS = 30
-# SSIM's own constants for pictures of 8 bits.
+# The constants of SSIM for 8 bits.
 C1, C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
 
 
@@ -33,7 +33,7 @@ def shown(clip: np.ndarray, folder: Path) -> dict[int, float]:
 
 
 def coded(clip: np.ndarray, mbits: float) -> dict[int, float]:
-    """The clip is coded twice over, so that the second time, which counts, has no beginning; stamped, as when it is sent."""
+    """Encodes the clip twice in a row and compares the second pass, which has no keyframe. Frames are stamped as when they are sent."""
     rate = f"{round(mbits * 1000)}k"
     raw = ["-f", "rawvideo", "-pix_fmt", "bgr24", "-video_size", f"{WIDTH}x{HEIGHT}", "-framerate", str(FPS)]
     full = ["-vf", "scale=out_range=full:out_color_matrix=bt601", "-pix_fmt", "yuvj420p"]
@@ -54,7 +54,7 @@ def stamped(clip: np.ndarray, count: int):
 
 
 def ffmpeg(*words: str, given) -> bytes:
-    """What FFmpeg makes of this input, which is written while its output is read."""
+    """FFmpeg's output for this input, which is written while the output is read."""
     process = subprocess.Popen(["ffmpeg", "-v", "error", *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
     def feed():

@@ -1,6 +1,6 @@
-"""Carries packets between the TUN devices of two network namespaces, each later by a fixed time and in order.
+"""Carries packets between the TUN devices of two network namespaces, in order and with a fixed delay.
 
-    relay.py NAMESPACE NAMESPACE MILLISECONDS        prints `ready`, and when it is terminated a line of JSON
+    relay.py NAMESPACE NAMESPACE MILLISECONDS        prints `ready`, and a line of JSON when it is terminated
 """
 
 import collections
@@ -18,10 +18,12 @@ import netns
 # linux/if_tun.h
 TUNSETIFF, IFF_TUN, IFF_NO_PI = 0x400454CA, 0x0001, 0x1000
 LONGEST = 65536
+# Above that of measured programs.
+PRIORITY = 2
 
 
 class Way:
-    """One direction: where packets come from, where they go, and those that are not due yet."""
+    """One direction: its two devices and the packets that are not due yet."""
 
     def __init__(self, source: int, target: int):
         self.source, self.target = source, target
@@ -31,15 +33,15 @@ class Way:
         self.lateness: collections.Counter = collections.Counter()
 
     def take(self, due: int) -> None:
-        """Takes all packets that are there; they are due at this time (ns)."""
+        """Reads all packets that have arrived; they are due at this time (ns)."""
         while True:
             try:
                 self.waiting.append((due, os.read(self.source, LONGEST)))
             except BlockingIOError:
                 return
 
-    def pass_on(self, now: int) -> None:
-        """Passes on what is due."""
+    def forward(self, now: int) -> None:
+        """Forwards the packets that are due."""
         while self.waiting and self.waiting[0][0] <= now:
             due, packet = self.waiting.popleft()
             try:
@@ -55,10 +57,10 @@ def main() -> None:
     near, far = (tun(namespace) for namespace in sys.argv[1:3])
     delay = int(float(sys.argv[3]) * 1e6)
     ways = [Way(near, far), Way(far, near)]
-    signal.signal(signal.SIGTERM, lambda *_: tell(ways))
+    signal.signal(signal.SIGTERM, lambda *_: report(ways))
     try:
-        # A relay that waits for its turn would be a jittery link.
-        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+        # A relay that waits for a processor would add jitter.
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(PRIORITY))
     except PermissionError:
         print("relay: no real-time priority; packets may be late", file=sys.stderr)
     print("ready", flush=True)
@@ -70,7 +72,7 @@ def main() -> None:
         for way in ways:
             if way.source in readable:
                 way.take(now + delay)
-            way.pass_on(now)
+            way.forward(now)
 
 
 def tun(namespace: str) -> int:
@@ -81,7 +83,7 @@ def tun(namespace: str) -> int:
     return handle
 
 
-def tell(ways: list[Way]) -> None:
+def report(ways: list[Way]) -> None:
     lateness = sum((way.lateness for way in ways), collections.Counter())
     facts = {"packets": sum(way.carried for way in ways), "lost": sum(way.lost for way in ways)}
     for part in (0.5, 0.99, 1.0):
@@ -91,7 +93,7 @@ def tell(ways: list[Way]) -> None:
 
 
 def share(lateness: collections.Counter, part: float) -> float:
-    """Milliseconds that this part of all packets was late at most."""
+    """The highest lateness of this share of the packets, ms."""
     left = part * lateness.total()
     for step in sorted(lateness):
         left -= lateness[step]

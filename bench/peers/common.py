@@ -1,4 +1,4 @@
-"""What every peer's publisher and viewer share: the clip, its pace, the stamp in the pixels, and what is told to `run`."""
+"""What all peers share: the clip and its pace, the stamp in the pixels, and the facts reported to `run` and `links`."""
 
 import argparse
 import json
@@ -13,10 +13,10 @@ import numpy as np
 
 SIZES = {"480": (640, 480), "720": (1280, 720), "1080": (1920, 1080)}
 QUALITY = 80
-# Frames between two whose luma is kept.
+# The luma of every tenth frame is saved.
 SAMPLED = 10
 
-# OpenCV's own threads would only make the figures of two cores noisier.
+# OpenCV's own threads would add noise to the figures of two cores.
 cv2.setNumThreads(1)
 
 
@@ -25,19 +25,19 @@ def arguments(peers: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     parser.add_argument("peer", choices=peers)
     parser.add_argument("role", choices=["publish", "view"])
-    parser.add_argument("--host", default="127.0.0.1", help="where the end that listens does")
+    parser.add_argument("--host", default="127.0.0.1", help="address of the end that listens")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--size", choices=SIZES, default="720")
     parser.add_argument("--clips", type=Path, required=True, help="the folder that clips.py filled")
     parser.add_argument("--clip", help="the clip's name [default: the size]")
-    parser.add_argument("--lumas", type=Path, help="put the luma of every tenth frame shown into this folder")
-    parser.add_argument("--fps", type=float, default=30.0, help="0: as fast as it goes")
-    parser.add_argument("--passed", action="store_true", help="pass ready JPEGs on: nothing is encoded or decoded")
+    parser.add_argument("--lumas", type=Path, help="save the luma of every tenth frame in this folder")
+    parser.add_argument("--fps", type=float, default=30.0, help="0: unpaced")
+    parser.add_argument("--passed", action="store_true", help="send finished JPEGs: nothing is encoded or decoded")
     return parser.parse_args()
 
 
-def tell(**facts) -> None:
-    """One line of JSON for `run`."""
+def report(**facts) -> None:
+    """Prints a line of JSON for `run` and `links`."""
     print(json.dumps(facts), flush=True)
 
 
@@ -47,7 +47,7 @@ def micros() -> int:
 
 
 class Camera:
-    """Plays a clip over and over: every frame is stamped at the moment it is handed over."""
+    """Repeats a clip. Stamps each frame at the moment it hands the frame over."""
 
     def __init__(self, args: argparse.Namespace):
         self.width, self.height = SIZES[args.size]
@@ -60,7 +60,7 @@ class Camera:
             self.clip = pixels.reshape(-1, self.height, self.width, 3)
 
     def frames(self):
-        """Frames (with `--passed`: JPEGs) at the clip's pace, for ever. A caller that comes late misses ticks, as with a camera."""
+        """Frames (with `--passed`: JPEGs) at the clip's pace, without end. A late caller misses frames, as with a camera."""
         due = time.monotonic()
         number = 0
         while True:
@@ -81,7 +81,7 @@ class Camera:
 
 
 class Screen:
-    """Takes decoded pictures, notes which frame each is and when it came, and tells all of it when terminated."""
+    """Notes the number and time of each decoded frame, and reports all of them when terminated."""
 
     def __init__(self, args: argparse.Namespace):
         self.passed, self.lumas = args.passed, args.lumas
@@ -90,14 +90,14 @@ class Screen:
         signal.signal(signal.SIGTERM, self._end)
 
     def jpeg(self, data) -> None:
-        """A JPEG has come: decoded, unless it is only passed on."""
+        """Takes a JPEG, which is decoded except in passthrough."""
         if self.passed:
             self._note((0, 0), micros())
         else:
             self.picture(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR))
 
     def picture(self, image: np.ndarray) -> None:
-        """A picture is decoded."""
+        """Takes a decoded frame."""
         now = micros()
         read = read_stamp(image)
         if read is None:
@@ -109,21 +109,21 @@ class Screen:
 
     def _note(self, read: tuple[int, int], now: int) -> None:
         if not self.seen:
-            tell(first=now)
+            report(first=now)
         self.seen.append((*read, now))
 
     def _end(self, *_) -> None:
-        tell(frames=self.seen, unreadable=self.unreadable)
+        report(frames=self.seen, unreadable=self.unreadable)
         os._exit(0)
 
 
 def encode(frame: np.ndarray, quality: int = QUALITY) -> np.ndarray:
-    """As the tutorials do it."""
+    """A JPEG of the frame, by the call that the tutorials use."""
     return cv2.imencode(".jpg", frame, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
 
 
-# The stamp: a row of 80 squares over the top, black for 0 and white for 1, most significant bit first: the frame's number
-# (32 bits), microseconds of CLOCK_MONOTONIC modulo 2^40 (40 bits), CRC-8 of those nine bytes (polynomial 0x07, begun with 0xFF).
+# The stamp: a row of 80 squares over the top, black for 0 and white for 1, most significant bit first: the frame's number (32
+# bits), microseconds of CLOCK_MONOTONIC modulo 2^40 (40 bits), CRC-8 of those nine bytes (polynomial 0x07, initial value 0xFF).
 STAMP_BITS = 80
 CLOCK_BITS = 40
 
@@ -137,7 +137,7 @@ def stamp(frame: np.ndarray, number: int, now: int) -> None:
 
 
 def read_stamp(image: np.ndarray) -> tuple[int, int] | None:
-    """The number and the time of capture that a picture carries; `None` when its CRC is wrong."""
+    """The number and the capture time in a frame's stamp; `None` when the CRC is wrong."""
     square = image.shape[1] // STAMP_BITS
     greens = image[square // 2, square // 2 :: square, 1]
     data = np.packbits(greens[:STAMP_BITS] > 128).tobytes()
@@ -172,4 +172,4 @@ def main(peers: dict) -> None:
         else:
             view(args, Screen(args))
     except (BrokenPipeError, ConnectionResetError):
-        sys.exit("the other end is gone")
+        sys.exit("the other end closed the connection")

@@ -1,4 +1,4 @@
-"""Selkies: a virtual screen on which the clip is painted, its own server, and a client of its WebSocket."""
+"""Selkies: a virtual screen that shows the clip, its own server, and a client of its WebSocket."""
 
 import asyncio
 import json
@@ -8,11 +8,11 @@ import sys
 import time
 from pathlib import Path
 
-from common import Camera, main, micros, tell
+from common import Camera, main, micros, report
 
 PATH = "/api/websockets"
 ACKNOWLEDGE = 0.05
-# A frame as it comes: what it is, its number, size and reference, then one access unit.
+# A message: type, flags, frame number and other fields, then one access unit. The type of video, and bytes before the unit.
 VIDEO, HEAD = 4, 12
 OPTIONS = (
     "--mode websockets --enable-basic-auth=false --audio-enabled=false --microphone-enabled=false --gamepad-enabled=false "
@@ -23,24 +23,24 @@ OPTIONS = (
 def publish(args, camera):
     read, write = os.pipe()
     size = f"{camera.width}x{camera.height}x24"
-    # It picks a display that is free and says which.
+    # Xvfb picks a free display and writes its number.
     screen = subprocess.Popen(["Xvfb", "-displayfd", str(write), "-screen", "0", size, "-nolisten", "tcp"], pass_fds=[write])
     os.close(write)
-    with os.fdopen(read) as told:
-        os.environ["DISPLAY"] = f":{int(told.readline())}"
+    with os.fdopen(read) as display:
+        os.environ["DISPLAY"] = f":{int(display.readline())}"
     window = paint_first(camera)
     sizes = [f"--manual-width={camera.width}", f"--manual-height={camera.height}", f"--video-bitrate={kbits(args)}"]
     serve = [Path(sys.executable).with_name("selkies"), f"--addr={args.host}", f"--port={args.port}", *OPTIONS, *sizes]
     server = subprocess.Popen(serve, stdout=sys.stderr)
-    tell(pids=[server.pid])
+    report(pids=[server.pid])
     for frame in camera.frames():
         if server.poll() is not None or screen.poll() is not None:
-            sys.exit("selkies or its screen has ended")
+            sys.exit("selkies or its virtual screen ended")
         window(frame)
 
 
 def paint_first(camera):
-    """Opens a window that fills the screen; returns what paints a frame."""
+    """Opens a window that fills the screen; returns the function that paints a frame into it."""
     os.environ |= {"SDL_VIDEODRIVER": "x11", "SDL_RENDER_DRIVER": "software", "PYGAME_HIDE_SUPPORT_PROMPT": "1"}
     import pygame
 
@@ -75,7 +75,7 @@ class Client:
         import websockets
 
         address = f"ws://{self.args.host}:{self.args.port}{PATH}"
-        tell(connecting=micros())
+        report(connecting=micros())
         async with websockets.connect(address, compression=None, max_size=None, max_queue=None, ping_interval=None) as socket:
             async for message in socket:
                 if isinstance(message, str) and '"server_settings"' in message:
@@ -112,7 +112,7 @@ def settings(args) -> dict:
 
 
 def kbits(args) -> int:
-    """Its target: what it climbs to where nothing holds it back. The peer's name says it in Mbit/s."""
+    """Its highest bitrate, which is in the peer's name in Mbit/s."""
     return int(args.peer.rpartition("-")[2]) * 1000
 
 

@@ -1,4 +1,4 @@
-"""camera-stream, which like framewire keeps only the newest frame: its own server with a clip for a camera, its own client."""
+"""camera-stream, which also keeps only the newest frame: its own server, playing the clip, and its own client."""
 
 import os
 
@@ -7,22 +7,22 @@ from camera_stream import StreamClient
 from camera_stream.config import ServiceConfig
 from camera_stream.drivers.base import CapturedFrameSet, CapturedStream
 from camera_stream.supervisor import Supervisor, install_signal_handlers
-from common import QUALITY, Camera, arguments, main, micros, tell
+from common import QUALITY, Camera, arguments, main, micros, report
 
 NAME = "camera"
-# The most that it takes for a rate; nothing paces by it.
+# The highest rate that its configuration accepts; the clip's pace does not depend on it.
 MOST_FPS = 240
 
 
 class ClipCamera:
-    """Stands where its camera driver does. Its server starts a process for the camera, which imports this file anew."""
+    """Replaces its camera driver. Its server starts a process for the camera, which imports this file again."""
 
     def __init__(self, _config):
         self.frames = Camera(arguments(["camera-stream"])).frames()
 
     def open(self):
-        # The work is done by the server's process and this one.
-        tell(pids=[os.getppid(), os.getpid()])
+        # The server's process and this one do the work.
+        report(pids=[os.getppid(), os.getpid()])
 
     def read(self):
         return CapturedFrameSet({"color": CapturedStream(next(self.frames), "bgr8")})
@@ -50,7 +50,7 @@ def publish(args, camera):
 
 
 def view(args, screen):
-    tell(connecting=micros())
+    report(connecting=micros())
     stream = StreamClient(endpoint(args)).subscribe(f"{NAME}/color", warm_up=False)
     while True:
         screen.picture(stream.read().image)

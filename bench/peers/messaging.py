@@ -1,7 +1,7 @@
 """imageZMQ in both its patterns, and VidGear's NetGear."""
 
 import imagezmq
-from common import QUALITY, main, micros, tell
+from common import QUALITY, main, micros, report
 
 
 def address(args) -> str:
@@ -12,7 +12,7 @@ def address(args) -> str:
 
 
 def request_publish(args, camera):
-    tell(connecting=micros())
+    report(connecting=micros())
     sender = imagezmq.ImageSender(connect_to=address(args))
     for jpeg in camera.jpegs():
         sender.send_jpg("camera", jpeg)
@@ -33,19 +33,19 @@ def subscribe_publish(args, camera):
 
 
 def subscribe_view(args, screen):
-    tell(connecting=micros())
+    report(connecting=micros())
     hub = imagezmq.ImageHub(open_port=address(args), REQ_REP=False)
     while True:
         screen.jpeg(hub.recv_jpg()[1])
 
 
-# NetGear: its viewer listens. Pattern 0 (PAIR) is its default and its quickest; its JPEG coder is simplejpeg.
+# NetGear: the viewer listens. Pattern 0 (PAIR) is its default and its fastest; its JPEG encoder is simplejpeg.
 
 
 def netgear(args, **more):
-    from vidgear.gears import NetGear  # slow to import, so only where it is used
+    from vidgear.gears import NetGear  # slow to import: only where it is used
 
-    tell(connecting=micros())
+    report(connecting=micros())
     return NetGear(
         address=args.host, port=str(args.port), protocol="tcp", pattern=0, logging=False,
         jpeg_compression=True, jpeg_compression_quality=QUALITY,

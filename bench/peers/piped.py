@@ -1,18 +1,18 @@
-"""FFmpeg and GStreamer as programs: frames go in and come out through pipes."""
+"""FFmpeg and GStreamer as programs: frames go in and out through pipes."""
 
 import fcntl
 import subprocess
 
 import numpy as np
-from common import QUALITY, SIZES, main, micros, tell
+from common import QUALITY, SIZES, main, micros, report
 
-# Pipes of one megabyte, the most that a user may ask for: fewer switches between the programs.
+# Pipes of one megabyte, the limit for users: fewer switches between the programs.
 PIPE_BYTES = 1 << 20
-# FFmpeg's own scale: comes nearest to the bytes of libjpeg's quality 80.
+# On FFmpeg's own scale, this is nearest to the bytes of libjpeg's quality 80.
 FFMPEG_SCALE = 3
 
 FFMPEG = ["ffmpeg", "-hide_banner", "-loglevel", "error"]
-# Nothing is probed or held back, and no frame is doubled or dropped to keep a rate.
+# No probing, no buffering, and no frame doubled or dropped to keep a rate.
 LOW_DELAY = ["-fflags", "nobuffer", "-flags", "low_delay", "-probesize", "32", "-analyzeduration", "0", "-threads", "1"]
 PASS_ALL = ["-fps_mode", "passthrough"]
 GSTREAMER = ["gst-launch-1.0", "-q"]
@@ -23,7 +23,7 @@ def ffmpeg_publish(args, camera):
     if args.passed:
         avi = args.clips / f"{args.size}.avi"
         process = subprocess.Popen([*FFMPEG, "-re", "-stream_loop", "-1", "-i", avi, "-c", "copy", *target])
-        tell(pids=[process.pid])
+        report(pids=[process.pid])
         process.wait()
         return
     raw = ["-f", "rawvideo", "-pix_fmt", "bgr24", "-video_size", f"{camera.width}x{camera.height}", "-framerate", "30"]
@@ -33,11 +33,11 @@ def ffmpeg_publish(args, camera):
 
 def ffmpeg_view(args, screen):
     source = ["-f", "mpjpeg", "-i", f"tcp://{args.host}:{args.port}?tcp_nodelay=1"]
-    tell(connecting=micros())
+    report(connecting=micros())
     if args.passed:
         count([*FFMPEG, *LOW_DELAY, *source, "-c", "copy", "-flush_packets", "1", "-f", "mjpeg", "pipe:1"], screen)
     else:
-        # Even the raw encoder would hold a frame back for each thread that it has.
+        # Even the raw encoder would delay by a frame for each of its threads.
         target = [*PASS_ALL, "-threads", "1", "-f", "rawvideo", "-pix_fmt", "bgr24", "-flush_packets", "1", "pipe:1"]
         show([*FFMPEG, *LOW_DELAY, *source, *target], args, screen)
 
@@ -53,14 +53,14 @@ def gstreamer_publish(args, camera):
 def gstreamer_view(args, screen):
     source = f"tcpclientsrc host={args.host} port={args.port} ! multipartdemux single-stream=true ! image/jpeg"
     decode = "jpegdec ! videoconvert ! video/x-raw,format=BGR"
-    tell(connecting=micros())
+    report(connecting=micros())
     show([*GSTREAMER, *f"{source} ! {decode} ! fdsink fd=1 sync=false".split()], args, screen)
 
 
 def feed(command, camera) -> None:
     process = subprocess.Popen(command, stdin=subprocess.PIPE, bufsize=0)
     fcntl.fcntl(process.stdin, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
-    tell(pids=[process.pid])
+    report(pids=[process.pid])
     for frame in camera.frames():
         rest = memoryview(frame).cast("B")
         while rest:
@@ -71,7 +71,7 @@ def show(command, args, screen) -> None:
     width, height = SIZES[args.size]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, bufsize=0)
     fcntl.fcntl(process.stdout, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
-    tell(pids=[process.pid])
+    report(pids=[process.pid])
     image = np.empty((height, width, 3), np.uint8)
     while True:
         rest = memoryview(image).cast("B")
@@ -84,9 +84,9 @@ def show(command, args, screen) -> None:
 
 
 def count(command, screen) -> None:
-    """Throws JPEGs away, counting their end markers: entropy-coded data never holds one."""
+    """Discards JPEGs and counts their end markers, which entropy-coded data never contains."""
     process = subprocess.Popen(command, stdout=subprocess.PIPE, bufsize=0)
-    tell(pids=[process.pid])
+    report(pids=[process.pid])
     while data := process.stdout.read(PIPE_BYTES):
         for _ in range(data.count(b"\xff\xd9")):
             screen.jpeg(data)

@@ -7,11 +7,11 @@ import struct
 import threading
 from datetime import datetime, timezone
 
-from common import main, micros, tell
+from common import main, micros, report
 
 
 def connect(args) -> socket.socket:
-    tell(connecting=micros())
+    report(connecting=micros())
     return socket.create_connection((args.host, args.port))
 
 
@@ -21,7 +21,7 @@ def accept(args) -> socket.socket:
 
 
 def receive(connection: socket.socket, length: int) -> bytes:
-    """Reads on until there is enough, as three of them do."""
+    """Reads this many bytes, as three of the tutorials do."""
     data = b""
     while len(data) < length:
         more = connection.recv(length - len(data))
@@ -31,8 +31,8 @@ def receive(connection: socket.socket, length: int) -> bytes:
     return data
 
 
-# lhh: length, width and height before each JPEG; the displaying server gives every camera a thread. Its receiver reads
-# eight bytes, so that is what its sender must write.
+# lhh: length, width and height before each JPEG; the displaying server has a thread for every camera. The receiver
+# reads an eight-byte header, so the sender must write one.
 
 LHH = struct.Struct("<lhh")
 
@@ -104,7 +104,7 @@ def stopwait_view(args, screen):
         screen.jpeg(data)
 
 
-# pickle: the camera's server pickles the array itself; its viewer gathers pieces of 4 KiB.
+# pickle: the camera's server pickles the array itself; the viewer reads pieces of 4 KiB.
 
 
 def pickle_publish(args, camera):

@@ -1,5 +1,5 @@
-//! A row of JPEGs of any bytes in chunks of any size: no panic, the same pictures as in one piece, every byte accounted
-//! for, no more memory than a picture may have; and a size that is read is one that may be decoded.
+//! A stream of JPEGs from any bytes in chunks of any size: no panic, the same pictures as in one piece, every byte counted,
+//! no more memory than one picture may have. A size that is read is within the limits.
 #![no_main]
 
 use bytes::Bytes;

@@ -1,5 +1,5 @@
-//! A connection of any bytes in chunks of any size: no panic, the same messages as in one piece, no more memory than was
-//! earned; and what was understood is understood again when it is sent on.
+//! A connection of any bytes in chunks of any size: no panic, the same messages as in one piece, bounded memory. Decoded
+//! messages are decoded again after encoding.
 #![no_main]
 
 use bytes::{BufMut, Bytes};
@@ -11,9 +11,9 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|connection: &[u8]| {
     let chunk = connection.last().map_or(1, |last| usize::from(*last) + 1);
-    let heard = read(connection, chunk);
-    assert_eq!(heard, read(connection, usize::MAX));
-    let (messages, _) = heard;
+    let decoded = read(connection, chunk);
+    assert_eq!(decoded, read(connection, usize::MAX));
+    let (messages, _) = decoded;
     let mut again = PREAMBLE.to_vec();
     for message in &messages {
         message.encode(&mut again);
@@ -26,7 +26,7 @@ fuzz_target!(|connection: &[u8]| {
     }
 });
 
-/// Reads as a socket does, into the decoder's own space.
+/// Reads like a socket does, into the decoder's space.
 fn read(mut connection: &[u8], most: usize) -> (Vec<Message>, Option<WireError>) {
     let mut decoder = Decoder::new(Limits::default());
     let mut messages = Vec::new();

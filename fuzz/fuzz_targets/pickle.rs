@@ -1,4 +1,4 @@
-//! A pickle of any bytes: read or refused without a panic, and a picture that is read is read again when it is sent on.
+//! A pickle of any bytes: read or refused without a panic. A picture that is read is read again after it is sent.
 #![no_main]
 
 use bytes::Bytes;
@@ -16,7 +16,7 @@ const LIMIT: usize = 3_000;
 fuzz_target!(|pickle: &[u8]| {
     let Ok(Some(array)) = read(pickle, LIMIT) else { return };
     let picture = array.picture(&Bytes::copy_from_slice(pickle));
-    let (width, height) = picture.size.expect("a pickle says its size");
+    let (width, height) = picture.size.expect("a pickle has a size");
     check_size(width.into(), height.into()).expect("a size within the limits");
     assert_eq!(picture.data.len(), 3 * usize::from(width) * usize::from(height));
     assert!(picture.data.len() <= LIMIT);
@@ -24,10 +24,10 @@ fuzz_target!(|pickle: &[u8]| {
 });
 
 fn again(picture: &Picture) -> Picture {
-    let (width, height) = picture.size.expect("a pickle says its size");
-    let mut camera = (WIRE.tutorial.expect("it is a tutorial's").transmitter)(Width::default());
+    let (width, height) = picture.size.expect("a pickle has a size");
+    let mut camera = (WIRE.tutorial.expect("a tutorial's wire").transmitter)(Width::default());
     camera.picture(&Outgoing { width, height, data: picture.data.clone() }, 0);
-    let written: Vec<Bytes> = std::iter::from_fn(|| camera.pull().expect("nothing is awaited")).collect();
+    let written: Vec<Bytes> = std::iter::from_fn(|| camera.pull().expect("no answer is expected")).collect();
     let pickle = Bytes::from(written.concat()).slice(8..);
-    read(&pickle, LIMIT).expect("what is sent is read").expect("a picture").picture(&pickle)
+    read(&pickle, LIMIT).expect("a sent pickle is read").expect("a picture").picture(&pickle)
 }

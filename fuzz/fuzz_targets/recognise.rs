@@ -1,4 +1,4 @@
-//! The first bytes of any connection: decided within the prefix, and never otherwise once decided.
+//! Any first bytes of a connection: the wire is decided within the prefix, and the decision never changes.
 #![no_main]
 
 use framewire_proto::wire::{PREFIX, recognise};

@@ -1,5 +1,5 @@
-//! A JPEG of any bytes is cut into strips: no panic, strips that cover the picture from top to bottom, little more memory than
-//! the JPEG has; and strips of any bytes are joined without panic.
+//! A JPEG of any bytes is cut into strips: no panic, the strips cover the picture from top to bottom, each strip is at most two
+//! bytes larger than the JPEG. Strips of any bytes are joined without a panic.
 #![no_main]
 
 use framewire_proto::jpeg::{self, strips};

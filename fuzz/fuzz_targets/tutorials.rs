@@ -1,5 +1,5 @@
 //! A tutorial's camera that sends any bytes in chunks of any size: no panic, the same pictures as in one piece, within the
-//! limits, and no more memory than was earned.
+//! limits, bounded memory.
 #![no_main]
 
 use bytes::BufMut;
@@ -21,7 +21,7 @@ fuzz_target!(|connection: &[u8]| {
     }
 });
 
-/// What was said, and where it was refused, by which kind of error: the words show more, the more came at once.
+/// What was received, and the kind and position of the error. Its text may quote more bytes if more arrived at once.
 fn read(tutorial: &Tutorial, mut bytes: &[u8], most: usize) -> (Vec<Received>, Option<String>) {
     let limits = Limits { frame: LIMIT, raw: LIMIT, ..Limits::default() };
     let mut receiver = (tutorial.receiver)(&limits);

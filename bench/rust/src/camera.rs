@@ -10,35 +10,29 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
-use framewire::{
-    clock,
-    media::{
-        Picture, Pool, colour,
-        stamp::{self, Stamp},
-    },
-    proto::{Codec, Config, Frame, Times},
-    source::{Item, Source},
-    stop::Stop,
-};
+use framewire::{Hub, Image, PixelFormat, Sender, Stop};
+use framewire_proto::stamp::{self, Stamp};
+
+use crate::now;
+
+/// How often it is checked whether to stop while nothing can be sent.
+const CHECK_STOP: Duration = Duration::from_millis(100);
 
 /// How to play a clip.
 pub(crate) struct Play {
     /// Width and height of its pictures in pixels.
     pub(crate) size: (u32, u32),
-    /// How the program gets the pixels.
-    pub(crate) codec: Codec,
+    /// How the program gets the pixels: BGR or I420.
+    pub(crate) format: PixelFormat,
     /// Frames per second; 0 is as fast as they are taken.
     pub(crate) fps: f64,
 }
 
-/// The clip's frames: each leaves as it is, without a copy, and comes home with its last share.
+/// The clip's frames: each leaves as it is, without a copy, and comes back when nobody uses it any more.
 pub(crate) struct Camera {
     play: Play,
     frames: Home,
-    sequence: u64,
-    configured: bool,
     due: Instant,
-    stop: Stop,
 }
 
 type Home = Arc<Mutex<Vec<Option<Vec<u8>>>>>;
@@ -51,82 +45,78 @@ struct Loan {
 
 impl Camera {
     /// Loads a file of BGR pictures, before any time is taken.
-    pub(crate) fn load(clip: &Path, play: Play, stop: &Stop) -> Result<Self> {
+    pub(crate) fn load(clip: &Path, play: Play) -> Result<Self> {
         let mut file = File::open(clip).with_context(|| format!("{}: bench/run makes it", clip.display()))?;
         let (width, height) = play.size;
-        let length = Codec::Bgr24.raw_length(width, height).context("a size of pixels")?;
+        let length = 3 * width as usize * height as usize;
         let mut frames = Vec::new();
         loop {
             let mut bgr = Vec::with_capacity(length);
             if file.by_ref().take(length as u64).read_to_end(&mut bgr)? < length {
                 break;
             }
-            frames.push(Some(in_codec(bgr, &play)?));
+            frames.push(Some(in_format(bgr, &play)?));
         }
         ensure!(!frames.is_empty(), "{}: holds no picture of {width}x{height}", clip.display());
-        let frames = Arc::new(Mutex::new(frames));
-        Ok(Self { play, frames, sequence: 0, configured: false, due: Instant::now(), stop: stop.clone() })
+        Ok(Self { play, frames: Arc::new(Mutex::new(frames)), due: Instant::now() })
     }
 
-    fn config(&self) -> Config {
-        let (width, height) = self.play.size;
-        Config {
-            codec: self.play.codec,
-            width: width as u16,
-            height: height as u16,
-            millifps: (1000.0 * self.play.fps) as u32,
-            extra: Bytes::new(),
+    /// Sends the clip over and over until the stop is raised.
+    pub(crate) fn play(&mut self, sender: &mut Sender, stop: &Stop) -> Result<()> {
+        for sequence in 0.. {
+            if self.pace(sender, stop) {
+                break;
+            }
+            let image = self.frame(sequence)?;
+            sender.send(image)?;
         }
+        Ok(())
     }
 
-    /// Waits for the next tick; one who comes late misses ticks, as with a camera.
-    fn pace(&mut self) -> bool {
+    /// Waits until the next frame is due; a frame that comes late makes the following ones be left out, as with a camera.
+    /// Returns whether to stop.
+    fn pace(&mut self, sender: &Sender, stop: &Stop) -> bool {
         if self.play.fps > 0.0 {
             let now = Instant::now();
-            self.stop.wait(self.due.saturating_duration_since(now));
+            stop.wait(self.due.saturating_duration_since(now));
             self.due = (self.due + Duration::from_secs_f64(1.0 / self.play.fps)).max(now);
+            return stop.stopped();
         }
-        self.stop.stopped()
-    }
-}
-
-impl Source for Camera {
-    fn next(&mut self) -> Result<Option<Item>> {
-        if !self.configured {
-            self.configured = true;
-            return Ok(Some(Item::Config(self.config())));
+        while !stop.stopped() {
+            if sender.wait_for_room(CHECK_STOP) {
+                return false;
+            }
         }
-        if self.pace() {
-            return Ok(None);
-        }
-        let mut loan = borrow(&self.frames, self.sequence)?;
-        let captured = clock::now();
-        stamp_pixels(&mut loan.pixels, &self.play, Stamp { number: self.sequence as u32, captured });
-        let times = Times { captured, ..Times::default() };
-        let frame = Frame { sequence: self.sequence, keyframe: true, times, data: Bytes::from_owner(loan) };
-        self.sequence += 1;
-        Ok(Some(Item::Frame(frame)))
+        true
     }
 
-    fn describe(&self) -> String {
+    fn frame(&self, sequence: u64) -> Result<Image> {
         let (width, height) = self.play.size;
-        format!("a clip of {width}x{height} as {}", self.play.codec.name())
+        let mut loan = borrow(&self.frames, sequence)?;
+        let captured = Instant::now();
+        stamp_pixels(&mut loan.pixels, &self.play, Stamp { number: sequence as u32, captured: now() });
+        let image = Image::new(self.play.format, width, height, Bytes::from_owner(loan))?;
+        Ok(image.captured_at(captured))
     }
 }
 
 /// The clip's BGR pixels as the program shall get them.
-fn in_codec(bgr: Vec<u8>, play: &Play) -> Result<Vec<u8>> {
-    if play.codec == Codec::Bgr24 {
+fn in_format(bgr: Vec<u8>, play: &Play) -> Result<Vec<u8>> {
+    if play.format == PixelFormat::Bgr {
         return Ok(bgr);
     }
     let (width, height) = play.size;
-    let picture = Picture::new(Codec::Bgr24, width, height, bgr.into())?;
-    Ok(colour::convert(&picture, play.codec, &Pool::default())?.into_data().into())
+    let hub = Hub::new();
+    let mut publisher = hub.publish("clip")?;
+    let mut viewer = hub.view("clip")?;
+    publisher.send(Image::new(PixelFormat::Bgr, width, height, bgr)?)?;
+    let frame = viewer.next()?.context("a stream that goes on")?;
+    Ok(frame.image(play.format)?.into_data().to_vec())
 }
 
 fn stamp_pixels(pixels: &mut [u8], play: &Play, stamp: Stamp) {
     let width = play.size.0;
-    if play.codec == Codec::I420 {
+    if play.format == PixelFormat::I420 {
         return stamp::write(pixels, width, stamp);
     }
     let mut luma = vec![0; (stamp::height(width) * width) as usize];

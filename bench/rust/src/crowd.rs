@@ -20,7 +20,7 @@ use rustix::{
     process::{Resource, getrlimit, setrlimit},
 };
 
-use framewire::stop::Stop;
+use framewire::Stop;
 
 /// What is discarded with one call at most, and read where heads are.
 const DISCARDED: usize = 1 << 20;

@@ -5,26 +5,13 @@ mod camera;
 mod crowd;
 mod screen;
 
-use std::{
-    path::PathBuf,
-    process::ExitCode,
-    sync::Arc,
-    thread::{self, JoinHandle},
-};
+use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
-use framewire::{
-    clock,
-    hub::Hub,
-    media::encode::{self, CodecChoice},
-    net::{accept, endpoint::Endpoint},
-    proto::{Codec, Name, wire::tutorial::End},
-    sink::{Outlet, fw::Publish, pickle::Port, tutorial::Push},
-    source::feed::Feed,
-    stop::Stop,
-};
-use tokio::runtime;
+use framewire::{CodecChoice, PixelFormat, Sender, Stop};
+use framewire_proto::Micros;
+use rustix::time::{ClockId, clock_gettime};
 
 use camera::{Camera, Play};
 
@@ -72,20 +59,15 @@ struct Job {
     /// The publisher gets its pixels as I420, not as BGR
     #[arg(long)]
     i420: bool,
+    /// The viewer decodes to BGR, as the peers do, not to I420
+    #[arg(long)]
+    bgr: bool,
     /// Given to all benchmark programs; here the address says it
     #[arg(long, hide = true)]
     host: Option<String>,
     /// Given to all benchmark programs; here the address says it
     #[arg(long, hide = true)]
     port: Option<u16>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Coded {
-    /// Whatever `framewire send` chooses by itself.
-    Auto,
-    Jpeg,
-    H264,
 }
 
 fn main() -> ExitCode {
@@ -102,7 +84,7 @@ fn run(role: &Role) -> Result<()> {
     let stop = stop_on_signals()?;
     match role {
         Role::Publish(job) => publish(job, &stop),
-        Role::View(job) => screen::view(&job.to, job.passed, job.lumas.as_deref(), &stop),
+        Role::View(job) => screen::view(job, &stop),
         Role::Crowd(crowd) => crowd::watch(crowd, &stop),
     }
 }
@@ -114,52 +96,21 @@ fn publish(job: &Job, stop: &Stop) -> Result<()> {
         "1080" => (1920, 1080),
         other => anyhow::bail!("'{other}' is no size of a clip: 480, 720 or 1080"),
     };
-    let codec = if job.i420 { Codec::I420 } else { Codec::Bgr24 };
-    let play = Play { size, codec, fps: job.fps };
+    let format = if job.i420 { PixelFormat::I420 } else { PixelFormat::Bgr };
+    let play = Play { size, format, fps: job.fps };
     let clip = job.clip.as_ref().unwrap_or(&job.size);
-    let camera = Camera::load(&job.clips.join(format!("{clip}.bgr")), play, stop)?;
-    let hub = Hub::default();
-    let local = Name::from_lossy("out");
-    // Only its options matter: the source is open.
-    let spec = format!("clip#fps={}", job.fps).parse()?;
-    let publisher = hub.publish(&local, clock::now())?;
-    let feed = Feed { spec, publisher, encode: None, on_demand: false, again: false };
-    let feeding = in_background(feed.run(Some((Box::new(camera), stop.child())), stop.clone()))?;
-    let encode = encoding(job)?;
-    let outlet = Outlet { hub, stream: local, encode, max_age: None, sent: Arc::default(), preview: None };
-    let outcome = send(&job.to, outlet, stop);
-    stop.stop();
-    outcome.and(self::outcome(feeding))
-}
-
-/// How pictures are coded: at the quality of all peers, in their own size.
-fn encoding(job: &Job) -> Result<encode::Config> {
-    let only = if Endpoint::matches(&job.to) { Some(Endpoint::parse(&job.to)?.tutorial.codec) } else { None };
-    Ok(encode::Config { only, codec: job.codec, ..encode::Config::default() })
-}
-
-fn send(to: &str, outlet: Outlet, stop: &Stop) -> Result<()> {
-    if !Endpoint::matches(to) {
-        return Publish { outlet, address: to.parse()?, wait: true, passthrough: false }.run(stop);
+    let mut camera = Camera::load(&job.clips.join(format!("{clip}.bgr")), play)?;
+    let mut sender = Sender::builder(&job.to).own_size().codec(job.codec).wait().stop(stop).open()?;
+    match camera.play(&mut sender, stop) {
+        Err(_) if stop.stopped() => Ok(()),
+        outcome => outcome,
     }
-    let at = Endpoint::parse(to)?;
-    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        if at.tutorial.camera == End::Connects {
-            return Push { outlet, to: at, wait: true }.run(stop).await;
-        }
-        let listener = accept::bind(&at.authority()).await?;
-        Port { outlet, at, ends: true }.run(listener, stop).await
-    })
 }
 
-fn in_background(feed: impl Future<Output = Result<()>> + Send + 'static) -> Result<JoinHandle<Result<()>>> {
-    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
-    Ok(thread::spawn(move || runtime.block_on(feed)))
-}
-
-fn outcome(feeding: JoinHandle<Result<()>>) -> Result<()> {
-    feeding.join().ok().context("the source's thread panicked").flatten()
+/// Now, in µs of the clock that all programs of this machine share.
+fn now() -> Micros {
+    let time = clock_gettime(ClockId::Monotonic);
+    time.tv_sec.unsigned_abs() * 1_000_000 + time.tv_nsec.unsigned_abs() / 1_000
 }
 
 /// SIGTERM and Ctrl-C end the program in order.

@@ -1,103 +1,43 @@
 //! The viewer: decodes, notes which frame each picture is and when it was there, and tells all of it at the end.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    sync::Arc,
-    thread::JoinHandle,
-    time::{Duration, Instant},
-};
+use std::{fs, path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result};
-use framewire::{
-    clock,
-    hub::{Event, Hub, Policy, Reporter, Subscriber},
-    latency::Bound,
-    media::{
-        Picture,
-        decode::Decoder,
-        stamp::{self, Stamp},
-    },
-    net::{accept, endpoint::Endpoint},
-    proto::{
-        Codec, Config, Frame, Micros, Name,
-        wire::{native::Report, tutorial::End},
-    },
-    source::{
-        self, Spec,
-        feed::Feed,
-        tutorial::{Cameras, Streams, listen},
-    },
-    stop::Stop,
+use framewire::{Error, Frame, Image, PixelFormat, Stop, Viewer};
+use framewire_proto::{
+    Micros,
+    stamp::{self, Stamp},
 };
 
-const LOOK_AROUND: Duration = Duration::from_millis(100);
+use crate::{Job, now};
 
+/// How long a frame is waited for before it is checked whether to stop.
+const CHECK_STOP: Duration = Duration::from_millis(100);
 /// Frames between two whose luma is kept.
 const SAMPLED: u32 = 10;
 
-/// Views a stream until the stop is raised, by the way that its frames have in `framewire view`. The luma of some pictures
-/// is put into the folder.
-pub(crate) fn view(address: &str, passed: bool, lumas: Option<&Path>, stop: &Stop) -> Result<()> {
-    tell(&format!("\"connecting\": {}", clock::now()));
-    let (hub, local) = (Hub::default(), Name::from_lossy("in"));
-    let subscriber = hub.subscribe(&local, Policy::Newest, true, clock::now())?;
-    let feeding = feed(address, &hub, local, stop)?;
-    let reporter = subscriber.reporter();
-    let (decoder, lumas) = (Decoder::new(), lumas.map(Path::to_path_buf));
-    let mut screen = Screen {
-        subscriber,
-        reporter,
-        decoder,
-        bound: Bound::default(),
-        config: None,
-        seen: Vec::new(),
-        unreadable: 0,
-        lumas,
-    };
-    while !stop.stopped() && !feeding.is_finished() {
-        match screen.subscriber.next_before(Instant::now() + LOOK_AROUND) {
-            Some(Event::Config(config)) => screen.config = Some(config),
-            Some(Event::Frame(_)) if passed => screen.received(),
-            Some(Event::Frame(frame)) => screen.show(&frame)?,
-            Some(Event::State(_) | Event::Ended) | None => {}
+/// Views a stream until the stop is raised. The luma of some pictures is put into a folder.
+pub(crate) fn view(job: &Job, stop: &Stop) -> Result<()> {
+    tell(&format!("\"connecting\": {}", now()));
+    let format = if job.bgr { PixelFormat::Bgr } else { PixelFormat::I420 };
+    let viewer = Viewer::builder(job.to.parse()?).timeout(CHECK_STOP).pixels(format).stop(stop);
+    let mut viewer = viewer.open()?;
+    let mut screen = Screen { format, seen: Vec::new(), unreadable: 0, lumas: job.lumas.clone() };
+    while !stop.stopped() {
+        match viewer.next() {
+            Ok(Some(_)) if job.passed => screen.received(),
+            Ok(Some(frame)) => screen.show(&frame)?,
+            Ok(None) => break,
+            Err(Error::Timeout(_)) => {}
+            Err(error) => return Err(error.into()),
         }
     }
-    stop.stop();
     screen.tell();
-    crate::outcome(feeding)
-}
-
-/// Feeds the stream: from a hub, from a camera server, or from a camera that connects.
-fn feed(address: &str, hub: &Hub, local: Name, stop: &Stop) -> Result<JoinHandle<Result<()>>> {
-    if Endpoint::matches(address) {
-        let at = Endpoint::parse(address)?;
-        if at.tutorial.camera == End::Connects {
-            let (authority, cameras) = (at.authority(), Cameras { hub: hub.clone(), streams: Streams::One(local) });
-            let stop = stop.clone();
-            return crate::in_background(async move {
-                let listener = accept::bind(&authority).await?;
-                tokio::select! {
-                    () = listen(listener, at.wire, cameras) => {}
-                    () = stop.raised() => {}
-                }
-                Ok(())
-            });
-        }
-    }
-    let spec: Spec = address.parse()?;
-    let opened = source::open(&spec, stop)?;
-    let publisher = hub.publish(&local, clock::now())?;
-    let feed = Feed { spec, publisher, encode: None, on_demand: false, again: false };
-    crate::in_background(feed.run(Some((opened, stop.child())), stop.clone()))
+    Ok(())
 }
 
 struct Screen {
-    subscriber: Subscriber,
-    reporter: Reporter,
-    decoder: Decoder,
-    bound: Bound,
-    config: Option<Arc<Config>>,
+    format: PixelFormat,
     seen: Vec<Seen>,
     unreadable: u64,
     lumas: Option<PathBuf>,
@@ -110,18 +50,17 @@ struct Seen {
 
 impl Screen {
     fn show(&mut self, frame: &Frame) -> Result<()> {
-        let Some(config) = &self.config else { return Ok(()) };
-        let Some((frame, picture)) = self.decoder.decode(config, frame, Codec::I420)? else { return Ok(()) };
-        let decoded = clock::now();
-        if !self.bound.shows(frame.times.captured, decoded) {
-            return Ok(());
-        }
-        let report = Report { sequence: frame.sequence, received: frame.times.arrived, decoded, shown: decoded };
-        self.reporter.report(&frame.times, &report, true);
-        match stamp::read(picture.data(), picture.width(), picture.width() as usize) {
+        let image = frame.image(self.format)?;
+        let decoded = now();
+        let (width, rows) = (image.width(), stamp::height(image.width()));
+        let stamp = match self.format {
+            PixelFormat::I420 => stamp::read(image.data(), width, width as usize),
+            _ => stamp::read(&green(image.data(), width, rows), width, width as usize),
+        };
+        match stamp {
             Some(stamp) => {
                 self.note(Seen { stamp, decoded });
-                self.keep_luma(stamp.number, &picture)?;
+                self.keep_luma(stamp.number, &image)?;
             }
             None => self.unreadable += 1,
         }
@@ -129,17 +68,18 @@ impl Screen {
     }
 
     /// Keeps the luma of one picture in ten as a file that says its size.
-    fn keep_luma(&self, number: u32, picture: &Picture) -> Result<()> {
-        let Some(folder) = self.lumas.as_ref().filter(|_| number.is_multiple_of(SAMPLED)) else { return Ok(()) };
-        let mut pgm = format!("P5\n{} {}\n255\n", picture.width(), picture.height()).into_bytes();
-        pgm.extend(&picture.data()[..(picture.width() * picture.height()) as usize]);
+    fn keep_luma(&self, number: u32, image: &Image) -> Result<()> {
+        let sampled = number.is_multiple_of(SAMPLED) && self.format == PixelFormat::I420;
+        let Some(folder) = self.lumas.as_ref().filter(|_| sampled) else { return Ok(()) };
+        let mut pgm = format!("P5\n{} {}\n255\n", image.width(), image.height()).into_bytes();
+        pgm.extend(&image.data()[..(image.width() * image.height()) as usize]);
         let path = folder.join(format!("{number}.pgm"));
         fs::write(&path, pgm).with_context(|| path.display().to_string())
     }
 
     /// A frame has come that is not looked at.
     fn received(&mut self) {
-        self.note(Seen { stamp: Stamp { number: 0, captured: 0 }, decoded: clock::now() });
+        self.note(Seen { stamp: Stamp { number: 0, captured: 0 }, decoded: now() });
     }
 
     fn note(&mut self, seen: Seen) {
@@ -160,6 +100,11 @@ impl Seen {
         let Stamp { number, captured } = self.stamp;
         format!("[{number}, {captured}, {}]", self.decoded)
     }
+}
+
+/// The green of the topmost rows stands for their luma: the code there is black and white.
+fn green(bgr: &[u8], width: u32, rows: u32) -> Vec<u8> {
+    bgr.chunks_exact(3).take((width * rows) as usize).map(|pixel| pixel[1]).collect()
 }
 
 /// One line of JSON for `bench/run`.

@@ -1,18 +1,16 @@
 //! `framewire send`: a source of this machine as a stream of a hub, or to a tutorial's script.
 
 use anyhow::Result;
-use framewire::{Sender, Source, Stop, Window, sources_help};
+use framewire::{Sender, Source, Stop, Window, sinks_help, sources_help};
 
 use crate::{options::Common, stats::StatsPrinter};
 
 #[derive(clap::Args)]
-#[command(after_help = sources_help())]
+#[command(after_help = format!("{}\n\n{}", sources_help(), sinks_help()))]
 pub(crate) struct Args {
     /// What to send, see below; options may follow, each after a #, as in /dev/video0#size=1280x720
     source: Source,
-    /// Where to: fw://HOST:PORT/NAME (without a name, under this machine's), or to a tutorial's script:
-    /// lhh://HOST:PORT (with ?long=8 for a server that reads 8-byte lengths), base64://HOST:PORT, stopwait://HOST:PORT,
-    /// or for those who connect here, pickle://ADDR:PORT
+    /// Where to, see below
     to: String,
     /// Show in a window what is sent; q ends
     #[arg(long)]

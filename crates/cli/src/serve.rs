@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use anyhow::{Context, Result, ensure};
-use framewire::{Name, PicklePort, Server, Source, Stop};
+use framewire::{Error, Name, PicklePort, Server, Source, Stop};
 
 #[derive(clap::Args, Default)]
 pub(crate) struct Args {
@@ -44,7 +44,10 @@ pub(crate) fn serve(args: &Args, stop: &Stop, ready: impl FnOnce(SocketAddr)) ->
         args.sources.iter().fold(server, |server, (name, source)| server.source(name.as_str(), source.clone()));
     let server = args.pickles.iter().fold(server, |server, port| server.pickle(port.clone()));
     let server = args.host_names.iter().fold(server, |server, name| server.host_name(name));
-    let server = server.start()?;
+    let server = server.start().map_err(|error| match error {
+        Error::Busy(_) | Error::PermissionDenied(_) => anyhow::Error::from(error).context("--listen"),
+        error => error.into(),
+    })?;
     ready(server.address());
     Ok(server.wait()?)
 }

@@ -212,14 +212,14 @@ macro_rules! from {
 }
 
 from! {
-    crate::hub::Unconfigured => Protocol,
+    crate::hub::PublishError => Protocol,
     std::ffi::NulError => InvalidInput,
     tokio::sync::oneshot::error::RecvError => System,
     tokio::task::JoinError => System,
     turbojpeg::Error => InvalidData,
     yuv::YuvError => InvalidData,
-    framewire_proto::name::BadName => InvalidInput,
-    framewire_proto::jpeg::Fault => InvalidData,
+    framewire_proto::name::InvalidName => InvalidInput,
+    framewire_proto::jpeg::HeaderError => InvalidData,
     std::num::TryFromIntError => InvalidData,
     std::str::Utf8Error => InvalidData,
     crate::hub::Replaced => Refused,
@@ -257,17 +257,9 @@ impl From<crate::hub::Refused> for Error {
         use crate::hub::Refused;
         let kind = match refused {
             Refused::NoSuchStream { .. } => Self::NotFound,
-            Refused::Taken(_) | Refused::TooMany => Self::Refused,
+            Refused::NameTaken(_) | Refused::TooMany => Self::Refused,
         };
         Self::new(kind, refused.to_string())
-    }
-}
-
-impl From<crate::net::line::Refused> for Error {
-    fn from(refused: crate::net::line::Refused) -> Self {
-        use framewire_proto::wire::native::code;
-        let kind = if refused.code == code::NO_SUCH_STREAM { Self::NotFound } else { Self::Refused };
-        Self::new(kind, refused.text)
     }
 }
 

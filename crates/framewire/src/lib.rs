@@ -64,6 +64,7 @@
 #![allow(unreachable_pub, reason = "`pub` marks a room's interface; what the library offers is re-exported below")]
 
 mod api;
+mod bad_frames;
 mod clock;
 mod doctor;
 mod error;
@@ -77,6 +78,8 @@ mod net;
 mod pace;
 #[cfg(feature = "server")]
 mod serve;
+#[cfg(all(test, feature = "server"))]
+mod simulation;
 mod sink;
 mod source;
 mod stop;
@@ -86,6 +89,7 @@ pub use api::*;
 pub use error::{Error, Fault, Report};
 pub use framewire_proto::Name;
 pub use media::v4l2::Device;
+pub use sink::kind::help as sinks_help;
 pub use source::{Options, Spec as Source, camera::devices, help as sources_help};
 pub use stop::Stop;
 pub use transcode::encode::CodecChoice;

@@ -1,159 +1,165 @@
-// The page: a tile for each of the hub's streams, one of them enlarged when the address names it, `#/NAME`.
+// The page: a tile for each of the hub's streams. The address `#/NAME` enlarges one of them.
 
 import { command } from "./details.js";
-import { Streams, address } from "./hub.js";
+import { Hub, StreamList, isStreamName } from "./hub.js";
 import { Tile } from "./tile.js";
 
 /** Milliseconds between two updates of the figures. */
-const FIGURES = 500;
-/** What a stream may be called. A link to this page can name anything, and commands to copy are made of it. */
-const NAME = /^[\p{L}\p{N}_:@-][\p{L}\p{N}_.:@-]*$/u;
+const REFRESH_INTERVAL = 500;
+/** A tile connects when it comes this close to the visible part of the page. */
+const VIEW_MARGIN = "120px";
+/** The longest part of an unknown name that is shown, in characters. */
+const LONGEST_SHOWN_NAME = 64;
 
 const part = (selector) => document.querySelector(selector);
+const hub = new Hub(document.baseURI);
 const grid = part(".grid");
+/** The tiles by the names of their streams. */
 const tiles = new Map();
-let known = false;
-let hubGone = false;
+const tilesInView = new Set();
+const viewObserver = new IntersectionObserver(viewChanged, { rootMargin: VIEW_MARGIN });
+const streams = new StreamList(hub, { list: listReceived, failed: listFailed });
+let listKnown = false;
+let hubFailed = false;
+/** The name of the enlarged stream; null while the grid is shown. */
 let enlarged = null;
-let scrolled = 0;
-
-const streams = new Streams(came, gone);
-// A tile is connected a little before it is scrolled into view.
-const eyes = new IntersectionObserver(look, { rootMargin: "120px" });
-const inView = new Set();
+/** How far the grid was scrolled when a stream was enlarged. */
+let gridScroll = 0;
 
 start();
 
 function start() {
-  document.addEventListener("visibilitychange", wake);
-  window.addEventListener("online", wake);
-  window.addEventListener("hashchange", follow);
-  window.addEventListener("keydown", press);
+  document.addEventListener("visibilitychange", visibilityChanged);
+  window.addEventListener("online", visibilityChanged);
+  window.addEventListener("hashchange", addressChanged);
+  window.addEventListener("keydown", keyPressed);
   part(".notice button").addEventListener("click", () => streams.start());
-  setInterval(() => inView.forEach((tile) => tile.refresh()), FIGURES);
-  follow();
-  wake();
+  window.setInterval(() => tilesInView.forEach((tile) => tile.refresh()), REFRESH_INTERVAL);
+  addressChanged();
+  visibilityChanged();
 }
 
-/** Nobody sees a hidden page: it asks for nothing. */
-function wake() {
+/** A hidden page requests nothing. */
+function visibilityChanged() {
   if (document.hidden) streams.stop();
   else streams.start();
-  tiles.forEach(attend);
+  tiles.forEach(updateInView);
 }
 
-function attend(tile) {
-  tile.watch(inView.has(tile) && !document.hidden);
+function updateInView(tile) {
+  tile.setInView(tilesInView.has(tile) && !document.hidden);
 }
 
-function look(entries) {
+function viewChanged(entries) {
   for (const { target, isIntersecting } of entries) {
     const tile = tiles.get(target.dataset.name);
     if (!tile) continue;
-    if (isIntersecting) inView.add(tile);
-    else inView.delete(tile);
-    attend(tile);
+    if (isIntersecting) tilesInView.add(tile);
+    else tilesInView.delete(tile);
+    updateInView(tile);
   }
 }
 
-function came(list) {
+function listReceived(list) {
   part(".notice").hidden = true;
-  const back = hubGone;
-  known = true;
-  hubGone = false;
+  const recovered = hubFailed;
+  listKnown = true;
+  hubFailed = false;
   const names = new Set(list.map((info) => info.name));
-  tiles.forEach((tile, name) => names.has(name) || drop(tile));
-  list.forEach(place);
-  if (back) tiles.forEach((tile) => tile.hub(false));
+  tiles.forEach((tile, name) => names.has(name) || removeTile(tile));
+  list.forEach(placeTile);
+  if (recovered) tiles.forEach((tile) => tile.setHubFailed(false));
   const live = list.filter((info) => info.state === "live").length;
   part(".summary").textContent = list.length ? `${list.length} stream${list.length > 1 ? "s" : ""}, ${live} live` : "";
   arrange();
 }
 
-function gone(seconds, why) {
-  hubGone = true;
-  part(".notice span").textContent = `The hub at ${address} ${why}. Trying again in ${seconds.toFixed(0)} s.`;
+function listFailed(seconds, reason) {
+  hubFailed = true;
+  part(".notice span").textContent = `The hub at ${hub.address} ${reason}. Next attempt in ${seconds.toFixed(0)} s.`;
   part(".notice").hidden = false;
-  tiles.forEach((tile) => tile.hub(true));
+  tiles.forEach((tile) => tile.setHubFailed(true));
 }
 
-/** Shows a stream at its place in the list; what is there already is not moved, so that nothing flickers. */
-function place(info, index) {
+/** Shows a stream at its position in the list. A tile that is there already is not moved, so that nothing flickers. */
+function placeTile(info, index) {
   let tile = tiles.get(info.name);
   if (!tile) {
-    tile = new Tile(info);
+    tile = new Tile(info, hub);
     tiles.set(info.name, tile);
-    eyes.observe(tile.element);
+    viewObserver.observe(tile.element);
     if (info.name === enlarged) tile.enlarge(true);
   }
   tile.update(info);
   if (grid.children[index] !== tile.element) grid.insertBefore(tile.element, grid.children[index] ?? null);
 }
 
-function drop(tile) {
-  eyes.unobserve(tile.element);
-  inView.delete(tile);
+function removeTile(tile) {
+  viewObserver.unobserve(tile.element);
+  tilesInView.delete(tile);
   tiles.delete(tile.name);
   tile.remove();
 }
 
-/** Goes where the address says. */
-function follow() {
+/** Shows what the address names. */
+function addressChanged() {
   const before = enlarged;
-  enlarged = named();
-  if (before === null && enlarged !== null) scrolled = window.scrollY;
+  enlarged = nameInAddress();
+  if (before === null && enlarged !== null) gridScroll = window.scrollY;
   tiles.get(before)?.enlarge(false);
   tiles.get(enlarged)?.enlarge(true);
   arrange();
   document.title = enlarged === null ? "framewire" : `${enlarged} · framewire`;
-  window.scrollTo(0, enlarged === null ? scrolled : 0);
+  window.scrollTo(0, enlarged === null ? gridScroll : 0);
   tiles.get(enlarged ?? before)?.focus();
 }
 
-function named() {
-  if (!location.hash.startsWith("#/") || location.hash.length < 3) return null;
+function nameInAddress() {
+  const { hash } = window.location;
+  if (!hash.startsWith("#/") || hash.length < 3) return null;
   try {
-    return decodeURIComponent(location.hash.slice(2));
+    return decodeURIComponent(hash.slice(2));
   } catch {
-    return location.hash.slice(2);
+    return hash.slice(2);
   }
 }
 
-/** The grid, one stream, or a word about there being none. */
+/** Shows the grid, one stream, or why there is none. */
 function arrange() {
-  const missing = known && (enlarged === null ? tiles.size === 0 : !tiles.has(enlarged));
+  const missing = listKnown && (enlarged === null ? tiles.size === 0 : !tiles.has(enlarged));
   document.body.dataset.view = enlarged === null ? "all" : "one";
   part(".back").hidden = enlarged === null;
   part(".summary").hidden = enlarged !== null;
   part(".empty").hidden = !missing;
-  if (missing) explain();
+  if (missing) explainMissing();
 }
 
-function explain() {
+function explainMissing() {
   const named = enlarged !== null;
-  const proper = !named || NAME.test(enlarged);
-  const target = `fw://${address}/${(proper && enlarged) || "hello"}`;
-  part(".empty h1").textContent = named ? `There is no stream “${enlarged.slice(0, 64)}”` : "No streams yet";
-  part(".empty p").textContent = named && !proper
-    ? "That is no name a stream can have: letters, digits and - _ . : @ are what it is made of."
-    : "It appears here by itself as soon as it is sent, from this machine or any other that reaches it.";
+  const valid = named && isStreamName(enlarged);
+  const target = `fw://${hub.address}/${valid ? enlarged : "hello"}`;
+  part(".empty h1").textContent = named ? `No stream named “${enlarged.slice(0, LONGEST_SHOWN_NAME)}”` : "No streams yet";
+  part(".empty p").textContent =
+    named && !valid
+      ? "A stream cannot have this name. Names have at most 64 letters, digits and - _ . : @, and do not begin with a dot."
+      : "This page shows a stream as soon as it is sent, from this machine or any other that reaches the hub.";
   const commands = part(".empty .commands");
   if (commands.dataset.target === target) return;
   commands.dataset.target = target;
   commands.replaceChildren(
-    command("A moving test picture", `framewire send pattern ${target}`),
-    command("The first camera", `framewire send camera ${target}`),
+    command("Send a moving test pattern", `framewire send pattern ${target}`),
+    command("Send the first camera", `framewire send camera ${target}`),
   );
 }
 
-/** Escape goes back, the arrows go to the neighbours, f fills the screen. */
-function press(event) {
+/** Escape shows all streams, the arrow keys show the previous and the next one, f toggles full screen. */
+function keyPressed(event) {
   if (enlarged === null || event.ctrlKey || event.altKey || event.metaKey) return;
-  if (event.key === "Escape" && !document.fullscreenElement) location.hash = "#/";
-  if (event.key === "f") tiles.get(enlarged)?.fullScreen();
+  if (event.key === "Escape" && !document.fullscreenElement) window.location.hash = "#/";
+  if (event.key === "f") tiles.get(enlarged)?.toggleFullScreen();
   const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
   if (!step || tiles.size < 2) return;
   const names = [...grid.children].map((element) => element.dataset.name);
   const next = (names.indexOf(enlarged) + step + names.length) % names.length;
-  location.hash = `#/${encodeURIComponent(names[next])}`;
+  window.location.hash = `#/${encodeURIComponent(names[next])}`;
 }

@@ -1,93 +1,107 @@
-// What is told of a stream that is enlarged.
+// The panel beside an enlarged stream: its latency, facts and dropped frames, and commands to copy.
 
-import { count, rate, size, time } from "./format.js";
-import { address, url } from "./hub.js";
+import { bitrate, codecName, count, duration, frameSize } from "./format.js";
 import { STAGES } from "./wire.js";
 
-const CODECS = { jpeg: "JPEG", h264: "H.264", i420: "raw I420", bgr24: "raw BGR" };
 const STAGE_TITLES = {
-  encode: "From capture until it was encoded",
+  encode: "From capture until encoded",
   send: "Waiting at the publisher",
-  uplink: "On the way to the hub",
-  hub: "In the hub until it was begun to be sent here",
-  downlink: "On the way from the hub",
-  decode: "Waiting for the decoder and being decoded",
-  show: "Waiting for the display's next refresh",
+  uplink: "From the publisher to the hub",
+  hub: "Waiting in the hub",
+  downlink: "From the hub to this page",
+  decode: "Waiting for the decoder, and decoding",
+  show: "Waiting for the next refresh of the display",
 };
 const RENDITIONS = {
   source: "source, as published",
   high: "high, for slower links",
   low: "low, for the slowest links",
-  jpeg: "jpeg, by the hub",
+  jpeg: "jpeg, encoded by the hub",
 };
-const REASONS = {
-  superseded: "a newer one came first",
-  undecodable: "its predecessor was dropped",
-  full: "a recorder's queue was full",
-  left: "the viewer left",
-  stale: "older than it may be",
+/** Why the hub dropped frames, by the names in its JSON. */
+const DROP_REASONS = {
+  superseded: "replaced by a newer frame",
+  undecodable: "depended on a dropped frame",
+  full: "recorder's queue was full",
+  left: "viewer disconnected",
+  stale: "older than the maximum age",
 };
+/** Milliseconds for which a button says that its command was copied. */
+const COPIED = 1500;
 
 export class Details {
+  #document;
   #bars = new Map();
   #rows = new Map();
 
-  constructor(name) {
-    this.element = document.querySelector("#details").content.firstElementChild.cloneNode(true);
+  constructor(name, hub, browser = window) {
+    this.#document = browser.document;
+    this.element = fromTemplate("#details", this.#document);
     for (const stage of STAGES) this.#addStage(stage);
-    const hub = `fw://${address}/${name}`;
+    const stream = `fw://${hub.address}/${name}`;
+    const mjpeg = hub.url(name, "mjpeg");
     this.#part(".commands").append(
-      command("In a window", `framewire view ${hub}`),
-      command("To a file", `framewire record ${hub} video.mkv`),
-      command("In Python, with OpenCV", `cv2.VideoCapture("${url(name, "mjpeg")}")`),
+      command("View in a window", `framewire view ${stream}`, browser),
+      command("Record to a file", `framewire record ${stream} video.mkv`, browser),
+      command("Read in Python, with OpenCV", `cv2.VideoCapture("${mjpeg}")`, browser),
     );
-    this.#part(".mjpeg").href = url(name, "mjpeg");
-    this.#part(".snapshot").href = url(name, "snapshot.jpg");
-    this.#part(".json").href = url(name);
+    this.#part(".mjpeg").href = mjpeg;
+    this.#part(".snapshot").href = hub.url(name, "snapshot.jpg");
+    this.#part(".json").href = hub.url(name);
   }
 
-  /** `info` is the hub's, `split` the latency by stage, `here` what this page itself knows. */
-  update(info, split, here) {
-    this.#latency(split, here.still);
-    list(this.#part(".facts"), facts(info, here));
-    this.#drops(here.service?.dropped ?? info.dropped ?? {}, here);
+  /** `info` is what the hub's list says of the stream, `latency` a summary by stage, `local` what this page measured. */
+  update(info, latency, local) {
+    this.#showLatency(latency, local.fallback);
+    this.#setList(this.#part(".facts"), facts(info, local));
+    this.#showDrops(info, local);
   }
 
-  /** What the hub dropped of this page's frames, or of all viewers' while that is not known, and what the page itself did. */
-  #drops(byHub, here) {
-    const dropped = Object.entries(byHub).filter(([, frames]) => frames > 0);
-    const all = dropped.reduce((sum, [, frames]) => sum + frames, here.skipped);
-    write(this.#part(".dropped"), all ? count(all) : "none");
-    write(this.#part(".whose"), here.service ? "Of this page's frames." : "Of all viewers' frames.");
-    const rows = dropped.map(([reason, frames]) => [REASONS[reason] ?? reason, count(frames)]);
-    if (here.skipped) rows.push(["replaced on this page", count(here.skipped)]);
-    list(this.#part(".drops"), rows);
+  /** The hub's drops for this page, or for all viewers while those are not known, and the frames this page did not show. */
+  #showDrops(info, { service, skipped }) {
+    const dropped = Object.entries(service?.dropped ?? info.dropped ?? {}).filter(([, frames]) => frames > 0);
+    const total = dropped.reduce((sum, [, frames]) => sum + frames, skipped);
+    setText(this.#part(".dropped"), total ? count(total) : "none");
+    setText(this.#part(".whose"), service ? "Of this page's frames." : "Of all viewers' frames.");
+    const rows = dropped.map(([reason, frames]) => [DROP_REASONS[reason] ?? reason, count(frames)]);
+    if (skipped) rows.push(["received but not shown", count(skipped)]);
+    this.#setList(this.#part(".drops"), rows);
   }
 
-  #latency(split, still) {
-    write(this.#part(".total"), split.total ? time(split.total.p50) : "–");
-    write(this.#part(".hint"), still ? "Over all viewers, from capture on." : "From capture until shown on this page, last 10 s.");
+  #showLatency(latency, fallback) {
+    setText(this.#part(".total"), latency.total ? duration(latency.total.p50) : "–");
+    const scope = fallback ? "all viewers" : "this page, last 10 s";
+    setText(this.#part(".hint"), `From capture to display: ${scope}.`);
     for (const stage of STAGES) {
-      const known = split[stage];
+      const known = latency[stage];
       this.#bars.get(stage).style.flexGrow = known?.p50 ?? 0;
       const cells = this.#rows.get(stage).querySelectorAll("td");
-      ["p50", "p95", "max"].forEach((share, place) => write(cells[place], known ? known[share].toFixed(1) : "–"));
+      ["p50", "p95", "max"].forEach((figure, index) => setText(cells[index], known ? known[figure].toFixed(1) : "–"));
     }
   }
 
   #addStage(stage) {
-    const bar = document.createElement("i");
-    const row = document.createElement("tr");
-    const head = document.createElement("th");
+    const bar = this.#document.createElement("i");
+    const row = this.#document.createElement("tr");
+    const head = this.#document.createElement("th");
     bar.dataset.stage = row.dataset.stage = stage;
     bar.title = row.title = STAGE_TITLES[stage];
     head.scope = "row";
     head.textContent = stage;
-    row.append(head, ...[0, 1, 2].map(() => document.createElement("td")));
+    row.append(head, ...[0, 1, 2].map(() => this.#document.createElement("td")));
     this.#part(".bar").append(bar);
     this.#part("tbody").append(row);
     this.#bars.set(stage, bar);
     this.#rows.set(stage, row);
+  }
+
+  /** Sets the terms and values of a list; unchanged ones are not touched. */
+  #setList(list, rows) {
+    while (list.children.length > 2 * rows.length) list.lastElementChild.remove();
+    while (list.children.length < 2 * rows.length) {
+      list.append(this.#document.createElement("dt"), this.#document.createElement("dd"));
+    }
+    rows.flat().forEach((text, index) => setText(list.children[index], text));
   }
 
   #part(selector) {
@@ -95,78 +109,75 @@ export class Details {
   }
 }
 
-/** A line to copy. */
-export function command(what, line) {
-  const element = document.querySelector("#command").content.firstElementChild.cloneNode(true);
+/** A titled line of text with a button that copies it. */
+export function command(title, line, browser = window) {
+  const element = fromTemplate("#command", browser.document);
   const button = element.querySelector("button");
-  element.querySelector(".what").textContent = what;
+  element.querySelector(".what").textContent = title;
   element.querySelector("code").textContent = line;
   button.setAttribute("aria-label", `Copy: ${line}`);
   button.addEventListener("click", async () => {
-    button.textContent = (await copy(line)) ? "Copied" : "Failed";
-    setTimeout(() => (button.textContent = "Copy"), 1500);
+    button.textContent = (await copy(line, browser)) ? "Copied" : "Failed";
+    browser.setTimeout(() => (button.textContent = "Copy"), COPIED);
   });
   return element;
 }
 
-/** Browsers have a clipboard only on https and on localhost; elsewhere the old way still works. */
-async function copy(line) {
+/** A new copy of a template's element. */
+export function fromTemplate(selector, document) {
+  return document.querySelector(selector).content.firstElementChild.cloneNode(true);
+}
+
+/** Sets an element's text only if it changes, so that selections and screen readers are not disturbed. */
+export function setText(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
+/** Copies a text. Browsers have a clipboard only on https and on localhost; elsewhere the older way still works. */
+async function copy(text, { document, navigator }) {
   try {
-    await navigator.clipboard.writeText(line);
+    await navigator.clipboard.writeText(text);
     return true;
   } catch {
     const area = document.createElement("textarea");
-    area.value = line;
+    area.value = text;
     document.body.append(area);
     area.select();
-    const done = document.execCommand("copy");
+    const copied = document.execCommand("copy");
     area.remove();
-    return done;
+    return copied;
   }
 }
 
-function facts(info, here) {
-  const fps = (number) => `${(number ?? 0).toFixed(1)} fps`;
+function facts(info, { fps, age, roundTrip, fallback, service }) {
+  const rate = (number) => `${(number ?? 0).toFixed(1)} fps`;
   return [
-    ["Codec", CODECS[info.codec] ?? info.codec ?? "–"],
-    ["Size", size(info.width, info.height) || "–"],
-    ["Sent to the hub", `${fps(info.fps)}, ${rate(info.bitrate ?? 0)}`],
-    ...(here.still ? [["Shown here", "as Motion JPEG"]] : [["Shown here", fps(here.fps)]]),
-    ...(here.age === null ? [] : [["Age of the picture", time(here.age * 1000)]]),
-    ...service(here.service),
-    ...(here.roundTrip === undefined || here.still ? [] : [["Round trip to the hub", time(here.roundTrip / 1000)]]),
+    ["Codec", codecName(info.codec)],
+    ["Size", frameSize(info.width, info.height) || "–"],
+    ["Published", `${rate(info.fps)}, ${bitrate(info.bitrate ?? 0)}`],
+    ["Shown here", fallback ? "as Motion JPEG" : rate(fps)],
+    ...(age === null ? [] : [["Frame age", duration(age * 1000)]]),
+    ...serviceFacts(service),
+    ...(roundTrip === undefined || fallback ? [] : [["Round trip to the hub", duration(roundTrip / 1000)]]),
     ["Viewers", viewers(info)],
-    ["Frames sent to the hub", count(info.published)],
-    ["Frames to viewers", count(info.delivered)],
+    ["Frames published", count(info.published)],
+    ["Frames sent to viewers", count(info.delivered)],
     ...(info.missed ? [["Lost before the hub", count(info.missed)]] : []),
   ];
 }
 
-/** How many watch, and which renditions they get where there are several. */
-function viewers({ viewers, renditions = [] }) {
-  const taken = renditions.filter((form) => form.viewers > 0);
-  if (taken.every(({ name }) => name === "source")) return count(viewers);
-  return `${count(viewers)}: ${taken.map((form) => `${count(form.viewers)} ${form.name}`).join(", ")}`;
-}
-
-/** How the hub serves this page, once it has said so. */
-function service(told) {
-  if (!told) return [];
+/** How the hub serves this page; nothing until it has reported that. */
+function serviceFacts(service) {
+  if (!service) return [];
   return [
-    ["Rendition", RENDITIONS[told.rendition] ?? told.rendition],
-    ["Capacity of the link", told.capacity ? rate(told.capacity) : "not known yet"],
+    ["Rendition", RENDITIONS[service.rendition] ?? service.rendition],
+    ["Capacity of the link", service.capacity ? bitrate(service.capacity) : "not known yet"],
   ];
 }
 
-/** Writes terms and values, and leaves alone what stays. */
-function list(element, rows) {
-  while (element.children.length > 2 * rows.length) element.lastElementChild.remove();
-  while (element.children.length < 2 * rows.length) {
-    element.append(document.createElement("dt"), document.createElement("dd"));
-  }
-  rows.flat().forEach((text, place) => write(element.children[place], text));
-}
-
-function write(element, text) {
-  if (element.textContent !== text) element.textContent = text;
+/** The number of viewers, and of each rendition's when not all of them get the source. */
+function viewers({ viewers, renditions = [] }) {
+  const watched = renditions.filter((rendition) => rendition.viewers > 0);
+  if (watched.every(({ name }) => name === "source")) return count(viewers);
+  return `${count(viewers)}: ${watched.map((rendition) => `${count(rendition.viewers)} ${rendition.name}`).join(", ")}`;
 }

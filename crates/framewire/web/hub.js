@@ -1,76 +1,101 @@
-// Where the hub is, and which streams it has.
+// The hub's addresses and its list of streams.
 
 import { backoff } from "./wire.js";
 
-const BASE = new URL(".", document.baseURI);
-/** Milliseconds between two looks at the list of streams. */
-const EVERY = 1500;
-/** Milliseconds after which a hub that has not answered counts as gone. */
-const PATIENCE = 4000;
+/** Milliseconds between two requests for the list of streams. */
+const POLL_INTERVAL = 1500;
+/** Milliseconds that the hub has to answer. */
+const ANSWER_TIMEOUT = 4000;
+/** The shortest wait after a request that failed, in milliseconds. */
+const SHORTEST_RETRY = 1000;
+/** The longest name of a stream, in bytes. */
+const LONGEST_NAME = 64;
 
-/** The hub's address as programs need it: always with its port. */
-export const address = `${BASE.hostname}:${BASE.port || (BASE.protocol === "https:" ? 443 : 80)}`;
-
-/** The address of a stream's page, picture or data. */
-export function url(name, what = "") {
-  return new URL(`streams/${encodeURIComponent(name)}${what && `/${what}`}`, BASE).href;
+/** Whether a stream can have this name. A link to this page can contain any text, and commands to copy contain the name. */
+export function isStreamName(name) {
+  const allowed = /^[\p{Alphabetic}\p{N}_:@-][\p{Alphabetic}\p{N}_.:@-]*$/u.test(name);
+  return allowed && new TextEncoder().encode(name).length <= LONGEST_NAME;
 }
 
-/** The address of a stream's WebSocket. */
-export function socketUrl(name) {
-  return url(name, "ws").replace(/^http/, "ws");
+/** The hub that serves this page. `page` is the page's own URL. */
+export class Hub {
+  #base;
+
+  constructor(page) {
+    this.#base = new URL(".", page);
+    const { hostname, port, protocol } = this.#base;
+    /** The hub's address as programs need it: always with a port. */
+    this.address = `${hostname}:${port || (protocol === "https:" ? 443 : 80)}`;
+    /** The URL of the list of streams. */
+    this.streams = new URL("streams", this.#base).href;
+  }
+
+  /** The URL of a stream's JSON, or with `resource` of something else that the hub serves of it. */
+  url(name, resource = "") {
+    return new URL(`streams/${encodeURIComponent(name)}${resource && `/${resource}`}`, this.#base).href;
+  }
+
+  /** The URL of a stream's WebSocket. */
+  socketUrl(name) {
+    return this.url(name, "ws").replace(/^http/, "ws");
+  }
 }
 
-/** Follows the hub's list of streams: `came(list)` at each answer, `gone(seconds, why)` when there is none. */
-export class Streams {
-  #came;
-  #gone;
+/**
+ * Polls the hub's list of streams. `on.list(streams)` is called with each answer, `on.failed(seconds, reason)` when there is
+ * none and the next request follows after so many seconds.
+ */
+export class StreamList {
+  #hub;
+  #on;
+  #browser;
   #timer = 0;
   #failures = 0;
   #running = false;
   #asking = false;
 
-  constructor(came, gone) {
-    this.#came = came;
-    this.#gone = gone;
+  constructor(hub, on, browser = window) {
+    this.#hub = hub;
+    this.#on = on;
+    this.#browser = browser;
   }
 
-  /** Looks at once, and from now on again and again. */
+  /** Asks at once, and then at regular intervals. */
   start() {
     this.#running = true;
-    clearTimeout(this.#timer);
-    if (!this.#asking) this.#ask();
+    this.#browser.clearTimeout(this.#timer);
+    if (!this.#asking) this.#poll();
   }
 
   stop() {
     this.#running = false;
-    clearTimeout(this.#timer);
+    this.#browser.clearTimeout(this.#timer);
   }
 
-  async #ask() {
+  async #poll() {
     this.#asking = true;
-    let wait = EVERY;
+    let wait = POLL_INTERVAL;
     try {
-      const list = await read();
+      const streams = await this.#request();
       this.#failures = 0;
-      this.#came(list);
+      this.#on.list(streams);
     } catch (fault) {
-      wait = Math.max(1000, backoff(this.#failures));
+      wait = Math.max(SHORTEST_RETRY, backoff(this.#failures));
       this.#failures += 1;
-      if (this.#running) this.#gone(wait / 1000, fault.message);
+      if (this.#running) this.#on.failed(wait / 1000, fault.message);
     }
     this.#asking = false;
-    if (this.#running) this.#timer = setTimeout(() => this.#ask(), wait);
+    if (this.#running) this.#timer = this.#browser.setTimeout(() => this.#poll(), wait);
   }
-}
 
-async function read() {
-  const signal = AbortSignal.timeout(PATIENCE);
-  const answer = await fetch(new URL("streams", BASE), { cache: "no-store", signal }).catch(() => {
-    throw new Error("does not answer");
-  });
-  if (!answer.ok) throw new Error(`answers with error ${answer.status}`);
-  const list = await answer.json().catch(() => null);
-  if (!Array.isArray(list)) throw new Error("answers with something that is not a list of streams");
-  return list.filter((info) => typeof info?.name === "string");
+  async #request() {
+    const options = { cache: "no-store", signal: this.#browser.AbortSignal.timeout(ANSWER_TIMEOUT) };
+    const answer = await this.#browser.fetch(this.#hub.streams, options).catch(() => {
+      throw new Error("does not answer");
+    });
+    if (!answer.ok) throw new Error(`answered with HTTP status ${answer.status}`);
+    const streams = await answer.json().catch(() => null);
+    if (!Array.isArray(streams)) throw new Error("sent an answer that is not a list of streams");
+    return streams.filter((info) => typeof info?.name === "string");
+  }
 }

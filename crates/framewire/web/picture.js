@@ -1,45 +1,50 @@
-// From a frame's bytes to pixels on a canvas. Nothing queues here: whatever is newer replaces what waits.
+// From a frame's bytes to pixels on a canvas. Nothing queues here: a newer frame replaces one that waits.
+//
+// `browser` is the window. Tests pass a fake one, with decoders and display refreshes that they control.
 
 import { now } from "./wire.js";
 
-/** Whether H.264 may be decodable: WebCodecs, which that needs, exist only on https and on localhost. */
-export const decodesH264 = "VideoDecoder" in window;
+/** Whether this browser may decode H.264: WebCodecs exist only on https and on localhost. */
+export const decodesH264 = (browser) => "VideoDecoder" in browser;
 
 /**
- * A decoder for what a configuration announces, or null when this browser cannot decode it.
+ * A decoder for the frames that `config` describes; null when this browser has none.
  *
- * It has `push(frame)`, which calls `screen.offer(image, frame)` when the picture is there, and `close()`.
- * `on.giveUp()` is called when decoding turns out not to work, `on.wishKeyframe()` when it cannot go on before a keyframe
- * comes, which may never come by itself.
+ * It has `push(frame)`, which calls `display.show(image, frame)` when the frame is decoded, and `close()`. It calls
+ * `on.failed()` when this browser turns out not to decode these frames, and `on.keyframeNeeded()` when it cannot continue
+ * without a keyframe: a stream may send none unless it is asked.
  */
-export function decoder(config, screen, on) {
-  if (config.codec === "jpeg") return new Jpeg(screen);
-  if (config.codec === "h264" && decodesH264) return new H264(config, screen, on);
+export function createDecoder(config, display, on, browser = window) {
+  if (config.codec === "jpeg") return new JpegDecoder(display, browser);
+  if (config.codec === "h264" && decodesH264(browser)) return new H264Decoder(config, display, on, browser);
   return null;
 }
 
 /**
- * A canvas that shows the newest picture whenever the display is refreshed. `on.shown(frame)` tells of each one that it
- * showed; `on.age(frame)` is asked how old one is, in microseconds, undefined when that is not known.
+ * A canvas that shows the newest image at each refresh of the display. `on.shown(frame)` reports each frame that was shown.
+ * `on.age(frame)` returns a frame's age in microseconds, undefined when it is not known.
  */
-export class Screen {
+export class Display {
   #canvas;
   #context;
   #on;
-  #bound = new Bound();
+  #browser;
+  #stale = new StaleFilter();
   #next = null;
   #refresh = 0;
 
-  constructor(canvas, on) {
+  constructor(canvas, on, browser = window) {
     this.#canvas = canvas;
     this.#context = canvas.getContext("2d", { alpha: false });
     this.#on = on;
-    /** Pictures that were too old to be shown, or replaced by a newer one before they were. */
+    this.#browser = browser;
+    /** Frames that arrived and were not shown: stale, replaced by a newer one, or not decodable. */
     this.skipped = 0;
   }
 
-  offer(image, frame) {
-    if (!this.#bound.shows(this.#on.age(frame), now())) {
+  /** Shows the image at the next refresh, unless it is stale or a newer one comes first. Takes over the image. */
+  show(image, frame) {
+    if (this.#stale.isStale(this.#on.age(frame), now(this.#browser))) {
       this.skip(frame);
       return image.close();
     }
@@ -48,16 +53,17 @@ export class Screen {
       this.skip(this.#next.frame);
     }
     this.#next = { image, frame };
-    this.#refresh ||= requestAnimationFrame(() => this.#draw());
+    this.#refresh ||= this.#browser.requestAnimationFrame(() => this.#draw());
   }
 
-  /** A frame's picture will not be shown. */
+  /** Counts a frame that will not be shown. */
   skip(frame) {
-    if (!frame.ledUp) this.skipped += 1;
+    if (!frame.catchingUp) this.skipped += 1;
   }
 
+  /** Drops the image that waits for the next refresh. The canvas keeps what it shows. */
   clear() {
-    cancelAnimationFrame(this.#refresh);
+    this.#browser.cancelAnimationFrame(this.#refresh);
     this.#refresh = 0;
     this.#next?.image.close();
     this.#next = null;
@@ -67,7 +73,7 @@ export class Screen {
     const { image, frame } = this.#next;
     this.#next = null;
     this.#refresh = 0;
-    // An ImageBitmap and a VideoFrame call their size differently.
+    // A VideoFrame has a display size, an ImageBitmap only a size.
     const width = image.displayWidth ?? image.width;
     const height = image.displayHeight ?? image.height;
     if (this.#canvas.width !== width || this.#canvas.height !== height) {
@@ -76,126 +82,133 @@ export class Screen {
     }
     this.#context.drawImage(image, 0, 0, width, height);
     image.close();
-    frame.shown = now();
+    frame.shown = now(this.#browser);
     this.#on.shown(frame);
   }
 }
 
-/** Tells pictures from those that a link held back while it was gone: as `latency::Bound` does in the program. */
-class Bound {
-  /** Microseconds above the usual age from which on a picture is the past, and for how long only such are waited through. */
-  static #PAST = 500_000;
-  static #HELD_BACK = 500_000;
-  /** A pause between two of them counts for no longer than this: one may slip through a link that is all but gone. */
-  static #PAUSE = 200_000;
-  /** What the usual age may grow by from one picture to the next. */
+/**
+ * Finds stale frames: after an outage the backlog arrives in one burst, and none of it is to be shown. framewire's window
+ * uses the same rule. All times are microseconds.
+ */
+class StaleFilter {
+  /** A frame is stale when it is older than the usual age by this much. */
+  static #EXCESS_AGE = 500_000;
+  /** When all frames are stale for this long, that age is the new usual one: the link has become slow. */
+  static #LONGEST_BURST = 500_000;
+  /** A pause between two stale frames counts for at most this: a few frames get through even in an outage. */
+  static #LONGEST_PAUSE = 200_000;
+  /** The usual age grows by at most this from frame to frame. */
   static #DRIFT = 2000;
-  #usual;
-  #past;
+  #usualAge;
+  /** When the last stale frame came, and for how long only stale ones have come. */
+  #burst = null;
 
-  shows(age, at) {
-    if (age === undefined) return true;
-    this.#usual ??= age;
-    if (age <= this.#usual + Bound.#PAST) {
-      this.#usual = Math.min(age, this.#usual + Bound.#DRIFT);
+  /** Whether a frame of this age is stale; one of unknown age is not. */
+  isStale(age, now) {
+    if (age === undefined) return false;
+    this.#usualAge ??= age;
+    if (age <= this.#usualAge + StaleFilter.#EXCESS_AGE) {
+      this.#usualAge = Math.min(age, this.#usualAge + StaleFilter.#DRIFT);
     } else {
-      const { last, lasted } = this.#past ?? { last: at, lasted: 0 };
-      this.#past = { last: at, lasted: lasted + Math.min(at - last, Bound.#PAUSE) };
-      if (this.#past.lasted < Bound.#HELD_BACK) return false;
-      this.#usual = age;
+      const { last, duration } = this.#burst ?? { last: now, duration: 0 };
+      this.#burst = { last: now, duration: duration + Math.min(now - last, StaleFilter.#LONGEST_PAUSE) };
+      if (this.#burst.duration < StaleFilter.#LONGEST_BURST) return true;
+      this.#usualAge = age;
     }
-    this.#past = undefined;
-    return true;
+    this.#burst = null;
+    return false;
   }
 }
 
-class Jpeg {
-  #screen;
-  #waiting = null;
+class JpegDecoder {
+  #display;
+  #browser;
+  #next = null;
   #busy = false;
   #closed = false;
 
-  constructor(screen) {
-    this.#screen = screen;
+  constructor(display, browser) {
+    this.#display = display;
+    this.#browser = browser;
   }
 
   push(frame) {
-    if (this.#waiting) this.#screen.skip(this.#waiting);
-    this.#waiting = frame;
-    if (!this.#busy) this.#work();
+    if (this.#next) this.#display.skip(this.#next);
+    this.#next = frame;
+    if (!this.#busy) this.#decodeAll();
   }
 
   close() {
     this.#closed = true;
-    this.#waiting = null;
+    this.#next = null;
   }
 
-  async #work() {
+  async #decodeAll() {
     this.#busy = true;
-    while (this.#waiting) {
-      const frame = this.#waiting;
-      this.#waiting = null;
-      try {
-        const image = await createImageBitmap(new Blob([frame.data], { type: "image/jpeg" }));
-        if (this.#closed) return image.close();
-        frame.decoded = now();
-        this.#screen.offer(image, frame);
-      } catch {
-        // A damaged picture is passed over; the next one stands for itself.
-        this.#screen.skip(frame);
+    while (this.#next) {
+      const frame = this.#next;
+      this.#next = null;
+      const jpeg = new this.#browser.Blob([frame.data], { type: "image/jpeg" });
+      // A damaged JPEG is skipped: the next one does not depend on it.
+      const image = await this.#browser.createImageBitmap(jpeg).catch(() => null);
+      if (this.#closed) return image?.close();
+      if (!image) {
+        this.#display.skip(frame);
+        continue;
       }
+      frame.decoded = now(this.#browser);
+      this.#display.show(image, frame);
     }
     this.#busy = false;
   }
 }
 
-class H264 {
-  /** Frames in the decoder beyond which it is behind, and skips to the next keyframe. */
-  static #BEHIND = 8;
-  /** Frames that it may be behind while it is led up to the present: more than the hub keeps for who joins. */
-  static #LED_UP = 600;
-  /** What was captured so many microseconds before it was sent here was kept, in the hub or before it, for who joins. */
-  static #KEPT = 500_000;
-  /** Failures in a row, without a picture in between, after which it is given up. */
-  static #FAILURES = 3;
+class H264Decoder {
+  /** With more frames than this in its queue the decoder is too slow, and skips to the next keyframe. */
+  static #LONGEST_QUEUE = 8;
+  /** The same while it catches up with the GOP that the hub replays to a new viewer. The hub replays at most 300 frames. */
+  static #LONGEST_REPLAY_QUEUE = 600;
+  /** A frame that was sent this long after its capture, in microseconds, is part of a replay. */
+  static #REPLAY_AGE = 500_000;
+  /** Failures in a row, without an image in between, after which decoding is given up. */
+  static #MOST_FAILURES = 3;
   #config;
-  #screen;
+  #display;
   #on;
-  #wished = false;
+  #browser;
   #decoder = null;
   #codec = "";
-  #pushed = 0;
-  #ledUp = false;
-  #last = 0n;
-  #began = 0;
-  #inside = new Map();
+  #chunks = 0;
+  /** The frames in the decoder, by the timestamps of their chunks. */
+  #decoding = new Map();
+  #lastSequence = 0n;
+  /** When the keyframe was captured that decoding began with. */
+  #firstCaptured = 0;
+  #replay = false;
+  #keyframeRequested = false;
   #failures = 0;
 
-  constructor(config, screen, on) {
+  constructor(config, display, on, browser) {
     this.#config = config;
-    this.#screen = screen;
+    this.#display = display;
     this.#on = on;
+    this.#browser = browser;
   }
 
   push(frame) {
-    if (this.#behind(frame)) this.close();
-    // After a gap a new decoder: what follows a keyframe may still look back to what did not come.
-    if (frame.keyframe && frame.sequence !== this.#last + 1n) this.close();
-    this.#last = frame.sequence;
-    if (frame.keyframe && !this.#begin(frame)) return this.#fail();
-    if (!this.#decoder) {
-      this.#screen.skip(frame);
-      // Once is enough: the hub remembers until a keyframe comes.
-      if (!this.#wished) this.#on.wishKeyframe();
-      this.#wished = true;
-      return;
-    }
-    this.#wished = false;
-    const timestamp = this.#pushed++;
-    this.#inside.set(timestamp, frame);
+    if (this.#isTooSlow(frame)) this.close();
+    // After a gap, start a new decoder: frames behind this keyframe may refer to frames before it that never came.
+    if (frame.keyframe && frame.sequence !== this.#lastSequence + 1n) this.close();
+    this.#lastSequence = frame.sequence;
+    if (frame.keyframe && !this.#prepare(frame)) return;
+    if (!this.#decoder) return this.#skipToKeyframe(frame);
+    this.#keyframeRequested = false;
+    const timestamp = this.#chunks++;
+    this.#decoding.set(timestamp, frame);
     const type = frame.keyframe ? "key" : "delta";
     try {
-      this.#decoder.decode(new EncodedVideoChunk({ type, timestamp, data: this.#whole(frame) }));
+      this.#decoder.decode(new this.#browser.EncodedVideoChunk({ type, timestamp, data: this.#withParameterSets(frame) }));
     } catch (fault) {
       this.#fail(fault);
     }
@@ -204,37 +217,52 @@ class H264 {
   close() {
     if (this.#decoder && this.#decoder.state !== "closed") this.#decoder.close();
     this.#decoder = null;
-    this.#inside.clear();
+    this.#decoding.clear();
   }
 
-  /** Whether it has to skip to the next keyframe; not while what it decodes only leads up to the present. */
-  #behind(frame) {
-    const waiting = this.#decoder?.decodeQueueSize ?? 0;
+  #isTooSlow(frame) {
+    const queued = this.#decoder?.decodeQueueSize ?? 0;
     const { captured, forwarded } = frame.times;
-    if (captured && forwarded - captured > H264.#KEPT) this.#ledUp = true;
-    else if (waiting <= H264.#BEHIND) this.#ledUp = false;
-    return waiting > (this.#ledUp ? H264.#LED_UP : H264.#BEHIND);
+    if (captured && forwarded - captured > H264Decoder.#REPLAY_AGE) this.#replay = true;
+    else if (queued <= H264Decoder.#LONGEST_QUEUE) this.#replay = false;
+    return queued > (this.#replay ? H264Decoder.#LONGEST_REPLAY_QUEUE : H264Decoder.#LONGEST_QUEUE);
   }
 
-  /** Makes the decoder ready for a keyframe: a new one when there is none or when the stream's profile changed. */
-  #begin(frame) {
+  #skipToKeyframe(frame) {
+    this.#display.skip(frame);
+    // One request is enough: the hub remembers it until a keyframe comes.
+    if (!this.#keyframeRequested) this.#on.keyframeNeeded();
+    this.#keyframeRequested = true;
+  }
+
+  /** Prepares for a keyframe: makes a decoder when there is none or when the stream's profile changed. */
+  #prepare(frame) {
     const codec = codecString(frame.data) ?? codecString(this.#config.extra);
-    if (!codec) return false;
-    if (this.#decoder?.state === "configured" && codec === this.#codec) return true;
+    if (codec && codec === this.#codec && this.#decoder?.state === "configured") return true;
     this.close();
-    this.#began = frame.times.captured;
+    try {
+      if (!codec) throw new TypeError("a keyframe without a parameter set");
+      this.#decoder = this.#startDecoder(codec);
+    } catch (fault) {
+      this.#fail(fault);
+      return false;
+    }
     this.#codec = codec;
-    const made = new VideoDecoder({
-      output: (image) => this.#output(image),
-      error: (fault) => this.#decoder === made && this.#fail(fault),
-    });
-    this.#decoder = made;
-    made.configure({ codec, optimizeForLatency: true });
+    this.#firstCaptured = frame.times.captured;
     return true;
   }
 
-  /** The keyframe with the parameter sets that it needs, when those are told apart from it. */
-  #whole(frame) {
+  #startDecoder(codec) {
+    const decoder = new this.#browser.VideoDecoder({
+      output: (image) => this.#output(image),
+      error: (fault) => this.#decoder === decoder && this.#fail(fault),
+    });
+    decoder.configure({ codec, optimizeForLatency: true });
+    return decoder;
+  }
+
+  /** The frame's bytes; of a keyframe without parameter sets, those of the configuration come first. */
+  #withParameterSets(frame) {
     const { extra } = this.#config;
     if (!frame.keyframe || extra.length === 0 || codecString(frame.data)) return frame.data;
     const whole = new Uint8Array(extra.length + frame.data.length);
@@ -244,33 +272,33 @@ class H264 {
   }
 
   #output(image) {
-    const frame = this.#inside.get(image.timestamp);
-    this.#inside.delete(image.timestamp);
-    // What is shown before the keyframe that decoding began with is not whole.
-    if (!frame || (frame.times.captured && frame.times.captured < this.#began)) return image.close();
+    const frame = this.#decoding.get(image.timestamp);
+    this.#decoding.delete(image.timestamp);
+    // Frames captured before the first keyframe refer to frames that were not decoded: their images are broken.
+    if (!frame || (frame.times.captured && frame.times.captured < this.#firstCaptured)) return image.close();
     this.#failures = 0;
-    frame.decoded = now();
-    this.#screen.offer(image, frame);
+    frame.decoded = now(this.#browser);
+    this.#display.show(image, frame);
   }
 
-  /** Begins anew at the next keyframe, unless it is hopeless. */
+  /** Waits for the next keyframe, or gives up when that cannot help. */
   #fail(fault) {
     this.close();
     this.#failures += 1;
-    if (fault?.name === "NotSupportedError" || this.#failures >= H264.#FAILURES) this.#on.giveUp();
+    if (fault.name === "NotSupportedError" || this.#failures >= H264Decoder.#MOST_FAILURES) this.#on.failed();
   }
 }
 
-/** What WebCodecs call a stream's profile and level, such as "avc1.64001f", from the parameter set among these bytes. */
+/** The stream's profile and level as WebCodecs name them, such as "avc1.64001f"; null without a parameter set. */
 function codecString(bytes) {
   for (let at = 0; at + 6 < bytes.length; at++) {
     if (bytes[at] || bytes[at + 1] || bytes[at + 2] !== 1) continue;
-    const kind = bytes[at + 3] & 31;
-    if (kind === 7) {
-      return "avc1." + [4, 5, 6].map((place) => bytes[at + place].toString(16).padStart(2, "0")).join("");
+    const type = bytes[at + 3] & 31;
+    if (type === 7) {
+      return "avc1." + [4, 5, 6].map((offset) => bytes[at + offset].toString(16).padStart(2, "0")).join("");
     }
-    // Parameter sets stand before the picture, which need not be searched.
-    if (kind === 1 || kind === 5) return null;
+    // Parameter sets come before the slices, so the slices need no search.
+    if (type === 1 || type === 5) return null;
   }
   return null;
 }

@@ -1,96 +1,111 @@
-// One stream on the page: its picture, its words and figures, and its connection for as long as somebody looks at it.
+// One stream on the page: its video, its state and figures, and its connection while the tile is in view.
+//
+// `browser` is the window. Tests pass a fake one.
 
-import { Details } from "./details.js";
-import { size, span, time } from "./format.js";
-import { socketUrl, url } from "./hub.js";
-import { Screen, decoder, decodesH264 } from "./picture.js";
-import { History, Wire, now } from "./wire.js";
+import { Details, fromTemplate, setText } from "./details.js";
+import { codecName, duration, frameSize, roughDuration } from "./format.js";
+import { Display, createDecoder, decodesH264 } from "./picture.js";
+import { Connection, LatencyHistory, now } from "./wire.js";
 
-const WORDS = { live: "Live", stalled: "Stalled", idle: "Idle", connecting: "Connecting", gone: "Offline" };
+const STATE_NAMES = { live: "Live", stalled: "Stalled", idle: "Idle", connecting: "Connecting", offline: "Offline" };
 
 export class Tile {
+  #hub;
+  #browser;
+  /** What the hub's list says of the stream, and when the list came. */
   #info;
-  #polled = 0;
-  #hubGone = false;
-  #watched = false;
-  #said = "connecting";
-  #fault = "";
+  #infoTime = 0;
+  #hubFailed = false;
+  #inView = false;
+  /** The state that the connection reports. */
+  #state = "connecting";
+  /** The last error that the hub or the connection reported. */
+  #error = "";
   #config = null;
-  /** How the hub serves this page; null while it has not said so. */
+  /** How the hub serves this page; null until it has reported that. */
   #service = null;
   #decoder = null;
-  #last = null;
-  /** When this connection's first frame was sent here, on the hub's clock. */
-  #joined = 0;
+  #lastShown = null;
+  /** When the hub sent this connection's first frame, on the hub's clock. */
+  #firstForwarded = 0;
   #details = null;
-  #still = null;
-  #jpegs = false;
-  /** The codec, as the list of streams calls it, that this browser cannot decode. */
+  #jpegOnly = false;
+  /** Shows Motion JPEG where neither the stream's codec nor the hub's JPEGs can be decoded; null elsewhere. */
+  #fallback = null;
+  /** The stream's codec when the fallback began. */
   #undecodable = null;
 
-  constructor(info) {
-    this.name = info.name;
+  constructor(info, hub, browser = window) {
     this.#info = info;
-    this.element = document.querySelector("#tile").content.firstElementChild.cloneNode(true);
+    this.#hub = hub;
+    this.#browser = browser;
+    this.name = info.name;
+    this.element = fromTemplate("#tile", browser.document);
     this.element.dataset.name = info.name;
     this.link = this.#part(".name");
     this.link.textContent = info.name;
     this.link.title = info.name;
     this.link.href = `#/${encodeURIComponent(info.name)}`;
-    this.#part("canvas").setAttribute("role", "img");
-    this.#part("canvas").setAttribute("aria-label", `The picture of ${info.name}`);
-    this.history = new History();
-    this.screen = new Screen(this.#part("canvas"), {
-      shown: (frame) => this.#shown(frame),
-      age: ({ times }) => this.#since(times.captured),
-    });
-    this.wire = new Wire(socketUrl(info.name), {
-      joined: () => (this.#joined = 0),
-      state: (word) => this.#hear(word),
-      config: (config) => this.#configure(config),
-      frame: (frame) => this.#take(frame),
-      service: (service) => (this.#service = service),
-      error: (text) => (this.#fault = text),
-    });
-    if (!decodesH264) this.#onlyJpegs();
-    this.#fullScreen();
+    const canvas = this.#part("canvas");
+    canvas.setAttribute("role", "img");
+    canvas.setAttribute("aria-label", `Video of ${info.name}`);
+    this.#part(".latency").title = "Median time from capture to display";
+    this.history = new LatencyHistory();
+    const events = { shown: (frame) => this.#shown(frame), age: ({ times }) => this.#timeSince(times.captured) };
+    this.display = new Display(canvas, events, browser);
+    this.connection = this.#makeConnection();
+    if (!decodesH264(browser)) this.#requestJpegOnly();
+    this.#setUpFullScreen();
     this.refresh();
   }
 
-  /** Takes what the hub tells of the stream. */
+  #makeConnection() {
+    const events = {
+      reconnect: () => (this.#firstForwarded = 0),
+      state: (state) => this.#setState(state),
+      config: (config) => this.#configure(config),
+      frame: (frame) => this.#decode(frame),
+      service: (service) => (this.#service = service),
+      error: (text) => (this.#error = text),
+    };
+    return new Connection(this.#hub.socketUrl(this.name), events, this.#browser);
+  }
+
+  /** Takes what the hub's list says of the stream. */
   update(info) {
     this.#info = info;
-    this.#polled = now();
-    this.#hubGone = false;
-    if (this.#undecodable && info.codec !== this.#undecodable) this.#decodeAgain();
+    this.#infoTime = now(this.#browser);
+    this.#hubFailed = false;
+    if (this.#undecodable && info.codec !== this.#undecodable) this.#endFallback();
     this.refresh();
   }
 
-  /** The hub does not answer, or does again. */
-  hub(gone) {
-    this.#hubGone = gone;
-    if (!gone) this.wire.hurry();
+  /** The hub stopped answering requests for its list, or answers again. */
+  setHubFailed(failed) {
+    this.#hubFailed = failed;
+    if (!failed) this.connection.retryNow();
     this.refresh();
   }
 
-  /** Somebody looks at the tile, or nobody: what nobody sees is not sent for. */
-  watch(watched) {
-    if (watched === this.#watched) return;
-    this.#watched = watched;
-    if (watched) return this.#open();
-    this.wire.close();
-    this.#still?.stop();
+  /** Connects while the tile is in view, and only then: what nobody sees is not worth sending. */
+  setInView(inView) {
+    if (inView === this.#inView) return;
+    this.#inView = inView;
+    if (inView) return this.#open();
+    this.connection.close();
+    this.#fallback?.stop();
     this.#stopDecoding();
-    // The rate of frames before a pause tells nothing of those after it.
+    // Frame rate and latency start over: a pause would distort them.
     this.history.clear();
   }
 
+  /** Makes this the only tile on the page, with details, or one of many again. */
   enlarge(enlarged) {
-    this.element.classList.toggle("one", enlarged);
+    this.element.classList.toggle("enlarged", enlarged);
     if (enlarged) this.link.removeAttribute("href");
     else this.link.href = `#/${encodeURIComponent(this.name)}`;
     this.#details?.element.remove();
-    this.#details = enlarged ? new Details(this.name) : null;
+    this.#details = enlarged ? new Details(this.name, this.#hub, this.#browser) : null;
     if (enlarged) this.element.append(this.#details.element);
     this.refresh();
   }
@@ -101,178 +116,177 @@ export class Tile {
   }
 
   remove() {
-    this.watch(false);
+    this.setInView(false);
     this.element.remove();
   }
 
-  fullScreen() {
+  toggleFullScreen() {
+    const { document } = this.#browser;
     if (document.fullscreenElement) document.exitFullscreen();
+    // A browser may refuse, for instance inside a frame.
     else this.#part(".picture").requestFullscreen?.().catch(() => {});
   }
 
-  /** Says anew how the stream is. */
+  /** Updates all texts and figures. */
   refresh() {
-    const state = this.#state();
-    const [title, more] = this.#words(state);
+    const state = this.#visibleState();
+    const [title, explanation] = this.#explain(state);
     this.element.dataset.state = state;
-    write(this.#part(".state"), WORDS[state]);
-    write(this.#part(".veil strong"), title);
-    write(this.#part(".veil span"), more);
-    this.#figures(state);
+    setText(this.#part(".state"), STATE_NAMES[state]);
+    setText(this.#part(".overlay strong"), title);
+    setText(this.#part(".overlay span"), explanation);
+    this.#showFigures(state === "live");
   }
 
-  #figures(state) {
-    const live = state === "live";
-    const summary = this.#still ? (this.#info.latency_ms ?? {}) : this.history.summary();
-    const fps = this.#still ? this.#info.fps : this.history.fps();
-    write(this.#part(".fps"), live && fps ? `${fps.toFixed(fps < 9.95 ? 1 : 0)} fps` : "");
-    write(this.#part(".latency"), live && summary.total ? time(summary.total.p50) : "");
-    write(this.#part(".size"), this.#size());
-    this.#part(".latency").title = "From capture until shown here; half of the frames took at most this";
-    const here = {
+  #showFigures(live) {
+    const fallback = Boolean(this.#fallback);
+    const time = now(this.#browser);
+    const latency = fallback ? (this.#info.latency_ms ?? {}) : this.history.summary(time);
+    const fps = fallback ? this.#info.fps : this.history.fps(time);
+    setText(this.#part(".fps"), live && fps ? `${fps.toFixed(fps < 9.95 ? 1 : 0)} fps` : "");
+    setText(this.#part(".latency"), live && latency.total ? duration(latency.total.p50) : "");
+    setText(this.#part(".size"), this.#showSize());
+    this.#details?.update(this.#info, latency, {
       fps,
-      age: live && !this.#still ? this.#age() : null,
-      skipped: this.screen.skipped,
-      roundTrip: this.wire.clock.roundTrip,
-      still: Boolean(this.#still),
+      age: live && !fallback ? this.#age() : null,
+      skipped: this.display.skipped,
+      roundTrip: this.connection.clock.roundTrip,
+      fallback,
       service: this.#service,
-    };
-    this.#details?.update(this.#info, summary, here);
+    });
   }
 
-  #size() {
+  #showSize() {
     const { width, height } = this.#config ?? this.#info;
     if (width && height) this.#part(".picture").style.setProperty("--shape", `${width} / ${height}`);
-    return size(width, height);
+    return frameSize(width, height);
   }
 
-  #state() {
-    if (this.#still || !this.#watched) {
-      const state = this.#hubGone ? "gone" : (this.#info.state ?? "live");
-      return state === "live" && this.#still && !this.#still.shows ? "connecting" : state;
+  #visibleState() {
+    if (this.#fallback || !this.#inView) {
+      const state = this.#hubFailed ? "offline" : (this.#info.state ?? "live");
+      return state === "live" && this.#fallback && !this.#fallback.hasImage ? "connecting" : state;
     }
-    if (this.wire.connected) return this.#said;
-    return this.#hubGone ? "gone" : "connecting";
+    if (this.connection.connected) return this.#state;
+    return this.#hubFailed ? "offline" : "connecting";
   }
 
-  #words(state) {
+  /** The title and the sentence over the video; both are empty while the stream is live. */
+  #explain(state) {
     switch (state) {
       case "connecting":
-        if (this.#still) return ["Waiting…", `This browser cannot decode ${this.#undecodable} here; the hub has sent no JPEG yet.`];
-        return ["Connecting…", this.#fault];
-      case "gone":
+        if (!this.#fallback) return ["Connecting…", this.#error];
+        return ["Waiting…", `This browser cannot decode ${codecName(this.#undecodable)} here. The hub has sent no JPEG yet.`];
+      case "offline":
         return ["No connection", "The hub does not answer."];
       case "idle":
-        return ["Idle", "The source sleeps until somebody watches."];
+        return ["Idle", "The source starts when a viewer connects."];
       case "stalled": {
         const age = this.#age();
-        return ["Stalled", age === null ? "No picture has come yet." : `No new picture for ${span(age)}.`];
+        return ["Stalled", age === null ? "No frame has arrived yet." : `No new frame for ${roughDuration(age)}.`];
       }
       default:
         return ["", ""];
     }
   }
 
-  /** Seconds since the newest picture was captured, as far as that is known; null when there was none. */
+  /** The age of the newest frame in seconds, as exactly as it is known; null when there is no frame. */
   #age() {
-    const age = this.#since(this.#last?.times.captured);
+    const age = this.#timeSince(this.#lastShown?.times.captured);
     if (age !== undefined) return Math.max(0, age) / 1e6;
-    if (this.#last) return (now() - this.#last.arrived) / 1e6;
-    const told = this.#info.age_ms;
-    return typeof told === "number" ? told / 1000 + (this.#polled ? (now() - this.#polled) / 1e6 : 0) : null;
+    if (this.#lastShown) return (now(this.#browser) - this.#lastShown.arrived) / 1e6;
+    const listed = this.#info.age_ms;
+    if (typeof listed !== "number") return null;
+    return listed / 1000 + (this.#infoTime ? (now(this.#browser) - this.#infoTime) / 1e6 : 0);
   }
 
-  /** Microseconds since a time of the hub's; undefined while either is not known. */
-  #since(time) {
-    const offset = this.wire.clock.theirsMinusOurs;
-    return time && offset !== undefined ? now() + offset - time : undefined;
+  /** Microseconds since a time on the hub's clock; undefined while the time or the clock's offset is not known. */
+  #timeSince(time) {
+    const offset = this.connection.clock.hubMinusPage;
+    return time && offset !== undefined ? now(this.#browser) + offset - time : undefined;
   }
 
   #open() {
-    if (this.#undecodable) this.#still.start();
-    else this.wire.open();
+    if (this.#fallback) this.#fallback.start();
+    else this.connection.open();
   }
 
-  #hear(word) {
-    this.#said = word;
-    if (word === "connecting") {
+  #setState(state) {
+    this.#state = state;
+    if (state === "connecting") {
       this.#stopDecoding();
       this.#service = null;
-    } else this.#fault = "";
+    } else this.#error = "";
     this.refresh();
   }
 
-  #take(frame) {
+  #decode(frame) {
     const { captured, forwarded } = frame.times;
-    this.#joined ||= forwarded;
-    // What was there before only leads up to the present: its age tells nothing of the way, nor are pictures missed of it.
-    frame.ledUp = captured > 0 && captured < this.#joined;
+    this.#firstForwarded ||= forwarded;
+    // Frames captured before this connection are a replay of the current GOP. Their age is no latency, and a skipped one is no loss.
+    frame.catchingUp = captured > 0 && captured < this.#firstForwarded;
     this.#decoder?.push(frame);
   }
 
   #configure(config) {
     this.#stopDecoding();
     this.#config = config;
-    this.#decoder = decoder(config, this.screen, {
-      giveUp: () => this.#giveUp(),
-      wishKeyframe: () => this.wire.wishKeyframe(),
-    });
-    if (!this.#decoder) this.#giveUp();
+    const events = { failed: () => this.#decodingFailed(), keyframeNeeded: () => this.connection.requestKeyframe() };
+    this.#decoder = createDecoder(config, this.display, events, this.#browser);
+    if (!this.#decoder) this.#decodingFailed();
   }
 
   #stopDecoding() {
     this.#decoder?.close();
     this.#decoder = null;
-    this.screen.clear();
+    this.display.clear();
   }
 
   #shown(frame) {
-    const offset = this.wire.clock.theirsMinusOurs;
-    const first = this.#last === null || !this.wire.connected;
-    this.#last = frame;
-    this.wire.report(frame);
-    if (!frame.ledUp && this.#said === "live") this.history.take(frame, offset);
+    const first = this.#lastShown === null || !this.connection.connected;
+    this.#lastShown = frame;
+    this.connection.report(frame);
+    if (!frame.catchingUp && this.#state === "live") this.history.add(frame, this.connection.clock.hubMinusPage);
     if (first) this.refresh();
   }
 
-  /** This browser cannot decode what comes: it asks for JPEGs, or where it has done so already, shows stills. */
-  #giveUp() {
-    if (this.#jpegs) this.#showStills();
-    else this.#onlyJpegs();
+  /** Asks the hub for JPEG, or if it was asked already, falls back to Motion JPEG in an image. */
+  #decodingFailed() {
+    if (this.#jpegOnly) this.#startFallback();
+    else this.#requestJpegOnly();
   }
 
-  #onlyJpegs() {
-    this.#jpegs = true;
-    this.wire.onlyJpegs();
+  #requestJpegOnly() {
+    this.#jpegOnly = true;
+    this.connection.requestJpegOnly();
   }
 
-  /** This browser cannot decode what the hub sends though JPEGs were asked for: it shows the hub's Motion JPEG. */
-  #showStills() {
+  #startFallback() {
     this.#undecodable = this.#config.codec;
     this.#stopDecoding();
     this.#service = null;
-    this.wire.close();
-    this.#still ??= new Still(this.#part("img"), this.name);
+    this.connection.close();
+    this.#fallback ??= new MotionJpeg(this.#part("img"), this.name, this.#hub, this.#browser);
     this.#part("canvas").hidden = true;
     this.#part("img").hidden = false;
-    if (this.#watched) this.#still.start();
+    if (this.#inView) this.#fallback.start();
     this.refresh();
   }
 
-  #decodeAgain() {
+  #endFallback() {
     this.#undecodable = null;
-    this.#still.stop();
-    this.#still = null;
+    this.#fallback.stop();
+    this.#fallback = null;
     this.#part("canvas").hidden = false;
     this.#part("img").hidden = true;
-    if (this.#watched) this.wire.open();
+    if (this.#inView) this.connection.open();
   }
 
-  #fullScreen() {
+  #setUpFullScreen() {
     const button = this.#part(".full");
-    if (!document.fullscreenEnabled) return button.remove();
-    button.addEventListener("click", () => this.fullScreen());
-    this.#part(".picture").addEventListener("dblclick", () => this.#details && this.fullScreen());
+    if (!this.#browser.document.fullscreenEnabled) return button.remove();
+    button.addEventListener("click", () => this.toggleFullScreen());
+    this.#part(".picture").addEventListener("dblclick", () => this.#details && this.toggleFullScreen());
   }
 
   #part(selector) {
@@ -281,62 +295,63 @@ export class Tile {
 }
 
 /**
- * A stream as Motion JPEG in an image. Browsers open only six connections to one host, and the list of streams needs
- * one: beyond four such streams it is one picture a second.
+ * Shows a stream as Motion JPEG in an image. Browsers open at most six connections to one host, and the list of streams
+ * needs one: when four images move, further ones show one snapshot a second.
  */
-class Still {
-  static #MOVING = 4;
-  static #moving = 0;
+class MotionJpeg {
+  static #MOST_MOVING = 4;
+  static #SNAPSHOT_INTERVAL = 1000;
+  static #RETRY_INTERVAL = 2000;
+  static #movingImages = 0;
   #image;
   #name;
+  #hub;
+  #browser;
   #timer = 0;
   #running = false;
-  #moves = false;
+  #moving = false;
 
-  constructor(image, name) {
+  constructor(image, name, hub, browser) {
     this.#image = image;
     this.#name = name;
-    image.alt = `The picture of ${name}`;
+    this.#hub = hub;
+    this.#browser = browser;
+    image.alt = `Video of ${name}`;
   }
 
   start() {
     this.stop();
     this.#running = true;
-    this.#moves = Still.#moving < Still.#MOVING;
-    Still.#moving += this.#moves;
-    this.#image.onerror = () => this.#later(2000);
-    // Of a moving picture this comes once or at each part, depending on the browser.
-    this.#image.onload = () => !this.#moves && this.#later(1000);
+    this.#moving = MotionJpeg.#movingImages < MotionJpeg.#MOST_MOVING;
+    if (this.#moving) MotionJpeg.#movingImages += 1;
+    this.#image.onerror = () => this.#loadAfter(MotionJpeg.#RETRY_INTERVAL);
+    // Browsers call this once for a moving image, or once for each of its frames.
+    this.#image.onload = () => !this.#moving && this.#loadAfter(MotionJpeg.#SNAPSHOT_INTERVAL);
     this.#load();
   }
 
-  /** Whether a picture has come. */
-  get shows() {
+  /** Whether an image has arrived. */
+  get hasImage() {
     return this.#image.naturalWidth > 0;
   }
 
   stop() {
-    if (this.#running) Still.#moving -= this.#moves;
+    if (this.#running && this.#moving) MotionJpeg.#movingImages -= 1;
     this.#running = false;
-    clearTimeout(this.#timer);
+    this.#browser.clearTimeout(this.#timer);
     this.#image.onerror = this.#image.onload = null;
-    // Ends the connection.
+    // Another source ends the connection.
     this.#image.src = "data:,";
   }
 
-  #later(wait) {
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#load(), wait);
+  #loadAfter(wait) {
+    this.#browser.clearTimeout(this.#timer);
+    this.#timer = this.#browser.setTimeout(() => this.#load(), wait);
   }
 
   #load() {
-    const address = url(this.#name, this.#moves ? "mjpeg" : "snapshot.jpg");
-    // An address of its own each time, for images are taken from memory when theirs is known.
-    this.#image.src = `${address}?at=${Math.round(now())}`;
+    const url = this.#hub.url(this.#name, this.#moving ? "mjpeg" : "snapshot.jpg");
+    // A new URL each time: an image with a known one comes from the browser's memory.
+    this.#image.src = `${url}?at=${now(this.#browser)}`;
   }
-}
-
-/** Sets a text, when it is another one: what stays is left alone, for those who select it or have it read to them. */
-function write(element, text) {
-  if (element.textContent !== text) element.textContent = text;
 }

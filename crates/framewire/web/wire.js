@@ -1,391 +1,71 @@
-// The native wire over a WebSocket, as a viewer speaks it: each binary message is one message of PROTOCOL.md, header and
-// body, without the preamble; the path names the stream. Numbers are little-endian. Times are microseconds on the clock
-// of whoever wrote them, and zero stands for "not known".
+// The native wire over a WebSocket, from the viewer's side: see PROTOCOL.md.
+//
+// Each binary WebSocket message is one message of the wire: header and body, without a preamble. The URL names the stream.
+// Numbers are little-endian. Times are microseconds on the sender's clock; 0 means "not known".
+//
+// `browser` is the window. Tests pass a fake one, with a clock and sockets that they control.
 
+/** The stages of a frame's latency, in order. */
+export const STAGES = ["encode", "send", "uplink", "hub", "downlink", "decode", "show"];
+
+/** Bytes of a message's header. */
 const HEADER = 8;
-const KIND = {
-  CONFIG: 5,
-  FRAME: 6,
-  REPORT: 7,
-  PING: 8,
-  PONG: 9,
-  STATE: 11,
-  ERROR: 12,
-  BYE: 13,
-  KEYFRAME: 14,
-  SERVICE: 15,
-};
+const KIB = 1024;
+const MIB = 1024 * KIB;
+/** The longest body of a message of an unknown kind, in bytes. */
+const LONGEST_UNKNOWN = 64 * KIB;
+
 const CODECS = { 1: "jpeg", 2: "h264", 3: "i420", 4: "bgr24" };
 const STATES = { 1: "live", 2: "stalled", 3: "idle" };
 const RENDITIONS = ["source", "high", "low", "jpeg"];
+const KEYFRAME_FLAG = 1;
 
-/** The parts of a frame's way from birth to screen, in their order. */
-export const STAGES = ["encode", "send", "uplink", "hub", "downlink", "decode", "show"];
-
-/** Now, on this page's clock, in microseconds; never zero. */
-export const now = () => performance.now() * 1000 + 1;
-
-/** A connection that stays silent this long, in microseconds, is taken for dead. */
-const SILENCE = 10_000_000;
-/** Once it is silent this long, three of the hub's pings are missing: another is tried beside it, until it is known to speak
- * and to hear again. */
-const QUIET = 750_000;
-/** Milliseconds between two looks whether it is, and how long an attempt has: at least, and at most. */
-const LOOK = 100;
-const PATIENCE = [400, 2000];
-/** The longest wait for a connection, and between two attempts at one, in milliseconds. */
-const CONNECT = 5000;
-/** The longest wait between two attempts to connect, in milliseconds. */
-const LONGEST_WAIT = 10_000;
+/** The messages a viewer receives, by kind: name, shortest and longest body in bytes, and how to read the body. */
+const RECEIVED = {
+  5: { type: "config", shortest: 12, longest: 12 + 16 * KIB, read: readConfig },
+  6: { type: "frame", shortest: 48, longest: 48 + 8 * MIB, read: readFrame },
+  8: { type: "ping", shortest: 8, longest: KIB, read: (message) => ({ sent: u64(message, 0) }) },
+  9: { type: "pong", shortest: 24, longest: KIB, read: readPong },
+  11: { type: "state", shortest: 4, longest: KIB, read: (message) => STATES[message.getUint8(HEADER)] ?? null },
+  12: { type: "error", shortest: 4, longest: 4 + KIB, read: (message) => text(message, 4) },
+  15: { type: "service", shortest: 48, longest: KIB, read: readService },
+};
 
 /**
- * Watches one stream from `open()` until `close()`, through whatever happens to the connection in between.
+ * Decodes one message into `{type, body}`. Returns null for a message to skip: its kind, its state or its rendition is not
+ * known here. A frame's `data` shares the memory of `bytes`.
  *
- * `on.state(word)` tells how the stream is: "connecting", "live", "stalled", "idle". `on.config(config)` comes before
- * the frames it is about, `on.frame(frame)` for each frame, `on.service(service)` once a second how the hub serves this
- * page, `on.error(text)` when the hub says what is wrong. `on.joined()` comes before the messages of another connection.
+ * Throws when `bytes`, an ArrayBuffer, do not hold exactly one message within the wire's limits.
  */
-export class Wire {
-  #url;
-  #on;
-  #jpegs = false;
-  #socket = null;
-  /** What is tried while the socket is silent; whichever speaks first is kept. A lost packet is sent again only after a
-   * second, so it is given up soon for another. */
-  #spare = null;
-  #tried = 0;
-  #wanted = false;
-  #attempts = 0;
-  #retry = 0;
-  #beat = 0;
-  #look = 0;
-  #heard = 0;
-  /** Since when it is not known whether the hub hears this page, 0 where it is: TCP may wait for seconds before it sends again
-   * what was lost, though the hub speaks. */
-  #doubt = 0;
-  /** The hub knows this page by it, and drops an older connection for a newer one. */
-  #session = Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
-  #turn = 0;
-
-  constructor(url, on) {
-    this.#url = url;
-    this.#on = on;
-    this.clock = new Offset();
-  }
-
-  open() {
-    if (this.#wanted) return;
-    this.#wanted = true;
-    this.#attempts = 0;
-    this.#connect();
-  }
-
-  /** From now on nothing but JPEGs is asked for: this browser decodes no other codec here. */
-  onlyJpegs() {
-    this.#jpegs = true;
-    if (this.#wanted) this.#connect();
-  }
-
-  close() {
-    this.#wanted = false;
-    this.#hangUp();
-  }
-
-  /** Ends a wait for the next attempt: the hub was heard of by another way. */
-  hurry() {
-    if (!this.#wanted || this.#socket) return;
-    this.#attempts = 0;
-    this.#connect();
-  }
-
-  /** Whether the hub is connected and was heard of lately. */
-  get connected() {
-    return this.#socket?.readyState === WebSocket.OPEN;
-  }
-
-  /** Tells the hub how far a frame came; it sends the next ones by that. */
-  report(frame) {
-    const message = begin(KIND.REPORT, 32);
-    message.setBigUint64(HEADER, frame.sequence, true);
-    [frame.arrived, frame.decoded, frame.shown].forEach((time, place) => putTime(message, 16 + 8 * place, time));
-    this.#send(message);
-  }
-
-  /** Asks for a keyframe: nothing that comes before one can be decoded. */
-  wishKeyframe() {
-    this.#send(begin(KIND.KEYFRAME, 0));
-  }
-
-  #connect() {
-    this.#hangUp();
-    this.#on.state("connecting");
-    this.#hold(this.#dial());
-    // Until pings go, this is the deadline of the connection itself.
-    this.#beat = setTimeout(() => this.#again(), CONNECT);
-  }
-
-  #dial() {
-    const url = new URL(this.#url);
-    // Which page this is, so that it is not counted twice, and gets no more at first than its link carried before.
-    this.#turn += 1;
-    url.search = new URLSearchParams({ session: this.#session, turn: this.#turn, ...(this.#jpegs && { codec: "jpeg" }) });
-    const socket = new WebSocket(url);
-    socket.binaryType = "arraybuffer";
-    socket.onopen = () => socket === this.#socket && this.#ping();
-    return socket;
-  }
-
-  /** From now on this is the connection. */
-  #hold(socket) {
-    this.#socket = socket;
-    this.#heard = now();
-    this.#doubt = 0;
-    this.clock = new Offset();
-    this.#on.joined();
-    socket.onmessage = ({ data }) => this.#take(data);
-    socket.onclose = () => this.#lost();
-    this.#look = setInterval(() => this.#lookAfter(), LOOK);
-  }
-
-  /** Tries another connection while this one is silent or deaf, one at a time: more a browser does not begin. */
-  #lookAfter() {
-    if (!this.connected) return;
-    const opened = this.#spare?.readyState === WebSocket.OPEN;
-    if (!this.#doubt && now() - this.#heard >= QUIET) {
-      this.#doubt = now();
-      // Its answer ends the doubt.
-      this.#ping();
-      if (!this.connected) return;
-    }
-    if (!this.#doubt) {
-      // The hub has heard of one that is open, and may have dropped this one for it.
-      if (!opened) this.#dropSpare();
-      return;
-    }
-    const patience = Math.min(PATIENCE[0] + (4 * (this.clock.roundTrip ?? 0)) / 1000, PATIENCE[1]);
-    if (this.#spare && now() - this.#tried < patience * 1000) return;
-    this.#dropSpare();
-    this.#tried = now();
-    const spare = this.#dial();
-    this.#spare = spare;
-    spare.onmessage = ({ data }) => {
-      this.#change();
-      this.#take(data);
-    };
-    spare.onclose = () => (this.#spare = null);
-  }
-
-  /** The spare connection takes over. */
-  #change() {
-    const spare = this.#spare;
-    this.#spare = null;
-    this.#hangUp();
-    this.#hold(spare);
-    this.#ping();
-  }
-
-  /** The connection has ended: one that is open already takes over. */
-  #lost() {
-    if (this.#spare?.readyState === WebSocket.OPEN) this.#change();
-    else this.#again();
-  }
-
-  #hangUp() {
-    clearTimeout(this.#retry);
-    clearTimeout(this.#beat);
-    clearInterval(this.#look);
-    this.#dropSpare();
-    leave(this.#socket);
-    this.#socket = null;
-  }
-
-  #dropSpare() {
-    leave(this.#spare);
-    this.#spare = null;
-  }
-
-  #again() {
-    this.#hangUp();
-    this.#on.state("connecting");
-    this.#retry = setTimeout(() => this.#connect(), backoff(this.#attempts));
-    this.#attempts += 1;
-  }
-
-  #ping() {
-    clearTimeout(this.#beat);
-    if (now() - this.#heard > SILENCE) return this.#again();
-    const message = begin(KIND.PING, 8);
-    putTime(message, HEADER, now());
-    this.#send(message);
-    this.#beat = setTimeout(() => this.#ping(), this.clock.pingEvery());
-  }
-
-  #send(message) {
-    if (this.connected) this.#socket.send(message.buffer);
-  }
-
-  #take(data) {
-    const arrived = now();
-    this.#heard = arrived;
-    try {
-      this.#handle(new DataView(data), arrived);
-    } catch (fault) {
-      this.#on.error(`The hub sent bytes that this page does not understand (${fault.message}); reload the page.`);
-      this.#again();
-    }
-  }
-
-  /** One message. A body that is too short throws by itself; a kind that is not known is passed over. */
-  #handle(message, arrived) {
-    const length = message.getUint32(4, true);
-    if (length !== message.byteLength - HEADER) throw new RangeError(`a length of ${length}`);
-    switch (message.getUint8(0)) {
-      case KIND.STATE:
-        return this.#on.state(STATES[message.getUint8(HEADER)] ?? "live");
-      case KIND.CONFIG:
-        return this.#on.config(readConfig(message));
-      case KIND.FRAME: {
-        this.#attempts = 0;
-        const frame = readFrame(message, arrived);
-        this.report(frame);
-        return this.#on.frame(frame);
-      }
-      case KIND.PING:
-        return this.#pong(takeNumber(message, HEADER), arrived);
-      case KIND.PONG: {
-        const [pinged, received, sent] = [0, 8, 16].map((place) => takeNumber(message, HEADER + place));
-        if (pinged >= this.#doubt) this.#doubt = 0;
-        return this.clock.push(pinged, received, sent, arrived);
-      }
-      case KIND.SERVICE:
-        return this.#on.service(readService(message));
-      case KIND.ERROR:
-        return this.#on.error(text(message, HEADER + 4));
-    }
-  }
-
-  #pong(pinged, received) {
-    const message = begin(KIND.PONG, 24);
-    putTime(message, HEADER, pinged);
-    putTime(message, HEADER + 8, received);
-    putTime(message, HEADER + 16, now());
-    this.#send(message);
-  }
+export function decode(bytes) {
+  const message = new DataView(bytes);
+  const kind = message.getUint8(0);
+  const announced = message.getUint32(4, true);
+  const length = message.byteLength - HEADER;
+  const { type, shortest, longest, read } = RECEIVED[kind] ?? { type: `kind ${kind}`, shortest: 0, longest: LONGEST_UNKNOWN };
+  if (announced !== length) throw new RangeError(`${type}: ${length} bytes, but the header says ${announced}`);
+  if (length < shortest) throw new RangeError(`${type}: ${length} bytes, expected at least ${shortest}`);
+  if (length > longest) throw new RangeError(`${type}: ${length} bytes, expected at most ${longest}`);
+  const body = read?.(message) ?? null;
+  return body === null ? null : { type, body };
 }
 
-/** A dead connection may take minutes to say that it closed: nobody listens to it any more. */
-function leave(socket) {
-  if (!socket) return;
-  socket.onopen = socket.onmessage = socket.onclose = null;
-  socket.close();
-}
+/** The messages a viewer sends, as ArrayBuffers. */
+export const encode = {
+  /** How far a frame got: `sequence` is a BigInt, `arrived`, `decoded` and `shown` are times, 0 for "not yet". */
+  report: ({ sequence, arrived, decoded, shown }) => compose(7, [sequence, arrived, decoded, shown]),
+  ping: (sent) => compose(8, [sent]),
+  pong: (pinged, received, sent) => compose(9, [pinged, received, sent]),
+  keyframeRequest: () => compose(14, []),
+};
 
-/** Milliseconds to wait before the next attempt: doubling, with chance in it so that pages do not come back all at once. */
-export function backoff(attempts) {
-  return Math.min(LONGEST_WAIT, 500 * 2 ** attempts) * (0.5 + Math.random() / 2);
-}
-
-/**
- * How much more the hub's clock shows than this page's. The error of a sample is at most half its round trip, so of the
- * recent ones the one with the shortest round trip is believed.
- */
-class Offset {
-  static #WINDOW = 10_000_000;
-  static #SAMPLES = 16;
-  static #ENOUGH = 5;
-  #samples = [];
-  #taken = 0;
-
-  push(sent, received, answered, at) {
-    const roundTrip = at - sent - (answered - received);
-    if (at < sent || answered < received || roundTrip < 0) return;
-    const offset = (received + answered - sent - at) / 2;
-    const fresh = this.#samples.filter((sample) => sample.at + Offset.#WINDOW > at);
-    this.#samples = [...fresh.slice(1 - Offset.#SAMPLES), { at, roundTrip, offset }];
-    this.#taken += 1;
-  }
-
-  /** In microseconds; undefined before the first answer. */
-  get theirsMinusOurs() {
-    return this.#best()?.offset;
-  }
-
-  /** The shortest recent round trip in microseconds; undefined before the first answer. */
-  get roundTrip() {
-    return this.#best()?.roundTrip;
-  }
-
-  /** Milliseconds until the next ping: often at first. */
-  pingEvery() {
-    return this.#taken < Offset.#ENOUGH ? 100 : 1000;
-  }
-
-  #best() {
-    return this.#samples.reduce((best, next) => (best && best.roundTrip <= next.roundTrip ? best : next), undefined);
-  }
-}
-
-/** The frames shown in the last ten seconds: how many a second, and where their time went. */
-export class History {
-  static #KEPT = 10_000_000;
-  static #RATE = 2_000_000;
-  #frames = [];
-
-  /** Takes a frame that was shown; `offset` is the hub's clock minus ours. */
-  take(frame, offset) {
-    this.#forget(frame.shown);
-    this.#frames.push({ at: frame.shown, split: split(frame, offset) });
-  }
-
-  /** Frames a second, shown here. */
-  fps() {
-    const since = now() - History.#RATE;
-    const recent = this.#frames.filter(({ at }) => at > since);
-    if (recent.length < 2) return 0;
-    return ((recent.length - 1) * 1e6) / (recent.at(-1).at - recent[0].at);
-  }
-
-  /** `{stage: {p50, p95, max}}` in milliseconds, of the stages of which anything is known, `total` among them. */
-  summary() {
-    this.#forget(now());
-    const stages = {};
-    for (const stage of [...STAGES, "total"]) {
-      const known = this.#frames.map(({ split }) => split[stage]).filter((time) => time !== undefined);
-      if (known.length === 0) continue;
-      known.sort((one, other) => one - other);
-      const share = (part) => known[Math.ceil((known.length - 1) * part)] / 1000;
-      stages[stage] = { p50: share(0.5), p95: share(0.95), max: share(1) };
-    }
-    return stages;
-  }
-
-  clear() {
-    this.#frames = [];
-  }
-
-  #forget(at) {
-    const old = this.#frames.findIndex((frame) => frame.at > at - History.#KEPT);
-    this.#frames.splice(0, old < 0 ? this.#frames.length : old);
-  }
-}
-
-/** How long a frame took at each stage, in microseconds; a stage of which an end is not known is left out. */
-function split(frame, offset) {
-  const { captured, encoded, sent, received, forwarded } = frame.times;
-  const theirs = (time) => (time && offset !== undefined ? time + offset : 0);
-  const ways = {
-    encode: [captured, encoded],
-    send: [encoded, sent],
-    uplink: [sent, received],
-    hub: [received, forwarded],
-    downlink: [forwarded, theirs(frame.arrived)],
-    decode: [frame.arrived, frame.decoded],
-    show: [frame.decoded, frame.shown],
-    total: [captured, theirs(frame.shown)],
-  };
-  // Two clocks agree only to within half a round trip, so a short way may seem to end before it begins.
-  const known = Object.entries(ways).filter(([, [from, to]]) => from && to);
-  return Object.fromEntries(known.map(([stage, [from, to]]) => [stage, Math.max(0, to - from)]));
+/** A message whose body is a list of u64 numbers. */
+function compose(kind, numbers) {
+  const view = new DataView(new ArrayBuffer(HEADER + 8 * numbers.length));
+  view.setUint8(0, kind);
+  view.setUint32(4, 8 * numbers.length, true);
+  numbers.forEach((number, index) => view.setBigUint64(HEADER + 8 * index, BigInt(number), true));
+  return view.buffer;
 }
 
 function readConfig(message) {
@@ -397,45 +77,419 @@ function readConfig(message) {
   };
 }
 
-function readFrame(message, arrived) {
-  const time = (place) => takeNumber(message, HEADER + 8 * place);
+function readFrame(message) {
+  const time = (index) => u64(message, 8 * index);
   return {
-    keyframe: (message.getUint8(1) & 1) !== 0,
-    // Kept whole, for the hub knows a report by it.
+    keyframe: (message.getUint8(1) & KEYFRAME_FLAG) !== 0,
+    // A BigInt, so that a report repeats all 64 bits.
     sequence: message.getBigUint64(HEADER, true),
     times: { captured: time(1), encoded: time(2), sent: time(3), received: time(4), forwarded: time(5) },
     data: new Uint8Array(message.buffer, HEADER + 48),
-    arrived,
+    // When the frame got here, was decoded and was shown, on this page's clock.
+    arrived: 0,
     decoded: 0,
     shown: 0,
   };
 }
 
-/** What the page gets, what its link carries in bits a second (0: not known), and what was dropped of its frames. */
+function readPong(message) {
+  return { pinged: u64(message, 0), received: u64(message, 8), sent: u64(message, 16) };
+}
+
+/** The rendition this page gets, the measured rate of its link in bit/s (0: not known), and its frames that were dropped. */
 function readService(message) {
-  const [rendition, capacity, delivered, superseded, undecodable, full] = [0, 1, 2, 3, 4, 5].map((place) =>
-    takeNumber(message, HEADER + 8 * place),
+  const [rendition, capacity, delivered, superseded, undecodable, full] = [0, 1, 2, 3, 4, 5].map((index) =>
+    u64(message, 8 * index),
   );
-  return { rendition: RENDITIONS[rendition] ?? "unknown", capacity, delivered, dropped: { superseded, undecodable, full } };
+  if (!(rendition in RENDITIONS)) return null;
+  return { rendition: RENDITIONS[rendition], capacity, delivered, dropped: { superseded, undecodable, full } };
 }
 
-function begin(kind, length) {
-  const message = new DataView(new ArrayBuffer(HEADER + length));
-  message.setUint8(0, kind);
-  message.setUint32(4, length, true);
-  return message;
+/** A number of 8 bytes at this offset in the body. It is exact up to 2^53: 285 years in microseconds. */
+function u64(message, offset) {
+  return Number(message.getBigUint64(HEADER + offset, true));
 }
 
-/** A plain number, which is exact up to 2^53: for 285 years of microseconds. */
-function takeNumber(message, place) {
-  return message.getUint32(place, true) + message.getUint32(place + 4, true) * 2 ** 32;
+/** The text from this offset in the body to its end. */
+function text(message, offset) {
+  return new TextDecoder().decode(new Uint8Array(message.buffer, HEADER + offset));
 }
 
-function putTime(message, place, time) {
-  message.setUint32(place, time % 2 ** 32, true);
-  message.setUint32(place + 4, time / 2 ** 32, true);
+/** The time on this page's clock, in whole microseconds, as messages carry it. It is never zero. */
+export function now(browser) {
+  return Math.floor(browser.performance.now() * 1000) + 1;
 }
 
-function text(message, place) {
-  return new TextDecoder().decode(new Uint8Array(message.buffer, place));
+/** A connection that receives nothing for this long is closed, in microseconds. */
+const SILENCE_TIMEOUT = 10_000_000;
+/** After this long without a message, three pings of the hub are missing, in microseconds. A spare connection is then tried. */
+const QUIET = 700_000;
+/** Milliseconds between two checks of a connection. */
+const CHECK_INTERVAL = 100;
+/** How long a spare connection may take before the next one is tried: at least and at most, in milliseconds. */
+const SPARE_TIMEOUT = { least: 400, most: 2000 };
+/** How long the first connection may take to open, in milliseconds. */
+const CONNECT_TIMEOUT = 5000;
+/** The longest wait between two attempts to connect, in milliseconds. */
+const LONGEST_BACKOFF = 10_000;
+
+/**
+ * Watches one stream from `open()` to `close()`, and reconnects when the connection is lost.
+ *
+ * - `on.reconnect()` is called before the messages of each new connection.
+ * - `on.state(state)` reports the stream's state: "connecting", "live", "stalled" or "idle".
+ * - `on.config(config)` describes the frames that follow it.
+ * - `on.frame(frame)` delivers each frame.
+ * - `on.service(service)` reports once a second how the hub serves this page.
+ * - `on.error(text)` reports an error, as a sentence to show.
+ */
+export class Connection {
+  #url;
+  #on;
+  #browser;
+  #jpegOnly = false;
+  #socket = null;
+  /**
+   * A second connection, tried while the first one is silent. The first to receive a message is kept. TCP resends a lost
+   * packet only after a second, so a spare that stays silent is soon replaced by another.
+   */
+  #spare = null;
+  #spareSince = 0;
+  #wanted = false;
+  #attempts = 0;
+  #retryTimer = 0;
+  #pingTimer = 0;
+  #checkTimer = 0;
+  #lastReceived = 0;
+  /**
+   * Since when it is not known that the hub receives this page's messages; 0 when it is known. The hub's own messages prove
+   * nothing: after packet loss, TCP may take seconds to resend ours.
+   */
+  #doubtSince = 0;
+  /** The hub knows this page by its session, and closes the older of two connections of one session. */
+  #session;
+  #turn = 0;
+
+  constructor(url, on, browser = window) {
+    this.#url = url;
+    this.#on = on;
+    this.#browser = browser;
+    const bytes = browser.crypto.getRandomValues(new Uint8Array(16));
+    this.#session = Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+    this.clock = new ClockOffset();
+  }
+
+  open() {
+    if (this.#wanted) return;
+    this.#wanted = true;
+    this.#attempts = 0;
+    this.#connect();
+  }
+
+  /** Asks the hub for JPEG only, from now on: this browser cannot decode the stream's codec. */
+  requestJpegOnly() {
+    this.#jpegOnly = true;
+    if (this.#wanted) this.#connect();
+  }
+
+  close() {
+    this.#wanted = false;
+    this.#disconnect();
+  }
+
+  /** Skips the rest of a wait before the next attempt: the hub is known to answer. */
+  retryNow() {
+    if (!this.#wanted || this.#socket) return;
+    this.#attempts = 0;
+    this.#connect();
+  }
+
+  /** Whether the connection is open. */
+  get connected() {
+    return this.#isOpen(this.#socket);
+  }
+
+  /** Reports how far a frame got. The hub paces the next frames by these reports. */
+  report(frame) {
+    this.#send(encode.report(frame));
+  }
+
+  /** Asks for a keyframe: no frame before it can be decoded. */
+  requestKeyframe() {
+    this.#send(encode.keyframeRequest());
+  }
+
+  #connect() {
+    this.#disconnect();
+    this.#on.state("connecting");
+    this.#use(this.#dial());
+    // Pings start when the connection opens. Until then the ping timer bounds the wait.
+    this.#pingTimer = this.#browser.setTimeout(() => this.#retryLater(), CONNECT_TIMEOUT);
+  }
+
+  #dial() {
+    const url = new URL(this.#url);
+    this.#turn += 1;
+    // With the session, the hub counts this page once and starts at the rate that its link carried before.
+    url.search = new URLSearchParams({
+      session: this.#session,
+      turn: this.#turn,
+      ...(this.#jpegOnly && { codec: "jpeg" }),
+    });
+    const socket = new this.#browser.WebSocket(url);
+    socket.binaryType = "arraybuffer";
+    return socket;
+  }
+
+  /** Makes this socket the connection. */
+  #use(socket) {
+    this.#socket = socket;
+    this.#lastReceived = this.#now();
+    this.#doubtSince = 0;
+    this.clock = new ClockOffset();
+    this.#on.reconnect();
+    socket.onopen = () => this.#opened();
+    socket.onmessage = ({ data }) => this.#receive(data);
+    socket.onclose = () => this.#closed();
+    this.#checkTimer = this.#browser.setInterval(() => this.#check(), CHECK_INTERVAL);
+  }
+
+  #opened() {
+    // The handshake was an answer. Without this, a slow one would count as silence.
+    this.#lastReceived = this.#now();
+    this.#ping();
+  }
+
+  /** Looks for a better connection while this one is silent, or while the hub may not receive our messages. */
+  #check() {
+    if (!this.connected) return;
+    if (!this.#doubtSince && this.#now() - this.#lastReceived >= QUIET) {
+      this.#doubtSince = this.#now();
+      // The answer to this ping ends the doubt.
+      this.#ping();
+      if (!this.connected) return;
+    }
+    if (this.#doubtSince) this.#trySpare();
+    // The hub closes this connection once it sees an open spare, so an open spare is kept.
+    else if (!this.#isOpen(this.#spare)) this.#dropSpare();
+  }
+
+  /** Dials a spare connection, unless one was dialled a moment ago. One at a time: a browser opens no more at once. */
+  #trySpare() {
+    const { least, most } = SPARE_TIMEOUT;
+    const timeout = Math.min(least + (4 * (this.clock.roundTrip ?? 0)) / 1000, most);
+    if (this.#spare && this.#now() - this.#spareSince < timeout * 1000) return;
+    this.#dropSpare();
+    this.#spareSince = this.#now();
+    const spare = this.#dial();
+    this.#spare = spare;
+    spare.onmessage = ({ data }) => {
+      this.#useSpare();
+      this.#receive(data);
+    };
+    spare.onclose = () => (this.#spare = null);
+  }
+
+  #useSpare() {
+    const spare = this.#spare;
+    this.#spare = null;
+    this.#disconnect();
+    this.#use(spare);
+    this.#ping();
+  }
+
+  #closed() {
+    if (this.#isOpen(this.#spare)) this.#useSpare();
+    else this.#retryLater();
+  }
+
+  #disconnect() {
+    this.#browser.clearTimeout(this.#retryTimer);
+    this.#browser.clearTimeout(this.#pingTimer);
+    this.#browser.clearInterval(this.#checkTimer);
+    this.#dropSpare();
+    abandon(this.#socket);
+    this.#socket = null;
+  }
+
+  #dropSpare() {
+    abandon(this.#spare);
+    this.#spare = null;
+  }
+
+  #retryLater() {
+    this.#disconnect();
+    this.#on.state("connecting");
+    this.#retryTimer = this.#browser.setTimeout(() => this.#connect(), backoff(this.#attempts));
+    this.#attempts += 1;
+  }
+
+  #ping() {
+    this.#browser.clearTimeout(this.#pingTimer);
+    if (this.#now() - this.#lastReceived > SILENCE_TIMEOUT) return this.#retryLater();
+    this.#send(encode.ping(this.#now()));
+    this.#pingTimer = this.#browser.setTimeout(() => this.#ping(), this.clock.pingInterval);
+  }
+
+  #send(bytes) {
+    if (this.connected) this.#socket.send(bytes);
+  }
+
+  #receive(bytes) {
+    this.#lastReceived = this.#now();
+    let message;
+    try {
+      message = decode(bytes);
+    } catch (fault) {
+      this.#on.error(`The hub sent a message that this page cannot read (${fault.message}). Reload the page.`);
+      return this.#retryLater();
+    }
+    if (message) this.#handle(message, this.#lastReceived);
+  }
+
+  #handle({ type, body }, arrived) {
+    switch (type) {
+      case "frame":
+        this.#attempts = 0;
+        body.arrived = arrived;
+        this.report(body);
+        return this.#on.frame(body);
+      case "ping":
+        return this.#send(encode.pong(body.sent, arrived, this.#now()));
+      case "pong":
+        if (body.pinged >= this.#doubtSince) this.#doubtSince = 0;
+        return this.clock.add(body, arrived);
+      default:
+        return this.#on[type](body);
+    }
+  }
+
+  #isOpen(socket) {
+    return socket?.readyState === this.#browser.WebSocket.OPEN;
+  }
+
+  #now() {
+    return now(this.#browser);
+  }
+}
+
+/** Closes a socket without waiting: a dead connection may take minutes to report that it is closed. */
+function abandon(socket) {
+  if (!socket) return;
+  socket.onopen = socket.onmessage = socket.onclose = null;
+  socket.close();
+}
+
+/** Milliseconds until the next attempt: doubles each time. It is random, so that many pages do not return all at once. */
+export function backoff(attempts) {
+  return Math.min(LONGEST_BACKOFF, 500 * 2 ** attempts) * (0.5 + Math.random() / 2);
+}
+
+/**
+ * The offset between the hub's clock and this page's. A sample is wrong by at most half its round trip, so the recent
+ * sample with the shortest round trip is used.
+ */
+export class ClockOffset {
+  /** How long a sample is used, in microseconds. */
+  static #WINDOW = 10_000_000;
+  /** The most samples that are kept: more than arrive within the window. */
+  static #SAMPLES = 48;
+  /** Milliseconds between two pings: for the first answers, then for as long as the connection lasts. */
+  static #PING_INTERVAL = { first: 100, later: 250 };
+  static #FIRST_ANSWERS = 5;
+  #samples = [];
+  #answers = 0;
+
+  /** Adds a pong that arrived at this time. One with impossible times is ignored. */
+  add({ pinged, received, sent }, arrived) {
+    const roundTrip = arrived - pinged - (sent - received);
+    if (arrived < pinged || sent < received || roundTrip < 0) return;
+    const offset = (received + sent - pinged - arrived) / 2;
+    const recent = this.#samples.filter((sample) => sample.arrived + ClockOffset.#WINDOW > arrived);
+    this.#samples = [...recent.slice(1 - ClockOffset.#SAMPLES), { arrived, roundTrip, offset }];
+    this.#answers += 1;
+  }
+
+  /** The hub's clock minus this page's, in microseconds; undefined before the first answer. */
+  get hubMinusPage() {
+    return this.#best()?.offset;
+  }
+
+  /** The shortest recent round trip in microseconds; undefined before the first answer. */
+  get roundTrip() {
+    return this.#best()?.roundTrip;
+  }
+
+  /** Milliseconds until the next ping. */
+  get pingInterval() {
+    const { first, later } = ClockOffset.#PING_INTERVAL;
+    return this.#answers < ClockOffset.#FIRST_ANSWERS ? first : later;
+  }
+
+  #best() {
+    return this.#samples.reduce((best, next) => (best && best.roundTrip <= next.roundTrip ? best : next), undefined);
+  }
+}
+
+/** Frame rate and latency of the frames that this page showed in the last ten seconds. */
+export class LatencyHistory {
+  /** How long a frame counts for the latency and for the rate, in microseconds. */
+  static #LATENCY_WINDOW = 10_000_000;
+  static #RATE_WINDOW = 2_000_000;
+  #frames = [];
+
+  /** Adds a frame that was shown; `offset` is the hub's clock minus this page's. */
+  add(frame, offset) {
+    this.#forget(frame.shown);
+    this.#frames.push({ shown: frame.shown, latency: latency(frame, offset) });
+  }
+
+  /** Frames shown a second. */
+  fps(now) {
+    const recent = this.#frames.filter(({ shown }) => shown > now - LatencyHistory.#RATE_WINDOW);
+    if (recent.length < 2) return 0;
+    return ((recent.length - 1) * 1e6) / (recent.at(-1).shown - recent[0].shown);
+  }
+
+  /** `{stage: {p50, p95, max}}` in milliseconds, with the stage "total". A stage without figures is left out. */
+  summary(now) {
+    this.#forget(now);
+    const stages = {};
+    for (const stage of [...STAGES, "total"]) {
+      const known = this.#frames.map(({ latency }) => latency[stage]).filter((time) => time !== undefined);
+      if (known.length === 0) continue;
+      known.sort((one, other) => one - other);
+      const percentile = (part) => known[Math.ceil((known.length - 1) * part)] / 1000;
+      stages[stage] = { p50: percentile(0.5), p95: percentile(0.95), max: percentile(1) };
+    }
+    return stages;
+  }
+
+  clear() {
+    this.#frames = [];
+  }
+
+  #forget(now) {
+    const first = this.#frames.findIndex(({ shown }) => shown > now - LatencyHistory.#LATENCY_WINDOW);
+    this.#frames.splice(0, first < 0 ? this.#frames.length : first);
+  }
+}
+
+/** Microseconds that a frame spent in each stage. A stage is left out while its begin or its end is not known. */
+function latency(frame, offset) {
+  const { captured, encoded, sent, received, forwarded } = frame.times;
+  const onHubClock = (time) => (time && offset !== undefined ? time + offset : 0);
+  const spans = {
+    encode: [captured, encoded],
+    send: [encoded, sent],
+    uplink: [sent, received],
+    hub: [received, forwarded],
+    downlink: [forwarded, onHubClock(frame.arrived)],
+    decode: [frame.arrived, frame.decoded],
+    show: [frame.decoded, frame.shown],
+    total: [captured, onHubClock(frame.shown)],
+  };
+  const known = Object.entries(spans).filter(([, [from, to]]) => from && to);
+  // The clock offset is wrong by up to half a round trip, so a short stage may seem to end before it begins.
+  return Object.fromEntries(known.map(([stage, [from, to]]) => [stage, Math.max(0, to - from)]));
 }

@@ -1,39 +1,39 @@
-//! What was wrong with bytes that came, and where.
+//! Errors in received bytes: what is wrong, and at which byte.
 
-/// Bytes that do not follow their wire: always the fault of who sent them.
+/// Received bytes do not follow their wire. This is always the sender's fault.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{wire}: {kind} (at byte {offset} of the connection)")]
 pub struct WireError {
-    /// The wire that was spoken, as [`crate::wire::Wire::name`] has it.
+    /// The wire's name, see [`crate::wire::Wire::name`].
     pub wire: &'static str,
-    /// Where the message that was wrong begins, counted from the first byte of the connection.
+    /// Where the wrong message starts, counted from the first byte of the connection.
     pub offset: u64,
-    /// What was wrong.
-    pub kind: Kind,
+    /// What is wrong.
+    pub kind: ErrorKind,
 }
 
-/// What was wrong with a message.
+/// What is wrong with a message.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Kind {
-    /// The first bytes are not this wire's.
+pub enum ErrorKind {
+    /// The connection's first bytes are not those of this wire.
     #[error("the connection does not begin with this wire's first bytes")]
     NotThisWire,
-    /// The peer speaks a version that this program does not know.
-    #[error("version {theirs} is spoken by the peer, version {ours} here: update the older of the two")]
+    /// The peer uses a version that this program does not know.
+    #[error("the peer uses version {theirs} and this program version {ours}: update the older of the two")]
     Version {
         /// The peer's version.
         theirs: u8,
-        /// The version of this program.
+        /// This program's version.
         ours: u8,
     },
-    /// A length over its limit was announced.
-    #[error("{what} of {length} bytes was announced, the limit is {limit}")]
+    /// An announced length is over its limit.
+    #[error("{what} of {length} bytes is over the limit of {limit}")]
     TooLong {
         /// What the length belongs to.
         what: &'static str,
-        /// The length announced.
+        /// The announced length in bytes.
         length: u64,
-        /// The limit, see [`crate::Limits`].
+        /// The limit in bytes, see [`crate::Limits`].
         limit: u64,
     },
     /// A message ends before its last field.
@@ -41,10 +41,10 @@ pub enum Kind {
     TooShort {
         /// The message.
         message: &'static str,
-        /// The length announced.
+        /// Its length in bytes.
         length: usize,
     },
-    /// A field holds what it may not hold.
+    /// A field has a value that is not allowed.
     #[error("{what}: {why}")]
     Invalid {
         /// The field.
@@ -52,12 +52,12 @@ pub enum Kind {
         /// What is wrong with it.
         why: String,
     },
-    /// A message that is a program of its own holds what it may not hold.
+    /// Something inside a message is not allowed.
     #[error("{why}, at byte {at} of {what}")]
-    Inside {
+    InvalidAt {
         /// The message.
         what: &'static str,
-        /// Where in it, counted from its first byte.
+        /// The position inside the message, in bytes.
         at: usize,
         /// What is wrong there.
         why: String,

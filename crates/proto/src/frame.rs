@@ -1,25 +1,24 @@
-//! A frame, what it is coded in, and the times it carries from birth to screen.
+//! A frame, its codec, and the times at which it passed each point from camera to screen.
 
 use bytes::Bytes;
 
 use crate::{jpeg, limits};
 
-/// Microseconds on some machine's monotonic clock. Zero stands for "not known"; a clock that counts from its
-/// program's start begins at one.
+/// Microseconds on one machine's monotonic clock. Zero means "not known", so a clock that counts from its program's start
+/// begins at one.
 pub type Micros = u64;
 
-/// What a frame's bytes are coded in. The discriminants are those of the native wire.
+/// The format of a frame's bytes. The discriminants are the numbers on the native wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Codec {
-    /// One baseline or progressive JPEG (ITU-T T.81) a frame, full-range BT.601 as JFIF has it.
+    /// One baseline or progressive JPEG (ITU-T T.81) a frame, full-range BT.601 as in JFIF.
     Jpeg = 1,
-    /// One access unit of H.264 in Annex B form (ITU-T H.264), parameter sets in band at every keyframe.
+    /// One access unit of H.264 in Annex B format (ITU-T H.264), with parameter sets before every keyframe.
     H264 = 2,
-    /// Pixels as they are: a full plane of Y, then U and V at half the width and height (rounded up), rows without padding,
-    /// full-range BT.601 like JPEG's.
+    /// Raw planes Y, U and V without padding. U and V have half the width and height, rounded up. Full-range BT.601 as in JPEG.
     I420 = 3,
-    /// Pixels as they are: rows of blue, green, red, one byte each, without padding, as OpenCV has them.
+    /// Raw rows of blue, green and red, one byte each, without padding: OpenCV's default.
     Bgr24 = 4,
 }
 
@@ -32,7 +31,7 @@ impl Codec {
         Self::ALL.into_iter().find(|codec| *codec as u8 == number)
     }
 
-    /// The word for it in statistics, JSON and on the command line.
+    /// Its name in statistics, JSON and on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Self::Jpeg => "jpeg",
@@ -42,12 +41,12 @@ impl Codec {
         }
     }
 
-    /// Whether each frame can be decoded without the one before it, so that any frame may be skipped.
+    /// Whether every frame is a keyframe: then any frame may be dropped.
     pub fn independent(self) -> bool {
         self != Self::H264
     }
 
-    /// Bytes of one picture where the codec is plain pixels; `None` where it compresses.
+    /// Bytes of one picture in a raw codec; `None` for JPEG and H.264.
     pub fn raw_length(self, width: u32, height: u32) -> Option<usize> {
         let (width, height) = (width as usize, height as usize);
         match self {
@@ -58,23 +57,23 @@ impl Codec {
     }
 }
 
-/// What a decoder must know before the first frame, sent again whenever it changes.
+/// What a decoder needs before the first frame. It is sent again whenever it changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
-    /// What the frames are coded in.
+    /// The format of the frames.
     pub codec: Codec,
     /// Width of the picture in pixels, 1 to 65535.
     pub width: u16,
     /// Height of the picture in pixels, 1 to 65535.
     pub height: u16,
-    /// Frames per second in thousandths; 0 when it is not known or not constant.
+    /// Frames per 1000 seconds; 0 if unknown or variable.
     pub millifps: u32,
-    /// What the codec needs out of band; empty for JPEG and for H.264 with parameter sets in band.
+    /// The codec's out-of-band data. Empty for JPEG, for raw pixels, and for H.264 with parameter sets in band.
     pub extra: Bytes,
 }
 
 impl Config {
-    /// Checks that a frame with these bytes is what this configuration says. A JPEG's own size replaces the announced one.
+    /// Checks that a frame's bytes fit this configuration. For JPEG, sets the size to that of the JPEG's header.
     ///
     /// # Errors
     /// A sentence that says what is wrong with the frame.
@@ -87,51 +86,51 @@ impl Config {
         let Self { codec, width, height, .. } = self;
         match codec.raw_length((*width).into(), (*height).into()) {
             Some(length) if length != data.len() => {
-                Err(format!("{width}x{height} {} has {length} bytes, {} came", codec.name(), data.len()))
+                Err(format!("a {width}x{height} {} frame needs {length} bytes and has {}", codec.name(), data.len()))
             }
             _ => Ok(()),
         }
     }
 }
 
-/// One picture as it travels.
+/// One encoded or raw picture with its number and times.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frame {
-    /// Its number within the stream: rises by one for each frame captured, so a gap is a frame dropped on the way.
+    /// Its number in the stream. It rises by one for each captured frame, so a gap means dropped frames.
     pub sequence: u64,
-    /// Whether decoding can begin here. True of every frame whose codec is independent.
+    /// Whether decoding can start here. Always true for codecs that are [`Codec::independent`].
     pub keyframe: bool,
-    /// When it passed each station so far.
+    /// When the frame passed each point so far.
     pub times: Times,
-    /// The coded picture.
+    /// The picture.
     pub data: Bytes,
 }
 
-/// When a frame passed each station on its way, all on one clock; zero where that is not known (yet).
+/// When a frame passed each point on its way, all on one clock. Zero means "not known" or "not yet".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Times {
-    /// The camera, file or screen gave it.
+    /// The camera, file or screen delivered it.
     pub captured: Micros,
-    /// The encoder was done with it.
+    /// The encoder finished it.
     pub encoded: Micros,
-    /// The publisher began to write it.
+    /// The publisher started to send it.
     pub sent: Micros,
-    /// The hub had its last byte.
+    /// The hub had received all of it.
     pub received: Micros,
-    /// The hub began to write it to this viewer.
+    /// The hub started to send it to this viewer.
     pub forwarded: Micros,
-    /// This program had its last byte. Not sent on: a receiver tells it in its report.
+    /// This program had received all of it. Not part of a frame on the wire; viewers send it in their reports.
     pub arrived: Micros,
 }
 
 impl Times {
-    /// When the frame was born, as far as that is known: when it was captured, or else when the hub, or this program, had it;
-    /// zero where none of these is.
-    pub fn born(&self) -> Micros {
+    /// When the frame was captured. If that is unknown, when the hub received it, or else when this program did; zero if all
+    /// three are unknown.
+    pub fn captured_or_received(&self) -> Micros {
         [self.captured, self.received, self.arrived].into_iter().find(|time| *time > 0).unwrap_or(0)
     }
 
-    /// The same moments on another clock, which shows `offset` more than this one.
+    /// Converts the times to a clock that is `offset` µs ahead of this one. Unknown times stay unknown.
     #[must_use]
     pub fn shifted(self, offset: i64) -> Self {
         let shift = |time: Micros| match time {
@@ -154,15 +153,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_frame_was_born_when_it_was_captured_or_came_first() {
+    fn the_capture_time_falls_back_on_the_first_known_time_of_receipt() {
         let times = Times { captured: 3, encoded: 4, received: 7, arrived: 9, ..Times::default() };
         let received = Times { captured: 0, ..times };
         let arrived = Times { received: 0, ..received };
-        assert_eq!([times, received, arrived, Times::default()].map(|times| times.born()), [3, 7, 9, 0]);
+        assert_eq!(
+            [times, received, arrived, Times::default()].map(|times| times.captured_or_received()),
+            [3, 7, 9, 0]
+        );
     }
 
     #[test]
-    fn a_shift_moves_what_is_known_and_leaves_what_is_not() {
+    fn a_shift_changes_known_times_only() {
         let times = Times { captured: 10, received: 500, ..Times::default() };
         let shifted = times.shifted(-100);
         assert_eq!(shifted, Times { captured: 1, received: 400, ..Times::default() });

@@ -1,21 +1,22 @@
-//! framewire's wires: bytes in, frames out, and back.
+//! framewire's protocol: bytes in, frames out, and the reverse.
 //!
-//! This crate is the protocol and nothing else. It opens no socket, reads no clock, starts no thread: whoever drives it
-//! hands in bytes and `now`, and pulls out messages until there are none.
+//! This crate does no I/O: it opens no socket, reads no clock and starts no thread. The caller passes in bytes and the current
+//! time (`now`), then pulls messages until there are none.
 //!
 //! ```text
-//!   frame   Frame, Codec, Config and the times a frame carries from birth to screen
-//!   name    the name of a stream, checked
-//!   limits  every bound on what a peer may announce
-//!   error   what was wrong, at which byte, on which wire
-//!   wire    the byte formats and the table that recognises them by their first bytes
-//!   clock   two monotonic clocks agree on their offset
-//!   link    what both ends do besides their frames: ping, answer, notice silence
-//!   flow    how much may be under way to a receiver
-//!   rendition  the forms of a stream, and which of them a viewer's link carries
-//!   stamp   a frame's number and time of capture in its pixels
-//!   jpeg    a JPEG's header, and where one JPEG ends in a row of them
-//!   h264    whether a frame of H.264 is a keyframe, and its parameter sets
+//!   frame       Frame, Codec, Config, and a frame's times from camera to screen
+//!   name        the checked name of a stream
+//!   limits      every bound on what a peer may announce
+//!   error       errors in received bytes: what is wrong, and at which byte
+//!   wire        the byte formats, and the table that recognises them by their first bytes
+//!   clock       the offset between two monotonic clocks
+//!   link        pings and timeouts of a native connection
+//!   flow        congestion control: when the next frame may be sent, and how large it may be
+//!   hysteresis  waiting before an improvement, and for longer after one that failed
+//!   rendition   the renditions of a stream, and which of them a viewer's link carries
+//!   stamp       a frame's number and time of capture as squares in its pixels
+//!   jpeg        JPEG headers, splitting a byte stream into JPEGs, strips for parallel coding
+//!   h264        keyframes, parameter sets and missing pictures of H.264, without decoding
 //! ```
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
@@ -25,6 +26,7 @@ pub mod error;
 pub mod flow;
 pub mod frame;
 pub mod h264;
+pub mod hysteresis;
 pub mod jpeg;
 pub mod limits;
 pub mod link;

@@ -1,17 +1,18 @@
 //! Every bound on what a peer may announce, in one place.
 
-/// What is refused beyond, before any memory is taken for it. [`Limits::default`] is what the hub and every client use.
+/// Bounds on received data. A larger announcement is refused before memory is reserved for it. [`Limits::default`] is used by
+/// the hub and by every client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of one coded frame.
+    /// Bytes of one encoded frame.
     pub frame: usize,
-    /// Bytes of one picture that comes as plain pixels from a tutorial's camera, which nobody could have coded.
+    /// Bytes of one uncompressed picture from a tutorial's camera.
     pub raw: usize,
     /// Bytes of a text: an error's sentence, a program's name.
     pub text: usize,
     /// Bytes of a codec's out-of-band configuration.
     pub extra: usize,
-    /// Bytes of a message whose kind is not known, which is skipped.
+    /// Bytes of a message of an unknown kind, which is skipped.
     pub unknown: usize,
 }
 
@@ -28,10 +29,10 @@ impl Default for Limits {
     }
 }
 
-/// Whether a picture of this size may be decoded.
+/// Checks whether a picture of this size may be decoded.
 ///
 /// # Errors
-/// A sentence that names the size and the bound it breaks.
+/// A sentence with the size and the limit.
 pub fn check_size(width: u32, height: u32) -> Result<(), String> {
     if width == 0 || height == 0 {
         return Err(format!("a picture of {width}x{height} has no pixels"));
@@ -39,7 +40,7 @@ pub fn check_size(width: u32, height: u32) -> Result<(), String> {
     if width > SIDE || height > SIDE || u64::from(width) * u64::from(height) > PIXELS {
         let million = PIXELS / 1_000_000;
         return Err(format!(
-            "a picture of {width}x{height} is over the limit of {SIDE} a side and {million} million pixels"
+            "a picture of {width}x{height} is over the limit of {SIDE} pixels a side and {million} million in all"
         ));
     }
     Ok(())
@@ -50,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_are_bounded_by_side_and_area() {
+    fn a_pictures_sides_and_area_are_bounded() {
         assert!(check_size(8192, 4880).is_ok());
         assert!(check_size(8192, 8192).unwrap_err().contains("40 million"));
         assert!(check_size(8193, 1).is_err());

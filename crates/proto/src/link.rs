@@ -1,39 +1,41 @@
-//! What both ends of a native connection do besides their frames: ping, answer, agree on clocks, notice silence.
+//! What both ends of a native connection do besides sending frames: ping, answer pings, compare clocks, notice a dead peer.
 
 use crate::{Micros, Times, clock, wire::native::Message};
 
-/// A peer that says nothing at all for this long is gone: both ends ping at least once a second.
-pub const SILENCE: Micros = 10_000_000;
+/// A peer that sends nothing for this long, in µs, is gone: close the connection. framewire pings four times a second, and any
+/// client should ping at least once a second.
+pub const IDLE_TIMEOUT: Micros = 10_000_000;
 
-/// A peer that says nothing for this long may be behind a link that loses everything: three of its pings are missing.
-pub const QUIET: Micros = 700_000;
+/// A peer that sends nothing for this long, in µs, may be behind a link that loses everything: at least two of its pings are
+/// missing. A client then tries a second connection beside the silent one.
+pub const SUSPECT_AFTER: Micros = 700_000;
 
-/// One end of a native connection. Hand every message that comes to [`Link::take`], and send what it and
-/// [`Link::poll`] give.
+/// One end of a native connection. Pass every received message to [`Link::on_message`]. Send the messages that this and
+/// [`Link::poll_ping`] return.
 #[derive(Debug)]
 pub struct Link {
     offset: clock::Offset,
-    heard: Micros,
-    /// When the newest of our pings was sent that the peer has answered.
-    answered: Micros,
+    last_received: Micros,
+    /// When the newest ping that the peer has answered was sent; 0: none yet.
+    answered_ping: Micros,
     next_ping: Micros,
 }
 
 impl Link {
-    /// A connection that begins now.
+    /// A connection that starts now.
     pub fn new(now: Micros) -> Self {
-        Self { offset: clock::Offset::default(), heard: now, answered: 0, next_ping: now }
+        Self { offset: clock::Offset::default(), last_received: now, answered_ping: 0, next_ping: now }
     }
 
-    /// Takes a message that came; an answer, if it gives one, is to be sent at once.
-    pub fn take(&mut self, message: &Message, now: Micros) -> Option<Message> {
-        self.heard = now;
+    /// A message has arrived. Send the returned answer at once, if there is one.
+    pub fn on_message(&mut self, message: &Message, now: Micros) -> Option<Message> {
+        self.last_received = now;
         match *message {
             Message::Ping { sent } => Some(Message::Pong { pinged: sent, received: now, sent: now }),
             Message::Pong { pinged, received, sent } => {
                 self.offset.push(pinged, received, sent, now);
                 if pinged <= now {
-                    self.answered = self.answered.max(pinged);
+                    self.answered_ping = self.answered_ping.max(pinged);
                 }
                 None
             }
@@ -41,58 +43,63 @@ impl Link {
         }
     }
 
-    /// Some bytes came, though no whole message: a long frame on a slow link is no silence.
-    pub fn heard(&mut self, now: Micros) {
-        self.heard = now;
+    /// Bytes of an incomplete message have arrived: a peer that sends a large frame over a slow link is alive.
+    pub fn on_bytes(&mut self, now: Micros) {
+        self.last_received = now;
     }
 
-    /// A ping, when one is due.
-    pub fn poll(&mut self, now: Micros) -> Option<Message> {
+    /// Returns a ping to send, if one is due.
+    pub fn poll_ping(&mut self, now: Micros) -> Option<Message> {
         if now < self.next_ping {
             return None;
         }
-        self.next_ping = now + self.offset.ping_every();
+        self.next_ping = now + self.offset.ping_interval();
         Some(Message::Ping { sent: now })
     }
 
-    /// When to call [`Link::poll`] and [`Link::silent`] next.
+    /// When to call [`Link::poll_ping`] and [`Link::is_timed_out`] next.
     pub fn deadline(&self) -> Micros {
-        self.next_ping.min(self.heard + SILENCE)
+        self.next_ping.min(self.last_received + IDLE_TIMEOUT)
     }
 
-    /// When the peer was last heard of.
-    pub fn last_heard(&self) -> Micros {
-        self.heard
+    /// When bytes last arrived from the peer.
+    pub fn last_received(&self) -> Micros {
+        self.last_received
     }
 
-    /// Whether the peer has answered something that was sent after this moment: what is sent reaches it.
-    pub fn reaches_since(&self, moment: Micros) -> bool {
-        self.answered > moment
+    /// Whether the peer has answered a ping sent after this time. If so, bytes sent to it arrive.
+    pub fn has_answered_since(&self, moment: Micros) -> bool {
+        self.answered_ping > moment
     }
 
-    /// Whether the peer has said nothing lately, though it should have pinged.
-    pub fn quiet(&self, now: Micros) -> bool {
-        now >= self.heard.saturating_add(QUIET)
+    /// Whether the peer has been silent for [`SUSPECT_AFTER`]: its pings are missing.
+    pub fn is_suspect(&self, now: Micros) -> bool {
+        now >= self.suspect_at()
     }
 
-    /// Whether the peer has been silent for too long.
-    pub fn silent(&self, now: Micros) -> bool {
-        now >= self.heard + SILENCE
+    /// From when on the peer is suspect, unless bytes arrive before.
+    pub fn suspect_at(&self) -> Micros {
+        self.last_received.saturating_add(SUSPECT_AFTER)
     }
 
-    /// The shortest recent round trip, in µs.
+    /// Whether the peer has been silent for [`IDLE_TIMEOUT`].
+    pub fn is_timed_out(&self, now: Micros) -> bool {
+        now >= self.last_received + IDLE_TIMEOUT
+    }
+
+    /// The shortest recent round trip in µs; `None` before the first answer.
     pub fn round_trip(&self) -> Option<Micros> {
         self.offset.round_trip()
     }
 
-    /// Times on the peer's clock as times on ours; all unknown while the clocks have not been compared.
-    pub fn to_ours(&self, theirs: Times) -> Times {
+    /// Converts times on the peer's clock to ours; all unknown before the first answer.
+    pub fn times_to_ours(&self, theirs: Times) -> Times {
         self.offset.theirs_minus_ours().map(|offset| theirs.shifted(offset.saturating_neg())).unwrap_or_default()
     }
 
-    /// One moment on the peer's clock as one on ours; 0 while the clocks have not been compared.
-    pub fn moment_to_ours(&self, theirs: Micros) -> Micros {
-        self.to_ours(Times { captured: theirs, ..Times::default() }).captured
+    /// Converts one time on the peer's clock to ours; 0 before the first answer.
+    pub fn time_to_ours(&self, theirs: Micros) -> Micros {
+        self.times_to_ours(Times { captured: theirs, ..Times::default() }).captured
     }
 }
 
@@ -101,27 +108,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn two_ends_agree_on_their_clocks_and_translate_times() {
+    fn two_ends_compare_their_clocks_and_convert_times() {
         const AHEAD: Micros = 5_000_000;
         let (mut here, mut there) = (Link::new(100), Link::new(100 + AHEAD));
-        let ping = here.poll(100).unwrap();
-        assert_eq!(here.poll(101), None);
-        let answer = there.take(&ping, 600 + AHEAD).unwrap();
-        assert_eq!(here.take(&answer, 1_100), None);
+        let ping = here.poll_ping(100).unwrap();
+        assert_eq!(here.poll_ping(101), None);
+        let answer = there.on_message(&ping, 600 + AHEAD).unwrap();
+        assert_eq!(here.on_message(&answer, 1_100), None);
         assert_eq!(here.round_trip(), Some(1_000));
-        assert_eq!(here.moment_to_ours(700 + AHEAD), 700);
-        assert_eq!(there.moment_to_ours(700), 0, "the other end has not asked yet");
+        assert_eq!(here.time_to_ours(700 + AHEAD), 700);
+        assert_eq!(there.time_to_ours(700), 0, "the other end has sent no ping yet");
     }
 
     #[test]
-    fn silence_ends_a_link_and_bytes_keep_it() {
+    fn a_silent_peer_times_out_and_received_bytes_keep_it_alive() {
         let mut link = Link::new(1);
-        assert!(!link.quiet(QUIET) && link.quiet(1 + QUIET));
-        assert!(!link.silent(SILENCE));
-        assert!(link.silent(1 + SILENCE));
-        link.heard(SILENCE);
-        assert!(!link.silent(1 + SILENCE) && !link.quiet(1 + SILENCE));
-        link.poll(SILENCE);
-        assert!(link.deadline() > SILENCE);
+        assert!(!link.is_suspect(SUSPECT_AFTER) && link.is_suspect(1 + SUSPECT_AFTER));
+        assert!(!link.is_timed_out(IDLE_TIMEOUT));
+        assert!(link.is_timed_out(1 + IDLE_TIMEOUT));
+        link.on_bytes(IDLE_TIMEOUT);
+        assert!(!link.is_timed_out(1 + IDLE_TIMEOUT) && !link.is_suspect(1 + IDLE_TIMEOUT));
+        link.poll_ping(IDLE_TIMEOUT);
+        assert!(link.deadline() > IDLE_TIMEOUT);
     }
 }

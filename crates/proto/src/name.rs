@@ -4,15 +4,15 @@ use std::{fmt, str::FromStr};
 
 use crate::limits;
 
-/// A stream's name: 1 to 64 bytes of letters, digits and `-_.:@`, not beginning with a dot, so that it stands in a URL's
-/// path, in a file's name and in a page as it is.
+/// A stream's name: 1 to 64 bytes of letters, digits and `-_.:@`, not starting with a dot. So it is safe in a URL's path,
+/// a file name and HTML.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Name(String);
 
-/// Why a text is no stream's name: a sentence.
+/// Why a text is not a valid stream name, as a sentence.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct BadName(String);
+pub struct InvalidName(String);
 
 impl Name {
     /// The name as text.
@@ -20,10 +20,10 @@ impl Name {
         &self.0
     }
 
-    /// The nearest name to any text: what may not stand in a name becomes `-`.
+    /// Makes a valid name from any text: each character that is not allowed becomes `-`, and a long text is cut.
     pub fn from_lossy(text: &str) -> Self {
         let mut name = String::new();
-        for letter in text.chars().map(|letter| if allowed(letter) { letter } else { '-' }) {
+        for letter in text.chars().map(|letter| if is_allowed(letter) { letter } else { '-' }) {
             if name.len() + letter.len_utf8() > limits::NAME {
                 break;
             }
@@ -37,27 +37,27 @@ impl Name {
 }
 
 impl FromStr for Name {
-    type Err = BadName;
+    type Err = InvalidName;
 
-    fn from_str(text: &str) -> Result<Self, BadName> {
+    fn from_str(text: &str) -> Result<Self, InvalidName> {
         if text.is_empty() {
-            return Err(BadName("a stream's name is empty".into()));
+            return Err(InvalidName("a stream's name is empty".into()));
         }
         if text.len() > limits::NAME {
-            return Err(BadName(format!(
+            return Err(InvalidName(format!(
                 "a stream's name of {} bytes is over the limit of {}",
                 text.len(),
                 limits::NAME
             )));
         }
-        if let Some(letter) = text.chars().find(|letter| !allowed(*letter)) {
+        if let Some(letter) = text.chars().find(|letter| !is_allowed(*letter)) {
             let shown = letter.escape_default();
-            return Err(BadName(format!(
-                "'{shown}' may not stand in a stream's name: use letters, digits and - _ . : @"
+            return Err(InvalidName(format!(
+                "'{shown}' is not allowed in a stream's name: use letters, digits and - _ . : @"
             )));
         }
         if text.starts_with('.') {
-            return Err(BadName("a stream's name may not begin with a dot".into()));
+            return Err(InvalidName("a stream's name must not start with a dot".into()));
         }
         Ok(Self(text.into()))
     }
@@ -81,7 +81,7 @@ impl std::borrow::Borrow<str> for Name {
     }
 }
 
-fn allowed(letter: char) -> bool {
+fn is_allowed(letter: char) -> bool {
     letter.is_alphanumeric() || "-_.:@".contains(letter)
 }
 
@@ -90,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_checked_and_the_fault_is_named() {
+    fn an_invalid_name_is_refused_with_its_fault() {
         assert_eq!("front-door".parse::<Name>().unwrap().as_str(), "front-door");
         assert!("Straße_2".parse::<Name>().is_ok());
         for (text, fault) in [("", "empty"), ("a/b", "'/'"), ("a\nb", "'\\n'"), ("..", "dot"), ("a b", "' '")] {
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn any_text_has_a_nearest_name() {
+    fn any_text_becomes_a_valid_name() {
         for text in ["", ".", "a/b", "über/\u{0}", &"ß".repeat(99)] {
             let name = Name::from_lossy(text);
             assert_eq!(name.as_str().parse::<Name>().as_ref(), Ok(&name));

@@ -1,27 +1,27 @@
-//! The forms in which a hub has a stream, and which of them a viewer's link carries.
+//! Renditions: the versions of a stream that a hub offers, and the choice among them for each viewer.
 
-use crate::Micros;
+use crate::{Micros, hysteresis::RaiseDelay};
 
-/// A form of a stream.
+/// A rendition of a stream. A smaller number is a better picture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[repr(u8)]
 pub enum Rendition {
-    /// The frames as their publisher sent them.
+    /// The frames as the publisher sent them.
     #[default]
     Source = 0,
-    /// H.264 for links that carry less than the source.
+    /// H.264 for links that are too slow for the source.
     High = 1,
-    /// H.264 for links that carry much less than those that take [`Rendition::High`].
+    /// H.264 for links that are much slower than those of [`Rendition::High`].
     Low = 2,
-    /// JPEGs, for who decodes nothing else.
+    /// JPEGs for viewers that decode nothing else.
     Jpeg = 3,
 }
 
 impl Rendition {
-    /// Those that are coded in the hub.
-    pub const CODED: [Self; 3] = [Self::High, Self::Low, Self::Jpeg];
+    /// The renditions that the hub makes by transcoding.
+    pub const TRANSCODED: [Self; 3] = [Self::High, Self::Low, Self::Jpeg];
 
-    /// The word for it in the overlay, JSON and metrics.
+    /// Its name in the overlay, JSON and metrics.
     pub fn name(self) -> &'static str {
         match self {
             Self::Source => "source",
@@ -31,103 +31,107 @@ impl Rendition {
         }
     }
 
-    /// The rendition of this number on the wire.
+    /// The rendition with this number on the native wire.
     pub fn from_number(number: u64) -> Option<Self> {
         [Self::Source, Self::High, Self::Low, Self::Jpeg].into_iter().find(|rendition| *rendition as u64 == number)
     }
 }
 
-/// A link must carry this many hundredths of the source to go on with it, and to begin with it.
-const KEEP_SOURCE: u64 = 103;
-const TO_SOURCE: u64 = 125;
-/// One that carries this many hundredths of what the fastest link does shares its rendition, and goes on sharing it.
-const TO_HIGH: u64 = 80;
-const KEEP_HIGH: u64 = 60;
-/// How long a link must fall short a little before its viewer moves down, in µs. Far short is at once.
-const SHORT: Micros = 300_000;
-/// How long a link must carry more before its viewer moves up, in µs: at first, and at most when that has failed before.
-const PATIENCE: [Micros; 2] = [3_000_000, 48_000_000];
+/// A viewer keeps the source while its link carries this many percent of the source's bitrate: a little headroom.
+const KEEP_SOURCE_PERCENT: u64 = 103;
+/// A viewer returns to the source at this many percent. The gap to [`KEEP_SOURCE_PERCENT`] prevents switching back and forth.
+const RETURN_TO_SOURCE_PERCENT: u64 = 125;
+/// A viewer keeps [`Rendition::High`] while its link carries this many percent of the fastest link that shares H.264.
+const KEEP_HIGH_PERCENT: u64 = 60;
+/// A viewer returns from [`Rendition::Low`] to [`Rendition::High`] at this many percent of the fastest link.
+const RETURN_TO_HIGH_PERCENT: u64 = 80;
+/// How long a link must be too slow before its viewer moves down, in µs: shorter dips pass unnoticed. A link at less than half
+/// of the source's bitrate moves at once.
+const MOVE_DOWN_AFTER: Micros = 300_000;
+/// How long a link must be fast enough before its viewer moves up, in µs. Moving up too early costs the viewer a queue of large
+/// frames and a second switch.
+const MOVE_UP_AFTER: Micros = 3_000_000;
+/// The longest such wait, in µs, after repeated moves up that failed.
+const MOVE_UP_AFTER_FAILURES: Micros = 48_000_000;
 
-/// What there is for a viewer to choose from.
+/// What a hub can offer to one viewer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Offer {
-    /// Bits a second that the source takes; `None` where the viewer cannot decode it.
+    /// The source's bitrate in bits a second; `None` if the viewer cannot decode the source.
     pub source: Option<u64>,
     /// Whether the viewer decodes H.264.
     pub h264: bool,
-    /// Bits a second that the fastest link carries among those of H.264 renditions, this one included.
+    /// The target of the fastest link among the viewers of H.264 renditions and this viewer, in bits a second.
     pub fastest: u64,
 }
 
-/// Chooses a viewer's rendition by what its link carries: down at once, up carefully.
+/// Chooses one viewer's rendition by what its link carries: down fast, up carefully.
 #[derive(Debug, Clone)]
 pub struct Chooser {
-    /// Since when its link falls short of what it takes, or carries more.
-    short: Option<Micros>,
-    roomy: Option<Micros>,
-    patience: Micros,
-    /// When it last moved up.
-    moved: Micros,
+    /// Since when the link has been too slow for the current rendition.
+    too_slow_since: Option<Micros>,
+    raise: RaiseDelay,
+    /// When the viewer last moved up; 0: never.
+    moved_up_at: Micros,
 }
 
 impl Default for Chooser {
     fn default() -> Self {
-        Self { short: None, roomy: None, patience: PATIENCE[0], moved: 0 }
+        let raise = RaiseDelay::new(MOVE_UP_AFTER, MOVE_UP_AFTER_FAILURES);
+        Self { too_slow_since: None, raise, moved_up_at: 0 }
     }
 }
 
 impl Chooser {
-    /// What the viewer is to get that gets `taken` now, if its link carries `target` bits a second; `None` while that is not
-    /// known.
-    pub fn choose(&mut self, taken: Rendition, target: Option<u64>, offer: &Offer, now: Micros) -> Rendition {
-        let best = fitting(taken, target, offer);
-        let possible = match taken {
+    /// Returns the rendition for a viewer that gets `current` now. `target` is what its link carries, in bits a second; `None`
+    /// while unknown.
+    pub fn choose(&mut self, current: Rendition, target: Option<u64>, offer: &Offer, now: Micros) -> Rendition {
+        let best = best_for(current, target, offer);
+        let decodable = match current {
             Rendition::Source => offer.source.is_some(),
             Rendition::High | Rendition::Low => offer.h264,
             Rendition::Jpeg => !offer.h264,
         };
-        if best == taken || !possible {
-            (self.short, self.roomy) = (None, None);
+        if best == current || !decodable {
+            self.too_slow_since = None;
+            self.raise.interrupt();
             return best;
         }
-        // A better form has a smaller number.
-        if (best as u8) < taken as u8 { self.up(taken, best, now) } else { self.down(taken, best, target, offer, now) }
+        let up = (best as u8) < current as u8;
+        let due = if up { self.may_move_up(now) } else { self.must_move_down(current, target, offer, now) };
+        if due { best } else { current }
     }
 
-    fn up(&mut self, taken: Rendition, best: Rendition, now: Micros) -> Rendition {
-        self.short = None;
-        if now.saturating_sub(*self.roomy.get_or_insert(now)) < self.patience {
-            return taken;
+    fn may_move_up(&mut self, now: Micros) -> bool {
+        self.too_slow_since = None;
+        let due = self.raise.is_due(now);
+        if due {
+            self.moved_up_at = now;
         }
-        self.roomy = None;
-        self.moved = now;
-        best
+        due
     }
 
-    fn down(
-        &mut self,
-        taken: Rendition,
-        best: Rendition,
-        target: Option<u64>,
-        offer: &Offer,
-        now: Micros,
-    ) -> Rendition {
-        self.roomy = None;
-        let far =
-            taken == Rendition::Source && target.zip(offer.source).is_some_and(|(target, needs)| target < needs / 2);
-        if !far && now.saturating_sub(*self.short.get_or_insert(now)) < SHORT {
-            return taken;
+    fn must_move_down(&mut self, current: Rendition, target: Option<u64>, offer: &Offer, now: Micros) -> bool {
+        self.raise.interrupt();
+        let far_too_slow =
+            current == Rendition::Source && target.zip(offer.source).is_some_and(|(target, needs)| target < needs / 2);
+        if !far_too_slow && now.saturating_sub(*self.too_slow_since.get_or_insert(now)) < MOVE_DOWN_AFTER {
+            return false;
         }
-        self.short = None;
-        // Who turns back soon was wrong, and waits for longer.
-        let soon = self.moved != 0 && now.saturating_sub(self.moved) < 4 * self.patience;
-        self.patience = if soon { (2 * self.patience).min(PATIENCE[1]) } else { PATIENCE[0] };
-        best
+        self.too_slow_since = None;
+        // A viewer that moves down soon after it moved up has moved up too early.
+        let too_early = self.moved_up_at != 0 && now.saturating_sub(self.moved_up_at) < 4 * self.raise.delay();
+        if too_early {
+            self.raise.lengthen();
+        } else {
+            self.raise.reset();
+        }
+        true
     }
 }
 
-/// The best that the link carries.
-fn fitting(taken: Rendition, target: Option<u64>, offer: &Offer) -> Rendition {
+/// The best rendition that the link carries.
+fn best_for(current: Rendition, target: Option<u64>, offer: &Offer) -> Rendition {
     let Some(target) = target else {
         return match (offer.source, offer.h264) {
             (Some(_), _) => Rendition::Source,
@@ -135,21 +139,21 @@ fn fitting(taken: Rendition, target: Option<u64>, offer: &Offer) -> Rendition {
             (None, false) => Rendition::Jpeg,
         };
     };
-    let margin = if taken == Rendition::Source { KEEP_SOURCE } else { TO_SOURCE };
-    if offer.source.is_some_and(|needs| target >= needs / 100 * margin) {
+    let percent = if current == Rendition::Source { KEEP_SOURCE_PERCENT } else { RETURN_TO_SOURCE_PERCENT };
+    if offer.source.is_some_and(|needs| target >= needs / 100 * percent) {
         return Rendition::Source;
     }
     if !offer.h264 {
         return Rendition::Jpeg;
     }
-    let share = if taken == Rendition::Low { TO_HIGH } else { KEEP_HIGH };
-    if target >= offer.fastest / 100 * share { Rendition::High } else { Rendition::Low }
+    let percent = if current == Rendition::Low { RETURN_TO_HIGH_PERCENT } else { KEEP_HIGH_PERCENT };
+    if target >= offer.fastest / 100 * percent { Rendition::High } else { Rendition::Low }
 }
 
-/// Bits a second for a rendition that links of these budgets share: what the slowest carries, but not less than a third of
-/// what the fastest does, so that one who claims next to nothing does not ruin it for the others. `None` where nothing is
-/// known of any.
-pub fn shared(targets: impl Iterator<Item = u64>) -> Option<u64> {
+/// The bitrate of a rendition that links with these targets share, in bits a second: the slowest target, but at least a third
+/// of the fastest. So a viewer that claims a link of almost zero does not spoil the picture for the others. `None` without
+/// targets.
+pub fn shared_target(targets: impl Iterator<Item = u64>) -> Option<u64> {
     let (slowest, fastest) = targets.fold((u64::MAX, 0), |(low, high), target| (low.min(target), high.max(target)));
     (fastest > 0).then(|| slowest.max(fastest / 3))
 }
@@ -160,30 +164,38 @@ mod tests {
 
     const SECOND: Micros = 1_000_000;
     const MEGABIT: u64 = 1_000_000;
-    /// JPEGs at 24 Mbit/s, and a viewer whose link is the only one that carries less.
+    /// A source of JPEGs at 24 Mbit/s, for the only viewer with a slow link.
     const OFFER: Offer = Offer { source: Some(24 * MEGABIT), h264: true, fastest: 0 };
 
-    fn choose(chooser: &mut Chooser, taken: Rendition, megabits: u64, now: Micros) -> Rendition {
+    fn choose(chooser: &mut Chooser, current: Rendition, megabits: u64, now: Micros) -> Rendition {
         let target = megabits * MEGABIT;
-        chooser.choose(taken, Some(target), &Offer { fastest: target, ..OFFER }, now)
+        chooser.choose(current, Some(target), &Offer { fastest: target, ..OFFER }, now)
     }
 
     #[test]
-    fn a_link_that_falls_far_gets_less_at_once_and_one_that_falls_short_soon() {
+    fn a_link_far_too_slow_moves_down_at_once_and_a_slightly_slow_one_after_a_moment() {
         let mut chooser = Chooser::default();
-        assert_eq!(chooser.choose(Rendition::Source, None, &OFFER, SECOND), Rendition::Source, "nothing is known");
+        assert_eq!(
+            chooser.choose(Rendition::Source, None, &OFFER, SECOND),
+            Rendition::Source,
+            "the capacity is unknown"
+        );
         assert_eq!(choose(&mut chooser, Rendition::Source, 30, SECOND), Rendition::Source);
         assert_eq!(choose(&mut chooser, Rendition::Source, 4, SECOND), Rendition::High);
         let mut chooser = Chooser::default();
-        assert_eq!(choose(&mut chooser, Rendition::Source, 20, SECOND), Rendition::Source, "for a moment only");
-        assert_eq!(choose(&mut chooser, Rendition::Source, 20, SECOND + SHORT), Rendition::High);
+        assert_eq!(choose(&mut chooser, Rendition::Source, 20, SECOND), Rendition::Source, "slow for a moment only");
+        assert_eq!(choose(&mut chooser, Rendition::Source, 20, SECOND + MOVE_DOWN_AFTER), Rendition::High);
     }
 
     #[test]
-    fn a_link_that_recovers_gets_the_source_after_a_while_and_waits_longer_when_that_was_wrong() {
+    fn a_link_that_recovers_returns_to_the_source_and_waits_longer_after_a_failure() {
         let mut chooser = Chooser::default();
         assert_eq!(choose(&mut chooser, Rendition::High, 60, SECOND), Rendition::High);
-        assert_eq!(choose(&mut chooser, Rendition::High, 25, 2 * SECOND), Rendition::High, "not enough to begin with");
+        assert_eq!(
+            choose(&mut chooser, Rendition::High, 25, 2 * SECOND),
+            Rendition::High,
+            "not enough to return to the source"
+        );
         assert_eq!(choose(&mut chooser, Rendition::High, 60, 3 * SECOND), Rendition::High);
         assert_eq!(choose(&mut chooser, Rendition::High, 60, 6 * SECOND), Rendition::Source);
         assert_eq!(choose(&mut chooser, Rendition::Source, 4, 7 * SECOND), Rendition::High);
@@ -193,12 +205,12 @@ mod tests {
     }
 
     #[test]
-    fn slow_and_slower_links_part_and_who_decodes_jpegs_only_gets_those() {
+    fn much_slower_links_get_low_and_viewers_that_decode_only_jpeg_get_jpeg() {
         let offer = Offer { fastest: 8 * MEGABIT, ..OFFER };
         let mut chooser = Chooser::default();
-        let slow = |chooser: &mut Chooser, taken, now| chooser.choose(taken, Some(2 * MEGABIT), &offer, now);
+        let slow = |chooser: &mut Chooser, current, now| chooser.choose(current, Some(2 * MEGABIT), &offer, now);
         assert_eq!(slow(&mut chooser, Rendition::High, SECOND), Rendition::High);
-        assert_eq!(slow(&mut chooser, Rendition::High, SECOND + SHORT), Rendition::Low);
+        assert_eq!(slow(&mut chooser, Rendition::High, SECOND + MOVE_DOWN_AFTER), Rendition::Low);
         assert_eq!(chooser.choose(Rendition::Low, Some(5 * MEGABIT), &offer, 9 * SECOND), Rendition::Low);
         let jpegs = Offer { source: None, h264: false, fastest: 0 };
         assert_eq!(chooser.choose(Rendition::Source, None, &jpegs, 9 * SECOND), Rendition::Jpeg);
@@ -207,9 +219,9 @@ mod tests {
     }
 
     #[test]
-    fn one_who_claims_next_to_nothing_does_not_ruin_it_for_the_others() {
-        assert_eq!(shared([4 * MEGABIT, 3 * MEGABIT].into_iter()), Some(3 * MEGABIT));
-        assert_eq!(shared([6 * MEGABIT, 50_000].into_iter()), Some(2 * MEGABIT));
-        assert_eq!(shared(std::iter::empty()), None);
+    fn a_viewer_that_claims_almost_no_capacity_does_not_spoil_the_shared_bitrate() {
+        assert_eq!(shared_target([4 * MEGABIT, 3 * MEGABIT].into_iter()), Some(3 * MEGABIT));
+        assert_eq!(shared_target([6 * MEGABIT, 50_000].into_iter()), Some(2 * MEGABIT));
+        assert_eq!(shared_target(std::iter::empty()), None);
     }
 }

@@ -135,8 +135,8 @@ async function enlarges(page) {
 async function stalls(page) {
   const stalled = page.locator(`${article}[data-state=stalled]`);
   await within("the page says that the stream is stalled", stalled.waitFor());
-  const words = await stalled.locator(".veil").innerText();
-  if (!/^Stalled\s+No new picture for /.test(words)) fail(`of a stalled stream the page says '${words}'`);
+  const words = await stalled.locator(".overlay").innerText();
+  if (!/^Stalled\s+No new frame for /.test(words)) fail(`of a stalled stream the page says '${words}'`);
 }
 
 function isQuiet() {

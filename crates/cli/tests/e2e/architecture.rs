@@ -17,6 +17,8 @@ const ROOMS: &[Room] = &[
     room("serve", &["source", "hub", "transcode", "pace", "media", "net"]),
     room("source", &["hub", "transcode", "media", "net"]),
     room("sink", &["hub", "transcode", "pace", "media", "net"]),
+    // For tests only.
+    room("simulation", &["serve", "sink", "hub"]),
     room("doctor", &["hub"]),
     room("transcode", &["hub", "media"]),
     room("pace", &["net"]),
@@ -24,13 +26,14 @@ const ROOMS: &[Room] = &[
     room("media", &[]),
     room("net", &[]),
     room("error", &["hub", "net", "serve"]),
+    room("bad_frames", &[]),
     room("clock", &[]),
     room("stop", &[]),
     room("latency", &[]),
 ];
 
 /// Rooms that all may name.
-const LEAVES: &[&str] = &["clock", "stop", "latency", "error"];
+const LEAVES: &[&str] = &["bad_frames", "clock", "stop", "latency", "error"];
 
 /// What the library's rooms may not name.
 const LIBRARY: &[Ban] = &[

@@ -50,7 +50,7 @@ fn a_bad_address_is_refused_in_one_line() {
         (&format!("fw://{refused}/door"), "no hub listens there"),
         ("fw://no-such-host.invalid:7070/door", "no such host"),
         ("fw://127.0.0.1:99999/door", "port"),
-        ("fw://127.0.0.1:7070/door/bell", "may not stand in a stream's name"),
+        ("fw://127.0.0.1:7070/door/bell", "is not allowed in a stream's name"),
         ("http://", "http://: "),
     ] {
         let error = fails(record(source, &scratch));

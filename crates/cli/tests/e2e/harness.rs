@@ -16,7 +16,7 @@ use bytes::Bytes;
 use framewire_proto::{Codec, Config, Frame, Name, Times, wire::native::Message};
 use internals::{
     clock,
-    net::client::{Address, Client, Received, Receiver as Incoming},
+    net::client::{Address, MessageReceiver, MessageSender, Received},
 };
 
 /// What the tests use of the library beyond its public API: this is the only place that names it.
@@ -373,8 +373,8 @@ pub(crate) fn eventually<T>(what: &str, mut find: impl FnMut() -> Option<T>) -> 
 
 /// A client on the native wire.
 pub(crate) struct Peer {
-    pub(crate) client: Client,
-    pub(crate) incoming: Incoming,
+    pub(crate) client: MessageSender,
+    pub(crate) incoming: MessageReceiver,
 }
 
 impl Peer {
@@ -402,14 +402,14 @@ impl Peer {
     /// Connects and sends these messages.
     pub(crate) fn say(hub: &Hub, messages: &[Message]) -> Self {
         let address: Address = format!("fw://{}", hub.address).parse().expect("an address");
-        let (client, incoming) = Client::connect(&address, messages).expect("the hub accepts");
+        let (client, incoming) = MessageSender::connect(&address, messages).expect("the hub accepts");
         Self { client, incoming }
     }
 
     /// Waits until the hub has closed the connection.
     pub(crate) fn is_closed(&mut self) {
         let deadline = Instant::now() + PATIENCE;
-        while self.incoming.receive().is_ok() {
+        while self.incoming.receive(PATIENCE).is_ok() {
             assert!(Instant::now() < deadline, "the hub did not close the connection");
         }
     }
@@ -418,7 +418,7 @@ impl Peer {
     pub(crate) fn wait_for(&mut self, what: &str, is_it: impl Fn(&Message) -> bool) -> Message {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            match self.incoming.receive() {
+            match self.incoming.receive(PATIENCE) {
                 Ok(Received::Message(message)) if is_it(&message) => return message,
                 Ok(Received::Message(Message::Ping { sent })) => {
                     let now = clock::now();

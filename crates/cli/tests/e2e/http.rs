@@ -1,6 +1,7 @@
 //! The hub over HTTP, as browsers, curl and Prometheus call it.
 
 use std::{
+    collections::BTreeSet,
     fs,
     io::{BufRead, BufReader, Read, Write},
     net::TcpStream,
@@ -9,10 +10,7 @@ use std::{
 use bytes::Bytes;
 use framewire_proto::wire::multipart;
 
-use crate::{
-    harness::{Hub, Peer, jpeg},
-    internals::net,
-};
+use crate::harness::{Hub, Peer, jpeg};
 
 #[test]
 fn json_lists_the_streams() {
@@ -33,7 +31,7 @@ fn json_lists_the_streams() {
 fn requests_by_a_foreign_name_are_refused() {
     let hub = Hub::start(&["--host-name", "gate.example"]);
     let ask = |host: &str| hub.http(&format!("GET /streams HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")).0;
-    let machine = net::machine_name();
+    let machine = crate::internals::net::machine_name();
     for ours in ["127.0.0.1", "localhost:7070", "[::1]", "192.168.7.9", "gate.example", &machine] {
         assert_eq!(ask(ours), 200, "{ours}");
     }
@@ -44,7 +42,7 @@ fn requests_by_a_foreign_name_are_refused() {
 }
 
 #[test]
-fn only_get_is_answered_and_no_other_origin_may_read() {
+fn nothing_but_get_is_answered_and_no_other_origin_may_read() {
     let hub = Hub::start(&[]);
     for method in ["POST", "PUT", "DELETE", "OPTIONS", "PATCH"] {
         let request =
@@ -84,7 +82,7 @@ fn a_page_of_another_origin_may_not_open_the_websocket() {
 }
 
 #[test]
-fn a_snapshot_is_a_current_picture() {
+fn a_snapshot_is_a_picture_of_now() {
     let hub = Hub::start(&["--source", "scene=pattern#size=320x240"]);
     let (status, body) = hub.get("/streams/scene/snapshot.jpg");
     assert_eq!(status, 200);
@@ -123,70 +121,121 @@ fn viewers_are_counted_by_rendition() {
     }
 }
 
-/// The next chunk of a body (RFC 9112, section 7.1).
-fn chunk(reader: &mut impl BufRead) -> Vec<u8> {
-    let mut line = String::new();
-    reader.read_line(&mut line).expect("a chunk's length");
-    let length = usize::from_str_radix(line.trim_end(), 16).expect(&line);
-    let mut data = vec![0; length + 2];
-    reader.read_exact(&mut data).expect("a chunk");
-    assert!(data.ends_with(b"\r\n"), "a chunk of {length}");
-    data.truncate(length);
-    data
+/// A connection that has asked for the stream `door` as MJPEG, and the response's head.
+fn watch(hub: &Hub, requests: &str, version: &str) -> (BufReader<TcpStream>, String) {
+    let mut stream = hub.connect();
+    let request = format!("{requests}GET /streams/door/mjpeg HTTP/{version}\r\nHost: localhost\r\n\r\n");
+    stream.write_all(request.as_bytes()).expect("a request");
+    let mut reader = BufReader::new(stream);
+    let head = head(&mut reader);
+    (reader, head)
+}
+
+/// Lines up to the empty one.
+fn head(reader: &mut impl BufRead) -> String {
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") && head != "\r\n" {
+        assert!(reader.read_line(&mut head).expect("a line of a head") > 0, "it ends after {head}");
+    }
+    head
+}
+
+/// The next part of a multipart response: the picture. What delimits it is checked.
+fn part(reader: &mut impl BufRead) -> Vec<u8> {
+    let head = head(reader);
+    let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: ")).expect(&head);
+    let mut picture = vec![0; length.parse().expect(&head)];
+    reader.read_exact(&mut picture).expect("a picture");
+    let mut closing = vec![0; multipart::CLOSING.len()];
+    reader.read_exact(&mut closing).expect("the delimiter");
+    assert_eq!(closing, multipart::CLOSING);
+    picture
 }
 
 #[test]
-fn a_crowd_gets_every_byte_of_a_shared_page() {
+fn an_mjpeg_response_has_the_head_of_any_other_and_ends_with_its_connection() {
+    let hub = Hub::start(&[]);
+    let publisher = Peer::publish(&hub, "door");
+    publisher.send_jpeg(0, &jpeg(9));
+    hub.wait_until("door", "has a frame", |info| info["published"] == 1);
+    let get = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    // Requests before it on the same connection are answered first, and errors leave the connection open.
+    let before = format!(
+        "{}{}{}",
+        get("/healthz"),
+        get("/streams/yard/mjpeg"),
+        get("/streams/door/mjpeg").replacen("GET", "HEAD", 1)
+    );
+    let (mut reader, health) = watch(&hub, &before, "1.1");
+    let mut body = [0; 3];
+    reader.read_exact(&mut body).expect("the first answer");
+    let unknown = head(&mut reader);
+    assert!(health.starts_with("HTTP/1.1 200 OK\r\n") && unknown.starts_with("HTTP/1.1 404 "), "{health}{unknown}");
+    reader.read_line(&mut String::new()).expect("the error's text");
+    let (only, whole) = (head(&mut reader), head(&mut reader));
+    let names = |head: &str| -> BTreeSet<String> {
+        head.lines().skip(1).filter_map(|line| Some(line.split_once(':')?.0.to_lowercase())).collect()
+    };
+    let mut expected = names(&only);
+    // Who asks for the head only keeps the connection.
+    expected.remove("transfer-encoding");
+    expected.insert("connection".into());
+    assert_eq!(names(&whole), expected, "{only}{whole}");
+    for header in ["connection: close", multipart::CONTENT_TYPE, "cross-origin-resource-policy: same-origin", "nosniff"]
+    {
+        assert!(whole.contains(header), "{header}: {whole}");
+    }
+    let mut opening = vec![0; multipart::OPENING.len()];
+    reader.read_exact(&mut opening).expect("the first delimiter");
+    assert_eq!(part(&mut reader), jpeg(9));
+    // What the client says now is not heard, and once it leaves the hub notices.
+    reader.get_mut().write_all(get("/healthz").as_bytes()).expect("it is open");
+    publisher.send_jpeg(1, &jpeg(8));
+    assert_eq!(part(&mut reader), jpeg(8));
+    hub.wait_until("door", "is watched", |info| info["viewers"] == 1);
+    drop(reader);
+    hub.wait_until("door", "is left", |info| info["viewers"] == 0);
+    let (_, old) = watch(&hub, "", "1.0");
+    assert!(old.starts_with("HTTP/1.0 200 OK\r\n"), "{old}");
+    let foreign = "GET /streams/door/mjpeg HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n";
+    assert_eq!(hub.http(foreign).0, 403);
+}
+
+#[test]
+fn a_crowd_gets_every_byte_of_what_the_kernel_holds_once_for_all() {
     const CROWD: usize = 150;
     let hub = Hub::start(&[]);
     let publisher = Peer::publish(&hub, "door");
-    // Bytes after the end marker of a JPEG are ignored. This many do not fit in one write.
+    // Behind its end a JPEG may have anything; so much is not taken at once.
     let picture = |number: u8| {
         let noise = (0..700_000_u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8 ^ number);
         jpeg(number).into_iter().chain(noise).collect::<Bytes>()
     };
     publisher.send_jpeg(0, &picture(0));
     hub.wait_until("door", "has a frame", |info| info["published"] == 1);
-    let watch = |version: &str| {
-        let mut stream = hub.connect();
-        write!(stream, "GET /streams/door/mjpeg HTTP/{version}\r\nHost: localhost\r\n\r\n").expect("a request");
-        let mut reader = BufReader::new(stream);
-        let mut line = String::new();
-        while line != "\r\n" {
-            line.clear();
-            reader.read_line(&mut line).expect("a line of the answer's head");
-        }
+    let join = || {
+        let (mut reader, _) = watch(&hub, "", "1.1");
+        let mut opening = vec![0; multipart::OPENING.len()];
+        reader.read_exact(&mut opening).expect("the first delimiter");
         reader
     };
-    let whole = |picture: &[u8]| [b"\r\n\r\n", picture, multipart::CLOSING].concat();
-    let next = |reader: &mut BufReader<TcpStream>| loop {
-        let data = chunk(reader);
-        if data.len() > 1000 {
-            return data;
-        }
-    };
-    let mut old = watch("1.0");
-    let mut crowd: Vec<_> = (0..CROWD).map(|_| watch("1.1")).collect();
+    let mut slow = join();
+    let mut crowd: Vec<_> = (0..CROWD).map(|_| join()).collect();
     for reader in &mut crowd {
-        // The head of the response may be in the same chunk, before it.
-        assert!(next(reader).ends_with(&picture(0)));
+        assert!(part(reader) == picture(0));
     }
     let pid = hub.running.id();
     for number in 1..4 {
         publisher.send_jpeg(number.into(), &picture(number));
-        let expected = whole(&picture(number));
         for reader in &mut crowd {
-            let data = next(reader);
-            assert!(data.ends_with(&expected), "{} bytes of {number}, not {}", data.len(), expected.len());
+            let data = part(reader);
+            assert!(data == picture(number), "{} bytes of {number}", data.len());
         }
         let files = fs::read_dir(format!("/proc/{pid}/fd")).expect("what the hub has open").flatten();
         let shared = files.filter_map(|file| fs::read_link(file.path()).ok());
         let shared = shared.filter(|file| file.to_string_lossy().contains("memfd:")).count();
-        assert!((1..=4).contains(&shared), "{shared} shared pages");
+        assert!((1..=4).contains(&shared), "{shared} pictures are shared");
     }
-    // Without chunks, and later than the others.
-    let mut came = vec![0; whole(&picture(0)).len()];
-    old.read_exact(&mut came).expect("a picture");
-    let first = came.windows(4).position(|four| four == b"\r\n\r\n").expect("the end of a part's head");
-    assert!(whole(&picture(0)).starts_with(&came[first..]));
+    // It reads later than the others.
+    assert!(part(&mut slow) == picture(0));
 }

@@ -31,11 +31,14 @@ const LIARS: [Answer; 5] = [
     |_, _| None,
 ];
 
+/// How long a liar waits for a message before it checks whether the test is over.
+const CHECK_TIME: Duration = Duration::from_millis(100);
+
 /// Reports frames falsely until the test ends, or until the hub closes the connection. Returns how many frames it got.
 fn lie(mut peer: Peer, answer: Answer, until: Instant) -> usize {
     let mut frames = 0;
     while Instant::now() < until {
-        match peer.incoming.receive() {
+        match peer.incoming.receive(CHECK_TIME) {
             Ok(Received::Message(Message::Frame(frame))) => {
                 frames += 1;
                 let report = answer(frame.sequence, clock::now()).map(Message::Report);

@@ -106,12 +106,12 @@ impl Frame {
 
     /// When the frame was captured, by this machine's calendar clock. Where the source does not say: when it came in.
     pub fn captured_at(&self) -> SystemTime {
-        SystemTime::UNIX_EPOCH + Duration::from_micros(clock::calendar(self.frame.times.born()))
+        SystemTime::UNIX_EPOCH + Duration::from_micros(clock::calendar(self.frame.times.captured_or_received()))
     }
 
     /// How long ago the frame was captured. Measured on a monotonic clock that both ends of the connection agree on.
     pub fn age(&self) -> Duration {
-        Duration::from_micros(clock::now().saturating_sub(self.frame.times.born()))
+        Duration::from_micros(clock::now().saturating_sub(self.frame.times.captured_or_received()))
     }
 
     /// The stages of the frame's way and how long each took, in the order of the way. A stage whose begin or end is not

@@ -1,9 +1,6 @@
 //! A hub inside a program, and frames that the program makes.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use framewire_proto::{Config, Frame, Name, Times};
 
@@ -174,6 +171,6 @@ impl Images {
 
     /// Waits until a viewer has room for another picture; `false` when none had in time.
     pub(super) fn wait_for_room(&self, timeout: Duration) -> bool {
-        self.publisher.room_before(Instant::now() + timeout)
+        self.publisher.room_within(timeout, clock::now)
     }
 }

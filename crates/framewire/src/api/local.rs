@@ -15,7 +15,7 @@ use crate::{
     clock,
     error::{Context as _, Result, error},
     hub::{self, Policy, Subscriber},
-    net::endpoint::Endpoint,
+    net::{accept, endpoint::Endpoint},
     source::{
         self, Spec,
         feed::Feed,
@@ -115,7 +115,7 @@ pub(super) fn open(
     let name = free_name(hub, &spec.source);
     let publisher = hub.publish(&name, now)?;
     let mut subscriber = hub.subscribe(&name, policy, false, now)?;
-    subscriber.max_age(spec.options.max_age);
+    subscriber.set_max_age(spec.options.max_age);
     let mut viewers = publisher.viewers();
     let feed = Feed { spec: spec.clone(), publisher, encode, on_demand: false, again: false };
     let feed = async move {
@@ -135,7 +135,7 @@ pub(super) fn open(
 /// Takes tutorials' cameras that connect to this address until `stop` is raised.
 pub(super) fn listen(at: &Endpoint, hub: &hub::Hub, streams: Streams, stop: &Stop) -> Result<Feeding> {
     let runtime = runtime()?;
-    let listener = runtime.block_on(tutorial::bind(at, "send pictures"))?;
+    let listener = runtime.block_on(accept::bind_endpoint(at, "send pictures"))?;
     let (wire, cameras, stop) = (at.wire, Cameras { hub: hub.clone(), streams }, stop.clone());
     Ok(thread::spawn(move || {
         runtime.block_on(async {

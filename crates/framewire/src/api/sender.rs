@@ -1,7 +1,6 @@
 //! Sending frames to a hub, or to a tutorial's script.
 
 use std::{
-    str::FromStr,
     sync::{Arc, Mutex, PoisonError},
     thread,
     time::Duration,
@@ -9,21 +8,23 @@ use std::{
 
 use framewire_proto::{
     Name,
-    wire::tutorial::{End, Size, Tutorial},
+    wire::tutorial::{Size, Tutorial},
 };
 
 use super::{
-    hub::{Images, encoding},
+    hub::Images,
     image::Image,
     local::{self, Feeding, LocalHub, StopOnDrop},
     stats,
 };
 use crate::{
     clock,
-    error::{Error, Result, error},
-    hub,
-    net::{self, client::Address, endpoint::Endpoint},
-    sink::{Outlet, Sent, native, pickle, tutorial},
+    error::{Result, error},
+    hub, net,
+    sink::{
+        Outlet, Sent,
+        kind::{self, Sink, Way},
+    },
     source::{self, Options, Spec as Source, feed::Feed},
     stop::Stop,
     transcode::encode::{self, CodecChoice},
@@ -58,6 +59,7 @@ pub struct Sender {
 pub struct SenderBuilder {
     to: String,
     options: Options,
+    own_size: bool,
     preview: bool,
     stop: Stop,
 }
@@ -87,6 +89,13 @@ impl SenderBuilder {
     #[must_use]
     pub fn size(mut self, width: u32, height: u32) -> Self {
         self.options.size = Some((width, height));
+        self
+    }
+
+    /// Keep the pictures' own size and the default quality where a tutorial's wire has others.
+    #[must_use]
+    pub fn own_size(mut self) -> Self {
+        self.own_size = true;
         self
     }
 
@@ -128,7 +137,7 @@ impl SenderBuilder {
     /// Connects in the background, to send pictures that this program makes.
     ///
     /// # Errors
-    /// [`Error::InvalidInput`]: the address is none. That nobody listens there is an error of [`Sender::send`].
+    /// [`Error::InvalidInput`](crate::Error::InvalidInput): the address is none. That nobody listens there is an error of [`Sender::send`].
     pub fn open(self) -> Result<Sender> {
         self.start(Input::Images)
     }
@@ -143,8 +152,8 @@ impl SenderBuilder {
     }
 
     fn start(self, input: Input) -> Result<Sender> {
-        let to: To = self.to.parse()?;
-        let (hub, stop, local) = (LocalHub::new(), self.stop.child(), to.name());
+        let to = kind::open(&self.to)?;
+        let (hub, stop, local) = (LocalHub::new(), self.stop.child(), local_name(&*to));
         let publisher = hub.hub.publish(&local, clock::now())?;
         let (spec, images, feeding) = match input {
             Input::Images => {
@@ -153,12 +162,16 @@ impl SenderBuilder {
             }
             Input::Source(source) => {
                 let spec = Source { options: source.options.or(&self.options), ..source };
-                let spec = to.with_defaults(spec);
+                let spec = if self.own_size { spec } else { with_defaults(spec, &*to) };
                 let feeding = feed(&spec, publisher, to.listens(), &stop)?;
                 (spec, None, Some(feeding))
             }
         };
-        let encode = to.encoding(&spec, images.is_some())?;
+        let sized = images.is_none() && source::kind(&spec)?.sized;
+        let mut encode = encoding_to(&*to, &spec.options, sized);
+        if self.own_size {
+            (encode.size, encode.quality) = (None, spec.options.quality);
+        }
         let sent = Arc::<Mutex<Sent>>::default();
         let preview = self.preview.then(LocalHub::new);
         let outlet = Outlet {
@@ -169,11 +182,11 @@ impl SenderBuilder {
             sent: sent.clone(),
             preview: preview.as_ref().map(preview_publisher).transpose()?,
         };
-        let (passthrough, wait) = (images.is_none() && spec.is_passthrough(), spec.options.wait);
+        let way = Way { passthrough: images.is_none() && spec.is_passthrough(), wait: spec.options.wait };
         let sending = {
             let stop = stop.clone();
             thread::spawn(move || {
-                let outcome = to.send(outlet, passthrough, wait, &stop);
+                let outcome = to.run(outlet, way, &stop);
                 stop.stop();
                 outcome
             })
@@ -223,7 +236,13 @@ impl Sender {
 
     /// Sends as the builder says.
     pub fn builder(to: &str) -> SenderBuilder {
-        SenderBuilder { to: to.into(), options: Options::default(), preview: false, stop: Stop::default() }
+        SenderBuilder {
+            to: to.into(),
+            options: Options::default(),
+            own_size: false,
+            preview: false,
+            stop: Stop::default(),
+        }
     }
 
     /// Hands over a picture to be sent. It never waits: what the link has no room for makes way for the next picture.
@@ -307,69 +326,27 @@ impl SenderMonitor {
     }
 }
 
-/// Where frames go.
-enum To {
-    Hub(Address),
-    Script(Endpoint),
+/// What the stream is called in this process.
+fn local_name(to: &dyn Sink) -> Name {
+    to.name().unwrap_or_else(|| Name::from_lossy(&net::machine_name()))
 }
 
-impl FromStr for To {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        if Endpoint::matches(text) { Endpoint::parse(text).map(Self::Script) } else { text.parse().map(Self::Hub) }
+/// The source, asked for the tutorial's own size where no other is.
+fn with_defaults(mut spec: Source, to: &dyn Sink) -> Source {
+    if let Some(Tutorial { size: Size::Exactly(width, height), .. }) = to.tutorial() {
+        spec.options.size = spec.options.size.or(Some(((*width).into(), (*height).into())));
     }
+    spec
 }
 
-impl To {
-    /// What the stream is called in this process.
-    fn name(&self) -> Name {
-        let machine = || Name::from_lossy(&net::machine_name());
-        match self {
-            Self::Hub(address) => address.name.clone().unwrap_or_else(machine),
-            Self::Script(_) => machine(),
-        }
+/// How frames are encoded for this sink. A source that is `sized` gives the size that it can: that stands.
+fn encoding_to(to: &dyn Sink, options: &Options, sized: bool) -> encode::Config {
+    if let Some(tutorial) = to.tutorial() {
+        return encoding_for(tutorial, options, sized);
     }
-
-    /// Whether others connect here.
-    fn listens(&self) -> bool {
-        matches!(self, Self::Script(endpoint) if endpoint.tutorial.camera == End::Listens)
-    }
-
-    /// The source, asked for the tutorial's own size where no other is.
-    fn with_defaults(&self, mut spec: Source) -> Source {
-        if let Self::Script(Endpoint { tutorial, .. }) = self
-            && let Size::Exactly(width, height) = tutorial.size
-        {
-            spec.options.size = spec.options.size.or(Some((width.into(), height.into())));
-        }
-        spec
-    }
-
-    fn encoding(&self, spec: &Source, images: bool) -> Result<encode::Config> {
-        let sized = !images && source::kind(spec)?.sized;
-        Ok(match self {
-            Self::Script(endpoint) => encoding_for(&endpoint.tutorial, &spec.options, sized),
-            Self::Hub(_) if images => {
-                let Options { quality, size, codec, bitrate, .. } = spec.options;
-                let size = size.map(|(width, height)| encode::Size::Exactly(width, height));
-                encode::Config { quality, size, codec, bitrate, ..encode::Config::default() }
-            }
-            Self::Hub(_) => encoding(spec)?,
-        })
-    }
-
-    /// Sends until the stream ends or `stop` is raised.
-    fn send(self, outlet: Outlet, passthrough: bool, wait: bool, stop: &Stop) -> Result<()> {
-        match self {
-            Self::Hub(address) => native::Publish { outlet, address, wait, passthrough }.run(stop),
-            Self::Script(at) if at.tutorial.camera == End::Listens => local::runtime()?.block_on(async {
-                let listener = source::tutorial::bind(&at, "watch").await?;
-                pickle::Port { outlet, at, ends: true }.run(listener, stop).await
-            }),
-            Self::Script(to) => local::runtime()?.block_on(tutorial::Push { outlet, to, wait }.run(stop)),
-        }
-    }
+    let size = options.size.filter(|_| !sized).map(|(width, height)| encode::Size::Exactly(width, height));
+    let Options { quality, codec, bitrate, .. } = *options;
+    encode::Config { quality, size, codec, bitrate, ..encode::Config::default() }
 }
 
 /// How frames are encoded for a tutorial's wire: in its own size and quality where no other is asked for. A source that is

@@ -22,7 +22,7 @@ use crate::{
     net::{accept, endpoint::Endpoint},
     serve,
     sink::{Outlet, pickle},
-    source::{self, Spec as Source},
+    source::Spec as Source,
     stop::Stop,
     transcode::encode,
 };
@@ -234,7 +234,7 @@ impl PicklePort {
 async fn bind_all(ports: Vec<pickle::Port>) -> Result<Vec<(pickle::Port, TcpListener)>> {
     let mut bound = Vec::with_capacity(ports.len());
     for port in ports {
-        let listener = source::tutorial::bind(&port.at, "watch").await?;
+        let listener = accept::bind_endpoint(&port.at, "watch").await?;
         bound.push((port, listener));
     }
     Ok(bound)

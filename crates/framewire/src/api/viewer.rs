@@ -291,7 +291,8 @@ struct Reader {
 impl Reader {
     /// The next frame before the deadline.
     fn next_before(&mut self, deadline: Instant) -> Next {
-        while let Some(event) = self.subscriber.next_before(deadline) {
+        let left = || deadline.saturating_duration_since(Instant::now());
+        while let Some(event) = self.subscriber.next_within(left(), clock::now) {
             match event {
                 Event::Config(config) if !config.codec.independent() => return Next::Dependent(config),
                 Event::Config(config) => self.config = Some(config),
@@ -323,7 +324,7 @@ impl Reader {
     fn run(mut self, shared: &Shared, stop: &Stop) {
         let mut decoder = Decoder::new();
         while !stop.stopped() {
-            let event = self.subscriber.next_before(Instant::now() + CHECK_STOP);
+            let event = self.subscriber.next_within(CHECK_STOP, clock::now);
             let mut slot = shared.lock();
             slot.wake_late();
             drop(slot);

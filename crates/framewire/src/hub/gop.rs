@@ -1,54 +1,57 @@
-//! What is kept of a stream for who joins it: the newest frame that can be decoded by itself, and what followed it.
+//! The current GOP of a stream: its last keyframe and the frames since then, kept for viewers that join later.
 
 use framewire_proto::{Frame, Micros};
 
-/// Frames and bytes that are kept of a stream at most: ten seconds at 30 frames a second.
-pub(super) const FRAMES: usize = 300;
-pub(super) const BYTES: usize = 8 << 20;
+/// Frames of a GOP that are kept at most: ten seconds at 30 frames a second.
+pub(super) const MAX_FRAMES: usize = 300;
+/// Bytes of a GOP that are kept at most, so that a stream cannot fill the memory.
+pub(super) const MAX_BYTES: usize = 8 << 20;
 
-/// The frames from the last one on that can be decoded by itself. A source that passes on what was coded long ago cannot be
-/// asked for a keyframe: with these a viewer decodes its way to the present at once, though the next comes in ten seconds.
+/// The frames since the last keyframe, within bounds. A passthrough source cannot make a keyframe on request: with
+/// these frames a new viewer decodes up to the present at once, even if the next keyframe is ten seconds away.
 #[derive(Debug, Default)]
-pub(super) struct Run {
+pub(super) struct GopCache {
     frames: Vec<Frame>,
     bytes: usize,
-    /// When the first one came.
-    came: Micros,
-    /// Frames came after the first that are not here, so that what follows cannot be decoded.
-    cut: bool,
+    /// When the keyframe arrived.
+    keyframe_at: Micros,
+    /// Later frames of the GOP are missing here, so the next ones cannot be decoded from here.
+    truncated: bool,
 }
 
-impl Run {
-    /// A frame has come. One that needs those before it is only kept where the run `goes_on`, and within the bounds.
-    pub(super) fn take(&mut self, frame: &Frame, goes_on: bool, now: Micros) {
+impl GopCache {
+    /// Adds a frame that arrived `now`. A keyframe starts again; another frame is only kept if `keep_dependent`, and
+    /// within the bounds.
+    pub(super) fn push(&mut self, frame: &Frame, keep_dependent: bool, now: Micros) {
         if frame.keyframe {
             self.frames.clear();
             self.frames.push(frame.clone());
-            (self.bytes, self.came, self.cut) = (frame.data.len(), now, false);
+            (self.bytes, self.keyframe_at, self.truncated) = (frame.data.len(), now, false);
             return;
         }
         self.bytes += frame.data.len();
-        if !goes_on || self.cut || self.frames.is_empty() || self.frames.len() == FRAMES || self.bytes > BYTES {
-            return self.cut();
+        let full = self.frames.len() == MAX_FRAMES || self.bytes > MAX_BYTES;
+        if !keep_dependent || self.truncated || self.frames.is_empty() || full {
+            return self.truncate();
         }
         self.frames.push(frame.clone());
     }
 
-    /// What comes next needs frames that are not here.
-    pub(super) fn cut(&mut self) {
+    /// Keeps the keyframe only: the next frame needs some that are not here.
+    pub(super) fn truncate(&mut self) {
         self.frames.truncate(1);
         self.frames.shrink_to_fit();
-        self.cut = true;
+        self.truncated = true;
     }
 
-    /// The frame that it begins with, and when that came.
-    pub(super) fn begin(&self) -> Option<(&Frame, Micros)> {
-        Some((self.frames.first()?, self.came))
+    /// The keyframe, and when it arrived.
+    pub(super) fn keyframe(&self) -> Option<(&Frame, Micros)> {
+        Some((self.frames.first()?, self.keyframe_at))
     }
 
-    /// Whether it goes up to the newest frame.
-    pub(super) fn whole(&self) -> bool {
-        !self.cut
+    /// Whether every frame from the keyframe to the newest one is here.
+    pub(super) fn is_complete(&self) -> bool {
+        !self.truncated
     }
 
     pub(super) fn frames(&self) -> &[Frame] {
@@ -68,23 +71,28 @@ mod tests {
     }
 
     #[test]
-    fn a_run_is_whole_until_it_would_be_too_long_and_again_from_the_next_keyframe_on() {
-        let mut run = Run::default();
-        run.take(&frame(0, false, 1), true, 1);
-        assert!(run.begin().is_none() && !run.whole());
-        for (bytes, most) in [(1, FRAMES as u64), (BYTES / 10, 10)] {
-            run.take(&frame(0, true, bytes), true, 7);
-            (1..most).for_each(|sequence| run.take(&frame(sequence, false, bytes), true, 8));
-            assert!(run.whole() && run.frames().len() as u64 == most);
-            run.take(&frame(most, false, bytes), true, 9);
-            run.take(&frame(most + 1, false, 0), true, 9);
-            assert!(!run.whole());
-            assert_eq!(run.begin().map(|(first, came)| (first.sequence, came)), Some((0, 7)));
+    fn a_gop_is_complete_up_to_its_bounds_and_again_from_the_next_keyframe() {
+        let mut gop = GopCache::default();
+        gop.push(&frame(0, false, 1), true, 1);
+        assert!(gop.keyframe().is_none() && !gop.is_complete());
+        for (bytes, most) in [(1, MAX_FRAMES as u64), (MAX_BYTES / 10, 10)] {
+            gop.push(&frame(0, true, bytes), true, 7);
+            (1..most).for_each(|sequence| gop.push(&frame(sequence, false, bytes), true, 8));
+            assert!(gop.is_complete() && gop.frames().len() as u64 == most);
+            gop.push(&frame(most, false, bytes), true, 9);
+            gop.push(&frame(most + 1, false, 0), true, 9);
+            assert!(!gop.is_complete());
+            assert_eq!(gop.keyframe().map(|(first, at)| (first.sequence, at)), Some((0, 7)));
         }
-        run.take(&frame(0, true, 1), false, 1);
-        assert!(run.whole());
-        run.take(&frame(1, false, 1), false, 1);
-        assert!(!run.whole() && run.frames().len() == 1);
-        assert_eq!(run.frames()[0].data, Bytes::from_static(&[0]));
+    }
+
+    #[test]
+    fn dependent_frames_are_kept_on_demand_only() {
+        let mut gop = GopCache::default();
+        gop.push(&frame(0, true, 1), false, 1);
+        assert!(gop.is_complete());
+        gop.push(&frame(1, false, 1), false, 1);
+        assert!(!gop.is_complete() && gop.frames().len() == 1);
+        assert_eq!(gop.frames()[0].data, Bytes::from_static(&[0]));
     }
 }

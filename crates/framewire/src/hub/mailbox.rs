@@ -1,4 +1,4 @@
-//! What waits for one viewer, and the one place that decides which frame makes way for which.
+//! The queue of frames for one viewer, and the one place that decides which frame is dropped for which.
 
 use std::{collections::VecDeque, fmt::Write as _, mem, sync::Arc};
 
@@ -7,27 +7,27 @@ use serde::Serialize;
 
 use super::gop;
 
-/// What a viewer wants when frames come faster than it takes them.
+/// What a viewer gets when frames arrive faster than it takes them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Policy {
-    /// The newest picture: older ones make way.
+    /// The newest frame: older ones are dropped.
     Newest,
-    /// Every picture, within the bounds of a queue: what a recorder wants.
+    /// Every frame, within the bounds of a queue: for a recorder.
     Every,
 }
 
 /// Why a frame did not reach a viewer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {
-    /// A newer one came before it could be sent.
+    /// A newer frame arrived before this one was sent.
     Superseded,
-    /// It needs one that was dropped before it, so that no decoder could use it.
+    /// A frame that this one depends on was dropped, so no decoder could use it.
     Undecodable,
-    /// The queue of a viewer that wants every frame was full.
+    /// The queue of a viewer that gets [every](Policy::Every) frame was full.
     Full,
-    /// The viewer left while it was waiting or on its way.
+    /// The viewer left while the frame was queued or in flight.
     Left,
-    /// It was older than the viewer bears.
+    /// The frame was older than the viewer's maximum age.
     Stale,
 }
 
@@ -35,7 +35,7 @@ impl Reason {
     /// Every reason.
     pub const ALL: [Self; 5] = [Self::Superseded, Self::Undecodable, Self::Full, Self::Left, Self::Stale];
 
-    /// The word for it in JSON and metrics.
+    /// The reason's name in JSON and metrics.
     pub fn name(self) -> &'static str {
         match self {
             Self::Superseded => "superseded",
@@ -47,10 +47,10 @@ impl Reason {
     }
 }
 
-/// What became of a viewer's frames: `offered` is `delivered`, the drops, and what waits or is on its way.
+/// What became of a viewer's frames: `offered` = `delivered` + the drops + frames that are queued or in flight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counts {
-    /// Frames that were meant for the viewer since it came.
+    /// Frames for the viewer since it joined.
     pub offered: u64,
     /// Frames that were sent whole.
     pub delivered: u64,
@@ -63,17 +63,17 @@ impl Counts {
         self.dropped[reason as usize]
     }
 
-    /// Frames dropped for whatever reason.
+    /// Frames dropped for any reason.
     pub fn all_dropped(&self) -> u64 {
         self.dropped.iter().sum()
     }
 
-    /// Every reason's name, and the frames dropped for it.
+    /// Every reason's name, with the number of frames dropped for it.
     pub fn by_reason(&self) -> [(&'static str, u64); Reason::ALL.len()] {
         Reason::ALL.map(|reason| (reason.name(), self.dropped(reason)))
     }
 
-    pub(super) fn drop_one(&mut self, reason: Reason) {
+    fn drop_one(&mut self, reason: Reason) {
         self.dropped[reason as usize] += 1;
     }
 
@@ -93,7 +93,7 @@ impl Serialize for Counts {
     }
 }
 
-/// What a hub tells its viewer became of that one's frames.
+/// What another hub reports about the frames that it sent here.
 impl From<Service> for Counts {
     fn from(service: Service) -> Self {
         let Service { delivered, superseded, undecodable, full, .. } = service;
@@ -118,210 +118,238 @@ pub fn drops_in_words(drops: impl IntoIterator<Item = (&'static str, u64)>) -> S
     if text.is_empty() { "none".into() } else { text }
 }
 
-/// Frames that wait at most where each needs the one before: a quarter of a second of jitter at 30 frames a second.
-const DEPENDENT: usize = 8;
-/// What has waited this long, in µs, while later frames were dropped, is the past.
-const STALE: Micros = 500_000;
-/// Frames that wait at most for a viewer that wants every frame, and bytes where more than one or two wait.
-const EVERY_FRAMES: usize = 256;
-const EVERY_BYTES: usize = 32 << 20;
+/// Frames that may queue where each depends on the one before: a quarter of a second of jitter at 30 frames a second.
+const MAX_DEPENDENT: usize = 8;
+/// A queued frame of this age, in µs, is stale once later ones were dropped.
+const STALE_AFTER: Micros = 500_000;
+/// Frames that may queue for a viewer that gets every frame.
+const MAX_FRAMES: usize = 256;
+/// Bytes that may queue where more than a few frames may.
+const MAX_BYTES: usize = 32 << 20;
 
-/// What waits for one viewer.
+/// The frames queued for one viewer.
 #[derive(Debug)]
 pub(super) struct Mailbox {
     policy: Policy,
-    waiting: VecDeque<(Arc<Config>, Frame)>,
-    /// A frame was dropped that the next ones need: nothing but a keyframe can be used.
-    broken: bool,
-    /// The number of the last frame taken: what is older is not wanted any more.
-    taken: Option<u64>,
-    /// What waits leads up to the present, and so many more frames may come before it is reached.
-    behind: usize,
-    /// So many of those that wait first do no more than that.
-    lead: usize,
-    /// A keyframe was asked for and not taken yet: who takes nothing asks for no other.
-    wished: bool,
-    /// What waited was left so long that it went, perhaps with the keyframe that was asked for.
-    lapsed: bool,
-    pub(super) counts: Counts,
+    queue: VecDeque<(Arc<Config>, Frame)>,
+    /// A frame was dropped that the next ones depend on: only a keyframe can be used.
+    needs_keyframe: bool,
+    /// The number of the last frame popped: older ones are of no use.
+    last_popped: Option<u64>,
+    /// New frames that may still queue behind a GOP replay, beyond the usual bound; 0 once the viewer has caught up.
+    backlog: usize,
+    /// Frames at the front of the queue that are only there to replay the GOP.
+    replayed: usize,
+    /// A keyframe was requested and has not been popped since: a viewer that takes nothing requests no other.
+    keyframe_requested: bool,
+    /// The queue was dropped as stale, perhaps with the requested keyframe.
+    stale_dropped: bool,
+    counts: Counts,
 }
 
 impl Mailbox {
     pub(super) fn new(policy: Policy) -> Self {
-        let (waiting, counts) = (VecDeque::new(), Counts::default());
-        Self { policy, waiting, broken: false, behind: 0, lead: 0, taken: None, wished: false, lapsed: false, counts }
-    }
-
-    /// Takes what leads up to the present, from a keyframe on. While that is taken, as many frames as it holds may come and
-    /// wait behind it; a keyframe replaces what is left of it.
-    pub(super) fn replay(&mut self, config: &Arc<Config>, frames: &[Frame]) {
-        self.counts.offered += frames.len() as u64;
-        self.waiting.extend(frames.iter().map(|frame| (config.clone(), frame.clone())));
-        self.behind = if frames.len() > 1 { frames.len() } else { 0 };
-        self.lead = self.waiting.len();
-    }
-
-    /// The frame that is offered next leads up to the present too: it waits, and as many behind it as wait already.
-    pub(super) fn led_up(&mut self) {
-        if self.waiting.len() < gop::FRAMES {
-            self.behind = self.behind.max(self.waiting.len() + 2);
-            self.lead = self.waiting.len() + 1;
+        Self {
+            policy,
+            queue: VecDeque::new(),
+            needs_keyframe: false,
+            last_popped: None,
+            backlog: 0,
+            replayed: 0,
+            keyframe_requested: false,
+            stale_dropped: false,
+            counts: Counts::default(),
         }
     }
 
-    /// Whether what comes next only leads up to the present, which is still far.
+    /// Preloads the current GOP. While the viewer takes that, as many new frames may queue behind it; a keyframe
+    /// replaces the rest of it.
+    pub(super) fn replay(&mut self, config: &Arc<Config>, frames: &[Frame]) {
+        self.counts.offered += frames.len() as u64;
+        self.queue.extend(frames.iter().map(|frame| (config.clone(), frame.clone())));
+        self.backlog = if frames.len() > 1 { frames.len() } else { 0 };
+        self.replayed = self.queue.len();
+    }
+
+    /// The next frame offered belongs to the GOP replay too: it is queued, and as many may follow as are queued by
+    /// then.
+    pub(super) fn extend_replay(&mut self) {
+        if self.queue.len() < gop::MAX_FRAMES {
+            self.backlog = self.backlog.max(self.queue.len() + 2);
+            self.replayed = self.queue.len() + 1;
+        }
+    }
+
+    /// Whether the next frame only replays the GOP, and more than a moment is queued behind it.
     pub(super) fn catching_up(&self) -> bool {
-        self.behind > 0 && self.waiting.len() > DEPENDENT
+        self.backlog > 0 && self.queue.len() > MAX_DEPENDENT
     }
 
-    /// Takes a frame meant for this viewer and drops what has to make way for it, or the frame itself; returns whether a
-    /// keyframe is to be asked for.
+    /// [Pushes](Self::push) a frame; returns whether to [request a keyframe](Self::take_keyframe_request).
     pub(super) fn offer(&mut self, config: &Arc<Config>, frame: Frame) -> bool {
-        self.put(config, frame);
-        self.wishes()
+        self.push(config, frame);
+        self.take_keyframe_request()
     }
 
-    /// The same where it is asked later whether a keyframe [is wished for](Self::wishes).
-    pub(super) fn put(&mut self, config: &Arc<Config>, frame: Frame) {
+    /// Queues a frame for the viewer and drops the frames that it replaces, or drops the frame itself.
+    pub(super) fn push(&mut self, config: &Arc<Config>, frame: Frame) {
         self.counts.offered += 1;
-        if let Err(reason) = self.take_in(config, frame) {
+        if let Err(reason) = self.try_push(config, frame) {
             self.counts.drop_one(reason);
         }
     }
 
-    fn take_in(&mut self, config: &Arc<Config>, frame: Frame) -> Result<(), Reason> {
-        if self.broken && !frame.keyframe {
-            self.forget_before(frame.times.received.saturating_sub(STALE));
+    fn try_push(&mut self, config: &Arc<Config>, frame: Frame) -> Result<(), Reason> {
+        if self.needs_keyframe && !frame.keyframe {
+            self.drop_received_before(frame.times.received.saturating_sub(STALE_AFTER));
             return Err(Reason::Undecodable);
         }
-        if self.taken.is_some_and(|taken| frame.sequence < taken) {
-            self.wished &= !frame.keyframe;
+        if self.last_popped.is_some_and(|last| frame.sequence < last) {
+            self.keyframe_requested &= !frame.keyframe;
             return Err(Reason::Superseded);
         }
-        let behind = self.behind > 0;
-        self.behind = self.behind.saturating_sub(1);
-        if behind && frame.keyframe {
-            // Here is the present.
-            self.forget_lead();
-            self.clear(Reason::Superseded);
-        } else if behind && self.holds(frame.data.len()) {
-            // It waits for what leads up to it.
+        let replaying = self.backlog > 0;
+        self.backlog = self.backlog.saturating_sub(1);
+        if replaying && frame.keyframe {
+            // The viewer catches up with this frame alone.
+            self.drop_replay();
+            self.drop_all(Reason::Superseded);
+        } else if replaying && self.fits_bytes(frame.data.len()) {
+            // The frame queues behind the replay.
         } else if !self.has_room(config, &frame) {
             if self.policy == Policy::Every {
-                self.skipped(config);
+                self.skip_to_keyframe(config);
                 return Err(Reason::Full);
             }
             if !frame.keyframe {
-                // Those that wait can still be decoded, this one can't once one of them goes: it is the one to go.
-                self.broken = true;
+                // The queued frames can still be decoded. This one could not, once one of them is dropped: so drop this
+                // one.
+                self.needs_keyframe = true;
                 return Err(Reason::Superseded);
             }
-            self.clear(Reason::Superseded);
+            self.drop_all(Reason::Superseded);
         }
-        self.broken = false;
-        self.waiting.push_back((config.clone(), frame));
+        self.needs_keyframe = false;
+        self.queue.push_back((config.clone(), frame));
         Ok(())
     }
 
-    /// Frames went by that were never offered here.
-    pub(super) fn skipped(&mut self, config: &Config) {
-        self.broken = !config.codec.independent();
+    /// Frames were skipped that were never offered here: where frames depend on each other, the next one must be a
+    /// keyframe.
+    pub(super) fn skip_to_keyframe(&mut self, config: &Config) {
+        self.needs_keyframe = !config.codec.independent();
     }
 
-    /// Drops what waits and was captured before that moment, and what cannot be decoded without; returns whether a keyframe is
-    /// to be asked for.
-    pub(super) fn expire(&mut self, moment: Micros) -> bool {
-        if self.behind > 0 {
-            // It is needed for what will not be.
+    /// Drops queued frames that were captured before that moment, and those that depend on them; returns whether to
+    /// request a keyframe.
+    pub(super) fn drop_captured_before(&mut self, moment: Micros) -> bool {
+        if self.backlog > 0 {
+            // Frames that are not stale depend on the replay.
             return false;
         }
         let stale = |frame: &Frame| (1..moment).contains(&frame.times.captured);
-        let Some(last) = self.waiting.iter().rposition(|(_, frame)| stale(frame)) else { return false };
-        let next = self.waiting.iter().skip(last + 1).position(|(_, frame)| frame.keyframe);
-        let end = next.map_or(self.waiting.len(), |next| last + 1 + next);
-        for (place, (config, _)) in self.waiting.drain(..end).enumerate() {
+        let Some(last) = self.queue.iter().rposition(|(_, frame)| stale(frame)) else { return false };
+        let next = self.queue.iter().skip(last + 1).position(|(_, frame)| frame.keyframe);
+        let end = next.map_or(self.queue.len(), |next| last + 1 + next);
+        for (place, (config, _)) in self.queue.drain(..end).enumerate() {
             self.counts.drop_one(if place <= last { Reason::Stale } else { Reason::Undecodable });
-            self.broken |= next.is_none() && !config.codec.independent();
+            self.needs_keyframe |= next.is_none() && !config.codec.independent();
         }
-        self.wishes()
+        self.take_keyframe_request()
     }
 
-    pub(super) fn take(&mut self) -> Option<(Arc<Config>, Frame)> {
-        let Some((config, frame)) = self.waiting.pop_front() else {
-            // It is there again to take one.
-            self.wished &= !mem::take(&mut self.lapsed);
+    pub(super) fn pop(&mut self) -> Option<(Arc<Config>, Frame)> {
+        let Some((config, frame)) = self.queue.pop_front() else {
+            // The viewer takes frames again, so it may request another keyframe.
+            self.keyframe_requested &= !mem::take(&mut self.stale_dropped);
             return None;
         };
-        self.taken = Some(frame.sequence);
-        self.lead = self.lead.saturating_sub(1);
-        // The keyframe that what leads up to the present begins with is not the one that was asked for.
-        self.wished &= self.behind > 0 || !frame.keyframe;
-        if self.behind > 0 && self.waiting.is_empty() {
-            (self.behind, self.wished) = (0, false);
+        self.last_popped = Some(frame.sequence);
+        self.replayed = self.replayed.saturating_sub(1);
+        // The keyframe that a replay begins with is not the requested one.
+        self.keyframe_requested &= self.backlog > 0 || !frame.keyframe;
+        if self.backlog > 0 && self.queue.is_empty() {
+            (self.backlog, self.keyframe_requested) = (0, false);
         }
         Some((config, frame))
     }
 
-    /// Frames of another kind follow: they begin with a keyframe.
+    /// Frames of another rendition follow: they begin with a keyframe.
     pub(super) fn restart(&mut self) {
-        self.forget_lead();
-        self.clear(Reason::Superseded);
-        (self.broken, self.wished, self.lapsed) = (true, false, false);
+        self.drop_replay();
+        self.drop_all(Reason::Superseded);
+        (self.needs_keyframe, self.keyframe_requested, self.stale_dropped) = (true, false, false);
     }
 
     pub(super) fn policy(&self) -> Policy {
         self.policy
     }
 
-    /// Whether a keyframe is to be asked for: nothing else can be used, or it would bring the present sooner, and none was asked
-    /// for yet.
-    pub(super) fn wishes(&mut self) -> bool {
-        (self.broken || self.catching_up()) && !mem::replace(&mut self.wished, true)
+    /// Whether to request a keyframe: no other frame can be used, or it would let the viewer catch up sooner. True once
+    /// until the keyframe is popped.
+    pub(super) fn take_keyframe_request(&mut self) -> bool {
+        (self.needs_keyframe || self.catching_up()) && !mem::replace(&mut self.keyframe_requested, true)
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
+        self.queue.is_empty()
     }
 
-    /// The configuration of the frame that comes next.
+    /// The configuration of the next frame.
     pub(super) fn next_config(&self) -> Option<&Arc<Config>> {
-        self.waiting.front().map(|(config, _)| config)
+        self.queue.front().map(|(config, _)| config)
     }
 
-    pub(super) fn clear(&mut self, reason: Reason) {
-        (self.behind, self.lead) = (0, 0);
-        for _ in self.waiting.drain(..) {
+    /// Drops every queued frame.
+    pub(super) fn drop_all(&mut self, reason: Reason) {
+        (self.backlog, self.replayed) = (0, 0);
+        for _ in self.queue.drain(..) {
             self.counts.drop_one(reason);
         }
     }
 
-    /// Nobody misses what would only have led up to the present.
-    fn forget_lead(&mut self) {
-        let lead = self.waiting.drain(..self.lead.min(self.waiting.len())).count();
-        self.counts.offered -= lead as u64;
-        self.lead = 0;
+    /// A popped frame was sent whole.
+    pub(super) fn count_delivered(&mut self) {
+        self.counts.delivered += 1;
     }
 
-    /// What came before that moment is no longer worth showing, where nothing follows it.
-    fn forget_before(&mut self, moment: Micros) {
-        if self.policy == Policy::Newest && self.waiting.front().is_some_and(|(_, first)| first.times.received < moment)
-        {
-            self.clear(Reason::Superseded);
-            self.lapsed = true;
+    /// A popped frame was not sent.
+    pub(super) fn count_dropped(&mut self, reason: Reason) {
+        self.counts.drop_one(reason);
+    }
+
+    pub(super) fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// Frames that only replay the GOP are not counted as dropped: the viewer misses nothing.
+    fn drop_replay(&mut self) {
+        let dropped = self.queue.drain(..self.replayed.min(self.queue.len())).count();
+        self.counts.offered -= dropped as u64;
+        self.replayed = 0;
+    }
+
+    /// Drops the queue if its first frame was received before that moment: nothing can follow it, so it is not worth
+    /// showing.
+    fn drop_received_before(&mut self, moment: Micros) {
+        let first = self.queue.front().map(|(_, first)| first.times.received);
+        if self.policy == Policy::Newest && first.is_some_and(|received| received < moment) {
+            self.drop_all(Reason::Superseded);
+            self.stale_dropped = true;
         }
     }
 
     fn has_room(&self, config: &Config, frame: &Frame) -> bool {
         match self.policy {
-            Policy::Newest if config.codec.independent() => self.waiting.is_empty(),
-            Policy::Newest => self.waiting.len() < DEPENDENT,
-            Policy::Every => self.waiting.len() < EVERY_FRAMES && self.holds(frame.data.len()),
+            Policy::Newest if config.codec.independent() => self.queue.is_empty(),
+            Policy::Newest => self.queue.len() < MAX_DEPENDENT,
+            Policy::Every => self.queue.len() < MAX_FRAMES && self.fits_bytes(frame.data.len()),
         }
     }
 
-    /// Whether so many bytes more would not be too many.
-    fn holds(&self, more: usize) -> bool {
-        more + self.waiting.iter().map(|(_, frame)| frame.data.len()).sum::<usize>() <= EVERY_BYTES
+    /// Whether this many more bytes stay within the bound.
+    fn fits_bytes(&self, more: usize) -> bool {
+        more + self.queue.iter().map(|(_, frame)| frame.data.len()).sum::<usize>() <= MAX_BYTES
     }
 }
 
@@ -342,165 +370,165 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_picture_wins() {
+    fn the_newest_frame_wins() {
         let (mut mailbox, jpeg) = (Mailbox::new(Policy::Newest), config(Codec::Jpeg));
         for sequence in 0..5 {
             mailbox.offer(&jpeg, frame(sequence, true));
         }
-        assert_eq!(mailbox.take().unwrap().1.sequence, 4);
-        assert!(mailbox.take().is_none());
-        assert_eq!(mailbox.counts.dropped(Reason::Superseded), 4);
+        assert_eq!(mailbox.pop().unwrap().1.sequence, 4);
+        assert!(mailbox.pop().is_none());
+        assert_eq!(mailbox.counts().dropped(Reason::Superseded), 4);
     }
 
     #[test]
-    fn after_a_skip_decoding_resumes_at_a_keyframe() {
+    fn h264_resumes_at_a_keyframe_after_a_drop() {
         let (mut mailbox, h264) = (Mailbox::new(Policy::Newest), config(Codec::H264));
         mailbox.offer(&h264, frame(0, true));
         for sequence in 1..20 {
             mailbox.offer(&h264, frame(sequence, false));
         }
-        let waiting: Vec<u64> = std::iter::from_fn(|| mailbox.take()).map(|(_, frame)| frame.sequence).collect();
+        let waiting: Vec<u64> = std::iter::from_fn(|| mailbox.pop()).map(|(_, frame)| frame.sequence).collect();
         assert_eq!(waiting, (0..8).collect::<Vec<_>>());
         mailbox.offer(&h264, frame(20, false));
-        assert!(mailbox.take().is_none());
+        assert!(mailbox.pop().is_none());
         mailbox.offer(&h264, frame(21, true));
         mailbox.offer(&h264, frame(22, false));
-        assert_eq!(mailbox.take().unwrap().1.sequence, 21);
-        assert_eq!(mailbox.take().unwrap().1.sequence, 22);
-        assert_eq!(mailbox.counts.dropped(Reason::Undecodable), 12);
+        assert_eq!(mailbox.pop().unwrap().1.sequence, 21);
+        assert_eq!(mailbox.pop().unwrap().1.sequence, 22);
+        assert_eq!(mailbox.counts().dropped(Reason::Undecodable), 12);
     }
 
     #[test]
-    fn who_takes_nothing_asks_for_no_more_than_one_keyframe() {
+    fn a_viewer_that_takes_nothing_requests_one_keyframe_only() {
         let (mut mailbox, h264) = (Mailbox::new(Policy::Newest), config(Codec::H264));
         let give = |mailbox: &mut Mailbox, from: u64| {
             (from..from + 20).filter(|sequence| mailbox.offer(&h264, frame(*sequence, *sequence == from))).count()
         };
-        assert_eq!(give(&mut mailbox, 0), 1, "it is too slow");
-        assert_eq!(give(&mut mailbox, 20) + give(&mut mailbox, 40), 0, "it did not take the one that came");
-        assert_eq!(mailbox.take().unwrap().1.sequence, 40);
-        assert!(mailbox.offer(&h264, frame(60, false)), "it takes frames again");
+        assert_eq!(give(&mut mailbox, 0), 1, "the viewer is too slow");
+        assert_eq!(give(&mut mailbox, 20) + give(&mut mailbox, 40), 0, "the first keyframe was not taken");
+        assert_eq!(mailbox.pop().unwrap().1.sequence, 40);
+        assert!(mailbox.offer(&h264, frame(60, false)), "the viewer takes frames again");
         assert!(!mailbox.offer(&h264, frame(61, false)));
     }
 
     #[test]
-    fn what_waited_too_long_is_not_shown_and_another_keyframe_is_asked_for() {
+    fn a_stale_queue_is_dropped_and_another_keyframe_requested() {
         let (mut mailbox, h264) = (Mailbox::new(Policy::Newest), config(Codec::H264));
         let at = |sequence: u64, keyframe| {
             let times = Times { received: 1 + sequence * 33_333, ..Times::default() };
             Frame { times, ..frame(sequence, keyframe) }
         };
-        let asked = (0..60).filter(|sequence| mailbox.offer(&h264, at(*sequence, *sequence == 0))).count();
-        assert_eq!(asked, 1);
-        assert!(mailbox.take().is_none(), "it is two seconds old");
-        assert!(mailbox.offer(&h264, at(60, false)), "now it would be taken");
+        let requested = (0..60).filter(|sequence| mailbox.offer(&h264, at(*sequence, *sequence == 0))).count();
+        assert_eq!(requested, 1);
+        assert!(mailbox.pop().is_none(), "the queue was two seconds old");
+        assert!(mailbox.offer(&h264, at(60, false)), "now a keyframe would be taken");
         assert!(!mailbox.offer(&h264, at(61, false)));
         mailbox.offer(&h264, at(62, true));
-        assert_eq!(mailbox.take().unwrap().1.sequence, 62);
+        assert_eq!(mailbox.pop().unwrap().1.sequence, 62);
     }
 
     #[test]
-    fn what_is_older_than_a_viewer_bears_goes_with_what_needs_it() {
+    fn frames_over_the_maximum_age_are_dropped_with_those_that_depend_on_them() {
         let at = |sequence: u64, keyframe| {
             let times = Times { captured: 1 + sequence, ..Times::default() };
             Frame { times, ..frame(sequence, keyframe) }
         };
         let (mut mailbox, h264) = (Mailbox::new(Policy::Newest), config(Codec::H264));
-        (0..3).for_each(|sequence| mailbox.put(&h264, at(sequence, sequence == 0)));
-        assert!(!mailbox.expire(1) && mailbox.waiting.len() == 3);
-        assert!(mailbox.expire(2), "a keyframe is asked for");
-        assert_eq!((mailbox.counts.dropped(Reason::Stale), mailbox.counts.dropped(Reason::Undecodable)), (1, 2));
+        (0..3).for_each(|sequence| mailbox.push(&h264, at(sequence, sequence == 0)));
+        assert!(!mailbox.drop_captured_before(1) && mailbox.queue.len() == 3);
+        assert!(mailbox.drop_captured_before(2), "a keyframe is requested");
+        assert_eq!((mailbox.counts().dropped(Reason::Stale), mailbox.counts().dropped(Reason::Undecodable)), (1, 2));
         mailbox.offer(&h264, at(3, false));
-        (4..6).for_each(|sequence| mailbox.put(&h264, at(sequence, sequence == 4)));
-        assert!(!mailbox.expire(5) && mailbox.take().unwrap().1.sequence == 4);
+        (4..6).for_each(|sequence| mailbox.push(&h264, at(sequence, sequence == 4)));
+        assert!(!mailbox.drop_captured_before(5) && mailbox.pop().unwrap().1.sequence == 4);
         let (mut mailbox, jpeg) = (Mailbox::new(Policy::Every), config(Codec::Jpeg));
-        (0..4).for_each(|sequence| mailbox.put(&jpeg, at(sequence, true)));
-        assert!(!mailbox.expire(4) && mailbox.take().unwrap().1.sequence == 3);
+        (0..4).for_each(|sequence| mailbox.push(&jpeg, at(sequence, true)));
+        assert!(!mailbox.drop_captured_before(4) && mailbox.pop().unwrap().1.sequence == 3);
     }
 
-    fn run(frames: u64) -> Vec<Frame> {
+    fn gop_of(frames: u64) -> Vec<Frame> {
         (0..frames).map(|sequence| frame(sequence, sequence == 0)).collect()
     }
 
     fn all(mailbox: &mut Mailbox) -> Vec<u64> {
-        std::iter::from_fn(|| mailbox.take()).map(|(_, frame)| frame.sequence).collect()
+        std::iter::from_fn(|| mailbox.pop()).map(|(_, frame)| frame.sequence).collect()
     }
 
     #[test]
-    fn who_joins_is_led_up_to_the_present_while_more_comes() {
+    fn a_new_viewer_gets_the_gop_replay_and_the_frames_behind_it() {
         let (mut mailbox, h264) = (Mailbox::new(Policy::Newest), config(Codec::H264));
-        mailbox.replay(&h264, &run(100));
-        assert!(mailbox.catching_up() && mailbox.wishes() && !mailbox.wishes());
-        assert_eq!(mailbox.take().unwrap().1.sequence, 0);
+        mailbox.replay(&h264, &gop_of(100));
+        assert!(mailbox.catching_up() && mailbox.take_keyframe_request() && !mailbox.take_keyframe_request());
+        assert_eq!(mailbox.pop().unwrap().1.sequence, 0);
         assert!((100..150).all(|sequence| !mailbox.offer(&h264, frame(sequence, false))));
-        assert!(!mailbox.expire(Micros::MAX), "what is old leads up to what is not");
+        assert!(!mailbox.drop_captured_before(Micros::MAX), "newer frames depend on the replay");
         assert_eq!(all(&mut mailbox), (1..150).collect::<Vec<_>>());
-        assert!((150..170).any(|sequence| mailbox.offer(&h264, frame(sequence, false))), "it was too slow");
-        assert_eq!(all(&mut mailbox), (150..158).collect::<Vec<_>>(), "from then on it is a viewer like others");
+        assert!((150..170).any(|sequence| mailbox.offer(&h264, frame(sequence, false))), "the viewer is too slow");
+        assert_eq!(all(&mut mailbox), (150..158).collect::<Vec<_>>(), "the usual bound holds again");
     }
 
     #[test]
-    fn who_wakes_a_film_is_led_up_to_the_present_too() {
+    fn a_replay_grows_while_the_publisher_catches_up() {
         let (mut mailbox, h264) = (Mailbox::new(Policy::Newest), config(Codec::H264));
-        mailbox.replay(&h264, &run(1));
+        mailbox.replay(&h264, &gop_of(1));
         assert_eq!(all(&mut mailbox), [0]);
         for sequence in 1..60 {
-            mailbox.led_up();
-            mailbox.put(&h264, frame(sequence, false));
+            mailbox.extend_replay();
+            mailbox.push(&h264, frame(sequence, false));
         }
         assert!(mailbox.catching_up());
-        (60..90).for_each(|sequence| mailbox.put(&h264, frame(sequence, false)));
+        (60..90).for_each(|sequence| mailbox.push(&h264, frame(sequence, false)));
         assert_eq!(all(&mut mailbox), (1..90).collect::<Vec<_>>());
         for sequence in 90..2_000 {
-            mailbox.led_up();
-            mailbox.put(&h264, frame(sequence, false));
+            mailbox.extend_replay();
+            mailbox.push(&h264, frame(sequence, false));
         }
-        assert!(all(&mut mailbox).len() <= 2 * super::gop::FRAMES, "it has a bound");
+        assert!(all(&mut mailbox).len() <= 2 * gop::MAX_FRAMES, "the replay is bounded");
     }
 
     #[test]
-    fn a_keyframe_replaces_what_leads_up_to_it() {
+    fn a_keyframe_replaces_the_gop_replay() {
         let (mut mailbox, h264) = (Mailbox::new(Policy::Newest), config(Codec::H264));
-        mailbox.replay(&h264, &run(100));
-        assert_eq!(mailbox.take().unwrap().1.sequence, 0);
-        mailbox.put(&h264, frame(100, false));
-        mailbox.put(&h264, frame(101, true));
-        mailbox.put(&h264, frame(102, false));
+        mailbox.replay(&h264, &gop_of(100));
+        assert_eq!(mailbox.pop().unwrap().1.sequence, 0);
+        mailbox.push(&h264, frame(100, false));
+        mailbox.push(&h264, frame(101, true));
+        mailbox.push(&h264, frame(102, false));
         assert_eq!(all(&mut mailbox), [101, 102]);
-        // What only led up to the present is missed by nobody.
-        assert_eq!((mailbox.counts.offered, mailbox.counts.dropped(Reason::Superseded)), (4, 1));
+        // Replayed frames that were dropped are not counted.
+        assert_eq!((mailbox.counts().offered, mailbox.counts().dropped(Reason::Superseded)), (4, 1));
     }
 
     #[test]
-    fn who_does_not_catch_up_waits_for_a_keyframe() {
+    fn a_viewer_that_does_not_catch_up_waits_for_a_keyframe() {
         let (mut mailbox, h264) = (Mailbox::new(Policy::Newest), config(Codec::H264));
-        mailbox.replay(&h264, &run(30));
+        mailbox.replay(&h264, &gop_of(30));
         for sequence in 30..100 {
-            mailbox.put(&h264, frame(sequence, false));
-            assert!(sequence % 10 != 0 || mailbox.take().is_some());
+            mailbox.push(&h264, frame(sequence, false));
+            assert!(sequence % 10 != 0 || mailbox.pop().is_some());
         }
         let waiting = all(&mut mailbox);
         assert_eq!(waiting, (7..60).collect::<Vec<_>>());
-        mailbox.put(&h264, frame(100, false));
-        assert!(mailbox.take().is_none());
-        mailbox.put(&h264, frame(101, true));
+        mailbox.push(&h264, frame(100, false));
+        assert!(mailbox.pop().is_none());
+        mailbox.push(&h264, frame(101, true));
         assert_eq!(all(&mut mailbox), [101]);
     }
 
     #[test]
-    fn a_recorder_gets_all_that_its_queue_holds() {
+    fn a_recorder_gets_every_frame_that_its_queue_holds() {
         let (mut mailbox, jpeg) = (Mailbox::new(Policy::Every), config(Codec::Jpeg));
         for sequence in 0..300 {
             mailbox.offer(&jpeg, frame(sequence, true));
         }
-        assert_eq!(mailbox.counts.dropped(Reason::Full), 44);
-        let waiting: Vec<u64> = std::iter::from_fn(|| mailbox.take()).map(|(_, frame)| frame.sequence).collect();
+        assert_eq!(mailbox.counts().dropped(Reason::Full), 44);
+        let waiting: Vec<u64> = std::iter::from_fn(|| mailbox.pop()).map(|(_, frame)| frame.sequence).collect();
         assert_eq!(waiting, (0..256).collect::<Vec<_>>());
     }
 
     proptest! {
-        /// Whatever comes and however it is taken: nothing is lost uncounted, order is kept, and no frame is taken
-        /// whose predecessor was not, unless it is a keyframe.
+        /// For any frames and any reader: every frame is counted, the order is kept, and no frame is popped without its
+        /// predecessor, unless it is a keyframe.
         #[test]
         fn every_frame_is_accounted_for(
             steps in prop::collection::vec((any::<bool>(), 0..4usize), 0..200),
@@ -509,21 +537,21 @@ mod tests {
             kept in 0..40_u64,
         ) {
             let (mut mailbox, config) = (Mailbox::new(policy), config(codec));
-            let (mut taken, mut last) = (0, None);
+            let (mut popped, mut last) = (0, None);
             let kept = if policy == Policy::Every || codec.independent() { 0 } else { kept };
-            mailbox.replay(&config, &run(kept));
-            for (sequence, (keyframe, takes)) in (kept as usize..).zip(steps.iter()) {
+            mailbox.replay(&config, &gop_of(kept));
+            for (sequence, (keyframe, pops)) in (kept as usize..).zip(steps.iter()) {
                 mailbox.offer(&config, frame(sequence as u64, *keyframe || codec.independent() || sequence == 0));
-                for _ in 0..*takes {
-                    let Some((_, frame)) = mailbox.take() else { break };
-                    taken += 1;
+                for _ in 0..*pops {
+                    let Some((_, frame)) = mailbox.pop() else { break };
+                    popped += 1;
                     prop_assert!(frame.keyframe || last == frame.sequence.checked_sub(1));
                     prop_assert!(last.is_none_or(|last| last < frame.sequence));
                     last = Some(frame.sequence);
                 }
             }
-            mailbox.clear(Reason::Left);
-            prop_assert_eq!(mailbox.counts.offered, taken + mailbox.counts.all_dropped());
+            mailbox.drop_all(Reason::Left);
+            prop_assert_eq!(mailbox.counts().offered, popped + mailbox.counts().all_dropped());
         }
     }
 }

@@ -1,16 +1,36 @@
-//! Named streams between publishers and viewers: no I/O, no codec, no clock of its own.
+//! Named streams between publishers and viewers: no I/O, no codec, no clock. Methods take `now`; waits take the
+//! caller's clock.
 //!
-//! Each frame is held once in memory and shared by all viewers; each viewer has a [mailbox](mailbox) in which what it
-//! has not taken makes way for what is newer. Nothing here waits for a viewer.
+//! Each frame is held once in memory and shared by all viewers. Each viewer has a mailbox, where a newer frame replaces
+//! an older one that the viewer has not taken. A publisher never waits for a viewer.
 //!
-//! Locks: the hub's map, then a stream's state; never the other way round, and neither is held while bytes are sent.
+//! Locks: the map of streams, then a stream's state; never the other way round. Neither is held while tasks are woken,
+//! feedback is sent or bytes are written: the guard of a stream's state (`StreamGuard`) performs such effects after it
+//! has released the lock.
+//!
+//! Files name only files to their left:
+//!
+//! ```text
+//!  gop ── mailbox ─┬─ info ── rendition ── viewer_slot ─┬─ state ── stream ─┬─ publisher ──┬─ mod
+//!  wait, effects ──┴─ publisher_slot ───────────────────┤                   ├─ subscriber ─┤
+//!  numbering, liveness ─────────────────────────────────┘                   └─ transcoder ─┘
+//! ```
 
+mod effects;
 mod gop;
+mod info;
+mod liveness;
 mod mailbox;
+mod numbering;
 mod publisher;
+mod publisher_slot;
 mod rendition;
+mod state;
 mod stream;
 mod subscriber;
+mod transcoder;
+mod viewer_slot;
+mod wait;
 
 use std::{
     collections::BTreeMap,
@@ -18,28 +38,31 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use framewire_proto::{Micros, Name, wire::native::Token};
+use framewire_proto::{
+    Micros, Name,
+    wire::native::{Token, code},
+};
 
+pub use effects::Feedback;
+pub use info::{Info, RenditionInfo, ServiceInfo};
+pub use liveness::{FORGET_AFTER, FORGET_RETIRED_AFTER};
 pub use mailbox::{Counts, Policy, Reason, drops_in_words};
-pub use publisher::{Publisher, Replaced, Unconfigured};
-use rendition::Hire;
-pub use rendition::{Accepts, RenditionInfo, TranscodeJob, Transcoder};
-use stream::Stream;
-pub use stream::{Feedback, Info, ServiceInfo};
-pub use subscriber::{Event, Reporter, Subscriber};
+pub use publisher::Publisher;
+pub use publisher_slot::{PublishError, Replaced};
+pub use rendition::TranscodeJob;
+use stream::{Stream, TranscoderFactory};
+pub use subscriber::{Reporter, Subscriber};
+pub use transcoder::Transcoder;
+pub use viewer_slot::{Accepts, Event};
 
-/// How many streams a hub holds at most.
+/// The most streams that a hub holds.
 pub const STREAMS: usize = 256;
-/// A stream without a publisher and without viewers is removed after this long.
-pub const FORGET_AFTER: Micros = 60_000_000;
-/// A stream that will not be fed again under its name is removed after this long, watched or not.
-pub const FORGET_RETIRED_AFTER: Micros = 10_000_000;
 
 /// The streams of this process. Clones are the same hub.
 #[derive(Debug, Clone, Default)]
 pub struct Hub {
     streams: Arc<Mutex<BTreeMap<Name, Arc<Stream>>>>,
-    hire: Hire,
+    transcoders: TranscoderFactory,
 }
 
 /// Why a stream could not be published or watched.
@@ -47,13 +70,13 @@ pub struct Hub {
 pub enum Refused {
     /// The name has a live publisher.
     #[error("the stream '{0}' has a live publisher already: choose another name, or end that one first")]
-    Taken(Name),
-    /// There is no such stream.
-    #[error("there is no stream '{name}'; {}", known(.streams))]
+    NameTaken(Name),
+    /// The hub has no such stream.
+    #[error("there is no stream '{name}'; {}", list_streams(.streams))]
     NoSuchStream {
-        /// The name asked for.
+        /// The name of the stream.
         name: String,
-        /// The streams there are.
+        /// The streams that the hub has.
         streams: Vec<Name>,
     },
     /// The hub is full.
@@ -61,46 +84,57 @@ pub enum Refused {
     TooMany,
 }
 
+impl Refused {
+    /// The [code] of the refusal on the native wire.
+    pub fn code(&self) -> u16 {
+        match self {
+            Self::NameTaken(_) => code::NAME_TAKEN,
+            Self::NoSuchStream { .. } => code::NO_SUCH_STREAM,
+            Self::TooMany => code::TOO_MANY,
+        }
+    }
+}
+
 impl Hub {
-    /// Begins to feed a stream, new or left by its publisher.
+    /// Begins to publish a stream, which is new or whose publisher is gone.
     ///
     /// # Errors
-    /// [`Refused::Taken`] by a publisher that was heard of lately, or [`Refused::TooMany`].
+    /// [`Refused::NameTaken`] by a publisher that was alive within 3 s, or [`Refused::TooMany`].
     pub fn publish(&self, name: &Name, now: Micros) -> Result<Publisher, Refused> {
         self.publish_as(None, name, now)
     }
 
-    /// The same by a client that says who it is: from itself it takes the stream over at once.
+    /// The same for a client that identifies itself: it replaces its own earlier publisher at once.
     ///
     /// # Errors
     /// As [`Hub::publish`].
     pub fn publish_as(&self, owner: Option<Token>, name: &Name, now: Micros) -> Result<Publisher, Refused> {
-        let stream = self.stream_or_new(name, now)?;
-        Publisher::new(stream, owner, now).ok_or_else(|| Refused::Taken(name.clone()))
+        let stream = self.find_or_add(name, now)?;
+        Publisher::new(stream, owner, now).ok_or_else(|| Refused::NameTaken(name.clone()))
     }
 
-    /// Begins to watch a stream; with `wait` also one that is not there yet.
+    /// Begins to watch a stream; with `wait` also one that does not exist yet.
     ///
     /// # Errors
-    /// [`Refused::NoSuchStream`], or [`Refused::TooMany`] for one to be waited for.
+    /// [`Refused::NoSuchStream`], or [`Refused::TooMany`] where the viewer would wait for a new one.
     pub fn subscribe(&self, name: &Name, policy: Policy, wait: bool, now: Micros) -> Result<Subscriber, Refused> {
         let stream = match self.find(name.as_str()) {
             Ok(stream) => stream,
-            Err(_) if wait => self.stream_or_new(name, now)?,
+            Err(_) if wait => self.find_or_add(name, now)?,
             Err(refused) => return Err(refused),
         };
         Ok(Subscriber::new(stream, policy, now))
     }
 
-    /// From now on `hire` has renditions coded, as they are needed; without it every viewer gets the source.
-    pub fn transcode_with(&self, hire: impl Fn(Transcoder) + Send + Sync + 'static) {
-        self.hire.set(hire);
+    /// From now on `start` is called for each rendition to transcode, as viewers need them. Without it every viewer
+    /// gets the source. The first call counts.
+    pub fn transcode_with(&self, start: impl Fn(Transcoder) + Send + Sync + 'static) {
+        self.transcoders.set(move |stream, rendition| start(Transcoder::new(stream, rendition)));
     }
 
-    /// Every stream that was ever fed, by name.
+    /// Every stream that ever had a publisher, by name.
     pub fn streams(&self, now: Micros) -> Vec<Info> {
-        let streams: Vec<_> = self.lock().values().cloned().collect();
-        streams.iter().map(|stream| stream.info(now)).filter(|info| info.known).collect()
+        self.all().iter().map(|stream| stream.info(now)).filter(|info| info.was_published).collect()
     }
 
     /// One stream.
@@ -111,29 +145,40 @@ impl Hub {
         Ok(self.find(name)?.info(now))
     }
 
-    /// Whether a stream's publisher said that nothing more will come; also of one that is not there.
-    pub fn ended(&self, name: &Name) -> bool {
-        self.find(name.as_str()).map_or(true, |stream| stream.ended())
+    /// Waits until a stream's publisher has finished it, without watching it. Ready at once for a stream that does not exist.
+    pub fn end_of(&self, name: &Name) -> impl Future<Output = ()> + Send + use<> {
+        let ended = self.find(name.as_str()).ok().map(|stream| stream.subscribe_end());
+        async move {
+            if let Some(mut ended) = ended {
+                // An error means that the hub has removed the stream.
+                let _ = ended.wait_for(|ended| *ended).await;
+            }
+        }
     }
 
-    /// Notices streams whose frames stay away and forgets those that nobody feeds and nobody watches: to be called a few
-    /// times a second.
+    /// Notices streams whose frames are overdue, and forgets deserted ones. To be called a few times a second.
     pub fn tick(&self, now: Micros) {
-        self.lock().retain(|_, stream| {
-            stream.tick(now);
-            !stream.forgotten(now)
-        });
+        self.all().iter().for_each(|stream| stream.lock().tick(now));
+        self.lock().retain(|_, stream| !stream.lock().is_forgotten(now));
+    }
+
+    fn all(&self) -> Vec<Arc<Stream>> {
+        self.lock().values().cloned().collect()
     }
 
     fn find(&self, name: &str) -> Result<Arc<Stream>, Refused> {
         let streams = self.lock();
         streams.get(name).cloned().ok_or_else(|| Refused::NoSuchStream {
             name: name.into(),
-            streams: streams.iter().filter(|(_, stream)| stream.known()).map(|(name, _)| name.clone()).collect(),
+            streams: streams
+                .iter()
+                .filter(|(_, stream)| stream.lock().was_published())
+                .map(|(name, _)| name.clone())
+                .collect(),
         })
     }
 
-    fn stream_or_new(&self, name: &Name, now: Micros) -> Result<Arc<Stream>, Refused> {
+    fn find_or_add(&self, name: &Name, now: Micros) -> Result<Arc<Stream>, Refused> {
         let mut streams = self.lock();
         if let Some(stream) = streams.get(name) {
             return Ok(stream.clone());
@@ -141,7 +186,7 @@ impl Hub {
         if streams.len() >= STREAMS {
             return Err(Refused::TooMany);
         }
-        let stream = Arc::new(Stream::new(name.clone(), self.hire.clone(), now));
+        let stream = Arc::new(Stream::new(name.clone(), self.transcoders.clone(), now));
         streams.insert(name.clone(), stream.clone());
         Ok(stream)
     }
@@ -151,18 +196,18 @@ impl Hub {
     }
 }
 
-/// The streams there are, for a person, within the bounds of an error's sentence.
-fn known(streams: &[Name]) -> String {
-    const NAMED: usize = 10;
+/// The streams that a hub has, within the bounds of an error's sentence.
+fn list_streams(streams: &[Name]) -> String {
+    const MOST: usize = 10;
     if streams.is_empty() {
         return "there is none at all yet".into();
     }
     let mut text = "there is ".to_owned();
-    for (place, name) in streams.iter().take(NAMED).enumerate() {
-        let _ = write!(text, "{}'{name}'", if place > 0 { ", " } else { "" });
+    for (index, name) in streams.iter().take(MOST).enumerate() {
+        let _ = write!(text, "{}'{name}'", if index > 0 { ", " } else { "" });
     }
-    if streams.len() > NAMED {
-        let _ = write!(text, " and {} more", streams.len() - NAMED);
+    if streams.len() > MOST {
+        let _ = write!(text, " and {} more", streams.len() - MOST);
     }
     text
 }

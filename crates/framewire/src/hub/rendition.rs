@@ -1,432 +1,296 @@
-//! Other forms of a stream's frames: coded once for all who take them, and only while somebody does.
-//!
-//! The hub has no codec. It knows who takes which form and what their links carry, and gives whoever [codes](Transcoder) a form
-//! the frames and the bits a second for it. A coded frame keeps its source's number, so that a viewer sees one rising row
-//! whatever it takes.
+//! One rendition of a stream: the source, or frames that are transcoded from it once for all viewers that take them.
 
 use std::{
-    fmt,
-    future::poll_fn,
-    sync::{Arc, OnceLock},
+    mem,
+    sync::Arc,
     task::{Context, Poll, Waker},
 };
 
-use framewire_proto::{
-    Codec, Config, Frame, Micros, Name, Rendition, Times,
-    rendition::{self, Offer},
-    wire::native::State,
-};
-use serde::Serialize;
+use framewire_proto::{Codec, Config, Frame, Micros, Rendition, Times};
 
 use super::{
-    Policy,
-    gop::Run,
-    mailbox::Mailbox,
-    stream::{Inside, Place, Stream, wake_later},
+    effects::Effects,
+    gop::GopCache,
+    info::RenditionInfo,
+    mailbox::{Mailbox, Policy},
+    wait::store_waker,
 };
 use crate::latency::Meter;
 
-/// Keyframes that are asked for are at least this far apart: each costs the frames around it their quality.
-const KEYFRAMES: Micros = 1_000_000;
-/// What was captured this long before it came, in µs, is the past where it is passed on: as many frames as fit in it wait anyway.
-const PAST: Micros = 250_000;
+/// The shortest time between two requested keyframes, in µs: each takes bits from the frames around it. A keyframe of
+/// this age is too old to be shown to a new viewer.
+const KEYFRAME_INTERVAL: Micros = 1_000_000;
 
-/// What a viewer can do with other forms than the source's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Accepts {
-    /// The source as it comes and nothing else.
-    #[default]
-    Source,
-    /// Whatever its link carries.
-    Any,
-    /// JPEGs only.
-    Jpegs,
-}
-
-/// Who is called when a form has to be coded.
-#[derive(Clone, Default)]
-pub(super) struct Hire(Arc<OnceLock<Call>>);
-
-type Call = Box<dyn Fn(Transcoder) + Send + Sync>;
-
-impl Hire {
-    /// The first call counts.
-    pub(super) fn set(&self, hire: impl Fn(Transcoder) + Send + Sync + 'static) {
-        let _ = self.0.set(Box::new(hire));
-    }
-
-    /// Whether anybody codes at all.
-    pub(super) fn any(&self) -> bool {
-        self.0.get().is_some()
-    }
-}
-
-impl fmt::Debug for Hire {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str("Hire")
-    }
-}
-
-/// One form of a stream.
+/// The state of one rendition.
 #[derive(Debug, Default)]
-pub(super) struct Form {
-    pub(super) config: Option<Arc<Config>>,
+pub(super) struct RenditionState {
+    config: Option<Arc<Config>>,
     /// Where a new viewer begins.
-    pub(super) run: Run,
+    gop: GopCache,
     /// The number and the times of the newest frame.
-    pub(super) newest: (u64, Times),
-    pub(super) meter: Meter,
-    /// What waits for who codes it; `None` while nobody does.
-    desk: Option<Desk>,
-    /// Somebody cannot decode before a keyframe comes.
-    wished: bool,
+    newest: (u64, Times),
+    meter: Meter,
+    /// The source's frames for the transcoder of this rendition; `None` while there is no transcoder.
+    queue: Option<TranscodeQueue>,
+    /// A viewer cannot decode before a keyframe arrives.
+    keyframe_requested: bool,
 }
 
-/// Where a form's coder gets the source's frames.
+/// The source's frames that wait for a transcoder.
 #[derive(Debug)]
-struct Desk {
+struct TranscodeQueue {
     mailbox: Mailbox,
     waker: Option<Waker>,
 }
 
-/// A form of a stream as it is now.
-#[derive(Debug, Clone, Serialize)]
-pub struct RenditionInfo {
-    /// `source`, `high`, `low` or `jpeg`.
-    pub name: &'static str,
-    /// What its frames are coded in; `None` before the first.
-    pub codec: Option<&'static str>,
-    /// Width in pixels, 0 before the first frame.
-    pub width: u16,
-    /// Height in pixels, 0 before the first frame.
-    pub height: u16,
-    /// How many take it.
-    pub viewers: usize,
-    /// Frames a second, measured.
-    pub fps: f64,
-    /// Bits a second, measured.
-    pub bitrate: f64,
-    /// Bits a second that the slowest of its viewers' links is believed to carry; `None` while no link was measured.
-    pub capacity: Option<u64>,
-}
-
-/// Codes one form of a stream for as long as somebody takes it. Dropped before, it leaves those to the source.
-#[derive(Debug)]
-pub struct Transcoder {
-    stream: Arc<Stream>,
-    rendition: Rendition,
-    done: bool,
-}
-
-/// A frame for a [`Transcoder`].
+/// A frame for a transcoder.
 #[derive(Debug)]
 pub struct TranscodeJob {
-    /// How the frame is coded.
+    /// The configuration of the frame.
     pub config: Arc<Config>,
     /// The frame.
     pub frame: Frame,
-    /// Whether anybody has room for it. If not, it only matters to the decoding of those after it.
+    /// Whether a viewer has room for the frame. If not, decode it only where later frames depend on it.
     pub wanted: bool,
-    /// Bits a second for this form; `None` while its viewers' links are not known.
+    /// Bits a second for the rendition; `None` while its viewers' links are not known.
     pub target: Option<u64>,
-    /// Somebody cannot decode before a keyframe comes.
+    /// Encode a keyframe: a viewer cannot decode before one arrives.
     pub keyframe: bool,
 }
 
-impl Transcoder {
-    /// The stream's name.
-    pub fn name(&self) -> &Name {
-        &self.stream.name
+impl RenditionState {
+    pub(super) fn config(&self) -> Option<&Arc<Config>> {
+        self.config.as_ref()
     }
 
-    /// The form.
-    pub fn rendition(&self) -> Rendition {
-        self.rendition
-    }
-
-    /// Waits for the next frame to be coded. `None`: nobody takes this form any more, and the work is done.
-    pub async fn next(&mut self) -> Option<TranscodeJob> {
-        poll_fn(|context| self.poll(context)).await
-    }
-
-    pub(super) fn poll(&mut self, context: &Context<'_>) -> Poll<Option<TranscodeJob>> {
-        let mut inside = self.stream.lock();
-        if inside.takers(self.rendition) == 0 {
-            *inside.form_mut(self.rendition) = Form::default();
-            self.done = true;
-            return Poll::Ready(None);
+    /// Returns whether that is a change. Frames of another configuration begin with a keyframe.
+    pub(super) fn set_config(&mut self, config: Config) -> bool {
+        if self.config.as_deref() == Some(&config) {
+            return false;
         }
-        let wanted = inside.subscribers.values().any(|place| place.takes(self.rendition) && place.hungry());
-        let target = rendition::shared(inside.targets(self.rendition));
-        let now = inside.fresh;
-        let form = inside.form_mut(self.rendition);
-        let due = form.run.begin().is_none_or(|(_, last)| last.saturating_add(KEYFRAMES) <= now);
-        let Some(desk) = &mut form.desk else { return Poll::Ready(None) };
-        // Nor what only leads up to the present.
-        let wanted = wanted && !desk.mailbox.catching_up();
-        // What nobody has room for need not be coded; but frames that later ones need are all taken.
-        let take = desk.mailbox.next_config().is_some_and(|config| wanted || !config.codec.independent());
-        let Some((config, frame)) = take.then(|| desk.mailbox.take()).flatten() else {
-            wake_later(&mut desk.waker, context);
+        self.config = Some(Arc::new(config));
+        self.gop = GopCache::default();
+        true
+    }
+
+    pub(super) fn codec(&self) -> Option<Codec> {
+        self.config.as_ref().map(|config| config.codec)
+    }
+
+    /// Notes a frame that arrived `now`. Frames that depend on others are kept for new viewers if `keep_dependent`.
+    pub(super) fn record(&mut self, frame: &Frame, keep_dependent: bool, now: Micros) {
+        self.newest = (frame.sequence, frame.times);
+        self.meter.count(now, frame.data.len());
+        self.gop.push(frame, keep_dependent, now);
+    }
+
+    /// The times of the newest frame.
+    pub(super) fn newest_times(&self) -> Times {
+        self.newest.1
+    }
+
+    /// The number of the newest frame, where a new viewer gets a frame from before it joined.
+    pub(super) fn newest_kept(&self) -> Option<u64> {
+        self.gop.keyframe().map(|_| self.newest.0)
+    }
+
+    /// Bits a second, measured.
+    pub(super) fn bitrate(&self, now: Micros) -> f64 {
+        self.meter.bitrate(now)
+    }
+
+    /// Frames a second, measured.
+    pub(super) fn fps(&self, now: Micros) -> f64 {
+        self.meter.fps(now)
+    }
+
+    /// Bytes of all frames so far.
+    pub(super) fn bytes(&self) -> u64 {
+        self.meter.totals().1
+    }
+
+    /// A preloaded mailbox for a viewer that begins to take this rendition, and whether to request a keyframe for it.
+    pub(super) fn new_mailbox(&self, policy: Policy, live: bool, now: Micros) -> (Mailbox, bool) {
+        let mut mailbox = Mailbox::new(policy);
+        self.preload(&mut mailbox, live, now);
+        let needs_keyframe = mailbox.take_keyframe_request();
+        (mailbox, needs_keyframe)
+    }
+
+    /// Preloads the mailbox of a viewer that begins to take this rendition: with the current GOP if that is complete,
+    /// otherwise with a recent keyframe. A stream that is not `live` gives its keyframe at any age.
+    pub(super) fn preload(&self, mailbox: &mut Mailbox, live: bool, now: Micros) {
+        let (Some(config), Some((keyframe, arrived))) = (&self.config, self.gop.keyframe()) else { return };
+        if mailbox.policy() == Policy::Every {
+            // A recorder gets the frames from now on, not some that may be an hour old.
+            return mailbox.skip_to_keyframe(config);
+        }
+        if self.gop.is_complete() {
+            return mailbox.replay(config, self.gop.frames());
+        }
+        // Where a new keyframe arrives soon, an old one is worse than none.
+        if !live || arrived.saturating_add(KEYFRAME_INTERVAL) > now {
+            mailbox.push(config, keyframe.clone());
+        }
+        mailbox.skip_to_keyframe(config);
+    }
+
+    /// A new publisher's first frame depends on frames that never arrived here.
+    pub(super) fn skip_to_keyframe(&mut self) {
+        self.gop.truncate();
+    }
+
+    pub(super) fn request_keyframe(&mut self) {
+        self.keyframe_requested = true;
+    }
+
+    /// Whether a keyframe was requested since the last call.
+    pub(super) fn take_keyframe_request(&mut self) -> bool {
+        mem::take(&mut self.keyframe_requested)
+    }
+
+    /// Whether the rendition has a transcoder.
+    pub(super) fn is_transcoded(&self) -> bool {
+        self.queue.is_some()
+    }
+
+    /// Begins to queue frames of the source for a transcoder, in this mailbox.
+    pub(super) fn start_queue(&mut self, mailbox: Mailbox) {
+        self.queue = Some(TranscodeQueue { mailbox, waker: None });
+    }
+
+    /// Queues a frame of the source for the transcoder; returns whether that needs a keyframe of the source.
+    pub(super) fn enqueue(
+        &mut self,
+        config: &Arc<Config>,
+        frame: &Frame,
+        replays: bool,
+        effects: &mut Effects,
+    ) -> bool {
+        let Some(queue) = &mut self.queue else { return false };
+        if replays {
+            queue.mailbox.extend_replay();
+        }
+        effects.wake(&mut queue.waker);
+        queue.mailbox.offer(config, frame.clone())
+    }
+
+    /// A new publisher's first frame of the source depends on frames that were never queued.
+    pub(super) fn skip_queue_to_keyframe(&mut self, config: &Config) {
+        if let Some(queue) = &mut self.queue {
+            queue.mailbox.skip_to_keyframe(config);
+        }
+    }
+
+    /// The next frame for the transcoder at the stream's own time; else its task is woken when there may be one.
+    pub(super) fn poll_job(
+        &mut self,
+        has_room: bool,
+        target: Option<u64>,
+        now: Micros,
+        context: &Context<'_>,
+    ) -> Poll<Option<TranscodeJob>> {
+        let Some(queue) = &mut self.queue else { return Poll::Ready(None) };
+        // Frames of a replay are only decoded.
+        let wanted = has_room && !queue.mailbox.catching_up();
+        // A frame that no viewer has room for need not be transcoded. But where frames depend on each other, all are
+        // decoded.
+        let pop = queue.mailbox.next_config().is_some_and(|config| wanted || !config.codec.independent());
+        let Some((config, frame)) = pop.then(|| queue.mailbox.pop()).flatten() else {
+            store_waker(&mut queue.waker, context);
             return Poll::Pending;
         };
-        let keyframe = wanted && due && std::mem::take(&mut form.wished);
+        let due = self.gop.keyframe().is_none_or(|(_, last)| last.saturating_add(KEYFRAME_INTERVAL) <= now);
+        let keyframe = wanted && due && self.take_keyframe_request();
         Poll::Ready(Some(TranscodeJob { config, frame, wanted, target, keyframe }))
     }
 
-    /// Gives a coded frame to all who take this form.
-    pub fn publish(&self, config: Config, frame: &Frame) {
-        let mut wakers = Vec::new();
-        let mut inside = self.stream.lock();
-        let now = inside.fresh;
-        let form = inside.form_mut(self.rendition);
-        if form.config.as_deref() != Some(&config) {
-            form.config = Some(Arc::new(config));
-        }
-        inside.give(self.rendition, frame, now, &mut wakers);
-        drop(inside);
-        wakers.into_iter().for_each(Waker::wake);
-    }
-
-    /// The source's frames cannot be decoded before a keyframe comes.
-    pub fn request_keyframe(&self) {
-        self.stream.request_keyframe(Rendition::Source);
-    }
-}
-
-impl Drop for Transcoder {
-    fn drop(&mut self) {
-        if self.done {
-            return;
-        }
-        let mut wakers = Vec::new();
-        let mut inside = self.stream.lock();
-        *inside.form_mut(self.rendition) = Form::default();
-        inside.leave(self.rendition, &mut wakers);
-        drop(inside);
-        wakers.into_iter().for_each(Waker::wake);
-    }
-}
-
-impl Stream {
-    /// Sees to it that what somebody takes is coded. Not to be called with the state locked.
-    pub(super) fn staff(self: &Arc<Self>) {
-        let Some(hire) = self.hire.0.get() else { return };
-        for rendition in Rendition::CODED {
-            let mut inside = self.lock();
-            if inside.form(rendition).desk.is_some() || inside.takers(rendition) == 0 {
-                continue;
-            }
-            let now = inside.fresh;
-            let mut mailbox = inside.begin(Rendition::Source, Policy::Newest, now);
-            let broken = mailbox.wishes();
-            inside.form_mut(rendition).desk = Some(Desk { mailbox, waker: None });
-            drop(inside);
-            if broken {
-                self.request_keyframe(Rendition::Source);
-            }
-            hire(Transcoder { stream: self.clone(), rendition, done: false });
+    /// A viewer of this rendition may have room, or have left.
+    pub(super) fn wake_transcoder(&mut self, effects: &mut Effects) {
+        if let Some(queue) = &mut self.queue {
+            effects.wake(&mut queue.waker);
         }
     }
-}
 
-impl Inside {
-    pub(super) fn form(&self, rendition: Rendition) -> &Form {
-        &self.forms[rendition as usize]
-    }
-
-    pub(super) fn form_mut(&mut self, rendition: Rendition) -> &mut Form {
-        &mut self.forms[rendition as usize]
-    }
-
-    pub(super) fn forms(&self, now: Micros) -> Vec<RenditionInfo> {
-        let coded = Rendition::CODED.into_iter().filter(|rendition| self.form(*rendition).desk.is_some());
-        let all = std::iter::once(Rendition::Source).chain(coded);
-        all.map(|rendition| self.form_info(rendition, now)).collect()
-    }
-
-    fn form_info(&self, rendition: Rendition, now: Micros) -> RenditionInfo {
-        let form = self.form(rendition);
-        let config = form.config.as_deref();
-        // Each viewer counts once, also while it waits for another form's keyframe.
-        let viewers = || self.subscribers.values().filter(|place| place.rendition == rendition);
+    /// The rendition as others see it.
+    pub(super) fn info(
+        &self,
+        rendition: Rendition,
+        viewers: usize,
+        capacity: Option<u64>,
+        now: Micros,
+    ) -> RenditionInfo {
+        let config = self.config.as_deref();
         RenditionInfo {
             name: rendition.name(),
             codec: config.map(|config| config.codec.name()),
             width: config.map_or(0, |config| config.width),
             height: config.map_or(0, |config| config.height),
-            viewers: viewers().count(),
-            fps: form.meter.fps(now),
-            bitrate: form.meter.bitrate(now),
-            capacity: viewers().filter_map(|place| place.capacity).min(),
+            viewers,
+            fps: self.fps(now),
+            bitrate: self.bitrate(now),
+            capacity,
         }
-    }
-
-    /// How many take a form, or are about to.
-    fn takers(&self, rendition: Rendition) -> usize {
-        self.subscribers.values().filter(|place| place.takes(rendition)).count()
-    }
-
-    /// What the links of those carry who take a form.
-    fn targets(&self, rendition: Rendition) -> impl Iterator<Item = u64> {
-        self.subscribers.values().filter(move |place| place.takes(rendition)).filter_map(|place| place.target)
-    }
-
-    /// What there is to choose from for a viewer whose link carries so much.
-    pub(super) fn choice(&self, takes: Accepts, target: Option<u64>, now: Micros) -> Offer {
-        let source = self.form(Rendition::Source);
-        let codec = source.config.as_ref().map(|config| config.codec);
-        let decodes = takes != Accepts::Jpegs || codec.is_none_or(|codec| codec == Codec::Jpeg);
-        let slower = self.targets(Rendition::High).chain(self.targets(Rendition::Low));
-        Offer {
-            source: decodes.then(|| source.meter.bitrate(now) as u64),
-            h264: takes == Accepts::Any,
-            fastest: slower.chain(target).max().unwrap_or(0),
-        }
-    }
-
-    /// A mailbox for who begins to take a form, with a picture at once where there is a fresh one.
-    pub(super) fn begin(&self, rendition: Rendition, policy: Policy, now: Micros) -> Mailbox {
-        let mut mailbox = Mailbox::new(policy);
-        self.fill(&mut mailbox, rendition, now);
-        mailbox
-    }
-
-    fn fill(&self, mailbox: &mut Mailbox, rendition: Rendition, now: Micros) {
-        let form = self.form(rendition);
-        let (Some(config), Some((first, came))) = (&form.config, form.run.begin()) else { return };
-        if mailbox.policy() == Policy::Every {
-            // Who wants every picture wants those from now on, not some that may be an hour old.
-            return mailbox.skipped(config);
-        }
-        if form.run.whole() {
-            return mailbox.replay(config, form.run.frames());
-        }
-        // Where the newest picture can be had soon, an old one is worse than none.
-        if self.state != State::Live || came.saturating_add(KEYFRAMES) > now {
-            mailbox.put(config, first.clone());
-        }
-        mailbox.skipped(config);
-    }
-
-    /// Gives a frame to all who take a form, and notes it; its configuration is known.
-    pub(super) fn give(&mut self, rendition: Rendition, frame: &Frame, now: Micros, wakers: &mut Vec<Waker>) {
-        let form = &mut self.forms[rendition as usize];
-        let Some(config) = form.config.clone() else { return };
-        form.newest = (frame.sequence, frame.times);
-        form.meter.count(now, frame.data.len());
-        // Of all else a keyframe comes when it is asked for.
-        form.run.take(frame, self.passthrough && rendition == Rendition::Source, now);
-        let catching_up = rendition == Rendition::Source && self.catching_up(frame);
-        let mut broken = false;
-        for place in self.subscribers.values_mut() {
-            if place.next == Some(rendition) && frame.keyframe {
-                (place.rendition, place.next) = (rendition, None);
-            }
-            if place.rendition == rendition {
-                if catching_up {
-                    place.mailbox.led_up();
-                }
-                broken |= place.mailbox.offer(&config, frame.clone());
-                wakers.extend(place.waker.take());
-            }
-        }
-        self.forms[rendition as usize].wished |= broken;
-    }
-
-    /// Whether a frame came only to lead up to the present: its publisher slept, and has somebody to send to again.
-    fn catching_up(&self, frame: &Frame) -> bool {
-        let Times { captured, received, arrived, .. } = frame.times;
-        self.passthrough && captured != 0 && received.max(arrived) > captured.saturating_add(PAST)
-    }
-
-    /// Another publisher begins, with a frame that needs some that never came here.
-    pub(super) fn begins_in_the_middle(&mut self, config: &Config) {
-        self.form_mut(Rendition::Source).run.cut();
-        let desks = self.forms.iter_mut().filter_map(|form| Some(&mut form.desk.as_mut()?.mailbox));
-        let takers = self.subscribers.values_mut().filter(|place| place.rendition == Rendition::Source);
-        desks.chain(takers.map(|place| &mut place.mailbox)).for_each(|mailbox| mailbox.skipped(config));
-    }
-
-    /// Puts a frame of the source on the desks of those who code it.
-    pub(super) fn put(&mut self, config: &Arc<Config>, frame: &Frame, wakers: &mut Vec<Waker>) {
-        let catching_up = self.catching_up(frame);
-        let mut broken = false;
-        for desk in self.forms.iter_mut().filter_map(|form| form.desk.as_mut()) {
-            if catching_up {
-                desk.mailbox.led_up();
-            }
-            broken |= desk.mailbox.offer(config, frame.clone());
-            wakers.extend(desk.waker.take());
-        }
-        self.form_mut(Rendition::Source).wished |= broken;
-    }
-
-    /// Whether a form is in need of a keyframe that was not asked for yet.
-    pub(super) fn take_wish(&mut self, rendition: Rendition) -> bool {
-        std::mem::take(&mut self.form_mut(rendition).wished)
-    }
-
-    /// Lets a viewer take another form: a lesser one at once, a better one from its next keyframe on.
-    pub(super) fn switch(&mut self, viewer: u64, to: Rendition, wakers: &mut Vec<Waker>, now: Micros) {
-        let Some(mut place) = self.subscribers.remove(&viewer) else { return };
-        if (to as u8) < place.rendition as u8 {
-            place.next = Some(to);
-            self.form_mut(to).wished = true;
-        } else if to != place.rendition {
-            (place.rendition, place.next) = (to, None);
-            place.mailbox.restart();
-            self.fill(&mut place.mailbox, to, now);
-            self.form_mut(to).wished |= place.mailbox.wishes();
-        } else {
-            place.next = None;
-        }
-        wakers.extend(place.waker.take());
-        self.subscribers.insert(viewer, place);
-        self.wake_coders(wakers);
-    }
-
-    /// Whoever takes a form that is coded no longer gets the source.
-    fn leave(&mut self, rendition: Rendition, wakers: &mut Vec<Waker>) {
-        let takers = self.subscribers.iter().filter(|(_, place)| place.takes(rendition));
-        let takers: Vec<_> = takers.map(|(id, place)| (*id, place.wish)).collect();
-        for (id, wish) in takers {
-            if wish != Accepts::Jpegs {
-                self.switch(id, Rendition::Source, wakers, self.fresh);
-            }
-        }
-    }
-
-    /// The source is coded otherwise: who cannot decode that takes another form, and who now can the source.
-    pub(super) fn suit(&mut self, codec: Codec, wakers: &mut Vec<Waker>) {
-        let jpegs = self.subscribers.iter().filter(|(_, place)| place.wish == Accepts::Jpegs);
-        let jpegs: Vec<_> = jpegs.map(|(id, _)| *id).collect();
-        let to = if codec == Codec::Jpeg { Rendition::Source } else { Rendition::Jpeg };
-        for id in jpegs {
-            self.switch(id, to, wakers, self.fresh);
-        }
-    }
-
-    /// Those who code look whether somebody has room now, or has left.
-    pub(super) fn wake_coders(&mut self, wakers: &mut Vec<Waker>) {
-        wakers.extend(self.forms.iter_mut().filter_map(|form| form.desk.as_mut()?.waker.take()));
     }
 }
 
-impl Form {
-    pub(super) fn request_keyframe(&mut self) {
-        self.wished = true;
-    }
-}
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
 
-impl Place {
-    /// Whether this viewer takes a form, or is about to.
-    fn takes(&self, rendition: Rendition) -> bool {
-        self.rendition == rendition || self.next == Some(rendition)
+    use super::*;
+
+    const H264: Config = Config { codec: Codec::H264, width: 8, height: 8, millifps: 0, extra: Bytes::new() };
+
+    fn frame(sequence: u64) -> Frame {
+        Frame { sequence, keyframe: sequence == 0, times: Times::default(), data: Bytes::from_static(b"x") }
     }
 
-    /// Whether a frame would be taken at once.
-    pub(super) fn hungry(&self) -> bool {
-        self.ready && self.mailbox.is_empty()
+    /// A rendition with a keyframe that arrived at 1 and two frames after that.
+    fn rendition(keep_dependent: bool) -> RenditionState {
+        let mut state = RenditionState::default();
+        assert!(state.set_config(H264) && !state.set_config(H264));
+        (0..3).for_each(|sequence| state.record(&frame(sequence), keep_dependent, 1));
+        state
+    }
+
+    fn preloaded(state: &RenditionState, policy: Policy, live: bool, now: Micros) -> (Vec<u64>, bool) {
+        let (mut mailbox, needs_keyframe) = state.new_mailbox(policy, live, now);
+        (std::iter::from_fn(|| mailbox.pop()).map(|(_, frame)| frame.sequence).collect(), needs_keyframe)
+    }
+
+    #[test]
+    fn a_new_viewer_gets_the_gop_or_a_recent_keyframe_and_requests_another() {
+        assert_eq!(preloaded(&rendition(true), Policy::Newest, true, 1), (vec![0, 1, 2], false));
+        assert_eq!(preloaded(&rendition(false), Policy::Newest, true, KEYFRAME_INTERVAL), (vec![0], true));
+        assert_eq!(preloaded(&rendition(false), Policy::Newest, true, 1 + KEYFRAME_INTERVAL), (vec![], true));
+        assert_eq!(preloaded(&rendition(false), Policy::Newest, false, 1 + KEYFRAME_INTERVAL), (vec![0], true));
+        assert_eq!(preloaded(&rendition(true), Policy::Every, true, 1), (vec![], true));
+    }
+
+    #[test]
+    fn another_configuration_forgets_the_gop_before_it() {
+        let mut state = rendition(true);
+        assert_eq!(state.newest_kept(), Some(2));
+        assert!(state.set_config(Config { width: 16, ..H264 }));
+        assert_eq!((state.newest_kept(), preloaded(&state, Policy::Newest, true, 1)), (None, (vec![], false)));
+    }
+
+    #[test]
+    fn a_transcoder_makes_a_keyframe_when_one_is_due_and_skips_what_has_no_room() {
+        let (mut state, config, mut effects) = (rendition(false), Arc::new(H264), Effects::default());
+        state.start_queue(Mailbox::new(Policy::Newest));
+        let mut job = |state: &mut RenditionState, sequence, has_room, now| {
+            state.enqueue(&config, &frame(sequence), false, &mut effects);
+            match state.poll_job(has_room, Some(7), now, &Context::from_waker(Waker::noop())) {
+                Poll::Ready(Some(job)) => (job.frame.sequence, job.wanted, job.keyframe),
+                other => panic!("{other:?}"),
+            }
+        };
+        state.request_keyframe();
+        assert_eq!(job(&mut state, 0, true, KEYFRAME_INTERVAL), (0, true, false), "too soon");
+        assert_eq!(job(&mut state, 1, false, 1 + KEYFRAME_INTERVAL), (1, false, false), "decoded for the next");
+        assert_eq!(job(&mut state, 2, true, 1 + KEYFRAME_INTERVAL), (2, true, true));
+        assert_eq!(job(&mut state, 3, true, 1 + KEYFRAME_INTERVAL), (3, true, false));
     }
 }

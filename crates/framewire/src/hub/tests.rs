@@ -1,4 +1,4 @@
-//! Scenarios of a hub, on a clock of their own.
+//! Scenarios of a hub, on a clock of the test.
 
 use std::task::{Context, Poll, Waker};
 
@@ -25,7 +25,7 @@ fn frame(sequence: u64) -> Frame {
     Frame { sequence, keyframe: true, times: Times::default(), data: Bytes::from(vec![7; 100]) }
 }
 
-/// All events that wait for this viewer.
+/// The events that are ready for this viewer.
 fn drain(viewer: &mut Subscriber) -> Vec<Event> {
     let context = Context::from_waker(Waker::noop());
     std::iter::from_fn(|| match viewer.poll(&context, true, 0) {
@@ -53,7 +53,7 @@ fn publish(hub: &Hub, now: Micros) -> Publisher {
 }
 
 #[test]
-fn a_new_viewer_gets_a_picture_at_once() {
+fn a_new_viewer_gets_a_frame_at_once() {
     let hub = Hub::default();
     let publisher = publish(&hub, SECOND);
     for sequence in 0..3 {
@@ -62,28 +62,28 @@ fn a_new_viewer_gets_a_picture_at_once() {
     let mut viewer = hub.subscribe(&name("door"), Policy::Newest, false, SECOND).unwrap();
     let events = drain(&mut viewer);
     assert_eq!(states(&events), [State::Live]);
-    assert!(matches!(&events[1], Event::Config(given) if **given == config()));
+    assert!(matches!(&events[1], Event::Config(received) if **received == config()));
     assert_eq!(sequences(&events), [2]);
 }
 
 #[test]
-fn only_the_same_client_takes_a_stream_over_while_its_publisher_lives() {
+fn only_the_same_client_replaces_a_live_publisher() {
     let hub = Hub::default();
     let [mine, other] = [1, 2].map(|byte| Some(Token([byte; 16])));
     let first = hub.publish_as(mine, &name("door"), SECOND).unwrap();
     first.configure(config()).unwrap();
     first.publish(frame(7), SECOND).unwrap();
-    for stranger in [other, None] {
-        assert_eq!(hub.publish_as(stranger, &name("door"), SECOND).unwrap_err(), Refused::Taken(name("door")));
+    for another in [other, None] {
+        assert_eq!(hub.publish_as(another, &name("door"), SECOND).unwrap_err(), Refused::NameTaken(name("door")));
     }
     let mut viewer = hub.subscribe(&name("door"), Policy::Newest, false, SECOND).unwrap();
     let second = hub.publish_as(mine, &name("door"), SECOND).unwrap();
-    assert_eq!(first.publish(frame(8), SECOND), Err(Unconfigured::Replaced(Replaced)));
+    assert_eq!(first.publish(frame(8), SECOND), Err(PublishError::Replaced(Replaced)));
     second.configure(config()).unwrap();
     second.publish(frame(0), SECOND).unwrap();
     assert_eq!(sequences(&drain(&mut viewer)), [1], "numbers rise");
     drop(first);
-    assert_eq!(hub.stream("door", SECOND).unwrap().state, "live", "who was replaced has no say");
+    assert_eq!(hub.stream("door", SECOND).unwrap().state, "live", "a replaced publisher changes nothing");
 }
 
 #[test]
@@ -92,13 +92,13 @@ fn a_frame_is_held_once_for_all_viewers() {
     let publisher = publish(&hub, SECOND);
     let mut viewers: Vec<_> =
         (0..3).map(|_| hub.subscribe(&name("door"), Policy::Newest, false, SECOND).unwrap()).collect();
-    let given = frame(0);
-    let place = given.data.as_ptr();
-    publisher.publish(given, SECOND).unwrap();
+    let published = frame(0);
+    let address = published.data.as_ptr();
+    publisher.publish(published, SECOND).unwrap();
     for viewer in &mut viewers {
         let events = drain(viewer);
-        let Some(Event::Frame(got)) = events.last() else { panic!("{events:?}") };
-        assert_eq!(got.data.as_ptr(), place);
+        let Some(Event::Frame(received)) = events.last() else { panic!("{events:?}") };
+        assert_eq!(received.data.as_ptr(), address);
     }
 }
 
@@ -126,7 +126,7 @@ fn every_viewer_accounts_for_every_frame() {
 }
 
 #[test]
-fn a_second_live_publisher_is_refused_and_a_returning_one_taken() {
+fn a_second_live_publisher_is_refused_until_the_first_is_silent() {
     let hub = Hub::default();
     let first = publish(&hub, SECOND);
     first.publish(frame(0), SECOND).unwrap();
@@ -141,7 +141,7 @@ fn a_second_live_publisher_is_refused_and_a_returning_one_taken() {
 }
 
 #[test]
-fn viewers_see_one_rising_row_across_publishers_and_gaps_are_counted() {
+fn sequence_numbers_rise_across_publishers_and_gaps_are_counted() {
     let hub = Hub::default();
     let publisher = publish(&hub, SECOND);
     let mut viewer = hub.subscribe(&name("door"), Policy::Every, false, SECOND).unwrap();
@@ -158,7 +158,7 @@ fn viewers_see_one_rising_row_across_publishers_and_gaps_are_counted() {
 }
 
 #[test]
-fn a_stream_stalls_lives_again_and_is_forgotten() {
+fn a_stream_stalls_recovers_and_is_forgotten() {
     let hub = Hub::default();
     let publisher = publish(&hub, SECOND);
     publisher.publish(frame(0), SECOND).unwrap();
@@ -181,25 +181,25 @@ fn a_stream_stalls_lives_again_and_is_forgotten() {
 }
 
 #[test]
-fn a_source_that_nobody_watches_is_idle_not_stalled() {
+fn an_unwatched_source_is_idle_not_stalled() {
     let hub = Hub::default();
     let publisher = publish(&hub, SECOND);
-    let watched = publisher.viewers();
+    let viewers = publisher.viewers();
     publisher.publish(frame(0), SECOND).unwrap();
     hub.tick(3 * SECOND);
     assert_eq!(hub.stream("door", 3 * SECOND).unwrap().state, "idle");
     let viewer = hub.subscribe(&name("door"), Policy::Newest, false, 9 * SECOND).unwrap();
-    assert_eq!(*watched.borrow(), 1);
+    assert_eq!(*viewers.borrow(), 1);
     hub.tick(9 * SECOND + 1);
     assert_eq!(hub.stream("door", 9 * SECOND).unwrap().state, "idle");
     hub.tick(10 * SECOND + 1);
     assert_eq!(hub.stream("door", 10 * SECOND).unwrap().state, "stalled");
     drop(viewer);
-    assert_eq!(*watched.borrow(), 0);
+    assert_eq!(*viewers.borrow(), 0);
 }
 
 #[test]
-fn an_unknown_stream_is_refused_with_those_there_are_or_waited_for() {
+fn an_unknown_stream_is_refused_with_a_list_or_waited_for() {
     let hub = Hub::default();
     let nothing = hub.subscribe(&name("yard"), Policy::Newest, false, SECOND).unwrap_err();
     assert!(nothing.to_string().contains("none at all"), "{nothing}");
@@ -207,7 +207,7 @@ fn an_unknown_stream_is_refused_with_those_there_are_or_waited_for() {
     let refused = hub.subscribe(&name("yard"), Policy::Newest, false, SECOND).unwrap_err();
     assert_eq!(refused.to_string(), "there is no stream 'yard'; there is 'door'");
     let mut viewer = hub.subscribe(&name("yard"), Policy::Newest, true, SECOND).unwrap();
-    assert_eq!(hub.streams(SECOND).len(), 1, "one that is only waited for is not shown");
+    assert_eq!(hub.streams(SECOND).len(), 1, "a stream that viewers only wait for is not listed");
     let yard = hub.publish(&name("yard"), SECOND).unwrap();
     yard.configure(config()).unwrap();
     yard.publish(frame(0), SECOND).unwrap();
@@ -220,11 +220,135 @@ fn the_number_of_streams_is_bounded() {
     let hub = Hub::default();
     let held: Vec<_> = (0..STREAMS).map(|number| hub.publish(&name(&format!("s{number}")), 1).unwrap()).collect();
     assert_eq!(hub.publish(&name("one-more"), 1).unwrap_err(), Refused::TooMany);
+    assert_eq!(hub.subscribe(&name("one-more"), Policy::Newest, true, 1).unwrap_err(), Refused::TooMany);
     assert_eq!(held.len(), hub.streams(1).len());
 }
 
 #[test]
-fn the_end_of_a_source_reaches_those_who_watch_after_its_last_frame() {
+fn each_refusal_has_its_own_code_on_the_wire() {
+    let hub = Hub::default();
+    let unknown = hub.subscribe(&name("door"), Policy::Newest, false, 1).unwrap_err();
+    let _held: Vec<_> = (0..STREAMS).map(|number| hub.publish(&name(&format!("s{number}")), 1).unwrap()).collect();
+    let taken = hub.publish(&name("s0"), 1).unwrap_err();
+    let full = hub.publish(&name("one-more"), 1).unwrap_err();
+    assert_eq!(
+        [unknown, taken, full].map(|refused| refused.code()),
+        [code::NO_SUCH_STREAM, code::NAME_TAKEN, code::TOO_MANY]
+    );
+}
+
+/// A task that locks its stream while it is woken, as a waker that runs its task at once would.
+struct Relock(Hub, std::sync::atomic::AtomicUsize);
+
+impl Relock {
+    fn relock(&self) {
+        self.1.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        // Hangs if the state is locked.
+        self.0.stream("door", SECOND).unwrap();
+    }
+
+    fn count(&self) -> usize {
+        self.1.load(std::sync::atomic::Ordering::Relaxed)
+    }
+}
+
+impl std::task::Wake for Relock {
+    fn wake(self: Arc<Self>) {
+        self.relock();
+    }
+}
+
+#[test]
+fn tasks_are_woken_and_feedback_is_sent_after_the_state_is_unlocked() {
+    let (hub, _, transcoders) = transcoded();
+    let publisher = hub.publish(&name("door"), 9 * SECOND).unwrap();
+    let task = Arc::new(Relock(hub.clone(), 0.into()));
+    let (waker, listener) = (Waker::from(task.clone()), task.clone());
+    let context = Context::from_waker(&waker);
+    publisher.on_feedback(move |_| listener.relock());
+    publisher.configure(config()).unwrap();
+    let mut viewer = hub.subscribe(&name("door"), Policy::Newest, false, SECOND).unwrap();
+    drain(&mut viewer);
+    assert!(viewer.poll(&context, true, 0).is_pending());
+    let mut expected = 0;
+    let mut woken_by = |change: &str| {
+        assert!(task.count() > expected, "{change} wakes no task");
+        expected = task.count();
+    };
+    publisher.publish(frame(0), SECOND).unwrap();
+    woken_by("a frame");
+    let room = std::pin::pin!(publisher.room()).as_mut().poll(&mut Context::from_waker(&waker));
+    assert!(room.is_pending());
+    assert_eq!(sequences(&drain(&mut viewer)), [0]);
+    woken_by("a frame that is taken");
+    viewer.request_keyframe();
+    woken_by("a keyframe request");
+    assert!(viewer.poll(&context, true, 0).is_pending());
+    viewer.set_accepts(Accepts::Jpegs);
+    publisher.configure(Config { codec: Codec::H264, ..config() }).unwrap();
+    woken_by("another codec");
+    let mut transcoder = transcoders.lock().unwrap().pop().unwrap();
+    assert!(transcoder.poll(&context).is_pending());
+    publisher.publish(frame(1), SECOND).unwrap();
+    woken_by("a frame to transcode");
+    drop(transcoder);
+    assert!(viewer.poll(&context, true, 0).is_pending());
+    hub.tick(2 * SECOND);
+    woken_by("a stalled stream");
+    drain(&mut viewer);
+    assert!(viewer.poll(&context, true, 0).is_pending());
+    publisher.finish();
+    woken_by("the end");
+}
+
+#[test]
+fn a_transcoder_may_fail_while_it_is_started() {
+    let hub = Hub::default();
+    hub.transcode_with(drop);
+    let publisher = publish(&hub, SECOND);
+    let mut viewer = hub.subscribe(&name("door"), Policy::Newest, false, SECOND).unwrap();
+    viewer.set_accepts(Accepts::Any);
+    for sequence in 0..30 {
+        publisher.publish(frame(sequence), SECOND + sequence * SECOND / 30).unwrap();
+    }
+    viewer.set_target(Some(8_000), 2 * SECOND);
+    publisher.publish(frame(30), 2 * SECOND).unwrap();
+    assert_eq!((viewer.rendition(), sequences(&drain(&mut viewer))), (Rendition::Source, vec![30]));
+}
+
+#[test]
+fn a_viewer_without_room_gets_states_only() {
+    let hub = Hub::default();
+    let publisher = publish(&hub, SECOND);
+    let mut viewer = hub.subscribe(&name("door"), Policy::Newest, false, SECOND).unwrap();
+    publisher.publish(frame(0), SECOND).unwrap();
+    let context = Context::from_waker(Waker::noop());
+    assert_eq!(viewer.poll(&context, false, 0), Poll::Ready(Event::State(State::Live)));
+    assert!(viewer.poll(&context, false, 0).is_pending());
+    assert_eq!(sequences(&drain(&mut viewer)), [0]);
+}
+
+#[test]
+fn waits_take_the_clock_of_their_caller() {
+    let hub = Hub::default();
+    let publisher = publish(&hub, SECOND);
+    let mut viewer = hub.subscribe(&name("door"), Policy::Newest, false, SECOND).unwrap();
+    let no_time = std::time::Duration::ZERO;
+    assert!(publisher.room_within(no_time, || SECOND));
+    let times = Times { captured: SECOND, ..Times::default() };
+    publisher.publish(Frame { times, ..frame(0) }, SECOND).unwrap();
+    assert!(!publisher.room_within(no_time, || SECOND));
+    viewer.set_max_age(Some(SECOND));
+    assert_eq!(viewer.next_within(no_time, || 3 * SECOND), Some(Event::State(State::Live)));
+    assert_eq!(viewer.next_within(no_time, || 3 * SECOND), None, "the frame is two seconds old");
+    assert_eq!(viewer.counts().dropped(Reason::Stale), 1);
+    publisher.publish(Frame { times, ..frame(1) }, SECOND).unwrap();
+    assert!(matches!(viewer.next_within(no_time, || 2 * SECOND), Some(Event::Config(_))));
+    assert!(matches!(viewer.next_within(no_time, || 2 * SECOND), Some(Event::Frame(_))));
+}
+
+#[test]
+fn the_end_of_a_stream_reaches_its_viewers_after_the_last_frame() {
     let hub = Hub::default();
     let publisher = publish(&hub, SECOND);
     let mut viewer = hub.subscribe(&name("door"), Policy::Every, false, SECOND).unwrap();
@@ -236,27 +360,27 @@ fn the_end_of_a_source_reaches_those_who_watch_after_its_last_frame() {
 }
 
 #[test]
-fn who_cannot_decode_wishes_for_a_keyframe_and_gets_no_old_one() {
+fn a_viewer_that_cannot_decode_requests_a_keyframe_and_gets_no_old_one() {
     let hub = Hub::default();
     let publisher = publish(&hub, SECOND);
     publisher.configure(Config { codec: Codec::H264, ..config() }).unwrap();
-    let mut wishes = publisher.keyframe_requests();
-    let told = Arc::new(Mutex::new(Vec::new()));
-    let teller = told.clone();
-    publisher.on_feedback(move |news| teller.lock().unwrap().push(news));
+    let mut requests = publisher.keyframe_requests();
+    let feedback = Arc::new(Mutex::new(Vec::new()));
+    let received = feedback.clone();
+    publisher.on_feedback(move |one| received.lock().unwrap().push(one));
     let give = |sequence, keyframe| publisher.publish(Frame { keyframe, ..frame(sequence) }, SECOND).unwrap();
     give(0, true);
     let mut first = hub.subscribe(&name("door"), Policy::Newest, false, SECOND).unwrap();
     assert_eq!(sequences(&drain(&mut first)), [0]);
-    assert!(!wishes.has_changed().unwrap(), "the keyframe is the newest frame");
+    assert!(!requests.has_changed().unwrap(), "the keyframe is the newest frame");
     give(1, false);
     let mut soon = hub.subscribe(&name("door"), Policy::Newest, false, 2 * SECOND - 1).unwrap();
-    assert_eq!(sequences(&drain(&mut soon)), [0], "a picture of this second is better than none");
+    assert_eq!(sequences(&drain(&mut soon)), [0], "a frame of this second is better than none");
     drop(soon);
     let mut second = hub.subscribe(&name("door"), Policy::Newest, false, 2 * SECOND).unwrap();
-    assert!(wishes.has_changed().unwrap());
-    wishes.mark_unchanged();
-    assert!(sequences(&drain(&mut second)).is_empty(), "a picture of before is not shown as now's");
+    assert!(requests.has_changed().unwrap());
+    requests.mark_unchanged();
+    assert!(sequences(&drain(&mut second)).is_empty(), "an old frame is not shown as the newest");
     give(2, false);
     give(3, true);
     assert_eq!(sequences(&drain(&mut second)), [3]);
@@ -264,16 +388,16 @@ fn who_cannot_decode_wishes_for_a_keyframe_and_gets_no_old_one() {
     for sequence in 4..20 {
         give(sequence, false);
     }
-    assert!(wishes.has_changed().unwrap(), "one that was too slow needs another");
+    assert!(requests.has_changed().unwrap(), "a viewer that was too slow needs another");
     assert_eq!(
-        *told.lock().unwrap(),
+        *feedback.lock().unwrap(),
         [Feedback::Keyframe; 3],
-        "for the two that joined, and for both that were too slow at once"
+        "one for each viewer that joined, and one for the two that were too slow"
     );
 }
 
 #[test]
-fn who_joins_a_long_run_is_led_up_to_now_and_its_way_is_not_counted() {
+fn a_viewer_that_joins_a_long_gop_gets_its_replay_which_counts_for_no_latency() {
     let hub = Hub::default();
     let publisher = publish(&hub, SECOND);
     publisher.set_passthrough(true);
@@ -300,7 +424,7 @@ fn who_joins_a_long_run_is_led_up_to_now_and_its_way_is_not_counted() {
 }
 
 #[test]
-fn a_publisher_that_begins_in_the_middle_is_waited_for() {
+fn a_publisher_that_begins_within_a_gop_is_shown_from_its_keyframe_on() {
     let hub = Hub::default();
     let publisher = publish(&hub, SECOND);
     let h264 = Config { codec: Codec::H264, ..config() };
@@ -324,88 +448,88 @@ fn a_publisher_that_begins_in_the_middle_is_waited_for() {
     assert_eq!(sequences(&drain(&mut other)), [2, 3]);
 }
 
-/// A hub whose coders are kept here, and its stream of H.264.
-fn coded() -> (Hub, Publisher, Arc<Mutex<Vec<Transcoder>>>) {
+/// A hub, its stream, and the transcoders that were started.
+fn transcoded() -> (Hub, Publisher, Arc<Mutex<Vec<Transcoder>>>) {
     let hub = Hub::default();
-    let coders = Arc::new(Mutex::new(Vec::new()));
-    let hired = coders.clone();
-    hub.transcode_with(move |coder| hired.lock().unwrap().push(coder));
+    let transcoders = Arc::new(Mutex::new(Vec::new()));
+    let started = transcoders.clone();
+    hub.transcode_with(move |transcoder| started.lock().unwrap().push(transcoder));
     let publisher = publish(&hub, SECOND);
-    (hub, publisher, coders)
+    (hub, publisher, transcoders)
 }
 
-/// The next frame that this coder is to code.
-fn job(coder: &mut Transcoder) -> Option<TranscodeJob> {
-    match coder.poll(&Context::from_waker(Waker::noop())) {
+/// The next frame for this transcoder.
+fn job(transcoder: &mut Transcoder) -> Option<TranscodeJob> {
+    match transcoder.poll(&Context::from_waker(Waker::noop())) {
         Poll::Ready(job) => job,
         Poll::Pending => None,
     }
 }
 
-/// Codes a frame, as a keyframe if that is asked for.
-fn code(coder: &Transcoder, job: &TranscodeJob) {
+/// Transcodes a frame, as a keyframe if that is requested.
+fn transcode(transcoder: &Transcoder, job: &TranscodeJob) {
     let config = Config { codec: Codec::H264, ..(*job.config).clone() };
-    coder.publish(config, &Frame { keyframe: job.keyframe, ..job.frame.clone() });
+    transcoder.publish(config, &Frame { keyframe: job.keyframe, ..job.frame.clone() });
 }
 
 #[test]
-fn a_slow_viewer_gets_a_form_that_its_link_carries_coded_once_for_all_who_need_it() {
-    let (hub, publisher, coders) = coded();
+fn slow_viewers_share_a_rendition_that_is_transcoded_once() {
+    let (hub, publisher, transcoders) = transcoded();
     let watch = || {
         let mut viewer = hub.subscribe(&name("door"), Policy::Newest, false, SECOND).unwrap();
-        viewer.adapt(Accepts::Any);
+        viewer.set_accepts(Accepts::Any);
         viewer
     };
     let (mut fast, mut slow, mut slower) = (watch(), watch(), watch());
     for sequence in 0..30 {
         publisher.publish(frame(sequence), SECOND + sequence * SECOND / 30).unwrap();
-        fast.carries(Some(10 * SECOND), SECOND);
+        fast.set_target(Some(10 * SECOND), SECOND);
         drain(&mut fast);
     }
     let now = 2 * SECOND;
-    assert!(coders.lock().unwrap().is_empty(), "nobody needs another form");
-    slow.carries(Some(9_000), now);
-    slower.carries(Some(8_000), now);
+    assert!(transcoders.lock().unwrap().is_empty(), "no viewer needs another rendition");
+    slow.set_target(Some(9_000), now);
+    slower.set_target(Some(8_000), now);
     assert_eq!((fast.rendition(), slow.rendition()), (Rendition::Source, Rendition::High));
     assert!(sequences(&drain(&mut slow)).is_empty() && sequences(&drain(&mut slower)).is_empty());
-    let mut coder = coders.lock().unwrap().pop().unwrap();
-    assert!(coders.lock().unwrap().is_empty(), "one coder for both");
-    let first = job(&mut coder).unwrap();
+    let mut transcoder = transcoders.lock().unwrap().pop().unwrap();
+    assert!(transcoders.lock().unwrap().is_empty(), "one transcoder for both");
+    let first = job(&mut transcoder).unwrap();
     assert_eq!((first.frame.sequence, first.target, first.keyframe), (29, Some(8_000), true));
-    code(&coder, &first);
+    transcode(&transcoder, &first);
     assert_eq!(sequences(&drain(&mut slow)), [29]);
     assert_eq!(sequences(&drain(&mut slower)), [29]);
     publisher.publish(frame(30), now).unwrap();
     assert_eq!(sequences(&drain(&mut fast)), [30]);
-    let second = job(&mut coder).unwrap();
+    let second = job(&mut transcoder).unwrap();
     assert!(!second.keyframe);
-    code(&coder, &second);
+    transcode(&transcoder, &second);
     assert_eq!(sequences(&drain(&mut slow)), [30]);
     publisher.publish(frame(31), now).unwrap();
     drop(slow);
-    assert!(job(&mut coder).is_none(), "the one that stays has not taken what it was given");
+    assert!(job(&mut transcoder).is_none(), "the viewer that stays has not taken the last frame");
     drop(slower);
-    assert!(matches!(coder.poll(&Context::from_waker(Waker::noop())), Poll::Ready(None)), "nobody takes it");
+    assert!(matches!(transcoder.poll(&Context::from_waker(Waker::noop())), Poll::Ready(None)), "no viewer is left");
 }
 
 #[test]
 fn a_viewer_whose_link_recovers_goes_back_to_the_source_without_a_gap() {
-    let (hub, publisher, coders) = coded();
+    let (hub, publisher, transcoders) = transcoded();
     let mut viewer = hub.subscribe(&name("door"), Policy::Newest, false, SECOND).unwrap();
-    viewer.adapt(Accepts::Any);
+    viewer.set_accepts(Accepts::Any);
     for sequence in 0..30 {
         publisher.publish(frame(sequence), SECOND + sequence * SECOND / 30).unwrap();
     }
-    viewer.carries(Some(8_000), 2 * SECOND);
+    viewer.set_target(Some(8_000), 2 * SECOND);
     drain(&mut viewer);
-    let mut coder = coders.lock().unwrap().pop().unwrap();
+    let mut transcoder = transcoders.lock().unwrap().pop().unwrap();
     let mut seen = Vec::new();
     for sequence in 30..150 {
         let now = SECOND + sequence * SECOND / 30;
-        viewer.carries(Some(SECOND), now);
+        viewer.set_target(Some(SECOND), now);
         publisher.publish(frame(sequence), now).unwrap();
-        if let Some(job) = job(&mut coder) {
-            code(&coder, &job);
+        if let Some(job) = job(&mut transcoder) {
+            transcode(&transcoder, &job);
         }
         seen.extend(sequences(&drain(&mut viewer)));
     }
@@ -414,42 +538,42 @@ fn a_viewer_whose_link_recovers_goes_back_to_the_source_without_a_gap() {
 }
 
 #[test]
-fn who_decodes_jpegs_only_gets_those_whatever_the_source_becomes() {
-    let (hub, publisher, coders) = coded();
+fn a_viewer_that_decodes_jpegs_only_gets_jpegs_from_any_source() {
+    let (hub, publisher, transcoders) = transcoded();
     let mut viewer = hub.subscribe(&name("door"), Policy::Newest, false, SECOND).unwrap();
-    viewer.adapt(Accepts::Jpegs);
+    viewer.set_accepts(Accepts::Jpegs);
     publisher.publish(frame(0), SECOND).unwrap();
     assert_eq!(sequences(&drain(&mut viewer)), [0]);
     publisher.configure(Config { codec: Codec::H264, ..config() }).unwrap();
-    let mut coder = coders.lock().unwrap().pop().unwrap();
-    assert_eq!(coder.rendition(), Rendition::Jpeg);
+    let mut transcoder = transcoders.lock().unwrap().pop().unwrap();
+    assert_eq!(transcoder.rendition(), Rendition::Jpeg);
     publisher.publish(frame(1), SECOND).unwrap();
     assert!(sequences(&drain(&mut viewer)).is_empty());
-    let job = job(&mut coder).unwrap();
-    coder.publish(config(), &job.frame);
+    let job = job(&mut transcoder).unwrap();
+    transcoder.publish(config(), &job.frame);
     assert_eq!(sequences(&drain(&mut viewer)), [1]);
     publisher.configure(config()).unwrap();
     publisher.publish(frame(2), SECOND).unwrap();
     assert_eq!(sequences(&drain(&mut viewer)), [2]);
-    assert!(matches!(coder.poll(&Context::from_waker(Waker::noop())), Poll::Ready(None)));
+    assert!(matches!(transcoder.poll(&Context::from_waker(Waker::noop())), Poll::Ready(None)));
 }
 
 #[test]
-fn a_coder_that_fails_leaves_its_viewers_to_the_source() {
-    let (hub, publisher, coders) = coded();
+fn the_viewers_of_a_failed_transcoder_get_the_source() {
+    let (hub, publisher, transcoders) = transcoded();
     let mut viewer = hub.subscribe(&name("door"), Policy::Newest, false, SECOND).unwrap();
-    viewer.adapt(Accepts::Any);
+    viewer.set_accepts(Accepts::Any);
     for sequence in 0..30 {
         publisher.publish(frame(sequence), SECOND + sequence * SECOND / 30).unwrap();
     }
-    viewer.carries(Some(8_000), 2 * SECOND);
-    drop(coders.lock().unwrap().pop().unwrap());
+    viewer.set_target(Some(8_000), 2 * SECOND);
+    drop(transcoders.lock().unwrap().pop().unwrap());
     publisher.publish(frame(30), 2 * SECOND).unwrap();
     assert_eq!(sequences(&drain(&mut viewer)), [30]);
 }
 
 #[test]
-fn a_stream_is_as_old_as_its_newest_frame_whatever_that_needs() {
+fn a_stream_is_as_old_as_its_newest_frame_even_if_that_is_no_keyframe() {
     let hub = Hub::default();
     let publisher = hub.publish(&name("door"), SECOND).unwrap();
     publisher.configure(Config { codec: Codec::H264, ..config() }).unwrap();
@@ -461,41 +585,41 @@ fn a_stream_is_as_old_as_its_newest_frame_whatever_that_needs() {
 }
 
 #[test]
-fn each_rendition_tells_its_viewers_and_the_slowest_of_their_links() {
-    let (hub, coders) = (Hub::default(), std::sync::mpsc::channel());
-    hub.transcode_with(move |coder| coders.0.send(coder).unwrap());
+fn each_rendition_reports_its_viewers_and_their_lowest_capacity() {
+    let (hub, transcoders) = (Hub::default(), std::sync::mpsc::channel());
+    hub.transcode_with(move |transcoder| transcoders.0.send(transcoder).unwrap());
     let publisher = publish(&hub, SECOND);
     publisher.publish(frame(0), SECOND).unwrap();
-    let viewers = [(Accepts::Source, 9_000_000), (Accepts::Source, 5_000_000)].map(|(takes, capacity)| {
+    let viewers = [(Accepts::Source, 9_000_000), (Accepts::Source, 5_000_000)].map(|(accepts, capacity)| {
         let mut viewer = hub.subscribe(&name("door"), Policy::Newest, false, SECOND).unwrap();
-        viewer.adapt(takes);
-        viewer.measured(Some(capacity));
+        viewer.set_accepts(accepts);
+        viewer.set_capacity(Some(capacity));
         viewer
     });
-    let told = || {
-        let forms = hub.stream("door", SECOND).unwrap().renditions;
-        forms.iter().map(|form| (form.name, form.viewers, form.capacity)).collect::<Vec<_>>()
+    let reported = || {
+        let renditions = hub.stream("door", SECOND).unwrap().renditions;
+        renditions.iter().map(|one| (one.name, one.viewers, one.capacity)).collect::<Vec<_>>()
     };
-    assert_eq!(told(), [("source", 2, Some(5_000_000))]);
+    assert_eq!(reported(), [("source", 2, Some(5_000_000))]);
     publisher.configure(Config { codec: Codec::H264, ..config() }).unwrap();
     let mut page = hub.subscribe(&name("door"), Policy::Newest, false, SECOND).unwrap();
-    page.adapt(Accepts::Jpegs);
-    assert_eq!(told(), [("source", 2, Some(5_000_000)), ("jpeg", 1, None)]);
+    page.set_accepts(Accepts::Jpegs);
+    assert_eq!(reported(), [("source", 2, Some(5_000_000)), ("jpeg", 1, None)]);
     drop(viewers);
-    assert_eq!(told(), [("source", 0, None), ("jpeg", 1, None)]);
-    drop(coders.1);
+    assert_eq!(reported(), [("source", 0, None), ("jpeg", 1, None)]);
+    drop(transcoders.1);
 }
 
 #[test]
-fn how_another_hub_serves_a_stream_is_told_until_it_has_another_publisher() {
+fn the_service_of_another_hub_is_reported_until_the_publisher_changes() {
     let hub = Hub::default();
     let publisher = publish(&hub, SECOND);
     let viewer = hub.subscribe(&name("door"), Policy::Newest, false, SECOND).unwrap();
     let service = Service { rendition: Rendition::Low, capacity: 300_000, delivered: 5, full: 2, ..Service::default() };
-    publisher.served(service);
+    publisher.set_service(service);
     assert_eq!(viewer.service(), Some(service));
-    let told = hub.stream("door", SECOND).unwrap().service.unwrap();
-    assert_eq!((told.rendition, told.capacity, told.dropped.all_dropped()), ("low", Some(300_000), 2));
+    let reported = hub.stream("door", SECOND).unwrap().service.unwrap();
+    assert_eq!((reported.rendition, reported.capacity, reported.dropped.all_dropped()), ("low", Some(300_000), 2));
     drop(publisher);
     let _another = publish(&hub, SECOND);
     assert_eq!(viewer.service(), None);

@@ -268,7 +268,7 @@ mod tests {
         let frame = |(sequence, (data, shown)): (u64, (&Bytes, u64))| {
             let contents = framewire_proto::h264::contents(data);
             let times = Times { captured: 1_000 + 1_000 * shown, ..Times::default() };
-            Frame { sequence, keyframe: contents.begins(), times, data: data.clone() }
+            Frame { sequence, keyframe: contents.is_random_access_point(), times, data: data.clone() }
         };
         let frames: Vec<_> = (0..).zip(units.iter().zip(shown)).map(frame).collect();
         let keyframes: Vec<_> = frames.iter().filter(|frame| frame.keyframe).map(|frame| frame.sequence).collect();

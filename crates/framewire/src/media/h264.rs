@@ -217,7 +217,7 @@ mod tests {
             assert_eq!(coded.keyframe, asked || number == 0, "frame {number}");
             let contents = h264::contents(&coded.data);
             assert_eq!(
-                (contents.keyframe(), contents.parameter_sets),
+                (contents.is_keyframe(), contents.parameter_sets),
                 (coded.keyframe, coded.keyframe),
                 "frame {number}"
             );

@@ -11,23 +11,26 @@ use tokio::{
 };
 use tracing::{debug, info, warn};
 
-use super::{FIRST_BYTES, tune};
+use super::{FIRST_BYTES, endpoint::Endpoint, socket::Socket, tune};
 use crate::error::{Context as _, Error, Result, bail};
 
 /// Connections held at once; more wait in the kernel's queue for a moment and are then closed.
 pub const CONNECTIONS: usize = 4096;
+/// Out of file descriptors, accepting fails until a connection ends. The system does not report when, so it is tried again
+/// after this time.
+const RETRY_ACCEPT: Duration = Duration::from_millis(100);
+/// First bytes of an unknown wire that are shown in errors.
+const SHOWN: usize = 16;
 
-/// A connection whose wire is known. The bytes that told are not lost: they come first.
+/// A connection whose wire is known.
 #[derive(Debug)]
 pub struct Accepted {
     /// The wire it speaks.
     pub wire: &'static Wire,
-    /// The socket.
-    pub stream: TcpStream,
-    /// What was read of it.
+    /// The connection.
+    pub socket: Socket,
+    /// Bytes that were read to recognise the wire: they come before all that is read from the socket.
     pub prefix: BytesMut,
-    /// Who it is.
-    pub peer: SocketAddr,
 }
 
 /// Binds the address.
@@ -41,7 +44,7 @@ pub async fn bind(address: &str) -> Result<TcpListener> {
     };
     match error.kind() {
         io::ErrorKind::AddrInUse => {
-            bail!(InvalidInput, "{address}: another program listens there: end it, or choose another port")
+            bail!(Busy, "{address}: another program listens there: end it, or choose another port")
         }
         io::ErrorKind::AddrNotAvailable => {
             bail!(InvalidInput, "{address}: not an address of this machine: try 127.0.0.1")
@@ -51,71 +54,78 @@ pub async fn bind(address: &str) -> Result<TcpListener> {
     }
 }
 
-/// Accepts for as long as it is polled and hands each connection, once its wire is known, to `serve` in a task of its own.
-/// Where all who connect speak one wire, nothing is read to find out.
-pub async fn run<S, F>(listener: TcpListener, spoken: Option<&'static Wire>, serve: S)
+/// Binds a tutorial's address, and logs it. Anybody who reaches the port can do `what`.
+///
+/// # Errors
+/// As [`bind`].
+pub async fn bind_endpoint(at: &Endpoint, what: &str) -> Result<TcpListener> {
+    let listener = bind(&at.authority()).await?;
+    let address = listener.local_addr()?;
+    info!("{}: listens on {address}", at.wire.name);
+    if !address.ip().is_loopback() {
+        warn!("anybody who reaches {address} can {what}");
+    }
+    Ok(listener)
+}
+
+/// Accepts for as long as it is polled. Each connection gets a task that recognises its wire among these and runs `serve`. Where
+/// there is one wire only, a connection is served without reading its first bytes.
+pub async fn run<S, F>(listener: TcpListener, wires: Vec<&'static Wire>, serve: S)
 where
     S: Fn(Accepted) -> F + Clone + Send + 'static,
     F: Future<Output = ()> + Send + 'static,
 {
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let (permits, wires) = (Arc::new(Semaphore::new(CONNECTIONS)), Arc::new(wires));
     loop {
         let (stream, peer) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
-                // Out of file descriptors, most likely: those who leave make room, which the system does not tell of, and
-                // to ask again at once would only keep a processor busy.
                 warn!("cannot accept a connection: {error}");
-                tokio::time::sleep(Duration::from_millis(100)).await;
+                tokio::time::sleep(RETRY_ACCEPT).await;
                 continue;
             }
         };
-        let Ok(place) = places.clone().try_acquire_owned() else {
+        let Ok(permit) = permits.clone().try_acquire_owned() else {
             warn!("{peer}: closed at once: {CONNECTIONS} connections are open, the limit");
             continue;
         };
-        let serve = serve.clone();
+        let (serve, wires) = (serve.clone(), wires.clone());
         tokio::spawn(async move {
-            match meet(stream, peer, spoken).await {
+            match recognise(stream, peer, &wires).await {
                 Ok(accepted) => serve(accepted).await,
                 Err(error) if matches!(error, Error::Protocol(_)) => info!("{peer}: closed: {error}"),
                 Err(error) => debug!("{peer}: closed: {error}"),
             }
-            drop(place);
+            drop(permit);
         });
     }
 }
 
-/// Reads until the first bytes tell the wire, where it is not known.
-async fn meet(stream: TcpStream, peer: SocketAddr, spoken: Option<&'static Wire>) -> Result<Accepted> {
+/// Reads until the wire is known.
+async fn recognise(stream: TcpStream, peer: SocketAddr, wires: &[&'static Wire]) -> Result<Accepted> {
     tune(&stream)?;
-    if let Some(wire) = spoken {
-        return Ok(Accepted { wire, stream, prefix: BytesMut::new(), peer });
+    let socket = Socket::new(stream, peer);
+    if let [wire] = *wires {
+        return Ok(Accepted { wire, socket, prefix: BytesMut::new() });
     }
     let mut prefix = BytesMut::with_capacity(4 << 10);
     let known = timeout(FIRST_BYTES, async {
         loop {
-            stream.readable().await?;
-            match stream.try_read_buf(&mut prefix) {
-                Ok(0) => bail!(ConnectionLost, "it ended before its wire was known"),
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
-                Err(error) => return Err(error.into()),
+            if socket.read(&mut prefix).await? == 0 {
+                bail!(ConnectionLost, "the connection ended before its wire was known");
             }
-            match wire::recognise(&prefix) {
+            match wire::recognise_among(wires.iter().copied(), &prefix) {
                 Ok(Some(wire)) => return Ok(wire),
                 Ok(None) => {}
-                Err(unknown) => {
-                    bail!(Protocol, "it begins with '{}': {unknown}", shown(&prefix));
-                }
+                Err(unknown) => bail!(Protocol, "the connection begins with '{}': {unknown}", shown(&prefix)),
             }
         }
     });
-    let wire = known.await.context("its first bytes did not come in time")??;
-    Ok(Accepted { wire, stream, prefix, peer })
+    let wire = known.await.context("the first bytes did not arrive in time")??;
+    Ok(Accepted { wire, socket, prefix })
 }
 
-/// The first bytes, for a log.
-fn shown(prefix: &[u8]) -> String {
-    prefix[..prefix.len().min(wire::PREFIX)].escape_ascii().to_string()
+/// A connection's first bytes, for an error or a log.
+pub(crate) fn shown(prefix: &[u8]) -> impl std::fmt::Display {
+    prefix[..prefix.len().min(SHOWN)].escape_ascii()
 }

@@ -21,25 +21,30 @@ impl Channel {
     pub fn new(accepted: Accepted) -> Self {
         let mut decoder = native::Decoder::new(Limits::default());
         decoder.push(&accepted.prefix);
-        Self { socket: Socket::new(accepted.stream, accepted.peer), decoder: Mutex::new(decoder) }
+        Self { socket: accepted.socket, decoder: Mutex::new(decoder) }
     }
 
-    /// Who is at the other end.
+    /// The address of the other end.
     pub fn peer(&self) -> SocketAddr {
-        self.socket.peer
+        self.socket.peer()
     }
 
-    /// The next message. `on_bytes` hears of bytes that complete none yet.
+    /// Whether the other end is on this machine.
+    pub fn local(&self) -> bool {
+        self.socket.local()
+    }
+
+    /// The next message. `on_bytes` is called for bytes that complete none yet.
     ///
     /// # Errors
-    /// The connection ended or broke, or what it says is not the native wire ([`framewire_proto::WireError`]).
+    /// The connection ended or broke, or its bytes are not the native wire ([`framewire_proto::WireError`]).
     pub async fn receive(&self, mut on_bytes: impl FnMut()) -> Result<Message> {
         loop {
             if let Some(message) = self.decoder().pull()? {
                 return Ok(message);
             }
             self.socket.readable().await?;
-            // Bound before the match, which would else hold the lock.
+            // Bound before the match, which would otherwise hold the lock.
             let read = self.socket.try_read(self.decoder().space())?;
             match read {
                 Some(0) => bail!(ConnectionLost, "the connection ended"),
@@ -49,23 +54,23 @@ impl Channel {
         }
     }
 
-    /// Sends a message whole; a frame's picture goes from where it lies.
+    /// Sends a message whole; a frame's picture is not copied.
     ///
     /// # Errors
     /// The connection broke, or the other end took nothing for [`super::NO_PROGRESS`].
     pub async fn send(&self, message: &Message) -> Result<()> {
         match message {
-            Message::Frame(frame) => self.socket.write(&native::frame_head(frame), &frame.data).await,
-            small => self.socket.write(&small.to_bytes(), &[]).await,
+            Message::Frame(frame) => self.socket.write([&native::frame_head(frame), &frame.data]).await,
+            small => self.socket.write([&small.to_bytes()]).await,
         }
     }
 
-    /// Sends these messages at once, after the preamble: what a connection begins with.
+    /// Sends the preamble and these messages in one write: how a connection begins.
     ///
     /// # Errors
     /// As [`Channel::send`].
     pub async fn greet(&self, messages: &[Message]) -> Result<()> {
-        self.socket.write(&greeting(messages), &[]).await
+        self.socket.write([&greeting(messages)]).await
     }
 
     /// From now on nothing that waits to be sent is: once dropped, the connection is gone at once.

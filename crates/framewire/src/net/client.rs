@@ -1,9 +1,10 @@
-//! Connecting to a hub: addresses, deadlines, backoff.
+//! Connecting to a hub: its address, and native messages over one blocking socket.
 
 use std::{
     fmt,
     io::{self, IoSlice, Write},
     net::{SocketAddr, TcpStream, ToSocketAddrs},
+    os::fd::{AsFd, BorrowedFd},
     str::FromStr,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -11,24 +12,23 @@ use std::{
 
 use bytes::BytesMut;
 use framewire_proto::{
-    Limits, Micros, Name,
+    Limits, Name,
     wire::native::{self, Message},
 };
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
-    time::{ClockId, clock_gettime},
+    io::Errno,
+    net::{RecvFlags, recv},
 };
 
-use super::{abandon, channel, tune_blocking};
-use crate::clock;
+pub use super::retry::Retry as Backoff;
+use super::{NO_PROGRESS, abandon, channel, tune_blocking};
 use crate::error::{Context as _, Error, OrError as _, Result, bail, ensure};
 
 /// The port when none is given.
 pub const PORT: u16 = 7070;
 /// How long connecting to one address may take.
-const CONNECT: Duration = Duration::from_secs(5);
-/// How long a read waits before its thread looks around.
-const LOOK_AROUND: Duration = Duration::from_millis(100);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A hub's address and a stream there, from `fw://host:port/name`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,11 +48,11 @@ impl FromStr for Address {
         let wanted = "write it like fw://127.0.0.1:7070/door";
         let rest = text
             .strip_prefix("fw://")
-            .or_error(Error::InvalidInput, || format!("'{text}' is no address of a hub: {wanted}"))?;
+            .or_error(Error::InvalidInput, || format!("'{text}' is no hub's address: {wanted}"))?;
         let (authority, name) = rest.split_once('/').unwrap_or((rest, ""));
         let (host, port) = host_and_port(authority).with_context(|| format!("'{text}': {wanted}"))?;
         let port = port.unwrap_or(PORT);
-        ensure!(port != 0, InvalidInput, "'{text}': its port is no number from 1 to 65535: {wanted}");
+        ensure!(port != 0, InvalidInput, "'{text}': the port must be 1 to 65535: {wanted}");
         let name = match name {
             "" => None,
             name => Some(name.parse().with_context(|| format!("'{text}'"))?),
@@ -65,12 +65,12 @@ impl FromStr for Address {
 pub(super) fn host_and_port(authority: &str) -> Result<(String, Option<u16>)> {
     let (host, port) = match authority.rsplit_once(':') {
         Some((host, port)) if !host.contains(':') || host.ends_with(']') => {
-            (host, Some(port.parse().ok().or_error(Error::InvalidInput, || "its port is no number from 1 to 65535")?))
+            (host, Some(port.parse().ok().or_error(Error::InvalidInput, || "the port must be 1 to 65535")?))
         }
         _ => (authority, None),
     };
     let host = host.trim_start_matches('[').trim_end_matches(']');
-    ensure!(!host.is_empty(), InvalidInput, "it names no host");
+    ensure!(!host.is_empty(), InvalidInput, "no host is named");
     Ok((host.into(), port))
 }
 
@@ -82,51 +82,53 @@ impl fmt::Display for Address {
     }
 }
 
-/// A connection to a hub: one thread receives, any thread sends.
+/// The sending half of a connection to a hub. Any thread may send.
 #[derive(Debug)]
-pub struct Client {
+pub struct MessageSender {
     stream: TcpStream,
-    /// Held for one message at a time.
+    /// Held while one message is written.
     writing: Mutex<()>,
     /// Small messages that were posted and not sent yet.
     posted: Mutex<BytesMut>,
 }
 
-/// Bytes of posted messages that may wait: a hub that takes none of them is gone.
-const POSTED: usize = 64 << 10;
+/// Bytes of posted messages that may wait. A hub that reads none of them is gone.
+const MOST_POSTED: usize = 64 << 10;
 
-/// Receives a [`Client`]'s messages.
+/// The receiving half of a connection to a hub, for one thread.
 #[derive(Debug)]
-pub struct Receiver {
+pub struct MessageReceiver {
     stream: TcpStream,
     decoder: native::Decoder,
+    /// The last read took all that had arrived: wait before the next.
+    drained: bool,
 }
 
-impl Client {
+impl MessageSender {
     /// Connects and sends the preamble and these messages without waiting for the hub's.
     ///
     /// # Errors
-    /// Nobody listens there, or not in time.
-    pub fn connect(address: &Address, messages: &[Message]) -> Result<(Self, Receiver)> {
+    /// No hub listens there, or the connection is not made in time.
+    pub fn connect(address: &Address, messages: &[Message]) -> Result<(Self, MessageReceiver)> {
         Self::greet(connect(address)?, messages)
     }
 
-    /// Sends the preamble and these messages over a connection that was just made.
+    /// Sends the preamble and these messages over a new connection.
     ///
     /// # Errors
-    /// It has broken already.
-    pub(super) fn greet(stream: TcpStream, messages: &[Message]) -> Result<(Self, Receiver)> {
+    /// The connection has broken already.
+    pub(super) fn greet(stream: TcpStream, messages: &[Message]) -> Result<(Self, MessageReceiver)> {
         tune_blocking(&stream)?;
-        stream.set_read_timeout(Some(LOOK_AROUND))?;
-        let receiver = Receiver { stream: stream.try_clone()?, decoder: native::Decoder::new(Limits::default()) };
+        let (socket, decoder) = (stream.try_clone()?, native::Decoder::new(Limits::default()));
+        let receiver = MessageReceiver { stream: socket, decoder, drained: false };
         (&stream).write_all(&channel::greeting(messages))?;
         Ok((Self { stream, writing: Mutex::default(), posted: Mutex::default() }, receiver))
     }
 
-    /// Sends a message whole; a frame's picture goes from where it lies.
+    /// Sends a whole message. A frame's bytes are not copied.
     ///
     /// # Errors
-    /// The connection broke, or the hub took nothing for 10 s.
+    /// The connection broke, or the hub read nothing for [`NO_PROGRESS`].
     pub fn send(&self, message: &Message) -> Result<()> {
         let turn = lock(&self.writing);
         match message {
@@ -137,25 +139,26 @@ impl Client {
         self.send_posted()
     }
 
-    /// Sends a small message as soon as there is room for it, after what is being sent now, and does not wait for that.
+    /// Sends a small message after the one that is being written, as soon as the socket has room. Does not wait for that.
     ///
     /// # Errors
-    /// The connection broke, or the hub takes nothing of what was posted before.
+    /// The connection broke, or the hub does not read what was posted before.
     pub fn post(&self, message: &Message) -> Result<()> {
         let mut posted = lock(&self.posted);
-        ensure!(posted.len() < POSTED, Timeout, "the hub takes nothing of what is sent to it");
+        ensure!(posted.len() < MOST_POSTED, Timeout, "the hub does not read what is sent to it");
         message.encode(&mut *posted);
         drop(posted);
         self.send_posted()
     }
 
-    /// Sends what was posted, unless there is no room: then whoever sends next does, or posts next.
+    /// Sends what was posted, if the socket has room. Else the next send or post does, or the receiving thread once there is
+    /// room.
     ///
     /// # Errors
     /// The connection broke.
     pub(super) fn send_posted(&self) -> Result<()> {
         while !lock(&self.posted).is_empty() {
-            // Who writes now looks here afterwards.
+            // The thread that writes now comes here afterwards.
             let Ok(_turn) = self.writing.try_lock() else { return Ok(()) };
             if !writable(&self.stream) {
                 return Ok(());
@@ -166,43 +169,51 @@ impl Client {
         Ok(())
     }
 
+    /// Whether something was posted that nobody is about to send.
+    pub(super) fn has_unsent(&self) -> bool {
+        !lock(&self.posted).is_empty() && self.writing.try_lock().is_ok()
+    }
+
     /// Whether the hub is on this machine, so that no link lies between.
     pub fn local(&self) -> bool {
         self.stream.peer_addr().is_ok_and(|peer| peer.ip().is_loopback())
     }
 
-    /// Ends the connection in both directions, which wakes the thread that receives.
+    /// Ends the connection in both directions. What was written is still delivered.
     pub fn close(&self) {
-        // It may have ended already: that is as good.
+        // If the connection has ended already, there is nothing to do.
         let _ = self.stream.shutdown(std::net::Shutdown::Both);
     }
 
-    /// The same, and nothing that still waits to be sent ever is.
+    /// Ends the connection and discards what was written and not sent yet.
     pub fn abandon(&self) {
         abandon(&self.stream);
         self.close();
     }
 
-    /// What waits to be sent is, also after its end: not so for an attempt that may be given up.
-    pub(super) fn keep(&self) {
-        // Where the system refuses, the last bytes may be lost: no more than a word of goodbye.
+    /// From now on, what was written is delivered even after the connection is closed. Attempts that may be given up begin
+    /// without that.
+    pub(super) fn deliver_on_close(&self) {
+        // If the system refuses, the last bytes may be lost: no more than a Bye.
         let _ = socket2::SockRef::from(&self.stream).set_linger(None);
     }
 
-    /// The hub's own address, which needs not be asked for again.
+    /// The hub's resolved address.
     pub(super) fn peer(&self) -> Result<SocketAddr> {
-        self.stream.peer_addr().context("the connection broke")
+        self.stream.peer_addr().context("the hub's connection broke")
     }
 
-    /// Writes a whole message. To be called by who holds the turn.
+    /// Writes a whole message. The caller holds `writing`.
     fn write(&self, mut head: &[u8], mut body: &[u8]) -> Result<()> {
         while !head.is_empty() || !body.is_empty() {
             let wrote = match (&self.stream).write_vectored(&[IoSlice::new(head), IoSlice::new(body)]) {
-                Ok(0) => bail!(InvalidInput, "the connection takes nothing more"),
+                Ok(0) => bail!(ConnectionLost, "the hub's connection takes no more bytes"),
                 Ok(wrote) => wrote,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) if is_timeout(&error) => bail!(Timeout, "the hub took nothing for 10 s"),
-                Err(error) => return Err(error).context("the connection broke"),
+                Err(error) if is_timeout(&error) => {
+                    bail!(Timeout, "the hub read nothing for {} s", NO_PROGRESS.as_secs())
+                }
+                Err(error) => return Err(error).context("the hub's connection broke"),
             };
             let of_head = wrote.min(head.len());
             head = &head[of_head..];
@@ -212,84 +223,89 @@ impl Client {
     }
 }
 
-/// What [`Receiver::receive`] found.
+/// What [`MessageReceiver::receive`] returns.
 #[derive(Debug)]
 pub enum Received {
     /// A message.
     Message(Message),
     /// Bytes that complete no message yet.
     Bytes,
-    /// Nothing for 100 ms: time to look around.
+    /// Nothing arrived in time.
     Nothing,
 }
 
-impl Receiver {
-    /// A message that has come already.
+impl MessageReceiver {
+    /// The next message that was read already.
     ///
     /// # Errors
-    /// What the hub says is not the native wire.
+    /// The hub's bytes are not the native wire.
     pub(super) fn pull(&mut self) -> Result<Option<Message>> {
         Ok(self.decoder.pull()?)
     }
 
-    /// What is read, to be waited for.
-    pub(super) fn stream(&self) -> &TcpStream {
-        &self.stream
+    /// The socket, to be waited for.
+    pub(super) fn socket(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
     }
 
-    /// Waits up to 100 ms for the next message.
+    /// The socket may have more to read.
+    pub(super) fn set_readable(&mut self) {
+        self.drained = false;
+    }
+
+    /// Waits this long at most for the next message. Without a wait, reads only once per
+    /// [`MessageReceiver::set_readable`] what has arrived.
     ///
     /// # Errors
-    /// The connection ended or broke, or what it says is not the native wire.
-    pub fn receive(&mut self) -> Result<Received> {
+    /// The connection ended or broke, or the hub's bytes are not the native wire.
+    pub fn receive(&mut self, wait: Duration) -> Result<Received> {
         if let Some(message) = self.decoder.pull()? {
             return Ok(Received::Message(message));
         }
-        let read = self.decoder.read_from(&mut self.stream);
-        match read {
-            Ok(0) => bail!(InvalidInput, "the hub closed the connection"),
+        if !wait.is_zero() {
+            match poll(&mut [PollFd::new(&self.stream, PollFlags::IN)], Some(&wait.try_into()?)) {
+                Ok(_) | Err(Errno::INTR) => self.drained = false,
+                Err(error) => return Err(error).context("cannot wait for the hub's connection"),
+            }
+        }
+        if self.drained {
+            return Ok(Received::Nothing);
+        }
+        match self.decoder.read_from(&mut Arrived { stream: &self.stream, drained: &mut self.drained }) {
+            Ok(0) => bail!(ConnectionLost, "the hub closed the connection"),
             Ok(_) => Ok(self.decoder.pull()?.map_or(Received::Bytes, Received::Message)),
             Err(error) if is_timeout(&error) || error.kind() == io::ErrorKind::Interrupted => Ok(Received::Nothing),
-            Err(error) => Err(error).context("the connection broke"),
+            Err(error) => Err(error).context("the hub's connection broke"),
         }
     }
 }
 
-/// How long to wait before the next try: doubles from 0.2 s to 10 s, less a random half so that many don't come at once.
-#[derive(Debug, Clone, Default)]
-pub struct Backoff {
-    tries: u32,
+/// Reads only what has arrived, from a socket whose writes block.
+struct Arrived<'a> {
+    stream: &'a TcpStream,
+    drained: &'a mut bool,
 }
 
-impl Backoff {
-    /// The wait before the next try.
-    pub fn next_wait(&mut self) -> Duration {
-        let longest = (200_u64 << self.tries.min(6)).min(10_000);
-        self.tries += 1;
-        // Nothing depends on how random this is: the clock's last digits serve.
-        let noise = clock_gettime(ClockId::Monotonic).tv_nsec.unsigned_abs() / 1_000;
-        Duration::from_millis(longest / 2 + noise % (longest / 2 + 1))
+impl io::Read for Arrived<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let read = recv(self.stream, &mut *into, RecvFlags::DONTWAIT).map(|(read, _)| read);
+        *self.drained = read.is_err() || read.is_ok_and(|read| read < into.len());
+        Ok(read?)
     }
-
-    /// It worked: the next failure begins anew.
-    pub fn reset(&mut self) {
-        self.tries = 0;
-    }
-}
-
-/// The first messages of every client.
-pub fn first_messages(wish: Message) -> [Message; 3] {
-    let sent: Micros = clock::now();
-    [channel::hello(), Message::Ping { sent }, wish]
 }
 
 /// Connects to the first of the host's addresses that answers.
+///
+/// # Errors
+/// The host is unknown, no hub listens there, or none of its addresses answers within 5 s each.
 pub fn connect(address: &Address) -> Result<TcpStream> {
     let Address { host, port, .. } = address;
-    let found = (host.as_str(), *port).to_socket_addrs().with_context(|| format!("{address}: no such host"))?;
+    let found = (host.as_str(), *port)
+        .to_socket_addrs()
+        .with_context(|| format!("{address}: cannot find the host; check its name and the network"))?;
     let mut last = None;
     for socket in found {
-        match TcpStream::connect_timeout(&socket, CONNECT) {
+        match TcpStream::connect_timeout(&socket, CONNECT_TIMEOUT) {
             Ok(stream) => return Ok(stream),
             Err(error) => last = Some(error),
         }
@@ -297,7 +313,7 @@ pub fn connect(address: &Address) -> Result<TcpStream> {
     let error = last.or_error(Error::NotFound, || format!("{address}: the host has no address"))?;
     let hint = match error.kind() {
         io::ErrorKind::ConnectionRefused => ": no hub listens there; start one with `framewire serve`",
-        _ if is_timeout(&error) => ": it does not answer; check the address and the network",
+        _ if is_timeout(&error) => ": no answer; check the address and the network",
         _ => "",
     };
     Err(error).with_context(|| format!("{address}: cannot connect{hint}"))
@@ -305,8 +321,8 @@ pub fn connect(address: &Address) -> Result<TcpStream> {
 
 /// Whether a small message can be written without waiting.
 fn writable(stream: &TcpStream) -> bool {
-    let mut asked = [PollFd::new(stream, PollFlags::OUT)];
-    poll(&mut asked, Some(&Timespec::default())).is_ok() && !asked[0].revents().is_empty()
+    let mut fds = [PollFd::new(stream, PollFlags::OUT)];
+    poll(&mut fds, Some(&Timespec::default())).is_ok() && !fds[0].revents().is_empty()
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -333,7 +349,7 @@ mod tests {
         let six: Address = "fw://[::1]:9/x".parse().unwrap();
         assert_eq!((six.host.as_str(), six.to_string().as_str()), ("::1", "fw://[::1]:9/x"));
         for (text, fault) in [
-            ("http://x", "no address"),
+            ("http://x", "no hub's address"),
             ("fw://", "no host"),
             ("fw://h:0", "port"),
             ("fw://h:x", "port"),
@@ -342,15 +358,5 @@ mod tests {
             let message = format!("{:#}", text.parse::<Address>().unwrap_err());
             assert!(message.contains(fault), "{text}: {message}");
         }
-    }
-
-    #[test]
-    fn the_backoff_grows_to_ten_seconds_and_starts_anew() {
-        let mut backoff = Backoff::default();
-        let waits: Vec<_> = (0..10).map(|_| backoff.next_wait().as_millis()).collect();
-        assert!((100..=200).contains(&waits[0]), "{waits:?}");
-        assert!((5_000..=10_000).contains(&waits[9]), "{waits:?}");
-        backoff.reset();
-        assert!(backoff.next_wait().as_millis() <= 200);
     }
 }

@@ -1,4 +1,4 @@
-//! A recognised connection as a byte stream.
+//! A recognised connection as a byte stream, as hyper reads and writes it.
 
 use std::{
     io,
@@ -13,31 +13,31 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
-use super::{NO_PROGRESS, socket::Socket};
+use super::{NO_PROGRESS, no_progress, socket::Socket};
 
-/// A socket whose first bytes were read already, which gives up when the other end takes nothing for [`NO_PROGRESS`].
+/// A socket whose first bytes were read already. A write fails when the other end takes nothing for [`NO_PROGRESS`].
 pub struct Conn {
     socket: Arc<Socket>,
     prefix: BytesMut,
     /// Runs while a write waits for the other end.
-    patience: Option<Pin<Box<Sleep>>>,
+    timeout: Option<Pin<Box<Sleep>>>,
 }
 
 impl Conn {
     /// A connection that begins with these bytes.
     pub fn new(socket: Arc<Socket>, prefix: BytesMut) -> Self {
-        Self { socket, prefix, patience: None }
+        Self { socket, prefix, timeout: None }
     }
 
-    /// Passes on a write's outcome, or gives up on one that has waited for too long.
+    /// A write's outcome, or a timeout where the write has waited for too long.
     fn progress(&mut self, context: &mut Context<'_>, outcome: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         if outcome.is_ready() {
-            self.patience = None;
+            self.timeout = None;
             return outcome;
         }
-        let patience = self.patience.get_or_insert_with(|| Box::pin(sleep(NO_PROGRESS)));
-        ready!(patience.as_mut().poll(context));
-        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the other end took nothing for 10 s")))
+        let timeout = self.timeout.get_or_insert_with(|| Box::pin(sleep(NO_PROGRESS)));
+        ready!(timeout.as_mut().poll(context));
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, no_progress("the other end took nothing"))))
     }
 }
 

@@ -1,12 +1,26 @@
-//! Sockets: accept, recognise by the first bytes, keep deadlines and limits. What a connection says is not understood here.
+//! Sockets: accept, recognise by the first bytes, keep deadlines and limits. No wire is understood here.
+//!
+//! [`Socket`](socket::Socket) is the one seam between a transport and all that uses it: accepting, dialling, pacing and
+//! sending shared pages. Nothing outside this module touches a `TcpStream`. A TLS transport touches
+//!
+//! - `socket`: a TLS session beside the `TcpStream`, inside the methods that read and write; [`written`](socket::Socket::written)
+//!   stays a count of plain bytes, [`acknowledged`](socket::Socket::acknowledged) maps the kernel's count back to plain bytes, and
+//!   [`sends_pages`](socket::Socket::sends_pages) is false;
+//! - `accept`: a connection whose first bytes are a ClientHello (`16 03`) gets a TLS session, and the wire inside is
+//!   recognised by the first plain bytes;
+//! - `client`, for the native wire's dialling end, which blocks.
+//!
+//! `conn`, `channel`, `pace`, `serve`, `sink` and `source` stay as they are.
 //!
 //! ```text
 //!   accept   the listener: how many, from whom, which wire
 //!   conn     a recognised connection as a byte stream, closed when its reader makes no progress
 //!   channel  a recognised connection as native messages
-//!   client   connecting to a hub: addresses, deadlines, backoff
-//!   line     a client's connection to a hub, and the next one when that is silent
-//!   reconnect  the attempts at that next one
+//!   client   connecting to a hub: its address, and native messages over one blocking socket
+//!   hub_connection  one connection to a hub, with pings, clocks and silence
+//!   hub_client  a client of a hub across its connections
+//!   reconnect  the attempts at the next connection
+//!   retry    trying again after a failure, ever later
 //!   endpoint where a tutorial's wire is spoken: WIRE://HOST:PORT
 //!   socket   bytes both ways, with deadlines
 //!   shared_page  bytes for many connections, which the kernel has once
@@ -18,8 +32,10 @@ pub mod channel;
 pub mod client;
 pub mod conn;
 pub mod endpoint;
-pub mod line;
+pub mod hub_client;
+mod hub_connection;
 mod reconnect;
+pub mod retry;
 pub mod shared_page;
 pub mod socket;
 pub mod tcp_info;
@@ -36,6 +52,11 @@ pub const NO_PROGRESS: Duration = Duration::from_secs(10);
 /// Bytes that may wait unsent in the kernel before a socket no longer counts as writable: what waits there is age that
 /// nothing can take back.
 const UNSENT: u32 = 16 << 10;
+
+/// What is reported when [`NO_PROGRESS`] has passed: `the other end took nothing for 10 s`.
+pub(crate) fn no_progress(what: &str) -> String {
+    format!("{what} for {} s", NO_PROGRESS.as_secs())
+}
 
 /// Sets what every connection of framewire wants: no waiting for fuller packets, few bytes waiting unsent.
 pub(crate) fn tune(socket: &impl AsFd) -> io::Result<()> {

@@ -1,204 +1,215 @@
-//! The attempts at another connection while one is silent: begun often, since a packet that is lost while a connection is made
-//! is sent again only after a second, and given up soon, so that few are open at once.
+//! The attempts at another connection while the current one is silent. They begin often, because a lost handshake packet is
+//! sent again only after a second. They end soon, so that few are open at once.
 
-use std::{
-    io,
-    net::{SocketAddr, TcpStream},
-    time::Duration,
-};
+use std::{io, net::SocketAddr};
 
 use framewire_proto::{Micros, wire::native::Message};
 use rustix::{
-    event::{PollFd, PollFlags, poll},
+    event::{PollFd, PollFlags},
     io::Errno,
 };
 use socket2::{Domain, Socket, Type};
 use tracing::{debug, info};
 
-use super::{abandon, client::Client, line::Connection};
+use super::{
+    abandon,
+    client::MessageSender,
+    hub_connection::{HubConnection, wait},
+};
 use crate::clock;
-use crate::error::{Context as _, Error, Result, bail};
+use crate::error::{Error, Result, bail};
 
-/// From one attempt to the next.
-const EVERY: Micros = 200_000;
-/// An attempt that gets no answer in this time is given up, so that at most eight are open at once.
-const PATIENCE: Micros = 1_500_000;
-/// A hub that refuses is asked again after this time.
-const REFUSED: Micros = 1_000_000;
-/// How long [`Reconnect::wait`] waits at least and at most.
-const SHORTEST: Duration = Duration::from_millis(1);
-const LOOK_AROUND: Duration = Duration::from_millis(100);
+/// From one attempt to the next, in µs.
+const ATTEMPT_INTERVAL: Micros = 200_000;
+/// An attempt without an answer ends after this time, in µs: at most eight are open at once.
+const ATTEMPT_TIMEOUT: Micros = 1_500_000;
+/// A hub that refused is asked again after this time, in µs.
+const RETRY_AFTER_REFUSAL: Micros = 1_000_000;
 
-/// What is tried beside a connection that is silent.
+/// The attempts at another connection to a hub.
 #[derive(Debug)]
 pub(super) struct Reconnect {
-    to: SocketAddr,
+    hub: SocketAddr,
     attempts: Vec<Attempt>,
+    /// When the next attempt may begin.
     next: Micros,
 }
 
 #[derive(Debug)]
 struct Attempt {
     since: Micros,
-    way: Way,
+    stage: AttemptStage,
 }
 
 /// How far an attempt is.
 #[derive(Debug)]
-enum Way {
+enum AttemptStage {
     Connecting(Socket),
-    /// The hub may have heard of it, and have closed the connection before.
-    Begun(Box<Connection>),
+    /// The request is sent. Once the hub has read it, the hub may close the current connection.
+    Requested(Box<HubConnection>),
 }
 
 /// What became of an attempt.
-enum Outcome {
-    Goes(Attempt),
-    Granted(Box<Connection>),
+enum Progress {
+    Pending(Attempt),
+    Granted(Box<HubConnection>),
     Failed,
 }
 
 impl Reconnect {
-    /// Nothing is tried yet.
-    pub(super) fn new(to: SocketAddr) -> Self {
-        Self { to, attempts: Vec::new(), next: 0 }
+    /// No attempt yet.
+    pub(super) fn new(hub: SocketAddr) -> Self {
+        Self { hub, attempts: Vec::new(), next: 0 }
     }
 
-    /// Whether the hub may have heard of an attempt.
-    pub(super) fn begun(&self) -> bool {
-        self.attempts.iter().any(|attempt| matches!(attempt.way, Way::Begun(_)))
+    /// Whether no attempt is open.
+    pub(super) fn is_empty(&self) -> bool {
+        self.attempts.is_empty()
     }
 
-    /// The connection speaks: what the hub has not heard of is given up.
-    pub(super) fn rest(&mut self) {
-        self.attempts.retain(|attempt| matches!(attempt.way, Way::Begun(_)));
+    /// Whether the hub may have read the request of an attempt.
+    pub(super) fn has_requested(&self) -> bool {
+        self.attempts.iter().any(|attempt| matches!(attempt.stage, AttemptStage::Requested(_)))
+    }
+
+    /// The current connection works again: ends the attempts that the hub has read no request of.
+    pub(super) fn drop_connecting(&mut self) {
+        self.attempts.retain(|attempt| matches!(attempt.stage, AttemptStage::Requested(_)));
     }
 
     /// Begins an attempt, when one is due.
-    pub(super) fn dial(&mut self) {
-        let now = clock::now();
-        if now < self.next || self.attempts.iter().any(|attempt| attempt.hopeful(now)) {
+    pub(super) fn dial(&mut self, now: Micros) {
+        if now < self.next || self.awaits_answer(now) {
             return;
         }
-        self.next = now + EVERY;
-        match dial(self.to) {
-            Ok(socket) => self.attempts.push(Attempt { since: now, way: Way::Connecting(socket) }),
-            // No route, for instance: there may be one again soon.
-            Err(error) => debug!("{}: cannot dial: {error}", self.to),
+        self.next = now + ATTEMPT_INTERVAL;
+        match dial(self.hub) {
+            Ok(socket) => self.attempts.push(Attempt { since: now, stage: AttemptStage::Connecting(socket) }),
+            // For example, there is no route. One may exist at the next attempt.
+            Err(error) => debug!("{}: cannot connect: {error}", self.hub),
         }
     }
 
-    /// Waits up to 100 ms for what comes of the attempts, or until the next is due. Returns whether the connection `beside`
-    /// them speaks, and the attempt that the hub has granted.
+    /// When to call [`Reconnect::advance`] next, and [`Reconnect::dial`] while `dialing`, though no attempt is ready.
+    pub(super) fn deadline(&self, dialing: bool) -> Micros {
+        let expiry = self.attempts.iter().map(|attempt| attempt.since + ATTEMPT_TIMEOUT).min().unwrap_or(Micros::MAX);
+        if !dialing {
+            return expiry;
+        }
+        let awaited = self.attempts.iter().filter_map(Attempt::awaited_until).max().unwrap_or(0);
+        expiry.min(self.next.max(awaited))
+    }
+
+    /// What must become ready before [`Reconnect::advance`] has something to do.
+    pub(super) fn poll_fds(&self) -> impl Iterator<Item = PollFd<'_>> {
+        self.attempts.iter().map(Attempt::poll_fd)
+    }
+
+    /// Advances the attempts that are ready; does not wait. Returns the connection that the hub has granted.
     ///
     /// # Errors
     /// Nothing listens at the hub's address any more.
-    pub(super) fn wait(
-        &mut self,
-        beside: Option<&TcpStream>,
-        greeting: impl Fn() -> [Message; 4],
-    ) -> Result<(bool, Option<Connection>)> {
-        let (speaks, ready) = self.ready(beside)?;
+    pub(super) fn advance(&mut self, request: impl Fn() -> [Message; 4]) -> Result<Option<HubConnection>> {
+        let ready = self.ready()?;
         let now = clock::now();
-        let mut hopeful = self.attempts.iter().any(|attempt| attempt.hopeful(now));
+        let mut awaits_answer = self.awaits_answer(now);
         let mut granted = None;
-        for (Attempt { since, way }, ready) in std::mem::take(&mut self.attempts).into_iter().zip(ready) {
-            let outcome = match way {
-                way if !ready => Outcome::Goes(Attempt { since, way }),
-                // The hub would close the one that it is about to grant.
-                Way::Connecting(_) if hopeful => Outcome::Failed,
-                Way::Connecting(socket) => {
-                    hopeful = true;
-                    self.begin(socket, &greeting())?
+        for (Attempt { since, stage }, ready) in std::mem::take(&mut self.attempts).into_iter().zip(ready) {
+            let progress = match stage {
+                stage if !ready => Progress::Pending(Attempt { since, stage }),
+                // A second request would make the hub close the connection that it is about to grant.
+                AttemptStage::Connecting(_) if awaits_answer => Progress::Failed,
+                AttemptStage::Connecting(socket) => {
+                    awaits_answer = true;
+                    self.request(socket, &request())?
                 }
-                Way::Begun(connection) => self.hear(since, connection),
+                AttemptStage::Requested(connection) => self.answer(since, connection),
             };
-            match outcome {
-                Outcome::Goes(attempt) => self.attempts.push(attempt),
-                Outcome::Granted(connection) => granted = Some(*connection),
-                Outcome::Failed => {}
+            match progress {
+                Progress::Pending(attempt) => self.attempts.push(attempt),
+                Progress::Granted(connection) => granted = Some(*connection),
+                Progress::Failed => {}
             }
         }
-        self.attempts.retain(|attempt| attempt.since + PATIENCE > now);
-        Ok((speaks, granted))
+        self.attempts.retain(|attempt| attempt.since + ATTEMPT_TIMEOUT > now);
+        Ok(granted)
     }
 
-    /// Waits until anything is ready, an attempt is due or it is time to look around.
-    fn ready(&self, beside: Option<&TcpStream>) -> Result<(bool, Vec<bool>)> {
-        let until = Duration::from_micros(self.next.saturating_sub(clock::now())).clamp(SHORTEST, LOOK_AROUND);
-        let mut asked: Vec<PollFd> = self.attempts.iter().map(Attempt::asks).collect();
-        asked.extend(beside.map(|stream| PollFd::new(stream, PollFlags::IN)));
-        match poll(&mut asked, Some(&until.try_into()?)) {
-            Ok(_) | Err(Errno::INTR) => {}
-            Err(error) => return Err(error).context("cannot wait for connections"),
-        }
-        let mut ready: Vec<bool> = asked.iter().map(|asked| !asked.revents().is_empty()).collect();
-        let speaks = beside.is_some() && ready.pop().unwrap_or_default();
-        Ok((speaks, ready))
+    /// Which attempts are ready now.
+    fn ready(&self) -> Result<Vec<bool>> {
+        let mut fds: Vec<PollFd> = self.poll_fds().collect();
+        wait(&mut fds, 0)?;
+        Ok(fds.iter().map(|fd| !fd.revents().is_empty()).collect())
     }
 
-    /// Says what the client wants, where the socket is connected by now.
-    fn begin(&self, socket: Socket, greeting: &[Message]) -> Result<Outcome> {
-        Ok(match greet(socket, greeting) {
-            Ok(connection) => Outcome::Goes(Attempt { since: clock::now(), way: Way::Begun(Box::new(connection)) }),
-            Err(error) if refused(&error) => bail!(Refused, "no hub listens there any more"),
+    /// Sends the request, if the socket has connected.
+    fn request(&self, socket: Socket, request: &[Message]) -> Result<Progress> {
+        Ok(match send_request(socket, request) {
+            Ok(connection) => {
+                Progress::Pending(Attempt { since: clock::now(), stage: AttemptStage::Requested(connection) })
+            }
+            Err(Error::Refused(_)) => bail!(Refused, "no hub listens there any more"),
             Err(error) => {
-                debug!("{}: {error}", self.to);
-                Outcome::Failed
+                debug!("{}: {error}", self.hub);
+                Progress::Failed
             }
         })
     }
 
-    /// Takes what the hub answers.
-    fn hear(&mut self, since: Micros, mut connection: Box<Connection>) -> Outcome {
+    /// Takes the hub's answer.
+    fn answer(&mut self, since: Micros, mut connection: Box<HubConnection>) -> Progress {
+        connection.set_readable();
         match connection.granted() {
-            Ok(true) => Outcome::Granted(connection),
-            Ok(false) => Outcome::Goes(Attempt { since, way: Way::Begun(connection) }),
+            Ok(true) => Progress::Granted(connection),
+            Ok(false) => Progress::Pending(Attempt { since, stage: AttemptStage::Requested(connection) }),
             Err(error) => {
-                info!("{}: {error}", self.to);
-                self.next = clock::now() + REFUSED;
-                Outcome::Failed
+                info!("{}: {error}", self.hub);
+                self.next = clock::now() + RETRY_AFTER_REFUSAL;
+                Progress::Failed
             }
         }
+    }
+
+    /// Whether the hub may be about to answer an attempt.
+    fn awaits_answer(&self, now: Micros) -> bool {
+        self.attempts.iter().filter_map(Attempt::awaited_until).any(|until| now < until)
     }
 }
 
 impl Attempt {
-    /// Whether the hub may be about to answer it.
-    fn hopeful(&self, now: Micros) -> bool {
-        matches!(&self.way, Way::Begun(begun) if !begun.link.quiet(now))
+    /// Until when the hub's answer is likely to come, once the request is sent.
+    fn awaited_until(&self) -> Option<Micros> {
+        match &self.stage {
+            AttemptStage::Connecting(_) => None,
+            AttemptStage::Requested(connection) => Some(connection.link.suspect_at()),
+        }
     }
 
-    /// What has to happen before it can go on.
-    fn asks(&self) -> PollFd<'_> {
-        match &self.way {
-            Way::Connecting(socket) => PollFd::new(socket, PollFlags::OUT),
-            Way::Begun(connection) => PollFd::new(connection.receiver.stream(), PollFlags::IN),
+    fn poll_fd(&self) -> PollFd<'_> {
+        match &self.stage {
+            AttemptStage::Connecting(socket) => PollFd::new(socket, PollFlags::OUT),
+            AttemptStage::Requested(connection) => connection.poll_fd(),
         }
     }
 }
 
 /// Begins to connect and does not wait.
-fn dial(to: SocketAddr) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(to), Type::STREAM, None)?;
+fn dial(hub: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(hub), Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
-    // Given up, it leaves nothing behind.
+    // An attempt that ends leaves nothing behind.
     abandon(&socket);
-    match socket.connect(&to.into()) {
+    match socket.connect(&hub.into()) {
         Err(error) if error.raw_os_error() != Some(Errno::INPROGRESS.raw_os_error()) => Err(error),
         _ => Ok(socket),
     }
 }
 
-fn greet(socket: Socket, greeting: &[Message]) -> Result<Connection> {
+fn send_request(socket: Socket, request: &[Message]) -> Result<Box<HubConnection>> {
     if let Some(error) = socket.take_error()? {
         return Err(error.into());
     }
     socket.set_nonblocking(false)?;
-    let (client, receiver) = Client::greet(socket.into(), greeting)?;
-    Ok(Connection::new(client, receiver))
-}
-
-fn refused(error: &Error) -> bool {
-    matches!(error, Error::Refused(_))
+    let (sender, receiver) = MessageSender::greet(socket.into(), request)?;
+    Ok(Box::new(HubConnection::new(sender, receiver)))
 }

@@ -1,12 +1,12 @@
-//! A socket as tasks use it: what it reads goes where it shall stay, what it writes has a deadline.
+//! One connection as tasks use it: what it carries, how far that has arrived, and how long a write may wait.
+//!
+//! The bytes that go in and out are the wire's own, in plain text, and so are all counts of bytes. A transport that
+//! encrypts lives inside: see [`net`](super).
 
 use std::{
     io::{self, IoSlice},
     net::{Shutdown, SocketAddr},
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
     task::{Context as Task, Poll, ready},
     time::Duration,
 };
@@ -20,7 +20,7 @@ use tokio::{
 };
 
 use super::{
-    NO_PROGRESS, abandon,
+    NO_PROGRESS, abandon, no_progress,
     shared_page::SharedPage,
     tcp_info::{self, Acknowledged},
     tune,
@@ -34,18 +34,17 @@ const CONNECT: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct Socket {
     stream: TcpStream,
+    peer: SocketAddr,
     /// Bytes that the kernel has taken.
     written: AtomicU64,
-    /// What is written next is to be sent from it, if it is that.
-    original: Mutex<Option<Arc<SharedPage>>>,
-    /// Who is at the other end.
-    pub peer: SocketAddr,
+    /// The kernel had no room for the last write by polling.
+    blocked: AtomicBool,
 }
 
 impl Socket {
     /// A connection that was accepted and tuned.
-    pub fn new(stream: TcpStream, peer: SocketAddr) -> Self {
-        Self { stream, written: AtomicU64::new(0), original: Mutex::default(), peer }
+    pub(super) fn new(stream: TcpStream, peer: SocketAddr) -> Self {
+        Self { stream, peer, written: AtomicU64::new(0), blocked: AtomicBool::new(false) }
     }
 
     /// Connects to `HOST:PORT`.
@@ -65,8 +64,18 @@ impl Socket {
         Ok(Self::new(stream, peer))
     }
 
-    /// Appends what has come to `into`, waiting for it; returns how much, 0 at the other end's end. Nothing is lost when the
-    /// wait is given up.
+    /// The address of the other end.
+    pub fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// Whether the other end is on this machine, so that no link lies between.
+    pub fn local(&self) -> bool {
+        self.peer.ip().to_canonical().is_loopback()
+    }
+
+    /// Appends what arrives to `into`, waiting for it; returns how much, 0 when the other end has closed. Cancelling the wait
+    /// loses nothing.
     ///
     /// # Errors
     /// The connection broke.
@@ -87,7 +96,7 @@ impl Socket {
         self.stream.readable().await.context("the connection broke")
     }
 
-    /// Appends what has come to `into`; `None` when there is nothing now.
+    /// Appends what has arrived to `into`; `None` when there is nothing now.
     ///
     /// # Errors
     /// The connection broke.
@@ -98,28 +107,56 @@ impl Socket {
         }
     }
 
-    /// Writes one after the other, whole, in as few segments as they need.
+    /// Writes these parts one after the other, whole, in as few segments as they need.
     ///
     /// # Errors
     /// The connection broke, or the other end took nothing for [`NO_PROGRESS`].
-    pub async fn write(&self, head: &[u8], body: &[u8]) -> Result<()> {
-        let (mut head, mut body) = (head, body);
-        while !head.is_empty() || !body.is_empty() {
-            let wrote = match self.try_write(&[IoSlice::new(head), IoSlice::new(body)]) {
-                Ok(0) => bail!(ConnectionLost, "the connection takes nothing more"),
-                Ok(wrote) => wrote,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    let writable = timeout(NO_PROGRESS, self.stream.writable()).await;
-                    writable.context("the other end took nothing for 10 s")??;
-                    continue;
-                }
-                Err(error) => return Err(error).context("the connection broke"),
-            };
-            let of_head = wrote.min(head.len());
-            head = &head[of_head..];
-            body = &body[wrote - of_head..];
+    pub async fn write<const PARTS: usize>(&self, parts: [&[u8]; PARTS]) -> Result<()> {
+        let mut slices = parts.map(IoSlice::new);
+        let mut rest = &mut slices[..];
+        // Empty parts are skipped.
+        IoSlice::advance_slices(&mut rest, 0);
+        while !rest.is_empty() {
+            let wrote = self.write_some(|| self.stream.try_write_vectored(rest)).await?;
+            IoSlice::advance_slices(&mut rest, wrote);
         }
         Ok(())
+    }
+
+    /// Whether [`Socket::write_page`] saves a copy: the kernel sends a shared page as it is.
+    pub fn sends_pages(&self) -> bool {
+        cfg!(target_os = "linux")
+    }
+
+    /// Writes a shared page, whole.
+    ///
+    /// # Errors
+    /// As [`Socket::write`].
+    pub async fn write_page(&self, page: &SharedPage) -> Result<()> {
+        let mut sent = 0;
+        while sent < page.length() {
+            let send = || self.stream.try_io(Interest::WRITABLE, || page.send(sent, &self.stream));
+            sent += self.write_some(send).await?;
+        }
+        Ok(())
+    }
+
+    /// Writes once, as soon as there is room; returns how much was written.
+    async fn write_some(&self, write: impl Fn() -> io::Result<usize>) -> Result<usize> {
+        loop {
+            match write() {
+                Ok(0) => bail!(ConnectionLost, "the connection takes nothing more"),
+                Ok(wrote) => {
+                    self.written.fetch_add(wrote as u64, Ordering::Relaxed);
+                    return Ok(wrote);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    let writable = timeout(NO_PROGRESS, self.stream.writable()).await;
+                    writable.with_context(|| no_progress("the other end took nothing"))??;
+                }
+                Err(error) => return Err(error).context("the connection broke"),
+            }
+        }
     }
 
     /// Takes what has come, or lets `task` be woken when something does.
@@ -135,29 +172,23 @@ impl Socket {
 
     /// Writes what the kernel takes, or lets `task` be woken when it takes something.
     pub(super) fn poll_write(&self, task: &mut Task<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        self.blocked.store(true, Ordering::Relaxed);
         loop {
             ready!(self.stream.poll_write_ready(task))?;
-            match self.try_write(slices) {
+            match self.stream.try_write_vectored(slices) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                wrote => return Poll::Ready(wrote),
+                outcome => {
+                    self.blocked.store(false, Ordering::Relaxed);
+                    self.written.fetch_add(*outcome.as_ref().unwrap_or(&0) as u64, Ordering::Relaxed);
+                    return Poll::Ready(outcome);
+                }
             }
         }
     }
 
-    fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        let original = self.original.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let place = original.and_then(|original| Some((original.place(slices)?, original)));
-        let wrote = match place {
-            Some((from, original)) => self.stream.try_io(Interest::WRITABLE, || original.send(from, &self.stream))?,
-            None => self.stream.try_write_vectored(slices)?,
-        };
-        self.written.fetch_add(wrote as u64, Ordering::Relaxed);
-        Ok(wrote)
-    }
-
-    /// What is written next is sent from there, so far as it is that; `None`: nothing is.
-    pub fn lend(&self, original: Option<Arc<SharedPage>>) {
-        *self.original.lock().unwrap_or_else(PoisonError::into_inner) = original;
+    /// Whether the last write by polling was refused for want of room, so that its writer still holds those bytes.
+    pub fn blocked(&self) -> bool {
+        self.blocked.load(Ordering::Relaxed)
     }
 
     /// How many bytes the kernel has taken so far.
@@ -165,17 +196,12 @@ impl Socket {
         self.written.load(Ordering::Relaxed)
     }
 
-    /// How many of them the other end's kernel has; `None` where the system does not tell.
+    /// How many of them the other end's kernel has; `None` where the system does not report it.
     ///
     /// # Errors
-    /// The system refuses to tell.
+    /// The system refuses to report it.
     pub fn acknowledged(&self) -> Result<Option<Acknowledged>> {
         tcp_info::of(&self.stream).context("the connection cannot be asked about")
-    }
-
-    /// Whether the other end is this machine.
-    pub fn local(&self) -> bool {
-        self.peer.ip().to_canonical().is_loopback()
     }
 
     /// Nothing more will be written.
@@ -192,7 +218,7 @@ impl Socket {
     ///
     /// # Errors
     /// The connection broke.
-    pub async fn room(&self) -> Result<()> {
+    pub async fn writable(&self) -> Result<()> {
         loop {
             self.stream.writable().await?;
             // What was writable may not be so any more, which only a write that is refused would tell.

@@ -1,23 +1,23 @@
-//! What the kernel knows of a connection's way: how much of it the other end's kernel has acknowledged.
+//! What the kernel knows of a connection: how much the other end's kernel has acknowledged, and its receive window.
 #![allow(unsafe_code, reason = "getsockopt(TCP_INFO), which no safe crate has whole")]
 
 use std::{io, mem, os::fd::AsRawFd};
 
 use framewire_proto::Micros;
 
-/// What the other end's kernel has said so far.
+/// What the other end's kernel has acknowledged so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Acknowledged {
-    /// Bytes that it has, of all that were written.
+    /// Bytes that it has received, of all that were written.
     pub bytes: u64,
     /// The most bytes that one segment holds.
     pub segment: u64,
     /// The shortest round trip, in µs.
     pub round_trip: Micros,
-    /// Bytes that it said it has room for, after those; `None` before Linux 5.4.
+    /// Its receive window: bytes that it has room for, after those; `None` before Linux 5.4.
     pub window: Option<u64>,
-    /// How long something waited until it had room for it, over the whole connection, in µs; 0 before Linux 4.10.
-    pub held: Micros,
+    /// How long bytes have waited for room in its receive window, over the whole connection, in µs; 0 before Linux 4.10.
+    pub window_limited: Micros,
 }
 
 /// Asks Linux (`TCP_INFO`, tcp(7); the fields after RFC 4898).
@@ -37,17 +37,17 @@ pub fn of(socket: &impl AsRawFd) -> io::Result<Option<Acknowledged>> {
     if answer != 0 {
         return Err(io::Error::last_os_error());
     }
-    let told = |end: usize| length as usize >= end;
+    let has = |end: usize| length as usize >= end;
     Ok(Some(Acknowledged {
         bytes: info.tcpi_bytes_acked,
         segment: info.tcpi_snd_mss.into(),
         round_trip: info.tcpi_min_rtt.into(),
-        window: told(mem::offset_of!(libc::tcp_info, tcpi_snd_wnd) + 4).then(|| info.tcpi_snd_wnd.into()),
-        held: info.tcpi_rwnd_limited,
+        window: has(mem::offset_of!(libc::tcp_info, tcpi_snd_wnd) + 4).then(|| info.tcpi_snd_wnd.into()),
+        window_limited: info.tcpi_rwnd_limited,
     }))
 }
 
-/// Other systems are not asked.
+/// Other systems have no such figures.
 ///
 /// # Errors
 /// None.
@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_has_come_is_acknowledged() {
+    fn received_bytes_are_acknowledged_and_unread_ones_narrow_the_window() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (mut far, _) = listener.accept().unwrap();
@@ -78,19 +78,19 @@ mod tests {
         far.write_all(&[7]).unwrap();
         near.read_exact(&mut [0]).unwrap();
         // The answer carries the acknowledgement; the one that opened a connection may count its first packet too.
-        let said = of(&near).unwrap().unwrap();
-        assert!((10_000..=10_001).contains(&said.bytes) && said.round_trip > 0, "{said:?}");
-        // What it does not read takes room, once that is more than it had to spare.
+        let first = of(&near).unwrap().unwrap();
+        assert!((10_000..=10_001).contains(&first.bytes) && first.round_trip > 0, "{first:?}");
+        // Unread bytes narrow the window, once they are more than it had to spare.
         near.write_all(&vec![7; 60_000]).unwrap();
         let mut all = vec![0; 60_000];
         let deadline = Instant::now() + Duration::from_secs(10);
         while far.peek(&mut all).unwrap() < all.len() {
-            assert!(Instant::now() < deadline, "it never came whole");
+            assert!(Instant::now() < deadline, "it never arrived whole");
         }
         far.write_all(&[7]).unwrap();
         near.read_exact(&mut [0]).unwrap();
         let then = of(&near).unwrap().unwrap();
-        assert!(then.window.unwrap() < said.window.unwrap(), "{said:?} {then:?}");
+        assert!(then.window.unwrap() < first.window.unwrap(), "{first:?} {then:?}");
         assert!(of(&UnixStream::pair().unwrap().0).is_err());
     }
 }

@@ -1,159 +1,167 @@
-//! A viewer whose wire has no reports: what its kernel acknowledges stands for them, and the room that it has left for what its
-//! program left unread.
+//! When the next frame may go to a viewer whose wire has no reports: TCP's acknowledgements stand for reports, and its receive
+//! window for how much the viewer's program left unread.
+//!
+//! Acknowledgements are polled: every [`POLL_INTERVAL`] while a frame is under way to another machine, and not at all otherwise. Linux
+//! can wake a task for them by a timestamp on the socket's error queue (`SOF_TIMESTAMPING_TX_ACK`). That was tried and left:
+//!
+//! - The timestamp is for the last byte of a write. The next frame may start earlier, when all but the last segment has arrived:
+//!   at 1 Mbit/s that is 12 ms before, and up to 40 ms where the receiver delays the last acknowledgement (RFC 9293, section
+//!   3.8.6.3; 1 to 20 % of frames when measured). To mark that byte, each frame would be two writes with `MSG_EOR` between them, which
+//!   costs a segment a frame, and sendfile(2) has no such flag.
+//! - A receive window that opens acknowledges no new data, so it gives no timestamp.
+//! - The event is `EPOLLERR`. Together with `EPOLLOUT` mio takes it for a closed pipe, and tokio never takes that back: waiting for room
+//!   in a full socket then returned at once, 1147 times in 200 ms. Each viewer would need an epoll instance of its own.
 
 use std::{collections::VecDeque, convert::Infallible, future::pending, time::Duration};
 
 use framewire_proto::{Config, Micros, flow::Flow};
-use tokio::{
-    task::yield_now,
-    time::{sleep, timeout},
-};
+use tokio::time::{sleep, timeout};
 
 use super::reader_backlog::ReaderBacklog;
-use crate::error::{Context as _, Result, ensure};
 use crate::{
     clock,
-    net::{NO_PROGRESS, socket::Socket, tcp_info::Acknowledged},
+    error::{Context as _, Result, ensure},
+    net::{NO_PROGRESS, no_progress, socket::Socket, tcp_info::Acknowledged},
 };
 
-/// How soon it is asked again what was acknowledged, while anything is not: nothing wakes anybody when it is.
-const LOOK: Duration = Duration::from_millis(2);
-/// How long after a few bytes more, which its kernel answers with the room that there is, a program that seems to be behind is
-/// waited for until it gets the next few: at first, and at most.
-const ASK: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(100)];
-/// So late, in µs, a kernel may acknowledge what its program has not read (RFC 1122, section 4.2.3.2; Linux's own bound is this).
-const LATE: Micros = 200_000;
-/// What waited longer, in µs, for room in its kernel, waited for its program.
-const HELD: Micros = 20_000;
-/// A program that was behind is thought slow for so many pictures.
-const SLOW: u32 = 8;
+/// How often acknowledgements are looked at while a frame is under way: a frame's transmission time is known as exactly as this.
+const POLL_INTERVAL: Duration = Duration::from_millis(2);
+/// A program that seems to be behind is sent a probe, a few bytes that its kernel answers with its window, so often: at first, and
+/// at most.
+const PROBE_INTERVAL: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(100)];
+/// A kernel may delay the acknowledgement of what its program has not read so long, in µs (RFC 1122, section 4.2.3.2; Linux's bound).
+const DELAYED_ACK: Micros = 200_000;
+/// A frame that waited longer than this for the receive window, in µs, waited for the viewer's program and not for the link.
+const WINDOW_LIMITED: Micros = 20_000;
+/// A program that was behind is held to be slow for so many frames.
+const SLOW_FRAMES: u32 = 8;
 
-/// A frame on its way.
+/// A frame under way.
 #[derive(Debug, Clone, Copy)]
-struct Begun {
+struct UnderWay {
     sequence: u64,
     bytes: usize,
-    /// What [`Pacer::taken`] and [`Pacer::held`] were then.
-    taken: u64,
-    held: Micros,
+    /// What [`Pacer::window_end`] and [`Pacer::window_limited`] were when the frame was started.
+    window_end: u64,
+    window_limited: Micros,
 }
 
-/// Says when the next frame may be begun, and what the link carries.
+/// Decides when the next frame may be started, and measures what the link carries.
 #[derive(Debug, Default)]
 pub struct Pacer {
-    /// Within one machine a late acknowledgement tells of a busy processor, which coding would keep busier.
+    /// The viewer is on this machine. A late acknowledgement is then a sign of a busy processor, and coding would keep it busier.
     local: bool,
     flow: Flow,
     /// The frame that is being written.
-    begun: Option<Begun>,
+    started: Option<UnderWay>,
     /// Frames that were written, and how many bytes of the connection up to their ends.
-    written: VecDeque<(Begun, u64)>,
-    /// How many bytes of the connection its kernel said last that it takes; zero where that is not told.
-    taken: u64,
-    /// How long something waited for its room, in µs.
-    held: Micros,
-    unread: ReaderBacklog,
-    /// How often it was asked since it seems to be behind.
-    asked: u32,
-    /// For how many pictures more it is thought slow.
-    slow: u32,
+    written: VecDeque<(UnderWay, u64)>,
+    /// How many bytes of the connection the viewer's kernel accepts; zero where that is not known.
+    window_end: u64,
+    /// How long bytes have waited for the receive window, in µs.
+    window_limited: Micros,
+    backlog: ReaderBacklog,
+    /// How many probes were sent since the program seems to be behind.
+    probes: u32,
+    /// For how many frames more the program is held to be slow.
+    slow_for: u32,
 }
 
 impl Pacer {
-    /// What goes over this socket is to be paced.
+    /// Paces what is written to this socket.
     pub fn new(socket: &Socket) -> Self {
         Self { local: socket.local(), ..Self::default() }
     }
 
-    /// Whether the kernel's room is all that there is to go by, because the viewer is on this machine.
+    /// Whether the viewer is on this machine, so that only the kernel's room counts.
     pub fn local(&self) -> bool {
         self.local
     }
 
-    /// Frames are such, from now on.
-    pub fn paced(&mut self, config: &Config) {
-        self.flow.paced(config);
+    /// The frames that follow have this frame rate.
+    pub fn configure(&mut self, config: &Config) {
+        self.flow.set_frame_rate(config);
     }
 
     /// A frame of so many bytes is about to be written.
-    pub fn begun(&mut self, sequence: u64, bytes: usize) {
-        self.unread.sent(bytes);
-        self.slow = self.slow.saturating_sub(1);
+    pub fn start(&mut self, sequence: u64, bytes: usize) {
+        self.backlog.frame_sent(bytes);
+        self.slow_for = self.slow_for.saturating_sub(1);
         if self.local {
             return;
         }
-        self.flow.sent(sequence, bytes, clock::now());
-        self.begun = Some(Begun { sequence, bytes, taken: self.taken, held: self.held });
+        self.flow.on_sent(sequence, bytes, clock::now());
+        let (window_end, window_limited) = (self.window_end, self.window_limited);
+        self.started = Some(UnderWay { sequence, bytes, window_end, window_limited });
     }
 
-    /// Bits a second to be sent, so that the link keeps up; `None` while that is not known.
+    /// The bitrate to send, in bit/s, so that the link keeps up; `None` while that is not known.
     pub fn target(&self) -> Option<u64> {
         self.flow.target()
     }
 
-    /// Bits a second that the link is believed to carry; `None` while that is not known.
+    /// The link's measured rate, in bit/s; `None` while that is not known.
     pub fn capacity(&self) -> Option<u64> {
         self.flow.capacity()
     }
 
-    /// Waits until the next frame may be begun.
+    /// Waits until the next frame may be started. The one before was written whole.
     ///
     /// # Errors
     /// The connection broke, or the other end took nothing for [`NO_PROGRESS`].
-    pub async fn room(&mut self, socket: &Socket) -> Result<()> {
-        let room = timeout(NO_PROGRESS, async {
-            socket.room().await?;
+    pub async fn ready(&mut self, socket: &Socket) -> Result<()> {
+        let ready = timeout(NO_PROGRESS, async {
+            socket.writable().await?;
             if self.local {
                 return Ok(());
             }
-            self.settle(socket).await?;
+            self.written.extend(self.started.take().map(|frame| (frame, socket.written())));
             loop {
                 let now = clock::now();
-                self.look(socket, now)?;
-                match self.flow.opens(now) {
+                self.read_acks(socket, now)?;
+                match self.flow.opens_at(now) {
                     Some(at) if at <= now => return Ok(()),
-                    at => sleep(at.map_or(LOOK, |at| LOOK.min(Duration::from_micros(at - now)))).await,
+                    Some(at) => sleep(POLL_INTERVAL.min(Duration::from_micros(at - now))).await,
+                    None => sleep(POLL_INTERVAL).await,
                 }
             }
         });
-        room.await.context("the other end took nothing for 10 s")?
+        ready.await.with_context(|| no_progress("the other end took nothing"))?
     }
 
-    /// Whether its program has read so much that it may have another frame. If not, it is to be sent a few bytes that mean nothing,
-    /// and this to be asked again: kernels tell what room they have when something comes.
+    /// Whether the viewer's program has read so much that it may have another frame. If not, send it a probe, a few bytes without
+    /// meaning, and ask again: a kernel reports its window when something arrives.
     ///
     /// # Errors
-    /// It has read nothing for [`NO_PROGRESS`], or the system does not tell.
-    pub async fn reads(&mut self, socket: &Socket) -> Result<bool> {
-        let wait = self.asked.checked_sub(1).map_or(Duration::ZERO, |before| (ASK[0] * (1 << before)).min(ASK[1]));
+    /// The program has read nothing for [`NO_PROGRESS`], or the system does not report it.
+    pub async fn reader_keeps_up(&mut self, socket: &Socket) -> Result<bool> {
+        let before = self.probes.checked_sub(1);
+        let wait = before.map_or(Duration::ZERO, |before| (PROBE_INTERVAL[0] * (1 << before)).min(PROBE_INTERVAL[1]));
         let began = clock::now();
         let until = began + wait.as_micros() as Micros;
-        let mut pause = LOOK;
+        let mut pause = POLL_INTERVAL;
         loop {
             let now = clock::now();
-            let told = if self.local { socket.acknowledged()? } else { self.look(socket, now)? };
-            let Some(Acknowledged { bytes, window: Some(window), .. }) = told else {
+            let acknowledged = if self.local { socket.acknowledged()? } else { self.read_acks(socket, now)? };
+            let Some(Acknowledged { bytes, window: Some(window), .. }) = acknowledged else {
                 return Ok(true);
             };
             let under_way = socket.written().saturating_sub(bytes);
-            // The flow lets another frame be under way when there is a link between.
-            if self.unread.few(window, if self.local { under_way } else { 0 }, now) {
-                // Not to a program that is slow: it will be unread too.
-                if self.slow > 0 && now < began + LATE && self.unread.many(window, under_way) {
-                    sleep(LOOK).await;
+            // Over a link the flow decides how much may be under way.
+            if self.backlog.may_send(window, if self.local { under_way } else { 0 }, now) {
+                // A slow program would leave unread what is under way, too.
+                if self.slow_for > 0 && now < began + DELAYED_ACK && self.backlog.behind(window, under_way) {
+                    sleep(POLL_INTERVAL).await;
                     continue;
                 }
-                self.asked = 0;
+                self.probes = 0;
                 return Ok(true);
             }
-            ensure!(
-                u128::from(now - self.unread.read()) < NO_PROGRESS.as_micros(),
-                Timeout,
-                "the other end has read nothing for 10 s"
-            );
+            let unread_for = u128::from(now - self.backlog.last_read());
+            ensure!(unread_for < NO_PROGRESS.as_micros(), Timeout, "{}", no_progress("the other end has read nothing"));
             if now >= until {
-                self.asked = (self.asked + 1).min(4);
-                self.slow = SLOW;
+                self.probes = (self.probes + 1).min(4);
+                self.slow_for = SLOW_FRAMES;
                 return Ok(false);
             }
             sleep(pause.min(Duration::from_micros(until - now))).await;
@@ -161,62 +169,53 @@ impl Pacer {
         }
     }
 
-    /// Whether its program was behind a short while ago.
-    pub fn slow(&self) -> bool {
-        self.slow > 0
+    /// Whether the viewer's program was behind a short while ago.
+    pub fn reader_slow(&self) -> bool {
+        self.slow_for > 0
     }
 
-    /// Waits for what is next, and sees meanwhile when what is under way arrives.
-    pub async fn meanwhile<T>(&mut self, socket: &Socket, next: impl Future<Output = T>) -> T {
+    /// Waits for this future, and reads acknowledgements meanwhile.
+    pub async fn reading_acks<T>(&mut self, socket: &Socket, next: impl Future<Output = T>) -> T {
         tokio::select! {
             biased;
             next = next => next,
-            never = self.watch(socket) => match never {},
+            never = self.follow_acks(socket) => match never {},
         }
     }
 
-    /// Whoever writes for this viewer may hold some of the last frame yet: it is let run until it writes no more.
-    async fn settle(&mut self, socket: &Socket) -> Result<()> {
-        let mut written = None;
-        while written.replace(socket.written()) != Some(socket.written()) {
-            yield_now().await;
-            socket.room().await?;
-        }
-        self.written.extend(self.begun.take().zip(written));
-        Ok(())
-    }
-
-    async fn watch(&mut self, socket: &Socket) -> Infallible {
-        // Where the connection is broken, whoever writes next notices.
-        while !self.written.is_empty() && self.look(socket, clock::now()).is_ok() {
-            sleep(LOOK).await;
+    /// Reads acknowledgements until all that was written has arrived.
+    async fn follow_acks(&mut self, socket: &Socket) -> Infallible {
+        // Where the connection is broken, the next write notices.
+        while !self.written.is_empty() && self.read_acks(socket, clock::now()).is_ok() {
+            sleep(POLL_INTERVAL).await;
         }
         pending().await
     }
 
-    /// Takes what was acknowledged for reports, and tells it.
-    fn look(&mut self, socket: &Socket, now: Micros) -> Result<Option<Acknowledged>> {
-        let Some(told) = socket.acknowledged()? else {
-            // Where nothing is known, the kernel's room is all there is to go by.
+    /// Takes acknowledgements as reports of frames.
+    fn read_acks(&mut self, socket: &Socket, now: Micros) -> Result<Option<Acknowledged>> {
+        let Some(acknowledged) = socket.acknowledged()? else {
+            // Where the system does not report it, the kernel's room is all there is to go by.
             self.written.clear();
-            self.flow.anew();
+            self.flow.reset();
             return Ok(None);
         };
-        let Acknowledged { bytes, round_trip, segment, window, held } = told;
-        self.flow.round_trip(round_trip);
-        // A last segment by itself is acknowledged late, in case that another comes (RFC 9293, section 3.8.6.3).
+        let Acknowledged { bytes, round_trip, segment, window, window_limited } = acknowledged;
+        self.flow.set_round_trip(round_trip);
+        // A last segment by itself is acknowledged late, in case that another follows (RFC 9293, section 3.8.6.3).
         let arrived = self.written.iter().take_while(|(_, end)| *end <= bytes + segment).count();
         let newest = self.written.drain(..arrived).next_back();
-        self.taken = window.map_or(0, |window| bytes + window);
-        self.held = held;
-        let Some((frame, end)) = newest else { return Ok(Some(told)) };
-        // What its program has not read is acknowledged late, and what its buffer has no room for comes late. Of a slow one all may be.
-        let unread = window.is_some() && self.taken < frame.taken + frame.bytes as u64 / 2;
-        if self.slow > 0 || unread || held.saturating_sub(frame.held) > HELD.max(2 * round_trip) {
-            self.flow.reported_late(frame.sequence, now);
+        self.window_end = window.map_or(0, |window| bytes + window);
+        self.window_limited = window_limited;
+        let Some((frame, end)) = newest else { return Ok(Some(acknowledged)) };
+        // Unread bytes are acknowledged late, and bytes without room in the window are sent late. Neither measures the link.
+        let unread = window.is_some() && self.window_end < frame.window_end + frame.bytes as u64 / 2;
+        let waited = window_limited.saturating_sub(frame.window_limited);
+        if self.slow_for > 0 || unread || waited > WINDOW_LIMITED.max(2 * round_trip) {
+            self.flow.on_untimed_report(frame.sequence, now);
         } else {
-            self.flow.reported_but(frame.sequence, end.saturating_sub(bytes) as usize, now);
+            self.flow.on_partial_report(frame.sequence, end.saturating_sub(bytes) as usize, now);
         }
-        Ok(Some(told))
+        Ok(Some(acknowledged))
     }
 }

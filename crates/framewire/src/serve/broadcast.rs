@@ -1,4 +1,4 @@
-//! Where a stream has many viewers over HTTP, each of its pictures is written out once for all of them.
+//! Where a stream has many viewers over HTTP, each of its pictures is handed to the kernel once for all of them.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -6,12 +6,12 @@ use std::{
     sync::{Arc, Mutex, PoisonError, Weak},
 };
 
-use bytes::Bytes;
 use framewire_proto::{Frame, wire::multipart};
+use tracing::debug;
 
 use crate::{clock, net::shared_page::SharedPage};
 
-/// So many viewers are many: with fewer it costs as much as is gained.
+/// From this many viewers on pictures are shared: with fewer it costs as much as it saves.
 const SHARE_FROM: usize = 128;
 /// Pictures that are kept: viewers at different links get different ones.
 const KEPT: usize = 4;
@@ -20,20 +20,19 @@ const KEPT: usize = 4;
 #[derive(Default)]
 pub(super) struct Broadcasts(Mutex<HashMap<String, Weak<Broadcast>>>);
 
-/// Viewers of one stream. Each holds it.
+/// The viewers of one stream. Each holds it.
 #[derive(Default)]
 pub(super) struct Broadcast {
     /// The newest first, each beside the frame that it was made of.
-    parts: Mutex<VecDeque<(Frame, Part)>>,
+    pages: Mutex<VecDeque<(Frame, Arc<SharedPage>)>>,
 }
 
-/// A picture as a part of a multipart response, but for what stands behind each.
-#[derive(Clone)]
-pub(super) struct Part {
-    pub head: Bytes,
-    pub picture: Bytes,
-    /// What all of it is sent from, where that is one for all.
-    pub page: Option<Arc<SharedPage>>,
+/// How a picture is written as a part of a multipart response.
+pub(super) enum Part {
+    /// The whole part from one page for all viewers.
+    Shared(Arc<SharedPage>),
+    /// For this viewer alone: this head, the picture and [`multipart::CLOSING`].
+    Own(Vec<u8>),
 }
 
 impl Broadcasts {
@@ -51,45 +50,36 @@ impl Broadcasts {
 }
 
 impl Broadcast {
-    /// This picture's part.
-    pub(super) fn part(self: &Arc<Self>, frame: &Frame) -> Part {
-        if Arc::strong_count(self) < SHARE_FROM {
-            return Part::new(frame);
+    /// This picture's part, for a connection that can or cannot send shared pages.
+    pub(super) fn part(self: &Arc<Self>, frame: &Frame, pages: bool) -> Part {
+        if !pages || Arc::strong_count(self) < SHARE_FROM {
+            return Part::Own(head(frame));
         }
-        let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
-        // Kept beside the part, its memory can be no other picture's.
+        match self.page(frame) {
+            Ok(page) => Part::Shared(page),
+            Err(error) => {
+                debug!("a picture is written for each viewer by itself: {error}");
+                Part::Own(head(frame))
+            }
+        }
+    }
+
+    fn page(&self, frame: &Frame) -> io::Result<Arc<SharedPage>> {
+        let mut pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
+        // The frame is kept beside its page, so its memory cannot have become another picture's.
         let same = |(kept, _): &&(Frame, _)| {
             (kept.sequence, kept.data.as_ptr_range()) == (frame.sequence, frame.data.as_ptr_range())
         };
-        if let Some((_, part)) = parts.iter().find(same) {
-            return part.clone();
+        if let Some((_, page)) = pages.iter().find(same) {
+            return Ok(page.clone());
         }
-        let part = Part::shared(frame).unwrap_or_else(|error| {
-            tracing::debug!("a picture is written out for each viewer by itself: {error}");
-            Part::new(frame)
-        });
-        parts.truncate(KEPT - 1);
-        parts.push_front((frame.clone(), part.clone()));
-        part
+        let page = Arc::new(SharedPage::new(&[&head(frame), &frame.data, multipart::CLOSING])?);
+        pages.truncate(KEPT - 1);
+        pages.push_front((frame.clone(), page.clone()));
+        Ok(page)
     }
 }
 
-impl Part {
-    fn new(frame: &Frame) -> Self {
-        let head = multipart::part_head(frame.data.len(), clock::calendar(frame.times.captured), frame.sequence);
-        Self { head: head.into(), picture: frame.data.clone(), page: None }
-    }
-
-    fn shared(frame: &Frame) -> io::Result<Self> {
-        let Self { head, picture, .. } = Self::new(frame);
-        // Around each piece of a body HTTP writes its length (RFC 9112, section 7.1).
-        let length = head.len() + picture.len() + multipart::CLOSING.len();
-        let length = format!("{length:X}\r\n");
-        let whole = [length.as_bytes(), &head, &picture, multipart::CLOSING, b"\r\n"].concat();
-        let page = Arc::new(SharedPage::new(whole.into())?);
-        let (begin, middle) = (length.len(), length.len() + head.len());
-        let piece = |from: usize, to: usize| page.bytes().slice(from..to);
-        let (head, picture) = (piece(begin, middle), piece(middle, middle + picture.len()));
-        Ok(Self { head, picture, page: Some(page) })
-    }
+fn head(frame: &Frame) -> Vec<u8> {
+    multipart::part_head(frame.data.len(), clock::calendar(frame.times.captured), frame.sequence)
 }

@@ -1,4 +1,4 @@
-//! Which connection is whose: the newest one of a client takes over, and those before it leave at once.
+//! Which connections belong to one client: the newest takes over, and the one before is closed at once.
 
 use std::{
     collections::HashMap,
@@ -13,113 +13,114 @@ use framewire_proto::{
 
 use crate::stop::Stop;
 
-/// The clients that are connected and have said who they are. Clones are the same.
+/// The clients that are connected and have sent a Session message. Clones share the table.
 #[derive(Debug, Clone, Default)]
-pub struct Sessions(Arc<Mutex<Inside>>);
+pub struct Clients(Arc<Mutex<Table>>);
 
 #[derive(Debug, Default)]
-struct Inside {
-    holders: HashMap<Token, Holder>,
+struct Table {
+    newest: HashMap<Token, Newest>,
     joined: u64,
 }
 
 /// The newest connection of a client.
 #[derive(Debug)]
-struct Holder {
+struct Newest {
     id: u64,
     turn: u64,
-    leave: Stop,
-    known: Known,
+    close: Stop,
+    link: LinkMemory,
 }
 
-/// What is known of the link to a client, from one of its connections to the next.
+/// What was measured of the link to a client, kept from one of its connections to the next.
 #[derive(Debug, Clone, Default)]
-pub struct Known(Arc<Mutex<Option<(u64, Micros)>>>);
+pub struct LinkMemory(Arc<Mutex<Option<(u64, Micros)>>>);
 
-impl Known {
-    /// It carries so many bits a second, with this round trip in µs.
-    pub fn note(&self, capacity: u64, round_trip: Micros) {
+impl LinkMemory {
+    /// Stores the link's capacity in bit/s and its round trip in µs.
+    pub fn store(&self, capacity: u64, round_trip: Micros) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((capacity, round_trip));
     }
 
-    /// What was noted last.
-    pub fn noted(&self) -> Option<(u64, Micros)> {
+    /// What was stored last.
+    pub fn last(&self) -> Option<(u64, Micros)> {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A connection's place among those of its client. Dropped, it is free.
+/// One connection of a client. Dropped, the connection has ended.
 #[derive(Debug)]
-pub struct Seat {
-    sessions: Sessions,
+pub struct ClientSession {
+    clients: Clients,
     token: Token,
     id: u64,
-    leave: Stop,
-    known: Known,
-    /// Whoever sat here before.
-    before: Option<Stop>,
+    close: Stop,
+    link: LinkMemory,
+    /// Closes the client's connection before this one.
+    close_previous: Option<Stop>,
 }
 
-/// A newer connection of the same client is here already.
+/// A newer connection of the same client is open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a newer connection of this client is here already")]
+#[error("a newer connection of this client is open")]
 pub struct Outdated;
 
-impl Sessions {
-    /// This connection is the client's newest: the one before stays until [`Seat::settle`].
+impl Clients {
+    /// Makes this connection the client's newest. The one before stays until [`ClientSession::take_over`].
     ///
     /// # Errors
-    /// [`Outdated`]: it was late.
-    pub fn join(&self, session: Session) -> Result<Seat, Outdated> {
+    /// [`Outdated`]: this connection was late.
+    pub fn join(&self, session: Session) -> Result<ClientSession, Outdated> {
         let Session { token, turn } = session;
-        let mut inside = self.lock();
-        if inside.holders.get(&token).is_some_and(|held| held.turn > turn) {
+        let mut table = self.lock();
+        if table.newest.get(&token).is_some_and(|newest| newest.turn > turn) {
             return Err(Outdated);
         }
-        inside.joined += 1;
-        let (id, leave) = (inside.joined, Stop::default());
-        let known = inside.holders.get(&token).map(|held| held.known.clone()).unwrap_or_default();
-        let before = inside.holders.insert(token, Holder { id, turn, leave: leave.clone(), known: known.clone() });
-        Ok(Seat { sessions: self.clone(), token, id, leave, known, before: before.map(|held| held.leave) })
+        table.joined += 1;
+        let (id, close) = (table.joined, Stop::default());
+        let link = table.newest.get(&token).map(|newest| newest.link.clone()).unwrap_or_default();
+        let previous = table.newest.insert(token, Newest { id, turn, close: close.clone(), link: link.clone() });
+        let close_previous = previous.map(|previous| previous.close);
+        Ok(ClientSession { clients: self.clone(), token, id, close, link, close_previous })
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inside> {
+    fn lock(&self) -> MutexGuard<'_, Table> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Seat {
-    /// The client.
+impl ClientSession {
+    /// The client's token.
     pub fn token(&self) -> Token {
         self.token
     }
 
-    /// What is known of the client's link.
-    pub fn known(&self) -> Known {
-        self.known.clone()
+    /// What was measured of the client's link.
+    pub fn link(&self) -> LinkMemory {
+        self.link.clone()
     }
 
-    /// This connection has begun to do what the one before did, which leaves now.
-    pub fn settle(&self) {
-        self.before.iter().for_each(Stop::stop);
+    /// This connection does now what the client's connection before did, which is closed.
+    pub fn take_over(&self) {
+        self.close_previous.iter().for_each(Stop::stop);
     }
 }
 
-/// Waits until a newer connection of the same client has taken over: for ever where the client did not say who it is.
-pub async fn taken(seat: Option<&Seat>) {
-    match seat {
-        Some(seat) => seat.leave.raised().await,
+/// Waits until a newer connection of the same client has taken over: for ever where the client sent no Session.
+pub async fn taken_over(session: Option<&ClientSession>) {
+    match session {
+        Some(session) => session.close.raised().await,
         None => pending().await,
     }
 }
 
-impl Drop for Seat {
+impl Drop for ClientSession {
     fn drop(&mut self) {
-        // A client that has begun another connection is done with the one before, whatever became of it.
-        self.settle();
-        let mut inside = self.sessions.lock();
-        if inside.holders.get(&self.token).is_some_and(|held| held.id == self.id) {
-            inside.holders.remove(&self.token);
+        // A client that has begun another connection is done with the one before, whatever became of the new one.
+        self.take_over();
+        let mut table = self.clients.lock();
+        if table.newest.get(&self.token).is_some_and(|newest| newest.id == self.id) {
+            table.newest.remove(&self.token);
         }
     }
 }
@@ -133,34 +134,34 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_connection_of_a_client_makes_the_one_before_leave() {
-        let sessions = Sessions::default();
-        let first = sessions.join(session(1, 1)).unwrap();
-        let stranger = sessions.join(session(2, 1)).unwrap();
-        let second = sessions.join(session(1, 2)).unwrap();
-        assert!(!first.leave.stopped(), "it stays until the new one has begun");
-        first.known().note(8_000_000, 60_000);
-        assert_eq!((second.known().noted(), stranger.known().noted()), (Some((8_000_000, 60_000)), None));
-        second.settle();
-        assert!(first.leave.stopped() && !second.leave.stopped() && !stranger.leave.stopped());
-        assert_eq!(sessions.join(session(1, 1)).unwrap_err(), Outdated);
+    fn the_newest_connection_of_a_client_closes_the_one_before() {
+        let clients = Clients::default();
+        let first = clients.join(session(1, 1)).unwrap();
+        let stranger = clients.join(session(2, 1)).unwrap();
+        let second = clients.join(session(1, 2)).unwrap();
+        assert!(!first.close.stopped(), "the first stays until the second has begun");
+        first.link().store(8_000_000, 60_000);
+        assert_eq!((second.link().last(), stranger.link().last()), (Some((8_000_000, 60_000)), None));
+        second.take_over();
+        assert!(first.close.stopped() && !second.close.stopped() && !stranger.close.stopped());
+        assert_eq!(clients.join(session(1, 1)).unwrap_err(), Outdated);
         drop(first);
-        assert_eq!(sessions.join(session(1, 1)).unwrap_err(), Outdated, "the seat is the second's");
+        assert_eq!(clients.join(session(1, 1)).unwrap_err(), Outdated, "the second is still the newest");
         drop((second, stranger));
-        assert!(sessions.lock().holders.is_empty());
+        assert!(clients.lock().newest.is_empty());
     }
 
     #[test]
-    fn a_client_that_does_not_count_its_turns_takes_over_all_the_same() {
-        let sessions = Sessions::default();
-        let first = sessions.join(session(1, 0)).unwrap();
-        let second = sessions.join(session(1, 0)).unwrap();
-        second.settle();
+    fn a_client_that_does_not_count_its_turns_takes_over_as_well() {
+        let clients = Clients::default();
+        let first = clients.join(session(1, 0)).unwrap();
+        let second = clients.join(session(1, 0)).unwrap();
+        second.take_over();
         drop(first);
-        let third = sessions.join(session(1, 0)).unwrap();
+        let third = clients.join(session(1, 0)).unwrap();
         drop(second);
-        assert_eq!(sessions.lock().holders.len(), 1);
+        assert_eq!(clients.lock().newest.len(), 1);
         drop(third);
-        assert!(sessions.lock().holders.is_empty());
+        assert!(clients.lock().newest.is_empty());
     }
 }

@@ -1,27 +1,29 @@
 //! Browsers and programs that speak HTTP: the page, JSON, MJPEG, snapshots, metrics.
 //!
-//! GET changes nothing here, and nothing but GET is answered. A web page of another origin can neither call this hub by a
-//! name that its own DNS points here (the Host must be one of ours) nor read an answer (no CORS, CORP).
+//! GET changes nothing here, and only GET is answered. A web page of another origin can neither call this hub by a name that
+//! its own DNS points here (the Host must be one of ours) nor read an answer (no CORS, CORP).
 
-use std::{convert::Infallible, net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    future::{pending, poll_fn},
+    net::IpAddr,
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
 
 use axum::{
     Json, Router,
-    body::{Body, Bytes},
     extract::{Extension, Path, Query, Request, State, ws::WebSocketUpgrade},
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::get,
 };
 use framewire_proto::{
     Frame, Micros, Name,
-    wire::{
-        multipart,
-        native::{Session, Token},
-    },
+    wire::native::{Session, Token},
 };
-use futures_util::stream;
 use hyper::{
     body::Incoming,
     service::{Service, service_fn},
@@ -31,28 +33,22 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use serde::Deserialize;
-use tokio::time::timeout;
+use tokio::{sync::mpsc, time::timeout};
 
-use super::{
-    broadcast::{Broadcast, Broadcasts, Part},
-    clients::Sessions,
-    frame_body::FrameBody,
-    metrics, websocket,
-};
+use super::{broadcast::Broadcasts, clients::Clients, metrics, mjpeg, websocket};
 use crate::error::Result;
 use crate::{
     clock,
     hub::{Accepts, Event, Hub, Info, Policy, Refused, Subscriber},
     net::{self, accept::Accepted, conn::Conn, socket::Socket},
-    pace::pacer::Pacer,
 };
 
-/// A request's head and what waits to be written are held to this many bytes.
+/// The most bytes of a request's head, and of an answer that waits to be written.
 const BUFFER: usize = 32 << 10;
 /// How long a snapshot waits for a picture: a sleeping camera has to be opened first.
 const SNAPSHOT: Duration = Duration::from_secs(10);
-/// A snapshot's picture is at most this old.
-const FRESH: Micros = 1_000_000;
+/// A snapshot's picture is at most this old, in µs.
+const SNAPSHOT_MAX_AGE: Micros = 1_000_000;
 
 const CONTENT_SECURITY_POLICY: &str = "default-src 'self'; img-src 'self' blob: data:; connect-src 'self' ws: wss:; \
     style-src 'self'; script-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
@@ -79,7 +75,7 @@ pub struct Pages {
 impl Pages {
     /// The pages of this hub, for browsers that call it by an IP address, `localhost`, this machine's name or one of
     /// these names.
-    pub fn new(hub: Hub, sessions: Sessions, host_names: &[String]) -> Self {
+    pub fn new(hub: Hub, clients: Clients, host_names: &[String]) -> Self {
         let mut hosts = vec!["localhost".to_owned(), net::machine_name()];
         hosts.extend(host_names.iter().map(|name| name.to_ascii_lowercase()));
         let mut router = Router::new()
@@ -91,7 +87,7 @@ impl Pages {
             .route("/metrics", get(metrics))
             .route("/healthz", get(|| async { "ok\n" }))
             .with_state(hub)
-            .layer(Extension(sessions))
+            .layer(Extension(clients))
             .layer(Extension(Arc::new(Broadcasts::default())));
         for (path, kind, content) in FILES {
             router = router.route(path, get(move || async move { ([(header::CONTENT_TYPE, *kind)], *content) }));
@@ -107,22 +103,40 @@ impl Pages {
     /// # Errors
     /// The connection broke, spoke no HTTP, or was too slow.
     pub async fn serve(&self, accepted: Accepted) -> Result<()> {
-        let (router, socket) = (self.router.clone(), Arc::new(Socket::new(accepted.stream, accepted.peer)));
+        let (router, socket) = (self.router.clone(), Arc::new(accepted.socket));
         let conn = TokioIo::new(Conn::new(socket.clone(), accepted.prefix));
-        // Not as a layer of the router, of which each connection would have its own.
-        let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+        let (hand_over, mut streams) = mpsc::channel(1);
+        // Not as a layer of the router: each connection would have a router of its own.
+        let service = service_fn(|mut request: hyper::Request<Incoming>| {
             request.extensions_mut().insert(socket.clone());
-            let answer = router.call(request);
-            async { answer.await.map(|response| response.map(FrameBody::new)) }
+            let (method, version) = (request.method().clone(), request.version());
+            let (answer, hand_over) = (router.call(request), hand_over.clone());
+            async move {
+                let mut response = answer.await?;
+                if method == Method::GET
+                    && let Some(stream) = mjpeg::Stream::of(&mut response)
+                {
+                    *response.version_mut() = version;
+                    // The receiver is dropped with this connection only.
+                    let _ = hand_over.send((response.into_parts().0, stream)).await;
+                    return pending().await;
+                }
+                Ok::<_, Infallible>(response)
+            }
         });
-        hyper::server::conn::http1::Builder::new()
+        let http = hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(net::HEAD)
             .max_buf_size(BUFFER)
             .serve_connection(conn, service)
-            .with_upgrades()
-            .await?;
-        Ok(())
+            .with_upgrades();
+        // hyper may hold bytes of an answer before this one. Room for them wakes this task, too.
+        let handed_over = poll_fn(|task| if socket.blocked() { Poll::Pending } else { streams.poll_recv(task) });
+        tokio::select! {
+            biased;
+            ended = http => Ok(ended?),
+            Some((head, stream)) = handed_over => stream.send(&socket, &head).await,
+        }
     }
 }
 
@@ -186,82 +200,19 @@ async fn metrics(State(hub): State<Hub>) -> Response {
 /// The stream as JPEGs one after another, as an `<img>` and `cv2.VideoCapture` take them.
 async fn mjpeg(
     State(hub): State<Hub>,
-    Extension(socket): Extension<Arc<Socket>>,
     Extension(broadcasts): Extension<Arc<Broadcasts>>,
     Path(name): Path<String>,
-) -> Result<Response, Refused> {
-    let viewer = subscribe_to_jpegs(&hub, &name)?;
-    let jpegs = Jpegs { viewer, pacer: Pacer::new(&socket), broadcast: broadcasts.join(&name), socket };
-    let pieces = stream::unfold((jpegs, Piece::Opening), |(mut jpegs, piece)| async move {
-        let (bytes, next) = match piece {
-            Piece::Opening => (Bytes::from_static(multipart::OPENING), Piece::Head),
-            Piece::Head => {
-                // Where the connection has broken its reader notices, or its next write.
-                match jpegs.next().await.ok()? {
-                    Some(frame) => {
-                        let Part { head, picture, page } = jpegs.broadcast.part(&frame);
-                        jpegs.socket.lend(page);
-                        (head, Piece::Picture(picture))
-                    }
-                    None => (Bytes::from_static(multipart::WAITING), Piece::Head),
-                }
-            }
-            Piece::Picture(data) => (data, Piece::Closing),
-            Piece::Closing => (Bytes::from_static(multipart::CLOSING), Piece::Head),
-        };
-        Some((Ok::<_, Infallible>(bytes), (jpegs, next)))
-    });
-    let headers = [(header::CONTENT_TYPE, multipart::CONTENT_TYPE)];
-    Ok((headers, Body::from_stream(pieces)).into_response())
-}
-
-/// A viewer that gets JPEGs one after another and says nothing.
-struct Jpegs {
-    viewer: Subscriber,
-    socket: Arc<Socket>,
-    pacer: Pacer,
-    broadcast: Arc<Broadcast>,
-}
-
-impl Jpegs {
-    /// The next frame, once the link is ready for one; `None` while the program at its end is behind, which has to be asked.
-    async fn next(&mut self) -> Result<Option<Frame>> {
-        self.pacer.room(&self.socket).await?;
-        if !self.pacer.reads(&self.socket).await? {
-            return Ok(None);
-        }
-        if !self.pacer.local() {
-            self.viewer.carries(self.pacer.target(), clock::now());
-            self.viewer.measured(self.pacer.capacity());
-        }
-        loop {
-            match self.pacer.meanwhile(&self.socket, self.viewer.next()).await {
-                Event::Config(config) => self.pacer.paced(&config),
-                Event::Frame(frame) => {
-                    self.pacer.begun(frame.sequence, frame.data.len());
-                    return Ok(Some(frame));
-                }
-                Event::State(_) | Event::Ended => {}
-            }
-        }
-    }
+) -> Result<mjpeg::Stream, Refused> {
+    Ok(mjpeg::Stream::new(subscribe_to_jpegs(&hub, &name)?, broadcasts.join(&name)))
 }
 
 /// The next frame, of whichever publisher it will be.
 async fn next(viewer: &mut Subscriber) -> Frame {
     loop {
-        if let Event::Frame(frame) = viewer.next().await {
+        if let Event::Frame(frame) = viewer.next(clock::now).await {
             return frame;
         }
     }
-}
-
-/// What of a multipart response comes next.
-enum Piece {
-    Opening,
-    Head,
-    Picture(Bytes),
-    Closing,
 }
 
 /// One picture of now.
@@ -271,11 +222,11 @@ async fn snapshot(State(hub): State<Hub>, Path(name): Path<String>) -> Result<Re
     let fresh = timeout(SNAPSHOT, async {
         loop {
             let frame = next(&mut viewer).await;
-            let born = match frame.times.born() {
+            let captured = match frame.times.captured_or_received() {
                 0 => since,
-                born => born,
+                captured => captured,
             };
-            if born.saturating_add(FRESH) > clock::now() {
+            if captured.saturating_add(SNAPSHOT_MAX_AGE) > clock::now() {
                 return frame;
             }
         }
@@ -289,23 +240,23 @@ async fn snapshot(State(hub): State<Hub>, Path(name): Path<String>) -> Result<Re
     Ok(plain(StatusCode::SERVICE_UNAVAILABLE, &sentence))
 }
 
-/// What a WebSocket's address may say besides the stream.
+/// The query of a WebSocket's address.
 #[derive(Deserialize)]
 struct Watch {
     /// `jpeg` where nothing else can be decoded.
     codec: Option<String>,
-    /// Which client this is, 32 hexadecimal digits, and which of its connections.
+    /// The client's token, 32 hexadecimal digits, and the number of its connection.
     session: Option<String>,
     turn: Option<u64>,
 }
 
 impl Watch {
-    fn takes(&self) -> Result<Accepts, String> {
+    fn accepts(&self) -> Result<Accepts, String> {
         match self.codec.as_deref() {
             None => Ok(Accepts::Any),
             Some("jpeg") => Ok(Accepts::Jpegs),
             Some(other) => {
-                Err(format!("'{other}' is no codec to ask for: jpeg, or none where H.264 can be decoded too"))
+                Err(format!("unknown codec '{other}': ask for jpeg, or for none where H.264 can be decoded too"))
             }
         }
     }
@@ -314,7 +265,7 @@ impl Watch {
         let Some(digits) = self.session.as_deref() else { return Ok(None) };
         let plain = digits.len() == 32 && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
         let number = u128::from_str_radix(digits, 16).ok().filter(|_| plain);
-        let number = number.ok_or("a session is 32 hexadecimal digits, or none is named")?;
+        let number = number.ok_or("a session is 32 hexadecimal digits, or left out")?;
         Ok(Some(Session { token: Token(number.to_be_bytes()), turn: self.turn.unwrap_or_default() }))
     }
 }
@@ -323,23 +274,23 @@ impl Watch {
 async fn socket(
     State(hub): State<Hub>,
     Extension(connection): Extension<Arc<Socket>>,
-    Extension(sessions): Extension<Sessions>,
+    Extension(clients): Extension<Clients>,
     Path(name): Path<String>,
     Query(watch): Query<Watch>,
     headers: HeaderMap,
     upgrade: WebSocketUpgrade,
 ) -> Result<Response, Response> {
-    // Browsers let any page open a WebSocket to anywhere, and say in Origin which page it is.
+    // Browsers let any page open a WebSocket to anywhere, and send that page's address as Origin.
     let origin = text(&headers, &header::ORIGIN).map(|origin| origin.split_once("://").map_or("", |(_, host)| host));
     if origin.is_some() && origin != text(&headers, &header::HOST) {
         return Err(plain(StatusCode::FORBIDDEN, "a page of another origin may not watch this hub"));
     }
     let refused = |sentence: String| plain(StatusCode::BAD_REQUEST, &sentence);
-    let (takes, session) = (watch.takes().map_err(refused)?, watch.session().map_err(refused)?);
+    let (accepts, session) = (watch.accepts().map_err(refused)?, watch.session().map_err(refused)?);
     let viewer = subscribe(&hub, &name).map_err(IntoResponse::into_response)?;
     let upgrade = upgrade.max_message_size(websocket::MESSAGE).max_frame_size(websocket::MESSAGE);
-    let client = session.map(|session| (sessions, session));
-    Ok(upgrade.on_upgrade(move |socket| websocket::run(socket, viewer, takes, client, connection.peer)))
+    let client = session.map(|session| (clients, session));
+    Ok(upgrade.on_upgrade(async move |socket| websocket::run(socket, viewer, accepts, client, &connection).await))
 }
 
 fn subscribe(hub: &Hub, name: &str) -> Result<Subscriber, Refused> {
@@ -349,7 +300,7 @@ fn subscribe(hub: &Hub, name: &str) -> Result<Subscriber, Refused> {
 
 fn subscribe_to_jpegs(hub: &Hub, name: &str) -> Result<Subscriber, Refused> {
     let mut viewer = subscribe(hub, name)?;
-    viewer.adapt(Accepts::Jpegs);
+    viewer.set_accepts(Accepts::Jpegs);
     Ok(viewer)
 }
 
@@ -365,7 +316,7 @@ impl IntoResponse for Refused {
     fn into_response(self) -> Response {
         let status = match self {
             Self::NoSuchStream { .. } => StatusCode::NOT_FOUND,
-            Self::Taken(_) => StatusCode::CONFLICT,
+            Self::NameTaken(_) => StatusCode::CONFLICT,
             Self::TooMany => StatusCode::SERVICE_UNAVAILABLE,
         };
         plain(status, &self.to_string())
@@ -377,7 +328,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_page_says_in_an_address_who_it_is_or_nothing() {
+    fn a_page_identifies_itself_in_the_address_or_not_at_all() {
         let watch = |session: Option<&str>, turn| Watch { codec: None, session: session.map(Into::into), turn };
         assert_eq!(watch(None, Some(3)).session(), Ok(None));
         let token = Token(std::array::from_fn(|place| place as u8 + 0xf0));

@@ -29,49 +29,49 @@ const FAMILIES: &[Family] = &[
     Family {
         name: "framewire_viewers",
         kind: "gauge",
-        help: "How many watch the stream.",
+        help: "Viewers of the stream.",
         samples: |info| one(info.viewers as f64),
     },
     Family {
         name: "framewire_rendition_viewers",
         kind: "gauge",
-        help: "How many get each rendition of the stream.",
-        samples: |info| by_rendition(info, |form| Some(form.map_or(0, |form| form.viewers) as f64)),
+        help: "Viewers of each rendition of the stream.",
+        samples: |info| by_rendition(info, |rendition| Some(rendition.map_or(0, |rendition| rendition.viewers) as f64)),
     },
     Family {
         name: "framewire_rendition_bits_per_second",
         kind: "gauge",
-        help: "Bits a second of each rendition that there is.",
-        samples: |info| by_rendition(info, |form| Some(form?.bitrate)),
+        help: "Bitrate of each rendition, where there is one.",
+        samples: |info| by_rendition(info, |rendition| Some(rendition?.bitrate)),
     },
     Family {
         name: "framewire_rendition_capacity_bits_per_second",
         kind: "gauge",
-        help: "Bits a second that the slowest link of each rendition's viewers is believed to carry.",
-        samples: |info| by_rendition(info, |form| Some(form?.capacity? as f64)),
+        help: "Measured rate of the slowest link among each rendition's viewers.",
+        samples: |info| by_rendition(info, |rendition| Some(rendition?.capacity? as f64)),
     },
     Family {
         name: "framewire_frames_per_second",
         kind: "gauge",
-        help: "Frames a second that come from the publisher.",
+        help: "Frame rate of the publisher.",
         samples: |info| one(info.fps),
     },
     Family {
         name: "framewire_bits_per_second",
         kind: "gauge",
-        help: "Bits a second that come from the publisher.",
+        help: "Bitrate of the publisher.",
         samples: |info| one(info.bitrate),
     },
     Family {
         name: "framewire_frames_published_total",
         kind: "counter",
-        help: "Frames that came from publishers.",
+        help: "Frames received from publishers.",
         samples: |info| one(info.published as f64),
     },
     Family {
         name: "framewire_frames_missed_total",
         kind: "counter",
-        help: "Frames that publishers numbered but that never came.",
+        help: "Frames that publishers numbered but that never arrived.",
         samples: |info| one(info.missed as f64),
     },
     Family {
@@ -92,7 +92,7 @@ const FAMILIES: &[Family] = &[
     Family {
         name: "framewire_frame_age_seconds",
         kind: "gauge",
-        help: "Since the newest frame was captured.",
+        help: "Time since the newest frame was captured.",
         samples: |info| info.age_ms.map_or(Vec::new(), |age| one(age / 1e3)),
     },
     Family {
@@ -126,8 +126,8 @@ pub fn prometheus(streams: &[Info]) -> String {
 
 /// A figure of each rendition, where it is known; there may be none of a rendition at the moment.
 fn by_rendition(info: &Info, figure: impl Fn(Option<&RenditionInfo>) -> Option<f64>) -> Vec<(String, f64)> {
-    let all = [Rendition::Source].into_iter().chain(Rendition::CODED).map(Rendition::name);
-    let known = |name: &str| figure(info.renditions.iter().find(|form| form.name == name));
+    let all = [Rendition::Source].into_iter().chain(Rendition::TRANSCODED).map(Rendition::name);
+    let known = |name: &str| figure(info.renditions.iter().find(|rendition| rendition.name == name));
     all.filter_map(|name| Some((format!("rendition=\"{name}\""), known(name)?))).collect()
 }
 
@@ -145,7 +145,7 @@ mod tests {
         let hub = Hub::default();
         let _publisher = hub.publish(&"front-door".parse().unwrap(), 1).unwrap();
         let viewer = hub.subscribe(&"front-door".parse().unwrap(), Policy::Newest, false, 1).unwrap();
-        viewer.measured(Some(2_000_000));
+        viewer.set_capacity(Some(2_000_000));
         let text = prometheus(&hub.streams(1));
         assert!(text.contains("framewire_viewers{stream=\"front-door\"} 1\n"), "{text}");
         assert!(text.contains("framewire_stream_state{stream=\"front-door\",state=\"stalled\"} 1\n"), "{text}");

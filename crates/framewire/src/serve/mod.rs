@@ -1,46 +1,86 @@
-//! The hub's one port: what [`net`](crate::net) recognises goes to the source or sink that speaks it.
+//! The hub's one port: each connection goes to the handler of the wire that it speaks, by the table [`WIRES`].
+//!
+//! ```text
+//!   handshake  native: hello, session, Publish or Subscribe, the hub's answer
+//!   publish    native: a publisher's connection
+//!   watch      native: a viewer's connection; `viewer` is its conversation, whatever carries it
+//!   http       HTTP: the page, JSON, snapshots, metrics
+//!   mjpeg      HTTP: a stream as JPEGs; `broadcast` shares them between viewers
+//!   websocket  HTTP: a viewer's conversation over a WebSocket
+//!   clients    which connections belong to one client
+//! ```
+//!
+//! What to touch to add …
+//!
+//! - **a wire, such as an RTSP server**: `proto::wire::rtsp` for its bytes, with a [`Wire`] that recognises a first line ending in
+//!   `RTSP/1.0` ([`first_line`](wire::first_line); HTTP leaves those alone); `serve::rtsp` with its handler, which gets the
+//!   connection, the bytes read so far and the hub; and a row in [`WIRES`]. A program that embeds the library adds such a row by
+//!   [`Config::extra_wires`] and touches nothing here. `toy.rs`, a wire for the tests, shows all of it.
+//! - **TLS**: `net::socket`, `net::accept` and, for the dialling end, `net::client`: see [`net`](crate::net). Nothing here.
+//! - **audio**: a codec in `proto::Codec`, its encoder and decoder in `media`. A stream carries frames of any codec, so `net`,
+//!   `pace` and `serve` stay; a browser's decoder for it is in `web/`.
+//! - **access roles**: one file here that says what a token may do. Who may publish and watch is asked where a role is granted:
+//!   in `handshake` before the hub is, in `http`'s guard for requests and WebSockets, and in this file for cameras of tutorials,
+//!   which have no token. The token itself is a message of `proto::wire::native` and a header of HTTP.
 
 mod broadcast;
 pub mod clients;
-mod frame_body;
+mod handshake;
 pub mod http;
 pub mod metrics;
+mod mjpeg;
 mod publish;
+#[cfg(test)]
+mod toy;
 mod viewer;
 mod watch;
 pub mod websocket;
 
-use std::{sync::Arc, time::Duration};
+use std::{future::ready, pin::Pin, sync::Arc, time::Duration};
 
-use framewire_proto::{
-    link::Link,
-    wire::{
-        native::{self, Message, Session, code},
-        tutorial::End,
-    },
-};
-use tokio::{
-    net::TcpListener,
-    time::{interval, timeout},
-};
+use framewire_proto::wire::{self, Wire, base64, lhh, pickle, stopwait};
+use tokio::{net::TcpListener, time::interval};
 use tracing::{debug, info};
 
-use crate::error::{Context as _, Error, Result, bail, error};
 use crate::{
     clock,
+    error::{Error, Result, bail, ensure},
     hub::Hub,
-    net::{
-        self,
-        accept::{self, Accepted},
-        channel::{self, Channel},
-    },
+    net::accept::{self, Accepted},
     source::tutorial::{Cameras, Streams},
     transcode::renditions,
 };
-use clients::Sessions;
+use clients::Clients;
+#[cfg(test)]
+pub(crate) use viewer::ViewerSession;
 
-/// How often streams are looked after: a stalled one must be noticed within a second.
+/// From one look at the streams to the next: a stalled one must be noticed within a second.
 const TICK: Duration = Duration::from_millis(100);
+
+/// A wire of the hub's port and what serves it.
+#[derive(Debug, Clone, Copy)]
+pub struct ServedWire {
+    /// The wire, with its recogniser.
+    pub wire: &'static Wire,
+    /// Serves a connection that was recognised.
+    pub serve: Handler,
+}
+
+/// Serves one connection until it ends. An error is logged, and the connection is closed.
+pub type Handler = for<'a> fn(Accepted, &'a HubPort) -> Serving<'a>;
+
+/// A [`Handler`] at work.
+pub type Serving<'a> = Pin<Box<dyn Future<Output = Result<(), Error>> + Send + 'a>>;
+
+/// The wires of the hub's port. Where two recognise the same first bytes, the first serves.
+pub const WIRES: &[ServedWire] = &[
+    ServedWire { wire: &wire::NATIVE, serve: |accepted, port| Box::pin(handshake::serve(accepted, port)) },
+    ServedWire { wire: &wire::HTTP, serve: |accepted, port| Box::pin(port.pages.serve(accepted)) },
+    ServedWire { wire: &lhh::WIRE, serve: |accepted, port| Box::pin(serve_camera(accepted, port)) },
+    ServedWire { wire: &pickle::WIRE, serve: |accepted, _| Box::pin(ready(refuse_camera(&accepted))) },
+    ServedWire { wire: &base64::WIRE, serve: |accepted, port| Box::pin(serve_camera(accepted, port)) },
+    ServedWire { wire: &stopwait::WIRE, serve: |accepted, port| Box::pin(serve_camera(accepted, port)) },
+];
 
 /// What a hub's port does beyond the defaults.
 #[derive(Debug, Clone, Default)]
@@ -49,19 +89,45 @@ pub struct Config {
     pub host_names: Vec<String>,
     /// Refuse tutorials' cameras.
     pub no_legacy: bool,
+    /// Wires besides [`WIRES`].
+    pub extra_wires: Vec<ServedWire>,
+}
+
+/// What all connections of a hub's port share.
+pub struct HubPort {
+    hub: Hub,
+    clients: Clients,
+    pages: http::Pages,
+    cameras: Cameras,
+    no_legacy: bool,
+}
+
+impl HubPort {
+    fn new(hub: Hub, config: &Config) -> Self {
+        let clients = Clients::default();
+        Self {
+            pages: http::Pages::new(hub.clone(), clients.clone(), &config.host_names),
+            cameras: Cameras { hub: hub.clone(), streams: Streams::Each },
+            no_legacy: config.no_legacy,
+            hub,
+            clients,
+        }
+    }
+
+    /// The hub.
+    pub fn hub(&self) -> &Hub {
+        &self.hub
+    }
 }
 
 /// Serves this hub on this listener for as long as it is polled.
 pub async fn run(listener: TcpListener, hub: Hub, config: Config) {
     renditions::serve(&hub);
-    let sessions = Sessions::default();
-    let pages = Arc::new(http::Pages::new(hub.clone(), sessions.clone(), &config.host_names));
-    let cameras = (!config.no_legacy).then(|| Cameras { hub: hub.clone(), streams: Streams::Each });
-    let serve = {
-        let hub = hub.clone();
-        move |accepted| connection(accepted, hub.clone(), sessions.clone(), pages.clone(), cameras.clone())
-    };
-    tokio::join!(accept::run(listener, None, serve), look_after(&hub));
+    let port = Arc::new(HubPort::new(hub.clone(), &config));
+    let rows: Arc<[ServedWire]> = [WIRES, &config.extra_wires].concat().into();
+    let wires = rows.iter().map(|row| row.wire).collect();
+    let serve = move |accepted| connection(accepted, port.clone(), rows.clone());
+    tokio::join!(accept::run(listener, wires, serve), look_after(&hub));
 }
 
 async fn look_after(hub: &Hub) {
@@ -72,98 +138,35 @@ async fn look_after(hub: &Hub) {
     }
 }
 
-async fn connection(
-    accepted: Accepted,
-    hub: Hub,
-    sessions: Sessions,
-    pages: Arc<http::Pages>,
-    cameras: Option<Cameras>,
-) {
-    let (peer, wire) = (accepted.peer, accepted.wire);
-    let outcome = match (wire.tutorial, cameras) {
-        (None, _) if wire.name == native::NAME => native(Channel::new(accepted), &hub, &sessions).await,
-        (None, _) => pages.serve(accepted).await,
-        (Some(tutorial), Some(cameras)) if tutorial.camera == End::Connects => cameras.serve(accepted).await,
-        (Some(_), Some(_)) => Err(error!(
-            Refused,
-            "{} is never taken from who connects here: `framewire view {0}://HOST:PORT` goes and gets it", wire.name
-        )),
-        (Some(_), None) => Err(error!(Refused, "{} is refused by --no-legacy", wire.name)),
-    };
-    match outcome {
+async fn connection(accepted: Accepted, port: Arc<HubPort>, rows: Arc<[ServedWire]>) {
+    let (peer, name) = (accepted.socket.peer(), accepted.wire.name);
+    let Some(row) = rows.iter().find(|row| row.wire.name == name) else { return };
+    match (row.serve)(accepted, &port).await {
         Ok(()) => debug!("{peer}: left"),
         Err(error) => info!("{peer}: closed: {error}"),
     }
 }
 
-/// Hears what a client on the native wire wants, then lets it have that.
-async fn native(channel: Channel, hub: &Hub, sessions: &Sessions) -> Result<()> {
-    let mut link = Link::new(clock::now());
-    let mut before = Before::default();
-    let wish = timeout(net::HEAD, wish(&channel, &mut link, &mut before)).await;
-    let wish = match wish.context("it did not say in time what it wants").flatten() {
-        Ok(wish) => wish,
-        Err(error) => {
-            channel.greet(&[channel::hello()]).await?;
-            return Err(told(&channel, error).await);
-        }
-    };
-    let seat = match before.session.map(|session| sessions.join(session)).transpose() {
-        Ok(seat) => seat,
-        Err(outdated) => {
-            channel.greet(&[channel::hello(), Message::Bye { text: outdated.to_string() }]).await?;
-            bail!(Refused, "{outdated}");
-        }
-    };
-    let (seated, answers) = (seat.as_ref(), before.answers);
-    let serve = async {
-        match wish {
-            Message::Publish { .. } => publish::run(&channel, hub, &wish, seated, link, answers).await,
-            Message::Subscribe { .. } => watch::run(&channel, hub, wish, seated, link, answers).await,
-            _ => Ok(()),
-        }
-    };
-    tokio::select! {
-        outcome = serve => match outcome {
-            Ok(()) => Ok(()),
-            Err(error) => Err(told(&channel, error).await),
-        },
-        () = clients::taken(seated) => {
-            // What waits here to be sent is old by now, and its client reads elsewhere.
-            channel.abandon();
-            bail!(Refused, "a newer connection of the same client has taken over")
-        }
-    }
+/// A tutorial's camera that pushes its pictures.
+async fn serve_camera(accepted: Accepted, port: &HubPort) -> Result<()> {
+    ensure!(!port.no_legacy, Refused, "{} is refused by --no-legacy", accepted.wire.name);
+    port.cameras.serve(accepted).await
 }
 
-/// Tells a client that does not follow the wire so.
-async fn told(channel: &Channel, error: Error) -> Error {
-    if let Some(fault) = error.wire() {
-        // It may have gone already; then nobody needs the reason.
-        let _ = channel.send(&Message::Error { code: code::PROTOCOL, text: fault.to_string() }).await;
-    }
-    error
+/// A tutorial's camera that pushes to this port though others fetch its pictures. Nothing of it is read.
+fn refuse_camera(accepted: &Accepted) -> Result<()> {
+    let name = accepted.wire.name;
+    bail!(Refused, "this port does not accept pushed {name}: pull it with 'framewire view {name}://HOST:PORT'")
 }
 
-/// What a client said before what it wants.
-#[derive(Default)]
-struct Before {
-    session: Option<Session>,
-    /// To its pings, which are answered with the grant.
-    answers: Vec<Message>,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// The first message that says what the client wants.
-async fn wish(channel: &Channel, link: &mut Link, before: &mut Before) -> Result<Message> {
-    const BEFORE: usize = 16;
-    for _ in 0..BEFORE {
-        let message = channel.receive(|| {}).await?;
-        before.answers.extend(link.take(&message, clock::now()));
-        match message {
-            Message::Session(session) => before.session = Some(session),
-            Message::Publish { .. } | Message::Subscribe { .. } | Message::Bye { .. } => return Ok(message),
-            _ => {}
-        }
+    #[test]
+    fn every_wire_is_served_by_one_row() {
+        let served: Vec<_> = WIRES.iter().map(|row| row.wire.name).collect();
+        let known: Vec<_> = wire::WIRES.iter().map(|wire| wire.name).collect();
+        assert_eq!(served, known);
     }
-    bail!(Protocol, "it said {BEFORE} things and not what it wants: Publish or Subscribe")
 }

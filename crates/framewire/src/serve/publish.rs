@@ -1,148 +1,83 @@
 //! A publisher's connection as the source of a hub's stream.
 
-use std::{future::pending, time::Duration};
+use std::{collections::VecDeque, future::pending, time::Duration};
 
 use framewire_proto::{
-    Config, Frame, Name,
-    link::Link,
+    Config, Frame, Micros,
+    link::{IDLE_TIMEOUT, Link},
     wire::native::{Message, Report, code},
 };
-use tokio::time::{Instant, sleep, sleep_until};
-use tracing::{debug, info, warn};
+use tokio::{sync::watch, time::sleep};
+use tracing::{debug, info};
 
-use super::clients::Seat;
-use crate::error::{Result, bail};
 use crate::{
+    bad_frames::BadFrames,
     clock,
-    hub::{Hub, Publisher},
-    net::channel::{self, Channel},
+    error::{Error, Result, bail},
+    hub::Publisher,
+    net::channel::Channel,
 };
 
-/// A publisher is asked for a keyframe at most once in this time: each is a burst.
-const KEYFRAMES: Duration = Duration::from_secs(1);
+/// A publisher is asked for a keyframe at most once in this time, in µs: each keyframe is a burst.
+const KEYFRAME_INTERVAL: Micros = 1_000_000;
 
-/// Feeds the stream that this message asked for from this connection until either ends. `link` has taken the messages so far, `answers`
-/// are what it gave, `seat` is its place where the client said who it is.
-///
-/// # Errors
-/// The connection broke or the publisher does not follow the wire. It was told so.
-pub(super) async fn run(
-    channel: &Channel,
-    hub: &Hub,
-    wish: &Message,
-    seat: Option<&Seat>,
-    mut link: Link,
-    answers: Vec<Message>,
-) -> Result<()> {
-    let peer = channel.peer();
-    let Message::Publish { name, passthrough } = wish else { bail!(Protocol, "not a Publish") };
-    let publisher = match hub.publish_as(seat.map(Seat::token), name, clock::now()) {
-        Ok(publisher) => publisher,
-        Err(refused) => {
-            let error = Message::Error { code: code::NAME_TAKEN, text: refused.to_string() };
-            channel.greet(&[channel::hello(), error]).await?;
-            bail!(Refused, "{refused}");
-        }
-    };
-    publisher.set_passthrough(*passthrough);
-    seat.into_iter().for_each(Seat::settle);
-    let mut demand = publisher.viewers();
-    let mut wishes = publisher.keyframe_requests();
-    let mut quiet_until = Instant::now();
-    let mut first = vec![channel::hello()];
-    first.extend(answers);
-    first.push(Message::Accepted { name: name.clone() });
-    first.extend(link.poll(clock::now()));
-    first.push(Message::Demand { viewers: *demand.borrow_and_update() });
-    channel.greet(&first).await?;
-    info!("{peer}: publishes '{name}'");
-    let mut push = Push { publisher: Some(publisher), name, config: None, bad: 0 };
-    loop {
-        let now = clock::now();
-        let wait = Duration::from_micros(link.deadline().saturating_sub(now));
-        let wished = async {
-            sleep_until(quiet_until).await;
-            wishes.changed().await
-        };
-        tokio::select! {
-            message = channel.receive(|| link.heard(clock::now())) => {
-                let message = message?;
-                let now = clock::now();
-                if let Some(answer) = link.take(&message, now) {
-                    channel.send(&answer).await?;
-                }
-                match push.take(message, &link) {
-                    Ok(Outcome::Nothing) => {}
-                    Ok(Outcome::Report(report)) => channel.send(&Message::Report(report)).await?,
-                    Ok(Outcome::Bye) => {
-                        info!("{peer}: has published '{name}' to its end");
-                        return Ok(());
-                    }
-                    Err(error) => {
-                        let text = format!("{error}");
-                        channel.send(&Message::Error { code: code::UNEXPECTED, text }).await?;
-                        return Err(error);
-                    }
-                }
-            }
-            Ok(()) = wished => {
-                quiet_until = Instant::now() + KEYFRAMES;
-                channel.send(&Message::Keyframe).await?;
-            }
-            changed = demand.changed() => match changed {
-                Ok(()) => {
-                    let viewers = *demand.borrow_and_update();
-                    debug!("'{name}': {viewers} watch");
-                    channel.send(&Message::Demand { viewers }).await?;
-                }
-                Err(_) => pending().await,
-            },
-            () = sleep(wait) => {
-                let now = clock::now();
-                if link.silent(now) {
-                    bail!(Timeout, "the publisher has said nothing for 10 s");
-                }
-                if let Some(ping) = link.poll(now) {
-                    channel.send(&ping).await?;
-                }
-            }
+/// A publisher's side of the native conversation: what its messages do to the stream, and what to send next. No I/O.
+#[derive(Debug)]
+pub(super) struct PublisherSession {
+    publisher: Publisher,
+    link: Link,
+    config: Option<Config>,
+    bad: BadFrames,
+    outbox: VecDeque<Message>,
+    /// How many watch, where the publisher does not know it yet.
+    viewers: Option<u32>,
+    /// A viewer needs a keyframe that was not asked for yet, and when one may be.
+    keyframe_wanted: bool,
+    next_keyframe: Micros,
+}
+
+impl PublisherSession {
+    /// A publisher whose stream has so many viewers. `link` has taken the messages so far.
+    pub(super) fn new(publisher: Publisher, link: Link, viewers: u32) -> Self {
+        Self {
+            publisher,
+            link,
+            config: None,
+            bad: BadFrames::default(),
+            outbox: VecDeque::new(),
+            viewers: Some(viewers),
+            keyframe_wanted: false,
+            next_keyframe: 0,
         }
     }
-}
 
-/// What one publisher's messages do to its stream.
-struct Push<'a> {
-    publisher: Option<Publisher>,
-    name: &'a Name,
-    config: Option<Config>,
-    bad: u64,
-}
+    /// Bytes arrived that complete no message yet.
+    pub(super) fn take_bytes(&mut self, now: Micros) {
+        self.link.on_bytes(now);
+    }
 
-enum Outcome {
-    Nothing,
-    Report(Report),
-    Bye,
-}
-
-impl Push<'_> {
-    fn take(&mut self, message: Message, link: &Link) -> Result<Outcome> {
-        let Some(publisher) = &self.publisher else { return Ok(Outcome::Bye) };
-        let now = clock::now();
+    /// Takes a message from the publisher; `false` when it was the last.
+    ///
+    /// # Errors
+    /// The message does not fit here, or another publisher feeds the stream.
+    pub(super) fn take(&mut self, message: Message, now: Micros) -> Result<bool> {
+        self.outbox.extend(self.link.on_message(&message, now));
         match message {
             Message::Config(config) => {
                 self.config = Some(config.clone());
-                publisher.configure(config)?;
+                self.publisher.configure(config)?;
             }
             Message::Frame(frame) => {
                 let report = Report { sequence: frame.sequence, received: now, ..Report::default() };
-                self.frame(frame, link)?;
-                return Ok(Outcome::Report(report));
+                self.frame(frame, now)?;
+                self.outbox.push_back(Message::Report(report));
             }
-            Message::Bye { .. } => {
-                self.publisher.take().into_iter().for_each(Publisher::finish);
-                return Ok(Outcome::Bye);
+            Message::Ping { .. } | Message::Pong { .. } => self.publisher.keep_alive(now),
+            Message::Bye { .. } => return Ok(false),
+            Message::Error { text, .. } => bail!(Protocol, "the publisher ended with an error: {text}"),
+            Message::Publish { .. } | Message::Subscribe { .. } | Message::Accepted { .. } => {
+                bail!(Protocol, "a second Publish or Subscribe on one connection: open another for it")
             }
-            Message::Ping { .. } | Message::Pong { .. } => publisher.heard(now),
             Message::Hello { .. }
             | Message::Demand { .. }
             | Message::Keyframe
@@ -150,32 +85,203 @@ impl Push<'_> {
             | Message::State(_)
             | Message::Service(_)
             | Message::Report(_) => {}
-            Message::Error { text, .. } => bail!(Protocol, "the publisher ended with an error: {text}"),
-            Message::Publish { .. } | Message::Subscribe { .. } | Message::Accepted { .. } => {
-                bail!(Protocol, "a second Publish or Subscribe on one connection: open another for it")
-            }
         }
-        Ok(Outcome::Nothing)
+        Ok(true)
     }
 
-    /// Publishes a frame whose picture is what it claims to be; another is dropped and counted, since a camera's damaged
-    /// picture is no reason to end its stream.
-    fn frame(&mut self, mut frame: Frame, link: &Link) -> Result<()> {
-        let (Some(publisher), Some(config)) = (&self.publisher, &mut self.config) else {
-            bail!(Protocol, "a frame came before its configuration")
-        };
+    /// Publishes a frame whose picture is what it claims to be. Another is dropped and counted: a camera's damaged picture is
+    /// no reason to end its stream.
+    fn frame(&mut self, mut frame: Frame, now: Micros) -> Result<()> {
+        let Some(config) = &mut self.config else { bail!(Protocol, "a frame came before its configuration") };
         if let Err(why) = config.check(&frame.data) {
-            self.bad += 1;
-            if self.bad.is_power_of_two() {
-                warn!("'{}': frame {} dropped ({} so far): {why}", self.name, frame.sequence, self.bad);
-            }
+            self.bad.count(self.publisher.name(), format_args!("frame {}: {why}", frame.sequence));
             return Ok(());
         }
-        let now = clock::now();
-        frame.times = link.to_ours(frame.times);
+        frame.times = self.link.times_to_ours(frame.times);
         frame.times.received = now;
-        publisher.configure(config.clone())?;
-        publisher.publish(frame, now)?;
+        self.publisher.configure(config.clone())?;
+        self.publisher.publish(frame, now)?;
         Ok(())
+    }
+
+    /// So many watch now.
+    pub(super) fn set_viewers(&mut self, viewers: u32) {
+        debug!("'{}': {viewers} viewers", self.publisher.name());
+        self.viewers = Some(viewers);
+    }
+
+    /// A viewer needs a keyframe.
+    pub(super) fn request_keyframe(&mut self) {
+        self.keyframe_wanted = true;
+    }
+
+    /// The next message for the publisher.
+    pub(super) fn poll(&mut self, now: Micros) -> Option<Message> {
+        if let Some(message) = self.outbox.pop_front().or_else(|| self.link.poll_ping(now)) {
+            return Some(message);
+        }
+        if let Some(viewers) = self.viewers.take() {
+            return Some(Message::Demand { viewers });
+        }
+        if self.keyframe_wanted && now >= self.next_keyframe {
+            self.keyframe_wanted = false;
+            self.next_keyframe = now + KEYFRAME_INTERVAL;
+            return Some(Message::Keyframe);
+        }
+        None
+    }
+
+    /// When to poll again even though nothing happened.
+    pub(super) fn deadline(&self) -> Micros {
+        let keyframe = if self.keyframe_wanted { self.next_keyframe } else { Micros::MAX };
+        self.link.deadline().min(keyframe)
+    }
+
+    /// Whether the publisher has sent nothing for [`IDLE_TIMEOUT`].
+    pub(super) fn silent(&self, now: Micros) -> bool {
+        self.link.is_timed_out(now)
+    }
+
+    /// The publisher said goodbye: its stream has ended.
+    pub(super) fn finish(self) {
+        self.publisher.finish();
+    }
+}
+
+/// Feeds the publisher's stream from this connection until either ends. `viewers` and `keyframes` report how many watch, and that a
+/// viewer needs a keyframe.
+///
+/// # Errors
+/// The connection broke, or the publisher does not follow the wire: it was sent the reason.
+pub(super) async fn run(
+    channel: &Channel,
+    mut session: PublisherSession,
+    mut viewers: watch::Receiver<u32>,
+    mut keyframes: watch::Receiver<u64>,
+) -> Result<()> {
+    loop {
+        let now = clock::now();
+        if session.silent(now) {
+            bail!(Timeout, "the publisher has sent nothing for {} s", IDLE_TIMEOUT / 1_000_000);
+        }
+        while let Some(message) = session.poll(now) {
+            channel.send(&message).await?;
+        }
+        let wait = Duration::from_micros(session.deadline().saturating_sub(clock::now()));
+        tokio::select! {
+            message = channel.receive(|| session.take_bytes(clock::now())) => {
+                match session.take(message?, clock::now()) {
+                    Ok(true) => {}
+                    Ok(false) => {
+                        info!("{}: has published its stream to the end", channel.peer());
+                        session.finish();
+                        return Ok(());
+                    }
+                    Err(error) => return Err(unexpected(channel, session, error).await),
+                }
+            }
+            viewers = changed(&mut viewers) => session.set_viewers(viewers),
+            _ = changed(&mut keyframes) => session.request_keyframe(),
+            () = sleep(wait) => {}
+        }
+    }
+}
+
+/// Sends what is due and then the error.
+async fn unexpected(channel: &Channel, mut session: PublisherSession, error: Error) -> Error {
+    while let Some(message) = session.poll(clock::now()) {
+        if channel.send(&message).await.is_err() {
+            return error;
+        }
+    }
+    // The publisher may be gone; then nobody needs the reason.
+    let _ = channel.send(&Message::Error { code: code::UNEXPECTED, text: error.to_string() }).await;
+    error
+}
+
+/// The next value; never where the stream is gone.
+async fn changed<T: Copy>(value: &mut watch::Receiver<T>) -> T {
+    match value.changed().await {
+        Ok(()) => *value.borrow_and_update(),
+        Err(_) => pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        iter,
+        pin::pin,
+        task::{Context, Waker},
+    };
+
+    use bytes::Bytes;
+    use framewire_proto::{Codec, Name, Times};
+
+    use super::*;
+    use crate::hub::Hub;
+
+    const SECOND: Micros = 1_000_000;
+
+    fn session(hub: &Hub) -> PublisherSession {
+        let publisher = hub.publish(&Name::from_lossy("door"), SECOND).unwrap();
+        PublisherSession::new(publisher, Link::new(SECOND), 0)
+    }
+
+    fn polled(session: &mut PublisherSession, now: Micros) -> Vec<Message> {
+        iter::from_fn(|| session.poll(now)).filter(|message| !matches!(message, Message::Ping { .. })).collect()
+    }
+
+    fn config() -> Message {
+        Message::Config(Config { codec: Codec::Bgr24, width: 1, height: 1, millifps: 30_000, extra: Bytes::new() })
+    }
+
+    fn frame(sequence: u64, data: &'static [u8]) -> Message {
+        let data = Bytes::from_static(data);
+        Message::Frame(Frame { sequence, keyframe: true, times: Times::default(), data })
+    }
+
+    #[test]
+    fn keyframes_are_asked_for_at_once_and_then_once_a_second() {
+        let mut session = session(&Hub::default());
+        assert_eq!(polled(&mut session, SECOND), [Message::Demand { viewers: 0 }]);
+        session.request_keyframe();
+        assert_eq!(polled(&mut session, 2 * SECOND), [Message::Keyframe]);
+        session.request_keyframe();
+        assert_eq!(polled(&mut session, 2 * SECOND + 1), []);
+        assert!(session.deadline() <= 3 * SECOND);
+        session.set_viewers(2);
+        assert_eq!(polled(&mut session, 3 * SECOND - 1), [Message::Demand { viewers: 2 }]);
+        assert_eq!(polled(&mut session, 3 * SECOND), [Message::Keyframe]);
+        assert_eq!(polled(&mut session, 9 * SECOND), []);
+    }
+
+    #[test]
+    fn each_frame_is_reported_and_a_damaged_one_dropped() {
+        let hub = Hub::default();
+        let mut session = session(&hub);
+        polled(&mut session, SECOND);
+        assert!(session.take(config(), SECOND).unwrap());
+        for (sequence, data) in [(0, &b"BGR"[..]), (1, b"BG")] {
+            assert!(session.take(frame(sequence, data), 2 * SECOND).unwrap());
+            let report = Report { sequence, received: 2 * SECOND, ..Report::default() };
+            assert_eq!(polled(&mut session, 2 * SECOND), [Message::Report(report)]);
+        }
+        assert_eq!(hub.stream("door", 2 * SECOND).unwrap().published, 1);
+        assert!(!session.take(Message::Bye { text: "done".into() }, 3 * SECOND).unwrap());
+        session.finish();
+        let ended = pin!(hub.end_of(&Name::from_lossy("door")));
+        assert!(ended.poll(&mut Context::from_waker(Waker::noop())).is_ready());
+    }
+
+    #[test]
+    fn messages_that_do_not_fit_end_the_session() {
+        let hub = Hub::default();
+        let mut session = session(&hub);
+        let early = session.take(frame(0, b"x"), SECOND).unwrap_err();
+        assert!(early.to_string().contains("before its configuration"), "{early}");
+        let second = Message::Publish { name: Name::from_lossy("yard"), passthrough: false };
+        assert!(session.take(second, SECOND).is_err());
+        assert!(!session.silent(SECOND + IDLE_TIMEOUT - 1) && session.silent(SECOND + IDLE_TIMEOUT));
     }
 }

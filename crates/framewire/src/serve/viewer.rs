@@ -2,7 +2,6 @@
 
 use std::{
     collections::VecDeque,
-    net::SocketAddr,
     task::{Context, Poll, Waker},
 };
 
@@ -13,45 +12,45 @@ use framewire_proto::{
     wire::native::{Message, Report, Service},
 };
 
-use super::clients::Known;
-use crate::error::{Result, bail};
-use crate::hub::{Accepts, Event, Reason, Subscriber};
+use super::clients::LinkMemory;
+use crate::{
+    error::{Result, bail},
+    hub::{Accepts, Event, Reason, Subscriber},
+};
 
-/// How often a viewer is told how it is served, in µs.
-const TELL: Micros = 1_000_000;
+/// From one Service message to the next, in µs: it reports to a viewer how it is served.
+const SERVICE_INTERVAL: Micros = 1_000_000;
 /// Clocks that have been compared differ by less than a round trip and this, in µs.
-const CLOCKS: Micros = 1_000;
+const CLOCK_TOLERANCE: Micros = 1_000;
 /// Frames whose times are kept until they are reported shown.
-const REMEMBERED: usize = 64;
-
-/// One viewer that watches one stream.
-#[derive(Debug)]
-pub(super) struct Talk {
-    subscriber: Subscriber,
-    link: Link,
-    flow: Flow,
-    /// The times of frames that were sent, and whether they were reported before.
-    sent: VecDeque<(u64, Times, bool)>,
-    outbox: VecDeque<Message>,
-    waker: Option<Waker>,
-    /// Nothing lies between this machine and itself: a late report tells of a busy processor, which coding would keep busier.
-    local: bool,
-    /// When the viewer is next told how it is served.
-    told: Micros,
-    /// For the viewer's next connection; `None` where it did not say who it is.
-    known: Option<Known>,
-}
-
-/// How many times as fast as it was captured what leads up to the present is sent.
-const HURRY: u64 = 8;
-
+const UNREPORTED: usize = 64;
+/// A new viewer gets the frames since the last keyframe so many times as fast as they were captured.
+const CATCH_UP_SPEED: u64 = 8;
 /// Answers that may wait to be sent: a viewer that asks for more and takes none is cut off.
 const OUTBOX: usize = 64;
 
-impl Talk {
-    /// A viewer at this address that takes this.
-    pub(super) fn new(mut subscriber: Subscriber, link: Link, takes: Accepts, peer: SocketAddr) -> Self {
-        subscriber.adapt(takes);
+/// One viewer of one stream. No I/O: it takes messages and the time, and says what to send.
+#[derive(Debug)]
+pub(crate) struct ViewerSession {
+    subscriber: Subscriber,
+    link: Link,
+    flow: Flow,
+    /// The frames that were sent: their times, and whether they were reported.
+    sent: VecDeque<(u64, Times, bool)>,
+    outbox: VecDeque<Message>,
+    waker: Option<Waker>,
+    /// The viewer is on this machine. A late report is then a sign of a busy processor, and transcoding would keep it busier.
+    local: bool,
+    /// When the next Service message is due.
+    next_service: Micros,
+    /// For the viewer's next connection; `None` where it sent no Session.
+    link_memory: Option<LinkMemory>,
+}
+
+impl ViewerSession {
+    /// A viewer that can decode this, on this machine or not. `link` has taken the messages so far.
+    pub(crate) fn new(mut subscriber: Subscriber, link: Link, accepts: Accepts, local: bool) -> Self {
+        subscriber.set_accepts(accepts);
         Self {
             subscriber,
             link,
@@ -59,39 +58,40 @@ impl Talk {
             sent: VecDeque::new(),
             outbox: VecDeque::new(),
             waker: None,
-            local: peer.ip().to_canonical().is_loopback(),
-            told: 0,
-            known: None,
+            local,
+            next_service: 0,
+            link_memory: None,
         }
     }
 
-    /// The viewer may have been here before, and its link known.
-    pub(super) fn resume(&mut self, known: Known, now: Micros) {
-        if let Some((capacity, round_trip)) = known.noted().filter(|_| !self.local) {
+    /// Starts from what was measured of the viewer's link over its connection before, and stores there what is measured now.
+    pub(crate) fn resume(&mut self, link: LinkMemory, now: Micros) {
+        if let Some((capacity, round_trip)) = link.last().filter(|_| !self.local) {
             self.flow = Flow::resumed(capacity, round_trip);
-            self.subscriber.carries(self.flow.target(), now);
+            self.subscriber.set_target(self.flow.target(), now);
         }
-        self.known = Some(known);
+        self.link_memory = Some(link);
     }
 
-    pub(super) fn heard(&mut self, now: Micros) {
-        self.link.heard(now);
+    /// Bytes arrived that complete no message yet.
+    pub(crate) fn take_bytes(&mut self, now: Micros) {
+        self.link.on_bytes(now);
     }
 
     /// Takes a message from the viewer; `false` when it was its last.
-    pub(super) fn take(&mut self, message: Message, now: Micros) -> Result<bool> {
-        if let Some(answer) = self.link.take(&message, now) {
+    pub(crate) fn take(&mut self, message: Message, now: Micros) -> Result<bool> {
+        if let Some(answer) = self.link.on_message(&message, now) {
             if self.outbox.len() >= OUTBOX {
-                bail!(Protocol, "the viewer asks for more answers than it takes");
+                bail!(Protocol, "the viewer sends pings faster than it takes the answers");
             }
             self.outbox.push_back(answer);
         }
         if let Some(round_trip) = self.link.round_trip() {
-            self.flow.round_trip(round_trip);
+            self.flow.set_round_trip(round_trip);
         }
         match message {
             Message::Report(report) => self.report(report, now),
-            Message::Pong { pinged, .. } => self.flow.answered(pinged),
+            Message::Pong { pinged, .. } => self.flow.on_pong(pinged),
             Message::Keyframe => self.subscriber.request_keyframe(),
             Message::Bye { .. } => return Ok(false),
             Message::Error { text, .. } => bail!(Protocol, "the viewer ended with an error: {text}"),
@@ -107,17 +107,19 @@ impl Talk {
     }
 
     /// The next message for the viewer. The one before was sent whole by now.
-    pub(super) fn poll(&mut self, context: &Context<'_>, now: Micros) -> Poll<Message> {
-        if let Some(message) = self.outbox.pop_front().or_else(|| self.link.poll(now)).or_else(|| self.service(now)) {
+    pub(crate) fn poll(&mut self, context: &Context<'_>, now: Micros) -> Poll<Message> {
+        if let Some(message) =
+            self.outbox.pop_front().or_else(|| self.link.poll_ping(now)).or_else(|| self.service(now))
+        {
             return Poll::Ready(message);
         }
-        self.flow.hurry(if self.subscriber.catching_up() { HURRY } else { 1 });
-        let ready = self.flow.open(now);
+        self.flow.set_speed(if self.subscriber.catching_up() { CATCH_UP_SPEED } else { 1 });
+        let ready = self.flow.is_open(now);
         while let Poll::Ready(event) = self.subscriber.poll(context, ready, now) {
             match event {
                 Event::State(state) => return Poll::Ready(Message::State(state)),
                 Event::Config(config) => {
-                    self.flow.paced(&config);
+                    self.flow.set_frame_rate(&config);
                     return Poll::Ready(Message::Config((*config).clone()));
                 }
                 Event::Frame(mut frame) => {
@@ -133,24 +135,25 @@ impl Talk {
         Poll::Pending
     }
 
-    /// When to poll again even though nobody woke.
-    pub(super) fn deadline(&self, now: Micros) -> Micros {
-        let opens = self.flow.opens(now).filter(|at| *at > now);
+    /// When to poll again even though nothing woke the task.
+    pub(crate) fn deadline(&self, now: Micros) -> Micros {
+        let opens = self.flow.opens_at(now).filter(|at| *at > now);
         opens.map_or(self.link.deadline(), |at| at.min(self.link.deadline()))
     }
 
-    pub(super) fn silent(&self, now: Micros) -> bool {
-        self.link.silent(now)
+    /// Whether the viewer has sent nothing for [`IDLE_TIMEOUT`](framewire_proto::link::IDLE_TIMEOUT).
+    pub(crate) fn silent(&self, now: Micros) -> bool {
+        self.link.is_timed_out(now)
     }
 
-    /// How this viewer is served, when it is time to tell.
+    /// How this viewer is served, when a report of that is due.
     fn service(&mut self, now: Micros) -> Option<Message> {
-        if now < self.told {
+        if now < self.next_service {
             return None;
         }
-        self.told = now + TELL;
+        self.next_service = now + SERVICE_INTERVAL;
         let counts = self.subscriber.counts();
-        self.subscriber.measured(self.flow.capacity());
+        self.subscriber.set_capacity(self.flow.capacity());
         Some(Message::Service(Service {
             rendition: self.subscriber.rendition(),
             capacity: self.flow.capacity().unwrap_or(0),
@@ -162,36 +165,37 @@ impl Talk {
     }
 
     fn remember(&mut self, frame: &Frame, now: Micros) {
-        self.flow.sent(frame.sequence, frame.data.len(), now);
-        if self.sent.len() == REMEMBERED {
+        self.flow.on_sent(frame.sequence, frame.data.len(), now);
+        if self.sent.len() == UNREPORTED {
             self.sent.pop_front();
         }
         self.sent.push_back((frame.sequence, frame.times, false));
     }
 
     fn report(&mut self, report: Report, now: Micros) {
-        self.flow.reported(report.sequence, now);
+        self.flow.on_report(report.sequence, now);
         if !self.local {
-            self.subscriber.carries(self.flow.target(), now);
+            self.subscriber.set_target(self.flow.target(), now);
         }
-        if let (Some(known), Some(capacity), Some(round_trip)) =
-            (&self.known, self.flow.capacity(), self.link.round_trip())
+        if let (Some(link), Some(capacity), Some(round_trip)) =
+            (&self.link_memory, self.flow.capacity(), self.link.round_trip())
         {
-            known.note(capacity, round_trip);
+            link.store(capacity, round_trip);
         }
-        let Some((_, times, before)) = self.sent.iter_mut().find(|(sequence, ..)| *sequence == report.sequence) else {
+        let Some((_, times, reported)) = self.sent.iter_mut().find(|(sequence, ..)| *sequence == report.sequence)
+        else {
             return;
         };
-        let first = !std::mem::replace(before, true);
+        let first = !std::mem::replace(reported, true);
         let ours = Report {
             sequence: report.sequence,
-            received: self.link.moment_to_ours(report.received),
-            decoded: self.link.moment_to_ours(report.decoded),
-            shown: self.link.moment_to_ours(report.shown),
+            received: self.link.time_to_ours(report.received),
+            decoded: self.link.time_to_ours(report.decoded),
+            shown: self.link.time_to_ours(report.shown),
         };
-        // What is said to happen in the future does not: a clock jumped, or somebody lies.
+        // A report from the future is wrong: a clock jumped, or the viewer lies.
         let latest = ours.received.max(ours.decoded).max(ours.shown);
-        if latest <= now + CLOCKS + self.link.round_trip().unwrap_or(0) {
+        if latest <= now + CLOCK_TOLERANCE + self.link.round_trip().unwrap_or(0) {
             self.subscriber.reporter().report(times, &ours, first);
         }
     }

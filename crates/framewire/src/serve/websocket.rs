@@ -1,11 +1,11 @@
 //! A viewer on the native wire over a WebSocket (RFC 6455): each binary message is one message of the wire.
 
-use std::{future::poll_fn, net::SocketAddr, time::Duration};
+use std::{future::poll_fn, time::Duration};
 
 use axum::extract::ws::{Message as Carrier, WebSocket};
 use framewire_proto::{
     Limits,
-    link::Link,
+    link::{IDLE_TIMEOUT, Link},
     wire::native::{Message, Session},
 };
 use futures_util::{SinkExt, StreamExt};
@@ -13,73 +13,78 @@ use tokio::time::{sleep, timeout};
 use tracing::info;
 
 use super::{
-    clients::{Sessions, taken},
-    viewer::Talk,
+    clients::{Clients, taken_over},
+    viewer::ViewerSession,
 };
-use crate::error::{Context as _, Result, bail};
 use crate::{
     clock,
+    error::{Context as _, Error, Result, bail, error},
     hub::{Accepts, Subscriber},
-    net::NO_PROGRESS,
+    net::{NO_PROGRESS, no_progress, socket::Socket},
 };
 
 /// Bytes of one message from a browser: it sends reports and pings only.
 pub(super) const MESSAGE: usize = 4 << 10;
 
-/// Serves one viewer at `peer` until it leaves. `client` tells which one it is, where it said so.
+/// Serves one viewer on this connection until it leaves. `client` is which one it is, where its address has a session.
 pub(super) async fn run(
     socket: WebSocket,
-    viewer: Subscriber,
-    takes: Accepts,
-    client: Option<(Sessions, Session)>,
-    peer: SocketAddr,
+    subscriber: Subscriber,
+    accepts: Accepts,
+    client: Option<(Clients, Session)>,
+    connection: &Socket,
 ) {
-    let name = viewer.name().clone();
+    let (peer, name) = (connection.peer(), subscriber.name().clone());
     info!("{peer}: watches '{name}' in a browser");
-    match converse(socket, Talk::new(viewer, Link::new(clock::now()), takes, peer), client).await {
+    let viewer = ViewerSession::new(subscriber, Link::new(clock::now()), accepts, connection.local());
+    match converse(socket, viewer, client).await {
         Ok(()) => info!("{peer}: left '{name}'"),
         Err(error) => info!("{peer}: closed: {error}"),
     }
 }
 
-async fn converse(socket: WebSocket, mut talk: Talk, client: Option<(Sessions, Session)>) -> Result<()> {
-    let seat = client.map(|(sessions, session)| sessions.join(session)).transpose()?;
-    if let Some(seat) = &seat {
-        seat.settle();
-        talk.resume(seat.known(), clock::now());
+async fn converse(socket: WebSocket, mut viewer: ViewerSession, client: Option<(Clients, Session)>) -> Result<()> {
+    let session = client.map(|(clients, session)| clients.join(session)).transpose()?;
+    if let Some(session) = &session {
+        session.take_over();
+        viewer.resume(session.link(), clock::now());
     }
     let (mut out, mut incoming) = socket.split();
     loop {
         let now = clock::now();
-        if talk.silent(now) {
-            bail!(Timeout, "the viewer has said nothing for 10 s");
+        if viewer.silent(now) {
+            bail!(Timeout, "the viewer has sent nothing for {} s", IDLE_TIMEOUT / 1_000_000);
         }
-        let wait = Duration::from_micros(talk.deadline(now).saturating_sub(now));
+        let wait = Duration::from_micros(viewer.deadline(now).saturating_sub(now));
         tokio::select! {
             biased;
             carrier = incoming.next() => match carrier {
                 Some(Ok(Carrier::Binary(bytes))) => {
                     let Some(message) = Message::from_bytes(bytes, &Limits::default())? else { continue };
-                    if !talk.take(message, clock::now())? {
+                    if !viewer.take(message, clock::now())? {
                         return Ok(());
                     }
                 }
                 Some(Ok(Carrier::Close(_))) | None => return Ok(()),
                 Some(Ok(Carrier::Text(_))) => bail!(Protocol, "text on a wire of bytes"),
-                Some(Ok(Carrier::Ping(_) | Carrier::Pong(_))) => talk.heard(clock::now()),
+                Some(Ok(Carrier::Ping(_) | Carrier::Pong(_))) => viewer.take_bytes(clock::now()),
                 Some(Err(error)) => return Err(error).context("the connection broke"),
             },
-            () = taken(seat.as_ref()) => bail!(ConnectionLost, "a newer connection of the same page has taken over"),
-            message = poll_fn(|context| talk.poll(context, clock::now())) => {
+            () = taken_over(session.as_ref()) => return Err(superseded()),
+            message = poll_fn(|context| viewer.poll(context, clock::now())) => {
                 let sent = out.send(Carrier::Binary(message.to_bytes()));
                 tokio::select! {
                     sent = timeout(NO_PROGRESS, sent) => {
-                        sent.context("the viewer took nothing for 10 s")?.context("the connection broke")?;
+                        sent.with_context(|| no_progress("the viewer took nothing"))?.context("the connection broke")?;
                     }
-                    () = taken(seat.as_ref()) => bail!(ConnectionLost, "a newer connection of the same page has taken over"),
+                    () = taken_over(session.as_ref()) => return Err(superseded()),
                 }
             }
             () = sleep(wait) => {}
         }
     }
+}
+
+fn superseded() -> Error {
+    error!(ConnectionLost, "a newer connection of the same page has taken over")
 }

@@ -1,9 +1,6 @@
 //! A stream that is watched and not shown: decoded as a window does, and measured.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use framewire_proto::{
     Codec, Config, Frame, Micros, Rendition, Times,
@@ -77,7 +74,7 @@ impl Seen {
 pub fn run(mut subscriber: Subscriber, stop: &Stop) -> Seen {
     let (mut seen, mut decoder) = (Seen { begun: clock::now(), ..Seen::default() }, Decoder::new());
     while !stop.stopped() && !seen.ended {
-        let event = subscriber.next_before(Instant::now() + PATIENCE);
+        let event = subscriber.next_within(PATIENCE, clock::now);
         if stop.stopped() {
             // The source was told to end too, and what it says now is its farewell.
             break;
@@ -110,7 +107,7 @@ impl Seen {
         let given = clock::now();
         let received = if frame.times.arrived == 0 { given } else { frame.times.arrived };
         let Times { sent, received: at_hub, .. } = frame.times;
-        let born = Times { arrived: received, ..frame.times }.born();
+        let born = Times { arrived: received, ..frame.times }.captured_or_received();
         // What was there before anybody watched is only decoded: its age is not the latency of its way.
         let fresh = born >= self.begun;
         if fresh {

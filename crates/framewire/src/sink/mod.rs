@@ -1,5 +1,6 @@
 //! Where frames end.
 
+pub mod kind;
 pub mod measure;
 pub mod native;
 pub mod pickle;
@@ -67,7 +68,7 @@ impl Outlet {
     /// Watches the stream.
     fn subscribe(&self) -> Result<Subscriber, Refused> {
         let mut subscriber = self.hub.subscribe(&self.stream, Policy::Newest, true, clock::now())?;
-        subscriber.max_age(self.max_age);
+        subscriber.set_max_age(self.max_age);
         Ok(subscriber)
     }
 

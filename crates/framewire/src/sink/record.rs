@@ -76,8 +76,8 @@ pub fn run(
     let mut begin = None;
     let mut deadline = duration.map(|duration| Instant::now() + duration);
     while !stop.stopped() {
-        let patience = Instant::now() + PATIENCE;
-        let event = subscriber.next_before(deadline.map_or(patience, |deadline| deadline.min(patience)));
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        let event = subscriber.next_within(left.map_or(PATIENCE, |left| left.min(PATIENCE)), clock::now);
         if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
             break;
         }
@@ -375,10 +375,11 @@ impl Convert {
 #[cfg(test)]
 mod tests {
     use std::{
-        cell::RefCell,
         io,
-        rc::Rc,
-        sync::atomic::{AtomicU32, Ordering},
+        sync::{
+            Arc, Mutex,
+            atomic::{AtomicU32, Ordering},
+        },
     };
 
     use framewire_proto::{Name, Times, limits::Limits};
@@ -454,19 +455,19 @@ mod tests {
     /// A reader that keeps what it reads, and leaves after so many bytes.
     #[derive(Clone)]
     struct Pipe {
-        read: Rc<RefCell<Vec<u8>>>,
+        read: Arc<Mutex<Vec<u8>>>,
         room: usize,
     }
 
     impl Pipe {
         fn new(room: usize) -> Self {
-            Self { read: Rc::default(), room }
+            Self { read: Arc::default(), room }
         }
     }
 
     impl Write for Pipe {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            let mut read = self.read.borrow_mut();
+            let mut read = self.read.lock().unwrap();
             if read.len() >= self.room {
                 return Err(io::ErrorKind::BrokenPipe.into());
             }
@@ -492,7 +493,7 @@ mod tests {
         let stop = Stop::default();
         let summary = run(subscriber, pipe(&out, Format::Bgr24, None), None, &stop, |_| {}).unwrap();
         assert_eq!((summary.frames, summary.bad), (2, 1));
-        let read = out.read.borrow();
+        let read = out.read.lock().unwrap();
         assert_eq!(read.len(), 2 * 64 * 48 * 3);
         assert!(read.iter().all(|part| part.abs_diff(128) <= 2));
     }
@@ -506,7 +507,7 @@ mod tests {
         let stop = Stop::default();
         run(subscriber, pipe(&out, Format::Mjpeg, None), None, &stop, |_| {}).unwrap();
         let mut splitter = framewire_proto::jpeg::Splitter::new(&Limits::default());
-        splitter.push(&out.read.borrow());
+        splitter.push(&out.read.lock().unwrap());
         let pictures: Vec<_> = std::iter::from_fn(|| splitter.pull().unwrap()).collect();
         assert_eq!(pictures.len(), 2);
         assert_eq!(pictures[0], jpeg_of(64, 48));

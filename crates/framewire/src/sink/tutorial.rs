@@ -1,32 +1,80 @@
-//! A tutorial's displaying server as a sink: connects, sends the newest picture when the link takes it, comes back by itself.
+//! A tutorial's displaying server as a sink: connects, sends the newest picture when the link is ready for it, and reconnects.
 
 use std::{mem, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use framewire_proto::{
     Config, Frame, Micros, Times,
-    wire::tutorial::{Outgoing, Transmit},
+    wire::tutorial::{Outgoing, Transmit, Tutorial},
 };
-use tokio::time::{sleep, timeout};
+use tokio::{
+    runtime,
+    time::{sleep, timeout},
+};
 use tracing::{info, warn};
 
-use super::Outlet;
-use crate::error::{Context as _, Result, bail};
+use super::{
+    Outlet,
+    kind::{Kind, Sink, Way},
+};
 use crate::{
     clock,
-    net::{NO_PROGRESS, client::Backoff, endpoint::Endpoint, socket::Socket},
+    error::{Context as _, Result, bail},
+    net::{NO_PROGRESS, client::Backoff, endpoint::Endpoint, no_progress, socket::Socket},
     pace::pacer::Pacer,
     stop::Stop,
     transcode::transcoded::Transcoded,
 };
 
-/// A picture older than this is none to begin with: these wires do not tell its age.
-const FRESH: Micros = 1_000_000;
-/// So many bytes of a picture for a program that is slow are kept back: whether it reads is told only when something comes, and
-/// these wires have no bytes that mean nothing.
-const KEPT: usize = 64;
-/// How long a server may take for the last picture when all shall end.
+/// An older picture, in µs, is not sent as the first one: these wires do not carry its age.
+const FIRST_MAX_AGE: Micros = 1_000_000;
+/// So many last bytes of a picture are held back from a slow program, as probes. Its kernel reports its window only when
+/// something arrives, and these wires have no bytes without meaning.
+const PROBES: usize = 64;
+/// How long a server may take for the last picture when the program ends.
 const FAREWELL: Duration = Duration::from_secs(2);
+
+/// The rows of [`SINKS`](super::kind::SINKS).
+pub const LHH: Kind = Kind {
+    usage: "lhh://HOST:PORT",
+    summary: "a tutorial's display of JPEGs behind struct \"lhh\"; ?long=8 for one that reads 8-byte lengths",
+    matches: |to| to.starts_with("lhh://"),
+    open: Script::open,
+};
+/// The same for base64 between length and time.
+pub const BASE64: Kind = Kind {
+    usage: "base64://HOST:PORT",
+    summary: "a tutorial's display of base64 between 64 bytes of length and of time",
+    matches: |to| to.starts_with("base64://"),
+    open: Script::open,
+};
+/// The same for JPEGs that are acknowledged one by one.
+pub const STOPWAIT: Kind = Kind {
+    usage: "stopwait://HOST:PORT",
+    summary: "a tutorial's display that answers ok to each length and each JPEG",
+    matches: |to| to.starts_with("stopwait://"),
+    open: Script::open,
+};
+
+/// A tutorial's displaying server that is not connected yet.
+struct Script(Endpoint);
+
+impl Script {
+    fn open(to: &str) -> Result<Box<dyn Sink>> {
+        Ok(Box::new(Self(Endpoint::parse(to)?)))
+    }
+}
+
+impl Sink for Script {
+    fn tutorial(&self) -> Option<&Tutorial> {
+        Some(&self.0.tutorial)
+    }
+
+    fn run(self: Box<Self>, outlet: Outlet, way: Way, stop: &Stop) -> Result<()> {
+        let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(Push { outlet, to: self.0, wait: way.wait }.run(stop))
+    }
+}
 
 /// A stream of this process to be sent to a displaying server.
 pub struct Push {
@@ -39,14 +87,14 @@ pub struct Push {
 }
 
 impl Push {
-    /// Sends until the stream ends or `stop` is raised; comes back by itself when the server goes.
+    /// Sends until the stream ends or `stop` is raised; reconnects when the server goes.
     ///
     /// # Errors
     /// The first try fails, unless told to wait.
     pub async fn run(&self, stop: &Stop) -> Result<()> {
         let authority = self.to.authority();
         let mut backoff = Backoff::default();
-        let mut patient = self.wait;
+        let mut retry = self.wait;
         while !stop.stopped() {
             let connected = tokio::select! {
                 connected = Socket::connect(&authority) => connected.with_context(|| self.to.to_string()),
@@ -56,10 +104,10 @@ impl Push {
                 Ok(socket) => {
                     info!("{}: connected", self.to);
                     backoff.reset();
-                    patient = true;
+                    retry = true;
                     let fed = tokio::select! {
                         fed = self.feed(&socket, stop) => fed,
-                        // A server that hangs keeps nobody from ending.
+                        // A server that hangs does not keep the program from ending.
                         () = async { stop.raised().await; sleep(FAREWELL).await } => return Ok(()),
                     };
                     match fed {
@@ -67,12 +115,12 @@ impl Push {
                         Err(error) => error.context(self.to.to_string()),
                     }
                 }
-                Err(error) if !patient => return Err(error.context("--wait tries until it is there")),
+                Err(error) if !retry => return Err(error.context("--wait tries until it is there")),
                 Err(error) => error,
             };
             let wait = backoff.next_wait();
             warn!("{error}; trying again in {:.1} s", wait.as_secs_f64());
-            // Whether the time is over or the stop is raised, the loop looks what is next.
+            // The loop looks at the stop itself.
             let _ = timeout(wait, stop.raised()).await;
         }
         Ok(())
@@ -86,10 +134,10 @@ impl Push {
     }
 }
 
-/// Sends pictures until there are no more, the connection ends or `stop` is raised; `on_sent` hears of each that is begun.
+/// Sends pictures until there are no more, the connection ends or `stop` is raised; `on_sent` gets each that is started.
 ///
 /// # Errors
-/// The connection ended or broke, or its other end took nothing or did not answer for 10 s, or answered wrongly.
+/// The connection ended or broke, or its other end took nothing or did not answer for [`NO_PROGRESS`], or answered wrongly.
 pub(super) async fn feed(
     socket: &Socket,
     transmitter: &mut dyn Transmit,
@@ -97,86 +145,88 @@ pub(super) async fn feed(
     stop: &Stop,
     mut on_sent: impl FnMut(&Config, &Frame),
 ) -> Result<()> {
-    let mut times: Option<Times> = None;
-    let mut begun = false;
+    let mut under_way: Option<Times> = None;
+    let mut started = false;
     let mut answers = BytesMut::new();
     let mut answered = false;
-    let mut paced = Pacer::new(socket);
-    let mut kept = Bytes::new();
+    let mut pacer = Pacer::new(socket);
+    let mut probes = Bytes::new();
     loop {
-        write(socket, transmitter, &mut kept, if paced.slow() { KEPT } else { 0 }).await?;
+        write(socket, transmitter, &mut probes, if pacer.reader_slow() { PROBES } else { 0 }).await?;
         if !transmitter.ready() {
-            let heard = timeout(NO_PROGRESS, hear(socket, &mut answers)).await;
-            heard.context("it has not answered for 10 s")??;
+            let answer = timeout(NO_PROGRESS, receive(socket, &mut answers)).await;
+            answer.with_context(|| no_progress("the other end has not answered"))??;
             transmitter.push(&answers);
             answered = true;
             continue;
         }
-        if let Some(mut times) = times.take() {
-            // Who answers has it; of others nothing is known once it is written.
+        if let Some(mut times) = under_way.take() {
+            // An answer means that the picture has arrived. On other wires its arrival is unknown.
             times.received = if answered { clock::now() } else { 0 };
             pictures.viewer().report_arrival(&times);
         }
         let next = async {
-            paced.room(socket).await?;
+            pacer.ready(socket).await?;
             if !answered {
-                read(socket, &mut paced, &mut kept).await?;
+                probe(socket, &mut pacer, &mut probes).await?;
             }
-            pictures.aim(paced.target());
-            Ok::<_, crate::Error>(paced.meanwhile(socket, pictures.next()).await)
+            pictures.aim(pacer.target());
+            Ok::<_, crate::Error>(pacer.reading_acks(socket, pictures.next()).await)
         };
         tokio::select! {
             biased;
             () = stop.raised() => break,
-            heard = hear(socket, &mut answers) => {
-                heard?;
+            answer = receive(socket, &mut answers) => {
+                answer?;
                 transmitter.push(&answers);
             }
             next = next => {
                 let Some((config, mut frame)) = next? else { break };
                 frame.times.sent = clock::now();
-                if !begun && frame.times.captured.max(frame.times.received).saturating_add(FRESH) < frame.times.sent {
+                let arrived = frame.times.captured.max(frame.times.received);
+                if !started && arrived.saturating_add(FIRST_MAX_AGE) < frame.times.sent {
                     continue;
                 }
-                begun = true;
-                paced.paced(&config);
+                started = true;
+                pacer.configure(&config);
                 on_sent(&config, &frame);
-                times = Some(frame.times);
+                under_way = Some(frame.times);
                 let picture = Outgoing { width: config.width, height: config.height, data: frame.data };
                 let bytes = transmitter.picture(&picture, clock::wall());
-                paced.begun(frame.sequence, bytes);
+                pacer.start(frame.sequence, bytes);
             }
         }
     }
     transmitter.finish();
-    write(socket, transmitter, &mut kept, 0).await
+    write(socket, transmitter, &mut probes, 0).await
 }
 
-/// Writes what was kept back and all that there is to be written, and keeps back so many of the last bytes.
-async fn write(socket: &Socket, transmitter: &mut dyn Transmit, kept: &mut Bytes, keep: usize) -> Result<()> {
+/// Writes the probes that are left and all that is to be written, and holds back so many of the last bytes as probes.
+async fn write(socket: &Socket, transmitter: &mut dyn Transmit, probes: &mut Bytes, hold_back: usize) -> Result<()> {
     while let Some(bytes) = transmitter.pull()? {
-        socket.write(&mem::replace(kept, bytes), &[]).await?;
+        socket.write([&mem::replace(probes, bytes)]).await?;
     }
-    let most = kept.len().saturating_sub(keep);
-    socket.write(&kept.split_to(most), &[]).await
+    let most = probes.len().saturating_sub(hold_back);
+    socket.write([&probes.split_to(most)]).await
 }
 
-/// Waits until the other end's program has read so much that it may have another picture; it gets what was kept of this one.
-async fn read(socket: &Socket, paced: &mut Pacer, kept: &mut Bytes) -> Result<()> {
+/// Waits until the other end's program has read so much that it may have another picture. Its kernel is asked by the probes, one
+/// byte each; then the rest of them is written.
+async fn probe(socket: &Socket, pacer: &mut Pacer, probes: &mut Bytes) -> Result<()> {
     let mut waited = false;
-    while !paced.reads(socket).await? {
-        if !kept.is_empty() {
-            socket.write(&kept.split_to(1), &[]).await?;
+    while !pacer.reader_keeps_up(socket).await? {
+        if !probes.is_empty() {
+            socket.write([&probes.split_to(1)]).await?;
         } else if mem::replace(&mut waited, true) {
             // Only the next picture can ask.
             return Ok(());
         }
     }
-    socket.write(&mem::take(kept), &[]).await
+    socket.write([&mem::take(probes)]).await
 }
 
-/// Waits for what the other end says.
-async fn hear(socket: &Socket, into: &mut BytesMut) -> Result<()> {
+/// Waits for bytes from the other end.
+async fn receive(socket: &Socket, into: &mut BytesMut) -> Result<()> {
     into.clear();
     if socket.read(into).await? == 0 {
         bail!(ConnectionLost, "the other end closed the connection");

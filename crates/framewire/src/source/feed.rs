@@ -1,10 +1,6 @@
 //! Feeds a stream from a source: opens it when it is wanted, closes it when nobody watches, opens it again when it fails.
 
-use std::{
-    sync::Arc,
-    thread,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, thread, time::Duration};
 
 use framewire_proto::wire::native::State;
 use tokio::{
@@ -53,7 +49,7 @@ impl Feed {
         let mut backoff = Backoff::default();
         while !stop.stopped() {
             if on_demand && opened.is_none() {
-                publisher.enter(State::Idle);
+                publisher.set_state(State::Idle);
                 viewers_are(&mut viewers, &stop, |count| count > 0).await;
                 if stop.stopped() {
                     break;
@@ -75,14 +71,14 @@ impl Feed {
             match outcome.context("the source's thread is gone")? {
                 Ok(()) if again => {
                     backoff.reset();
-                    publisher.enter(State::Stalled);
+                    publisher.set_state(State::Stalled);
                     viewers_are(&mut viewers, &stop, |count| count == 0).await;
                 }
                 Ok(()) => break,
                 Err(error) if on_demand => {
                     let wait = backoff.next_wait();
                     warn!("'{}': {error}; trying again in {:.1} s", publisher.name(), wait.as_secs_f64());
-                    publisher.enter(State::Stalled);
+                    publisher.set_state(State::Stalled);
                     // Whether the time is over or the stop is raised, the loop looks what is next.
                     let _ = time::timeout(wait, stop.raised()).await;
                 }
@@ -152,8 +148,8 @@ impl Pump {
                 break;
             }
             match item {
-                Item::State(state) => self.publisher.enter(state),
-                Item::Service(service) => self.publisher.served(service),
+                Item::State(state) => self.publisher.set_state(state),
+                Item::Service(service) => self.publisher.set_service(service),
                 Item::Config(new) => {
                     if encoder.is_none() {
                         self.publisher.configure(new.clone())?;
@@ -195,7 +191,7 @@ impl Pump {
     /// Waits until somebody takes frames; `false` when `stop` came first.
     fn wait_for_room(&self, stop: &Stop) -> bool {
         while !stop.stopped() {
-            if self.publisher.room_before(Instant::now() + LOOK_AROUND) {
+            if self.publisher.room_within(LOOK_AROUND, clock::now) {
                 return true;
             }
         }

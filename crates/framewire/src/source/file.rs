@@ -13,7 +13,7 @@ use std::{
 use bytes::Bytes;
 use framewire_proto::{
     Codec, Config, Frame, Micros, Times,
-    jpeg::{self, Fault},
+    jpeg::{self, HeaderError},
     limits,
 };
 
@@ -262,7 +262,7 @@ impl File {
         match size {
             // Fields of interlaced video, two in a packet, or a kind of JPEG that only FFmpeg knows.
             Ok(size) if self.given == 0 && !fits(size) => self.decode(&packet),
-            Err(Fault::Unsupported(_)) if self.given == 0 => self.decode(&packet),
+            Err(HeaderError::Unsupported(_)) if self.given == 0 => self.decode(&packet),
             Err(fault) => self.skip(&fault.into()),
             Ok((width, height)) => {
                 let (decoded, shown) = (packet.decoded, packet.shown);

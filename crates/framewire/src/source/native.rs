@@ -1,12 +1,12 @@
-//! A hub's stream as a source: connects, comes back by itself, reports how far its frames came.
+//! A hub's stream as a source: connects, reconnects, reports which frames arrived and were shown.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use framewire_proto::{
     Frame,
     wire::native::{Message, Report, State},
 };
-use tracing::{info, warn};
+use tracing::info;
 
 use super::{Item, Kind, Listener, Source};
 use crate::error::{Error, Result, bail, error};
@@ -14,8 +14,9 @@ use crate::{
     clock,
     hub::Feedback,
     net::{
-        client::{Address, Backoff, Client},
-        line::{Caller, Heard, Line},
+        client::{Address, MessageSender},
+        hub_client::{ClientIdentity, HubClient, HubEvent},
+        retry::Retry,
     },
     stop::Stop,
 };
@@ -28,176 +29,164 @@ pub const KIND: Kind = Kind {
     sized: false,
     matches: |source| source.starts_with("fw://"),
     open: |spec, stop| {
-        let config = Config { wait: spec.options.wait, every: spec.options.every };
-        Ok(Box::new(Fw::open(spec.source.parse()?, config, stop)?))
+        let options = WatchOptions { wait: spec.options.wait, every: spec.options.every };
+        Ok(Box::new(HubSource::open(spec.source.parse()?, options, stop)?))
     },
 };
 
 /// How to watch.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Config {
-    /// Wait for a hub or a stream that is not there.
+pub struct WatchOptions {
+    /// Wait for a hub or a stream that does not exist yet.
     pub wait: bool,
     /// Every frame, queued within bounds, instead of the newest.
     pub every: bool,
 }
 
 /// A stream of a hub.
-pub struct Fw {
-    caller: Caller,
-    config: Config,
+pub struct HubSource {
+    identity: ClientIdentity,
+    options: WatchOptions,
     stop: Stop,
-    line: Option<Line>,
-    /// The client that reports go to: that of the connection now.
-    client: Arc<Mutex<Option<Arc<Client>>>>,
-    backoff: Backoff,
+    client: Option<HubClient>,
+    /// Where reports go: over the current connection.
+    reports_to: Arc<Mutex<Option<Arc<MessageSender>>>>,
+    retry: Retry,
 }
 
-impl Fw {
+impl HubSource {
     /// Connects to the stream.
     ///
     /// # Errors
-    /// Without [`Config::wait`]: nobody listens there, or there is no such stream.
-    pub fn open(address: Address, config: Config, stop: &Stop) -> Result<Self> {
+    /// Without [`WatchOptions::wait`]: no hub listens there, or it has no such stream.
+    pub fn open(address: Address, options: WatchOptions, stop: &Stop) -> Result<Self> {
         if address.name.is_none() {
             bail!(
                 InvalidInput,
-                "{address} names no stream: write it like {address}/door; `framewire list {address}` shows what is there"
+                "{address} names no stream: write it like {address}/door; `framewire list {address}` lists the hub's streams"
             );
         }
-        let mut fw = Self {
-            caller: Caller::new(address)?,
-            config,
+        let mut source = Self {
+            identity: ClientIdentity::new(address)?,
+            options,
             stop: stop.clone(),
-            line: None,
-            client: Arc::default(),
-            backoff: Backoff::default(),
+            client: None,
+            reports_to: Arc::default(),
+            retry: Retry::default(),
         };
-        match fw.connect() {
-            Ok(line) => fw.begin(line),
-            Err(error) if config.wait => fw.wait_to_retry(&error),
+        match source.connect() {
+            Ok(client) => source.begin(client),
+            Err(error) if options.wait => source.retry.wait(&error, stop),
             Err(error) => return Err(error),
         }
-        Ok(fw)
+        Ok(source)
     }
 
     /// Connects and waits until the hub grants the stream.
-    fn connect(&self) -> Result<Line> {
-        let address = &self.caller.address;
-        let Some(name) = address.name.clone() else { bail!(InvalidInput, "{address}: no stream") };
-        let wish = Message::Subscribe { name, wait: self.config.wait, every: self.config.every, jpegs: false };
-        self.caller.call(&wish, &self.stop).map_err(|error| match error {
+    fn connect(&self) -> Result<HubClient> {
+        let address = &self.identity.address;
+        let Some(name) = address.name.clone() else { bail!(InvalidInput, "{address} names no stream") };
+        let WatchOptions { wait, every } = self.options;
+        let request = Message::Subscribe { name, wait, every, jpegs: false };
+        self.identity.connect(&request, &self.stop).map_err(|error| match error {
             Error::NotFound(_) => error!(NotFound, "{error}; --wait waits for it"),
             _ => error,
         })
     }
 
-    fn begin(&mut self, line: Line) {
-        *lock(&self.client) = Some(line.client());
-        self.line = Some(line);
-        self.backoff.reset();
-        // From now on the stream is known to be right: wait for it whatever happens to the hub.
-        self.config.wait = true;
-    }
-
-    fn wait_to_retry(&mut self, error: &Error) {
-        let wait = self.backoff.next_wait();
-        warn!("{error}; trying again in {:.1} s", wait.as_secs_f64());
-        self.stop.wait(wait);
+    fn begin(&mut self, client: HubClient) {
+        *lock(&self.reports_to) = Some(client.sender());
+        self.client = Some(client);
+        self.retry.reset();
+        // The hub has granted the stream once, so its name is right: from now on wait for it.
+        self.options.wait = true;
     }
 
     fn reconnect(&mut self) {
         match self.connect() {
-            Ok(line) => {
-                info!("{}: connected", self.caller.address);
-                self.begin(line);
+            Ok(client) => {
+                info!("{}: connected", self.identity.address);
+                self.begin(client);
             }
-            Err(error) => self.wait_to_retry(&error),
+            Err(error) => self.retry.wait(&error, &self.stop),
         }
     }
 }
 
-impl Source for Fw {
+impl Source for HubSource {
     fn next(&mut self) -> Result<Option<Item>> {
         while !self.stop.stopped() {
-            let Some(line) = &mut self.line else {
+            let Some(client) = &mut self.client else {
                 self.reconnect();
                 continue;
             };
-            match next(line) {
-                Ok(Next::Item(item)) => return Ok(Some(item)),
-                Ok(Next::Anew) => *lock(&self.client) = Some(line.client()),
-                Ok(Next::Nothing) => {}
-                Err(error) => {
-                    *lock(&self.client) = None;
-                    self.line = None;
-                    self.wait_to_retry(&error.context(self.caller.address.to_string()));
-                    return Ok(Some(Item::State(State::Stalled)));
+            let error = match client.receive() {
+                Ok(HubEvent::Message(message)) => match take(client, message) {
+                    Ok(Some(item)) => return Ok(Some(item)),
+                    Ok(None) => continue,
+                    Err(error) => error,
+                },
+                Ok(HubEvent::Reconnected) => {
+                    *lock(&self.reports_to) = Some(client.sender());
+                    continue;
                 }
-            }
+                Ok(HubEvent::Stopped) => break,
+                Err(error) => error,
+            };
+            *lock(&self.reports_to) = None;
+            self.client = None;
+            self.retry.wait(&error.context(self.identity.address.to_string()), &self.stop);
+            return Ok(Some(Item::State(State::Stalled)));
         }
-        if let Some(line) = &self.line {
-            // The hub may have gone first.
-            let _ = line.client().post(&Message::Bye { text: String::new() });
+        if let Some(client) = &self.client {
+            // The hub may have closed the connection first.
+            let _ = client.sender().post(&Message::Bye { text: String::new() });
         }
         Ok(None)
     }
 
     fn listener(&self) -> Option<Listener> {
-        let client = self.client.clone();
-        Some(Box::new(move |news| {
-            let client = lock(&client).clone();
-            let message = match news {
+        let reports_to = self.reports_to.clone();
+        Some(Box::new(move |feedback| {
+            let sender = lock(&reports_to).clone();
+            let message = match feedback {
                 Feedback::Report(report) => Message::Report(report),
                 Feedback::Keyframe => Message::Keyframe,
             };
-            // A broken connection is noticed by the thread that receives.
-            let _ = client.map(|client| client.post(&message));
+            // The thread that receives notices a broken connection.
+            let _ = sender.map(|sender| sender.post(&message));
         }))
     }
 
     fn describe(&self) -> String {
-        self.caller.address.to_string()
+        self.identity.address.to_string()
     }
 }
 
-/// What came over the line.
-enum Next {
-    Item(Item),
-    /// Another connection has taken over.
-    Anew,
-    Nothing,
-}
-
-/// The next thing for the stream, or nothing after 100 ms without.
-fn next(line: &mut Line) -> Result<Next> {
-    let message = match line.receive()? {
-        Heard::Message(message) => message,
-        Heard::Anew => return Ok(Next::Anew),
-        Heard::Nothing => return Ok(Next::Nothing),
-    };
-    Ok(match message {
-        Message::Config(config) => Next::Item(Item::Config(config)),
-        Message::Frame(frame) => Next::Item(Item::Frame(arrived(line, frame)?)),
-        Message::State(state) => Next::Item(Item::State(state)),
-        Message::Service(service) => Next::Item(Item::Service(service)),
+/// What a message means for the stream, if anything.
+fn take(client: &HubClient, message: Message) -> Result<Option<Item>> {
+    Ok(Some(match message {
+        Message::Config(config) => Item::Config(config),
+        Message::Frame(frame) => Item::Frame(arrived(client, frame)?),
+        Message::State(state) => Item::State(state),
+        Message::Service(service) => Item::Service(service),
         Message::Error { text, .. } => bail!(ConnectionLost, "{text}"),
         Message::Bye { text } if text.is_empty() => bail!(ConnectionLost, "the hub ends"),
         Message::Bye { text } => bail!(ConnectionLost, "the hub ends: {text}"),
-        _ => Next::Nothing,
-    })
+        _ => return Ok(None),
+    }))
 }
 
-/// Reports a frame at once, since the hub waits for that before it sends the one after the next.
-fn arrived(line: &Line, mut frame: Frame) -> Result<Frame> {
+/// Reports a frame at once: the hub waits for the report before it sends the frame after the next.
+fn arrived(client: &HubClient, mut frame: Frame) -> Result<Frame> {
     let now = clock::now();
     let report = Report { sequence: frame.sequence, received: now, ..Report::default() };
-    line.client().post(&Message::Report(report))?;
-    frame.times = line.link().to_ours(frame.times);
+    client.sender().post(&Message::Report(report))?;
+    frame.times = client.link().times_to_ours(frame.times);
     frame.times.arrived = now;
     Ok(frame)
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! A tutorial's camera server that pickles its frames, as a source: connects, comes back by itself. Nothing is ever executed.
+//! A tutorial's camera server that pickles its frames, as a source: connects, and reconnects. Nothing is ever executed.
 
 use std::mem;
 
@@ -14,9 +14,10 @@ use super::{
     Item, Kind, Source,
     tutorial::{Connection, checked},
 };
-use crate::error::{Context as _, Error, OrError as _, Result};
 use crate::{
+    bad_frames::BadFrames,
     clock,
+    error::{Context as _, Error, OrError as _, Result},
     net::{client::Backoff, endpoint::Endpoint, socket::Socket},
     stop::Stop,
 };
@@ -38,13 +39,13 @@ struct Viewer {
     stop: Stop,
     connection: Option<Connection>,
     /// Try again even if the first try fails.
-    patient: bool,
+    retry: bool,
     backoff: Backoff,
     config: Option<Config>,
-    /// The frame whose configuration was given.
+    /// A frame whose configuration was returned before it.
     waiting: Option<Frame>,
     next: u64,
-    bad: u64,
+    bad: BadFrames,
 }
 
 impl Viewer {
@@ -56,18 +57,18 @@ impl Viewer {
             runtime,
             stop: stop.clone(),
             connection: None,
-            patient: wait,
+            retry: wait,
             backoff: Backoff::default(),
             config: None,
             waiting: None,
             next: 0,
-            bad: 0,
+            bad: BadFrames::default(),
         };
         viewer.connect()?;
         Ok(viewer)
     }
 
-    /// Connects; waits instead where it may try again.
+    /// Connects; after a failure waits where it may try again.
     fn connect(&mut self) -> Result<()> {
         let (authority, stop) = (self.from.authority(), &self.stop);
         let connected = self.runtime.block_on(async {
@@ -79,11 +80,11 @@ impl Viewer {
         match connected.with_context(|| self.from.to_string()) {
             Ok(socket) => {
                 info!("{}: connected", self.from);
-                self.patient = true;
+                self.retry = true;
                 let Endpoint { wire, tutorial, .. } = &self.from;
                 self.connection = socket.map(|socket| Connection::new(socket, wire, tutorial, BytesMut::new()));
             }
-            Err(error) if self.patient => self.wait_to_retry(&error),
+            Err(error) if self.retry => self.wait_to_retry(&error),
             Err(error) => return Err(error.context("--wait tries until it is there")),
         }
         Ok(())
@@ -95,21 +96,18 @@ impl Viewer {
         self.stop.wait(wait);
     }
 
-    /// What a picture gives: its configuration first, where that is new.
+    /// A picture as a frame, or its configuration first where that is new.
     fn take(&mut self, picture: Picture) -> Option<Item> {
         let (config, data) = match checked(picture) {
             Ok(picture) => picture,
             Err(why) => {
-                self.bad += 1;
-                if self.bad.is_power_of_two() {
-                    warn!("{}: a picture dropped ({} so far): {why}", self.from, self.bad);
-                }
+                self.bad.count(&self.from, why);
                 return None;
             }
         };
         self.backoff.reset();
         let now = clock::now();
-        // This wire does not tell when a frame was born: it is as old as its arrival here.
+        // This wire does not carry the time of capture: a frame is as old as its arrival here.
         let times = Times { captured: now, arrived: now, ..Times::default() };
         let frame = Frame { sequence: self.next, keyframe: true, times, data };
         self.next += 1;
@@ -133,20 +131,20 @@ impl Source for Viewer {
                 continue;
             };
             let stop = &self.stop;
-            let came = self.runtime.block_on(async {
+            let received = self.runtime.block_on(async {
                 tokio::select! {
                     picture = connection.next() => picture.and_then(|picture| picture.or_error(Error::ConnectionLost, || "the camera closed the connection")).map(Some),
                     () = stop.raised() => Ok(None),
                 }
             });
-            match came {
+            match received {
                 Ok(Some(picture)) => {
                     if let Some(item) = self.take(picture) {
                         return Ok(Some(item));
                     }
                 }
                 Ok(None) => {}
-                // What has sent no picture yet speaks another wire, or other pickles: it will do so again.
+                // A camera that has sent no picture yet speaks another wire, or other pickles, and would again.
                 Err(error) if error.wire().is_some() && self.next == 0 => {
                     return Err(error.context(self.from.to_string()));
                 }

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use bytes::{Bytes, BytesMut};
 use framewire_proto::{
     Config, Frame, Limits, Micros, Name, Times, WireError,
-    error::Kind,
+    error::ErrorKind,
     wire::{
         self, Wire,
         tutorial::{Picture, Receive, Received, Tutorial},
@@ -14,21 +14,21 @@ use framewire_proto::{
 use tokio::{net::TcpListener, sync::watch, time::timeout};
 use tracing::{debug, info, warn};
 
-use crate::error::{Context as _, Error, OrError as _, Result};
 use crate::{
+    bad_frames::BadFrames,
     clock,
+    error::{Context as _, Error, OrError as _, Result},
     hub::{Hub, Publisher},
     net::{
         accept::{self, Accepted},
-        endpoint::Endpoint,
         socket::Socket,
     },
 };
 
-/// A camera that sends nothing for this long is given up: these wires have no other sign of life.
+/// A camera that sends nothing for this long is gone: these wires have no other sign of life.
 const SILENCE: Duration = Duration::from_secs(60);
 
-/// What becomes of tutorials' cameras that connect.
+/// Feeds streams from tutorials' cameras that connect.
 #[derive(Clone)]
 pub struct Cameras {
     /// Where their streams are.
@@ -42,53 +42,40 @@ pub struct Cameras {
 pub enum Streams {
     /// Each camera has its own, named by its wire and address, for as long as it is connected.
     Each,
-    /// The same. Told of each before its first frame, to begin to watch it: who is not watched any more is let go.
+    /// The same. This is called for each before its first frame, to subscribe to it. A camera without viewers is disconnected.
     Watched(Arc<dyn Fn(&Name) + Send + Sync>),
     /// One camera at a time feeds this one.
     One(Name),
 }
 
-/// Listens there, and logs it. Anybody who reaches the port can do `what`.
-///
-/// # Errors
-/// The port is taken or not permitted.
-pub async fn bind(at: &Endpoint, what: &str) -> Result<TcpListener> {
-    let listener = accept::bind(&at.authority()).await?;
-    let address = listener.local_addr()?;
-    info!("{}: listens on {address}", at.wire.name);
-    if !address.ip().is_loopback() {
-        warn!("anybody who reaches {address} can {what}");
-    }
-    Ok(listener)
-}
-
-/// Takes cameras on this wire for as long as it is polled.
+/// Accepts cameras on this wire for as long as it is polled.
 pub async fn listen(listener: TcpListener, wire: &'static Wire, cameras: Cameras) {
     let serve = move |accepted: Accepted| {
         let cameras = cameras.clone();
         async move {
-            let peer = accepted.peer;
+            let peer = accepted.socket.peer();
             if let Err(error) = cameras.serve(accepted).await {
                 warn!("{peer}: closed: {error}");
             }
         }
     };
-    accept::run(listener, Some(wire), serve).await;
+    accept::run(listener, vec![wire], serve).await;
 }
 
 impl Cameras {
     /// Feeds a stream from this connection until it ends.
     ///
     /// # Errors
-    /// The connection broke, or what comes is not its wire.
+    /// The connection broke, or its bytes are not its wire.
     pub async fn serve(&self, accepted: Accepted) -> Result<()> {
-        let Accepted { wire, stream, prefix, peer } = accepted;
+        let Accepted { wire, socket, prefix } = accepted;
+        let peer = socket.peer();
         let tutorial = wire.tutorial.or_error(Error::InvalidInput, || format!("{} is no camera's wire", wire.name))?;
         let name = match &self.streams {
             Streams::One(name) => name.clone(),
             _ => Name::from_lossy(&format!("{}-{}-{}", wire.name, peer.ip().to_canonical(), peer.port())),
         };
-        let mut connection = Connection::new(Socket::new(stream, peer), wire, &tutorial, prefix);
+        let mut connection = Connection::new(socket, wire, &tutorial, prefix);
         let mut camera = Camera {
             cameras: self,
             name,
@@ -96,8 +83,8 @@ impl Cameras {
             watched: None,
             publisher: None,
             next: 0,
-            bad: 0,
-            wall: Wall::default(),
+            bad: BadFrames::default(),
+            clock: CameraClock::default(),
         };
         let outcome = camera.feed(&mut connection, wire).await;
         if let Some(publisher) = camera.publisher {
@@ -112,12 +99,12 @@ impl Cameras {
     }
 }
 
-/// A connection to a tutorial's camera, whichever of the two has connected.
+/// A connection to a tutorial's camera, whichever end has connected.
 pub(super) struct Connection {
     socket: Socket,
     wire: &'static Wire,
     receiver: Box<dyn Receive>,
-    /// How the connection begins.
+    /// The connection's first bytes, up to [`wire::PREFIX`].
     first: BytesMut,
 }
 
@@ -129,20 +116,20 @@ impl Connection {
         Self { socket, wire, receiver, first }
     }
 
-    /// The next picture; `None` at the camera's end. Nothing is lost when the wait is given up, unless an answer was being
+    /// The next picture; `None` when the camera has closed. Cancelling the wait loses nothing, unless an answer was being
     /// written.
     pub(super) async fn next(&mut self) -> Result<Option<Picture>> {
         loop {
             match self.receiver.pull()? {
                 Some(Received::Picture(picture)) => return Ok(Some(picture)),
-                Some(Received::Answer(answer)) => self.socket.write(answer, &[]).await?,
-                // It closes the connection now, or begins again.
+                Some(Received::Answer(answer)) => self.socket.write([answer]).await?,
+                // The camera closes the connection now, or begins again.
                 Some(Received::End) => {}
                 None => {
                     let space = self.receiver.space();
                     let held = space.len();
                     let read = timeout(SILENCE, self.socket.read(space)).await;
-                    if read.context("the camera has sent nothing for 60 s")?? == 0 {
+                    if read.with_context(|| format!("the camera has sent nothing for {} s", SILENCE.as_secs()))?? == 0 {
                         return Ok(None);
                     }
                     let missing = wire::PREFIX.saturating_sub(self.first.len());
@@ -155,12 +142,12 @@ impl Connection {
         }
     }
 
-    /// Refuses what begins another wire. One whose camera waits for an answer may send fewer bytes than this one's first
-    /// header has.
+    /// Refuses a connection that begins another wire. The camera of a wire with answers may send fewer bytes than this wire's first
+    /// header has, and wait.
     fn check_wire(&self) -> Result<(), WireError> {
         match wire::recognise(&self.first) {
             Ok(Some(other)) if other.name != self.wire.name => {
-                Err(WireError { wire: self.wire.name, offset: 0, kind: Kind::NotThisWire })
+                Err(WireError { wire: self.wire.name, offset: 0, kind: ErrorKind::NotThisWire })
             }
             _ => Ok(()),
         }
@@ -174,11 +161,11 @@ struct Camera<'a> {
     peer: SocketAddr,
     /// Feeds the stream, from the first picture on.
     publisher: Option<Publisher>,
-    /// How many watch, where it matters.
+    /// How many watch, where a camera without viewers is disconnected.
     watched: Option<watch::Receiver<u32>>,
     next: u64,
-    bad: u64,
-    wall: Wall,
+    bad: BadFrames,
+    clock: CameraClock,
 }
 
 impl Camera<'_> {
@@ -186,8 +173,8 @@ impl Camera<'_> {
         loop {
             let picture = tokio::select! {
                 picture = connection.next() => picture,
-                () = deserted(self.watched.as_mut()) => {
-                    debug!("'{}': let go, since nobody watches", self.name);
+                () = unwatched(self.watched.as_mut()) => {
+                    debug!("'{}': disconnected, since there are no viewers", self.name);
                     return Ok(());
                 }
             };
@@ -195,7 +182,7 @@ impl Camera<'_> {
                 Ok(Some(picture)) => self.take(picture)?,
                 Ok(None) => return Ok(()),
                 Err(error) if self.next == 0 && error.wire().is_some() => {
-                    return Err(error.context(what_came(wire, &connection.first)));
+                    return Err(error.context(wrong_wire(wire, &connection.first)));
                 }
                 Err(error) => return Err(error),
             }
@@ -209,15 +196,12 @@ impl Camera<'_> {
         let (config, data) = match checked(picture) {
             Ok(picture) => picture,
             Err(why) => {
-                self.bad += 1;
-                if self.bad.is_power_of_two() {
-                    warn!("'{}': a picture dropped ({} so far): {why}", self.name, self.bad);
-                }
+                self.bad.count(&self.name, why);
                 return Ok(());
             }
         };
-        let captured = sent.and_then(|sent| self.wall.ours(&self.name, sent, now));
-        // What does not tell when it was sent is as old as its arrival here.
+        let captured = sent.and_then(|sent| self.clock.ours(&self.name, sent, now));
+        // A picture without a time of sending is as old as its arrival here.
         let times =
             Times { captured: captured.unwrap_or(now), sent: captured.unwrap_or(0), received: now, ..Times::default() };
         if self.publisher.is_none() {
@@ -234,8 +218,8 @@ impl Camera<'_> {
     fn begin(&mut self, now: Micros) -> Result<()> {
         let publisher = self.cameras.hub.publish(&self.name, now)?;
         info!("'{}': {} sends pictures", self.name, self.peer);
-        if let Streams::Watched(meet) = &self.cameras.streams {
-            meet(&self.name);
+        if let Streams::Watched(subscribe) = &self.cameras.streams {
+            subscribe(&self.name);
             self.watched = Some(publisher.viewers());
         }
         self.publisher = Some(publisher);
@@ -251,8 +235,8 @@ pub(super) fn checked(picture: Picture) -> Result<(Config, Bytes), String> {
     Ok((config, picture.data))
 }
 
-/// Waits until nobody watches; for ever where that does not matter.
-async fn deserted(watched: Option<&mut watch::Receiver<u32>>) {
+/// Waits until there are no viewers; for ever where that does not matter.
+async fn unwatched(watched: Option<&mut watch::Receiver<u32>>) {
     match watched {
         // The sender lives in the stream, which the camera's publisher holds.
         Some(watched) => drop(watched.wait_for(|viewers| *viewers == 0).await),
@@ -260,9 +244,9 @@ async fn deserted(watched: Option<&mut watch::Receiver<u32>>) {
     }
 }
 
-/// What a connection on this wire's port begins with, in words.
-fn what_came(wire: &Wire, first: &[u8]) -> String {
-    let shown = first[..first.len().min(wire::PREFIX)].escape_ascii();
+/// What a connection on this wire's port begins with, for an error.
+fn wrong_wire(wire: &Wire, first: &[u8]) -> String {
+    let shown = accept::shown(first);
     match wire::recognise(first) {
         Ok(Some(other)) if other.name != wire.name => {
             format!("this port takes {}, and '{shown}' begins {}: {}", wire.name, other.name, other.summary)
@@ -271,33 +255,33 @@ fn what_came(wire: &Wire, first: &[u8]) -> String {
     }
 }
 
-/// Whether a camera's calendar clock and ours agree, judged by the picture that seems to have come fastest.
+/// Whether a camera's calendar clock and ours agree, judged by the picture with the shortest transfer time.
 #[derive(Debug, Default)]
-struct Wall {
-    /// The shortest way so far in µs, by the two clocks.
+struct CameraClock {
+    /// The shortest transfer time so far in µs, by the two clocks.
     shortest: Option<i64>,
-    told: bool,
+    warned: bool,
 }
 
-impl Wall {
-    /// How far ahead of ours, in µs, the clock of a picture may seem that has come in no time.
+impl CameraClock {
+    /// How far ahead of ours, in µs, the clock of a picture with no transfer time may seem.
     const AHEAD: i64 = 50_000;
-    /// How long, in µs, the fastest picture may be on its way. What is longer is another clock, or a time zone.
+    /// The longest believed transfer time, in µs, of the fastest picture. A longer one is another clock, or a time zone.
     const LONGEST: i64 = 1_000_000;
 
-    /// This moment of the camera's calendar (µs since 1970) on our clock, now showing `now`; `None` where the clocks do not
-    /// agree, which is said once.
+    /// This moment of the camera's calendar (µs since 1970) on our clock, which shows `now`; `None` where the clocks do not
+    /// agree, which is logged once.
     fn ours(&mut self, name: &Name, sent: Micros, now: Micros) -> Option<Micros> {
         self.judge(name, clock::wall() as i64 - sent as i64, now)
     }
 
-    fn judge(&mut self, name: &Name, way: i64, now: Micros) -> Option<Micros> {
-        let shortest = self.shortest.map_or(way, |before| before.min(way));
+    fn judge(&mut self, name: &Name, transfer: i64, now: Micros) -> Option<Micros> {
+        let shortest = self.shortest.map_or(transfer, |before| before.min(transfer));
         self.shortest = Some(shortest);
         if (-Self::AHEAD..=Self::LONGEST).contains(&shortest) {
-            return Some(now.saturating_sub(way.max(0).unsigned_abs()).max(1));
+            return Some(now.saturating_sub(transfer.max(0).unsigned_abs()).max(1));
         }
-        if !std::mem::replace(&mut self.told, true) {
+        if !std::mem::replace(&mut self.warned, true) {
             let (seconds, side) = (shortest as f64 / 1e6, if shortest < 0 { "ahead of" } else { "behind" });
             warn!(
                 "'{name}': its clock is {:.3} s {side} ours: its times of sending are not used; set both clocks (NTP) to see its delay",
@@ -318,26 +302,26 @@ mod tests {
 
     #[test]
     fn a_time_of_sending_counts_when_the_clocks_agree() {
-        let mut wall = Wall::default();
-        assert_eq!(wall.judge(&name(), 3_000, 10_000_000), Some(9_997_000));
-        assert_eq!(wall.judge(&name(), -2_000, 10_000_000), Some(10_000_000), "sent a little after it came");
-        assert_eq!(wall.judge(&name(), 7_000_000, 10_000_000), Some(3_000_000), "a lag that grew is no other clock");
-        assert!(!wall.told);
+        let mut clock = CameraClock::default();
+        assert_eq!(clock.judge(&name(), 3_000, 10_000_000), Some(9_997_000));
+        assert_eq!(clock.judge(&name(), -2_000, 10_000_000), Some(10_000_000), "sent a little after it arrived");
+        assert_eq!(clock.judge(&name(), 7_000_000, 10_000_000), Some(3_000_000), "a lag that grew is no other clock");
+        assert!(!clock.warned);
     }
 
     #[test]
-    fn another_clock_or_time_zone_is_told_once_and_not_used() {
-        for way in [3_600_000_000, -3_600_000_000, 1_500_000, -60_000] {
-            let mut wall = Wall::default();
-            assert_eq!(wall.judge(&name(), way, 10_000_000), None, "{way}");
-            assert!(wall.told);
+    fn another_clock_or_time_zone_is_not_used_and_logged_once() {
+        for transfer in [3_600_000_000, -3_600_000_000, 1_500_000, -60_000] {
+            let mut clock = CameraClock::default();
+            assert_eq!(clock.judge(&name(), transfer, 10_000_000), None, "{transfer}");
+            assert!(clock.warned);
         }
     }
 
     #[test]
-    fn what_came_instead_is_named() {
+    fn another_wire_is_named() {
         let lhh = wire::WIRES.iter().find(|wire| wire.name == "lhh").unwrap();
-        assert!(what_came(lhh, b"12345, ").contains("'12345, ' begins stopwait"), "{}", what_came(lhh, b"12345, "));
-        assert!(what_came(lhh, b"\x01\x02").contains("does not begin with '\\x01\\x02'"));
+        assert!(wrong_wire(lhh, b"12345, ").contains("'12345, ' begins stopwait"), "{}", wrong_wire(lhh, b"12345, "));
+        assert!(wrong_wire(lhh, b"\x01\x02").contains("does not begin with '\\x01\\x02'"));
     }
 }

@@ -1,6 +1,6 @@
 //! How large frames may be for their link, and what they are therefore coded in.
 
-use framewire_proto::{Codec, Config, Micros};
+use framewire_proto::{Codec, Config, Micros, hysteresis::RaiseDelay};
 
 /// Frames per second where they are not known.
 const FPS: u64 = 30;
@@ -46,9 +46,8 @@ pub(super) struct RateTarget {
     roomy_frames: u32,
     /// How much of what they may have H.264 frames took lately.
     filled: f64,
-    /// Since when the link would carry JPEGs.
-    roomy: Option<Micros>,
-    patience: Micros,
+    /// Waits until the link has carried JPEGs for long enough.
+    back_to_jpeg: RaiseDelay,
 }
 
 impl RateTarget {
@@ -63,8 +62,7 @@ impl RateTarget {
             shrink: 1,
             roomy_frames: 0,
             filled: 0.0,
-            roomy: None,
-            patience: PATIENCE[0],
+            back_to_jpeg: RaiseDelay::new(PATIENCE[0], PATIENCE[1]),
         }
     }
 
@@ -81,14 +79,14 @@ impl RateTarget {
             (self.quality, self.shrink) = (self.wanted, 1);
             if target < jpegs / 100 * KEEP_JPEG {
                 self.codec = Codec::H264;
-                self.roomy = None;
+                self.back_to_jpeg.interrupt();
             }
         } else if target < jpegs / 100 * TO_JPEG {
-            self.roomy = None;
-        } else if now.saturating_sub(*self.roomy.get_or_insert(now)) >= self.patience {
+            self.back_to_jpeg.interrupt();
+        } else if self.back_to_jpeg.is_due(now) {
             self.codec = Codec::Jpeg;
-            // Whoever turns back soon was wrong, and waits for longer.
-            self.patience = (2 * self.patience).min(PATIENCE[1]);
+            // If H.264 is needed again, this was too early: then wait longer.
+            self.back_to_jpeg.lengthen();
         }
         self.codec
     }

@@ -8,6 +8,7 @@ use tracing::warn;
 
 use crate::error::{Context as _, Error, Result};
 use crate::{
+    clock,
     hub::{Event, Subscriber},
     transcode::encode::{self, Encoder},
 };
@@ -44,7 +45,7 @@ impl Transcoded {
     /// publisher takes the stream over.
     pub async fn next(&mut self) -> Option<(Arc<Config>, Frame)> {
         loop {
-            match self.viewer.next().await {
+            match self.viewer.next(clock::now).await {
                 Event::Config(config) => self.given = Some(config),
                 Event::Frame(frame) => {
                     let Some(given) = self.given.clone() else { continue };

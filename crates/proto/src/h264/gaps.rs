@@ -1,65 +1,67 @@
-//! Where access units of H.264 are missing.
+//! Finds where H.264 access units are missing, by the gaps in `frame_num`.
 
-use super::{IDR, PICTURE_SET, SEQUENCE_SET, nal_units, unescaped};
+use super::{IDR_SLICE, PPS, SPS, nal_units, unescaped};
 
-/// How many sequence parameter sets there are at most (ITU-T H.264, section 7.4.2.1.1).
-const SEQUENCES: usize = 32;
-/// How many picture parameter sets there are at most (section 7.4.2.2).
-const PICTURES: usize = 256;
-/// The profiles whose sequence parameter sets tell of colours and of scaling (section 7.3.2.1.1).
-const WITH_CHROMA: [u32; 13] = [100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135];
+/// The most sequence parameter sets (SPS) a stream may have (ITU-T H.264, section 7.4.2.1.1).
+const MAX_SPS: usize = 32;
+/// The most picture parameter sets (PPS) a stream may have (section 7.4.2.2).
+const MAX_PPS: usize = 256;
+/// The profiles whose SPS has fields for chroma format and scaling matrices (section 7.3.2.1.1).
+const PROFILES_WITH_CHROMA: [u32; 13] = [100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135];
 
-/// Follows the numbers of the pictures that others need, `frame_num` (section 7.4.3), and so tells where some are missing.
-/// Those that no other needs leave no gap.
+/// Detects missing reference pictures: `frame_num` (section 7.4.3) rises by one for each reference picture. A missing
+/// non-reference picture leaves no gap, and does no harm.
 #[derive(Debug)]
-pub struct Gaps {
-    sequences: [Option<Sequence>; SEQUENCES],
-    /// Which of the sequences a picture parameter set belongs to.
-    pictures: [Option<u8>; PICTURES],
-    /// The number of the last picture that others need.
+pub struct GapDetector {
+    sps: [Option<Sps>; MAX_SPS],
+    /// For each PPS, the id of its SPS.
+    sps_of_pps: [Option<u8>; MAX_PPS],
+    /// The `frame_num` of the last reference picture.
     last: Option<u32>,
 }
 
-/// What a sequence parameter set says of `frame_num`.
+/// The fields of an SPS that concern `frame_num`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Sequence {
-    /// Its width in bits.
+struct Sps {
+    /// Length of `frame_num` in bits.
     bits: u32,
-    /// Whether encoders leave numbers out, as those may whose temporal layers are thinned out.
+    /// Whether the stream may leave numbers out, as streams with removed temporal layers do.
     gaps_allowed: bool,
-    /// Whether there is a colour's number before it.
-    separate_colours: bool,
+    /// Whether each slice header has a `colour_plane_id` before `frame_num`.
+    separate_colour_planes: bool,
 }
 
-impl Default for Gaps {
+impl Default for GapDetector {
     fn default() -> Self {
-        Self { sequences: [None; SEQUENCES], pictures: [None; PICTURES], last: None }
+        Self { sps: [None; MAX_SPS], sps_of_pps: [None; MAX_PPS], last: None }
     }
 }
 
-impl Gaps {
-    /// Whether pictures that others need are missing between the last access unit and this one, in the order in which they
-    /// are decoded. False where that cannot be known: without parameter sets, or where gaps are allowed. As many as there are
-    /// from one keyframe to the next go unnoticed, and so does a whole round of numbers, 16 or more. After an encoder has made all its pictures unneeded without a keyframe
-    /// (`memory_management_control_operation` 5), which none that codes live does, there seems to be a gap.
-    pub fn before(&mut self, unit: &[u8]) -> bool {
+impl GapDetector {
+    /// Whether reference pictures are missing between the last access unit and this one. Call this for each access unit, in
+    /// decoding order.
+    ///
+    /// Returns false if it cannot be known: without parameter sets, or if the SPS allows gaps. Two losses go unnoticed: all
+    /// pictures between two keyframes, and a whole cycle of numbers (16 pictures or more). One false alarm is possible, after
+    /// `memory_management_control_operation` 5 (all references dropped without a keyframe); no live encoder uses that.
+    pub fn missing_before(&mut self, unit: &[u8]) -> bool {
         for (start, kind) in nal_units(unit) {
             let nal = &unit[start..];
             let mut bits = Bits::new(unescaped(&nal[1..]));
             match kind {
-                SEQUENCE_SET => {
-                    if let Some((id, sequence)) = Sequence::read(&mut bits) {
-                        self.sequences[id] = Some(sequence);
+                SPS => {
+                    if let Some((id, sps)) = Sps::read(&mut bits) {
+                        self.sps[id] = Some(sps);
                     }
                 }
-                PICTURE_SET => {
-                    if let (Some(id @ 0..PICTURES), Some(sequence @ 0..SEQUENCES)) = (bits.index(), bits.index()) {
-                        self.pictures[id] = Some(sequence as u8);
+                PPS => {
+                    if let (Some(id @ 0..MAX_PPS), Some(sps @ 0..MAX_SPS)) = (bits.id(), bits.id()) {
+                        self.sps_of_pps[id] = Some(sps as u8);
                     }
                 }
-                1..=IDR => {
-                    let needed = nal[0] & 0x60 != 0;
-                    return self.slice(kind == IDR, needed, &mut bits);
+                1..=IDR_SLICE => {
+                    let reference = nal[0] & 0x60 != 0;
+                    return self.slice(kind == IDR_SLICE, reference, &mut bits);
                 }
                 _ => {}
             }
@@ -67,50 +69,50 @@ impl Gaps {
         false
     }
 
-    /// Reads the beginning of a slice's header (section 7.3.3).
-    fn slice(&mut self, idr: bool, needed: bool, bits: &mut Bits<impl Iterator<Item = u8>>) -> bool {
-        let Some((sequence, number)) = self.number(bits) else {
+    /// Reads the start of a slice header (section 7.3.3). Returns whether pictures are missing before the slice.
+    fn slice(&mut self, idr: bool, reference: bool, bits: &mut Bits<impl Iterator<Item = u8>>) -> bool {
+        let Some((sps, frame_num)) = self.frame_num(bits) else {
             self.last = None;
             return false;
         };
-        let next = |last: u32| (last + 1) % (1 << sequence.bits);
-        // Equal numbers are the two fields of a frame.
-        let follows = |last: u32| number == last || number == next(last);
-        let gap = !idr && !sequence.gaps_allowed && !self.last.is_none_or(follows);
-        if needed || gap {
-            self.last = Some(number);
+        let next = |last: u32| (last + 1) % (1 << sps.bits);
+        // The two fields of a frame have the same number.
+        let follows = |last: u32| frame_num == last || frame_num == next(last);
+        let gap = !idr && !sps.gaps_allowed && !self.last.is_none_or(follows);
+        if reference || gap {
+            self.last = Some(frame_num);
         }
         gap
     }
 
-    fn number(&self, bits: &mut Bits<impl Iterator<Item = u8>>) -> Option<(Sequence, u32)> {
-        let (_first_macroblock, _kind) = (bits.exp_golomb()?, bits.exp_golomb()?);
-        let picture_set = bits.index().filter(|id| *id < PICTURES)?;
-        let sequence = self.sequences[usize::from(self.pictures[picture_set]?)]?;
-        if sequence.separate_colours {
+    fn frame_num(&self, bits: &mut Bits<impl Iterator<Item = u8>>) -> Option<(Sps, u32)> {
+        let (_first_macroblock, _slice_type) = (bits.exp_golomb()?, bits.exp_golomb()?);
+        let pps = bits.id().filter(|id| *id < MAX_PPS)?;
+        let sps = self.sps[usize::from(self.sps_of_pps[pps]?)]?;
+        if sps.separate_colour_planes {
             bits.bits(2)?;
         }
-        Some((sequence, bits.bits(sequence.bits)?))
+        Some((sps, bits.bits(sps.bits)?))
     }
 }
 
-impl Sequence {
-    /// Reads a sequence parameter set as far as is wanted (section 7.3.2.1.1), and which one it is.
+impl Sps {
+    /// Reads an SPS (section 7.3.2.1.1) as far as needed. Returns its id with it.
     fn read(bits: &mut Bits<impl Iterator<Item = u8>>) -> Option<(usize, Self)> {
         let profile = bits.bits(8)?;
         let _constraints_and_level = bits.bits(16)?;
-        let id = bits.index().filter(|id| *id < SEQUENCES)?;
-        let mut separate_colours = false;
-        if WITH_CHROMA.contains(&profile) {
-            let chroma = bits.exp_golomb()?;
-            separate_colours = chroma == 3 && bits.flag()?;
+        let id = bits.id().filter(|id| *id < MAX_SPS)?;
+        let mut separate_colour_planes = false;
+        if PROFILES_WITH_CHROMA.contains(&profile) {
+            let chroma_format = bits.exp_golomb()?;
+            separate_colour_planes = chroma_format == 3 && bits.flag()?;
             let (_luma_depth, _chroma_depth) = (bits.exp_golomb()?, bits.exp_golomb()?);
             let _lossless = bits.flag()?;
             if bits.flag()? {
-                (0..if chroma == 3 { 12 } else { 8 }).try_for_each(|list| scaling_list(bits, list))?;
+                (0..if chroma_format == 3 { 12 } else { 8 }).try_for_each(|list| skip_scaling_list(bits, list))?;
             }
         }
-        let width = bits.exp_golomb()?.checked_add(4).filter(|width| *width <= 16)?;
+        let frame_num_bits = bits.exp_golomb()?.checked_add(4).filter(|width| *width <= 16)?;
         match bits.exp_golomb()? {
             0 => drop(bits.exp_golomb()?),
             1 => {
@@ -121,19 +123,20 @@ impl Sequence {
             }
             _ => {}
         }
-        let _references = bits.exp_golomb()?;
-        Some((id, Self { bits: width, gaps_allowed: bits.flag()?, separate_colours }))
+        let _max_reference_frames = bits.exp_golomb()?;
+        Some((id, Self { bits: frame_num_bits, gaps_allowed: bits.flag()?, separate_colour_planes }))
     }
 }
 
-/// Passes over a scaling list (section 7.3.2.1.1.1), if there is one.
-fn scaling_list(bits: &mut Bits<impl Iterator<Item = u8>>, list: u32) -> Option<()> {
+/// Skips a scaling list (section 7.3.2.1.1.1), if there is one.
+fn skip_scaling_list(bits: &mut Bits<impl Iterator<Item = u8>>, list: u32) -> Option<()> {
     if !bits.flag()? {
         return Some(());
     }
     let mut last = 8;
     for _ in 0..if list < 6 { 16 } else { 64 } {
-        // The codes 1, 2, 3, 4 stand for 1, -1, 2, -2 (section 9.1.1), and what is wanted is the sum's lowest byte.
+        // Each code is a signed difference: 1, 2, 3, 4 mean 1, -1, 2, -2 (section 9.1.1). The list ends early when the sum
+        // of the differences is 0 modulo 256.
         let code = bits.exp_golomb()?;
         let half = (code / 2 + code % 2) as u8;
         last = if code % 2 == 1 { half.wrapping_add(last) } else { last.wrapping_sub(half) };
@@ -144,7 +147,7 @@ fn scaling_list(bits: &mut Bits<impl Iterator<Item = u8>>, list: u32) -> Option<
     Some(())
 }
 
-/// Reads bits, the highest of each byte first; `None` behind the last.
+/// Reads bits, the most significant bit of each byte first; returns `None` after the last bit.
 struct Bits<I> {
     bytes: I,
     byte: u8,
@@ -164,12 +167,12 @@ impl<I: Iterator<Item = u8>> Bits<I> {
         Some(self.byte >> self.left & 1 == 1)
     }
 
-    /// A number of so many bits, 32 at most.
+    /// A number of `count` bits, at most 32.
     fn bits(&mut self, count: u32) -> Option<u32> {
         (0..count).try_fold(0, |number, _| Some(number << 1 | u32::from(self.flag()?)))
     }
 
-    /// An Exp-Golomb code (section 9.1): as many bits behind the first that is set as zeros before it.
+    /// An Exp-Golomb code (section 9.1): n zeros, a one, then n more bits.
     fn exp_golomb(&mut self) -> Option<u32> {
         let mut zeros = 0;
         while !self.flag()? {
@@ -181,8 +184,8 @@ impl<I: Iterator<Item = u8>> Bits<I> {
         Some((1 << zeros) - 1 + self.bits(zeros)?)
     }
 
-    /// One of those that says which parameter set is meant.
-    fn index(&mut self) -> Option<usize> {
+    /// The id of a parameter set.
+    fn id(&mut self) -> Option<usize> {
         self.exp_golomb().map(|id| id as usize)
     }
 }
@@ -193,11 +196,11 @@ mod tests {
 
     use super::*;
 
-    const IDR_NEEDED: u8 = 0x65;
-    const NEEDED: u8 = 0x41;
-    const UNNEEDED: u8 = 0x01;
+    const IDR: u8 = 0x65;
+    const REFERENCE: u8 = 0x41;
+    const NON_REFERENCE: u8 = 0x01;
 
-    /// Bits in words: `u8:100` is a number of so many bits, `7` an Exp-Golomb code.
+    /// A NAL unit written as words: `u8:100` is the number 100 in 8 bits, `7` is an Exp-Golomb code.
     fn nal(head: u8, words: &str) -> Vec<u8> {
         let code = |word: &str| {
             if let Some((width, number)) = word.strip_prefix('u').and_then(|word| word.split_once(':')) {
@@ -227,77 +230,83 @@ mod tests {
         nal(0x68, &format!("{id} {sequence}"))
     }
 
-    /// A baseline stream whose numbers have four bits.
-    fn baseline(gaps_allowed: u32) -> Gaps {
-        let mut gaps = Gaps::default();
-        assert!(!gaps.before(&[sps(&format!("u8:66 u16:30 0 0 2 1 u1:{gaps_allowed} 19 14")), pps(0, 0)].concat()));
+    /// A detector that has read the parameter sets of a baseline stream with 4 bits of `frame_num`.
+    fn baseline(gaps_allowed: u32) -> GapDetector {
+        let mut gaps = GapDetector::default();
+        assert!(
+            !gaps.missing_before(&[sps(&format!("u8:66 u16:30 0 0 2 1 u1:{gaps_allowed} 19 14")), pps(0, 0)].concat())
+        );
         gaps
     }
 
-    fn slice(gaps: &mut Gaps, head: u8, number: u32) -> bool {
-        // Padded with zeros, so that there are escapes in it.
-        gaps.before(&nal(head, &format!("0 5 0 u4:{number} u32:0 u32:0")))
+    fn slice(gaps: &mut GapDetector, head: u8, number: u32) -> bool {
+        // Padded with zeros, so that it contains escape bytes.
+        gaps.missing_before(&nal(head, &format!("0 5 0 u4:{number} u32:0 u32:0")))
     }
 
     #[test]
-    fn a_number_left_out_is_a_gap() {
+    fn a_skipped_frame_num_is_a_gap() {
         let mut gaps = baseline(0);
-        assert!(!slice(&mut gaps, IDR_NEEDED, 0));
-        assert!((1..40).all(|number| !slice(&mut gaps, NEEDED, number % 16)));
-        assert!(slice(&mut gaps, NEEDED, 9));
-        // It is told once, and what follows follows.
-        assert!(!slice(&mut gaps, NEEDED, 10));
-        assert!(!slice(&mut gaps, IDR_NEEDED, 0));
-        // The keyframe is missing.
-        assert!(!slice(&mut gaps, NEEDED, 1) && !slice(&mut gaps, NEEDED, 2) && !slice(&mut gaps, NEEDED, 3));
-        assert!(slice(&mut gaps, NEEDED, 1));
+        assert!(!slice(&mut gaps, IDR, 0));
+        assert!((1..40).all(|number| !slice(&mut gaps, REFERENCE, number % 16)));
+        assert!(slice(&mut gaps, REFERENCE, 9));
+        // It is reported once; the next number continues from there.
+        assert!(!slice(&mut gaps, REFERENCE, 10));
+        assert!(!slice(&mut gaps, IDR, 0));
+        // The keyframe between 3 and 1 is missing.
+        assert!(!slice(&mut gaps, REFERENCE, 1) && !slice(&mut gaps, REFERENCE, 2) && !slice(&mut gaps, REFERENCE, 3));
+        assert!(slice(&mut gaps, REFERENCE, 1));
     }
 
     #[test]
-    fn pictures_that_no_other_needs_leave_none() {
+    fn a_missing_non_reference_picture_is_no_gap() {
         let mut gaps = baseline(0);
-        assert!(!slice(&mut gaps, IDR_NEEDED, 0));
-        assert!(!slice(&mut gaps, NEEDED, 1) && !slice(&mut gaps, UNNEEDED, 2) && !slice(&mut gaps, UNNEEDED, 2));
-        assert!(!slice(&mut gaps, NEEDED, 2));
-        // One of them tells too that another is missing.
-        assert!(slice(&mut gaps, UNNEEDED, 4));
-        assert!(!slice(&mut gaps, NEEDED, 4));
+        assert!(!slice(&mut gaps, IDR, 0));
+        assert!(
+            !slice(&mut gaps, REFERENCE, 1)
+                && !slice(&mut gaps, NON_REFERENCE, 2)
+                && !slice(&mut gaps, NON_REFERENCE, 2)
+        );
+        assert!(!slice(&mut gaps, REFERENCE, 2));
+        // A non-reference picture also reveals that a reference picture is missing.
+        assert!(slice(&mut gaps, NON_REFERENCE, 4));
+        assert!(!slice(&mut gaps, REFERENCE, 4));
     }
 
     #[test]
-    fn two_fields_are_one_picture() {
+    fn two_fields_of_a_frame_share_a_number() {
         let mut gaps = baseline(0);
-        assert!(!slice(&mut gaps, IDR_NEEDED, 0) && !slice(&mut gaps, NEEDED, 0));
-        assert!(!slice(&mut gaps, NEEDED, 1) && !slice(&mut gaps, NEEDED, 1));
+        assert!(!slice(&mut gaps, IDR, 0) && !slice(&mut gaps, REFERENCE, 0));
+        assert!(!slice(&mut gaps, REFERENCE, 1) && !slice(&mut gaps, REFERENCE, 1));
     }
 
     #[test]
-    fn nothing_is_said_of_what_cannot_be_known() {
+    fn no_gap_is_reported_without_parameter_sets_or_if_gaps_are_allowed() {
         let mut allowed = baseline(1);
-        assert!(!slice(&mut allowed, IDR_NEEDED, 0) && !slice(&mut allowed, NEEDED, 8));
-        let mut unknown = Gaps::default();
-        assert!(!slice(&mut unknown, IDR_NEEDED, 0) && !slice(&mut unknown, NEEDED, 8));
-        // Of a picture parameter set that never came, and in the middle of a stream.
+        assert!(!slice(&mut allowed, IDR, 0) && !slice(&mut allowed, REFERENCE, 8));
+        let mut unknown = GapDetector::default();
+        assert!(!slice(&mut unknown, IDR, 0) && !slice(&mut unknown, REFERENCE, 8));
+        // The detector starts in the middle of a stream; then a slice names a PPS that was never sent.
         let mut gaps = baseline(0);
-        assert!(!slice(&mut gaps, NEEDED, 5) && slice(&mut gaps, NEEDED, 8));
-        assert!(!gaps.before(&nal(NEEDED, "0 5 9 u4:1")) && !slice(&mut gaps, NEEDED, 3));
+        assert!(!slice(&mut gaps, REFERENCE, 5) && slice(&mut gaps, REFERENCE, 8));
+        assert!(!gaps.missing_before(&nal(REFERENCE, "0 5 9 u4:1")) && !slice(&mut gaps, REFERENCE, 3));
     }
 
     #[test]
-    fn each_sequence_has_its_width() {
-        let mut gaps = Gaps::default();
-        gaps.before(
+    fn each_sps_has_its_own_frame_num_length() {
+        let mut gaps = GapDetector::default();
+        gaps.missing_before(
             &[sps("u8:66 u16:30 3 6 2 1 u1:0"), sps("u8:66 u16:30 31 0 2 1 u1:0"), pps(255, 3), pps(1, 31)].concat(),
         );
-        let mut slice = |head, words: &str| gaps.before(&nal(head, words));
-        assert!(!slice(IDR_NEEDED, "0 7 255 u10:0") && !slice(NEEDED, "0 5 255 u10:1"));
-        assert!(slice(NEEDED, "0 5 255 u10:17"));
-        assert!(!slice(IDR_NEEDED, "0 7 1 u4:0") && slice(NEEDED, "0 5 1 u4:2"));
+        let mut slice = |head, words: &str| gaps.missing_before(&nal(head, words));
+        assert!(!slice(IDR, "0 7 255 u10:0") && !slice(REFERENCE, "0 5 255 u10:1"));
+        assert!(slice(REFERENCE, "0 5 255 u10:17"));
+        assert!(!slice(IDR, "0 7 1 u4:0") && slice(REFERENCE, "0 5 1 u4:2"));
     }
 
     proptest! {
         #[test]
-        fn a_sequence_is_read_whatever_else_it_says(
+        fn an_sps_is_read_whatever_its_other_fields_are(
             profile in prop::sample::select(vec![66, 77, 88, 100, 110, 122, 244, 44]),
             (id, width, chroma, order) in (0_u32..32, 0_u32..=12, 0_u32..4, 0_u32..3),
             (separate, gaps_allowed) in (any::<bool>(), any::<bool>()),
@@ -335,22 +344,22 @@ mod tests {
                 _ => {}
             }
             words.push(format!("4 u1:{} 79 44 u1:1", u8::from(gaps_allowed)));
-            let mut gaps = Gaps::default();
-            gaps.before(&sps(&words.join(" ")));
-            let separate_colours = with_chroma && chroma == 3 && separate;
-            prop_assert_eq!(gaps.sequences[id as usize], Some(Sequence { bits: width + 4, gaps_allowed, separate_colours }));
-            prop_assert_eq!(gaps.sequences.iter().flatten().count(), 1);
+            let mut gaps = GapDetector::default();
+            gaps.missing_before(&sps(&words.join(" ")));
+            let separate_colour_planes = with_chroma && chroma == 3 && separate;
+            prop_assert_eq!(gaps.sps[id as usize], Some(Sps { bits: width + 4, gaps_allowed, separate_colour_planes }));
+            prop_assert_eq!(gaps.sps.iter().flatten().count(), 1);
         }
 
         #[test]
-        fn anything_else_is_no_sequence_and_nothing_to_fall_over(
-            heads in prop::collection::vec((prop::sample::select(vec![0x67_u8, 0x68, IDR_NEEDED, NEEDED, UNNEEDED]), prop::collection::vec(any::<u8>(), 0..40)), 0..12),
+        fn random_nal_units_neither_panic_nor_break_the_bounds(
+            heads in prop::collection::vec((prop::sample::select(vec![0x67_u8, 0x68, IDR, REFERENCE, NON_REFERENCE]), prop::collection::vec(any::<u8>(), 0..40)), 0..12),
         ) {
             let mut gaps = baseline(0);
             for (head, bytes) in heads {
-                gaps.before(&[&[0, 0, 1, head][..], &bytes].concat());
+                gaps.missing_before(&[&[0, 0, 1, head][..], &bytes].concat());
             }
-            prop_assert!(gaps.sequences.iter().flatten().all(|sequence| (4..=16).contains(&sequence.bits)));
+            prop_assert!(gaps.sps.iter().flatten().all(|sps| (4..=16).contains(&sps.bits)));
         }
     }
 }

@@ -1,79 +1,82 @@
-//! A JPEG's header (ITU-T T.81, annex B), and where one JPEG ends in a row of them.
+//! JPEG headers (ITU-T T.81, annex B), and splitting a byte stream into JPEGs.
 
 pub mod strips;
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use crate::{Limits, WireError, error::Kind, limits};
+use crate::{Limits, WireError, error::ErrorKind, limits};
 
-/// What every JPEG begins with: start of image, and the first byte of the next marker.
+/// The first bytes of every JPEG: start of image, and the first byte of the next marker.
 pub const MAGIC: [u8; 3] = [0xFF, 0xD8, 0xFF];
 
 /// What is wrong with a JPEG's header.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Fault {
-    /// The first bytes are not a JPEG's.
-    #[error("this is no JPEG: it does not begin with FF D8 FF")]
+pub enum HeaderError {
+    /// The first bytes are not those of a JPEG.
+    #[error("this is not a JPEG: it does not begin with FF D8 FF")]
     NotJpeg,
     /// The bytes end inside the header.
     #[error("the JPEG ends after {0} bytes, inside its header")]
     Short(usize),
-    /// Something that may not stand in a header.
-    #[error("the JPEG is broken at its byte {at}: {why}")]
+    /// The header contains something that is not allowed.
+    #[error("the JPEG is damaged at byte {at}: {why}")]
     Broken {
         /// Counted from the JPEG's first byte.
         at: usize,
-        /// What stands there.
+        /// What is wrong there.
         why: &'static str,
     },
-    /// A kind of JPEG that is not decoded here.
-    #[error("the JPEG is {0}, which is not supported: baseline or progressive with 8 bits and 1 or 3 components is")]
+    /// A kind of JPEG that framewire does not decode.
+    #[error(
+        "the JPEG is {0}, which is not supported; supported are baseline and progressive, 8 bits, 1 or 3 components"
+    )]
     Unsupported(&'static str),
-    /// A size that is refused, see [`limits::check_size`].
+    /// The size is not allowed, see [`limits::check_size`].
     #[error("{0}")]
     Size(String),
 }
 
-/// Width and height of a JPEG from its header, which is checked as far as its frame header goes; what follows may still be
-/// broken. The size is one that [`limits::check_size`] allows.
+/// Reads the width and height of a JPEG and checks them with [`limits::check_size`]. Reads no further than the frame header, so
+/// the rest may still be damaged.
 ///
 /// # Errors
-/// It is no JPEG, a broken one, of a kind that is not decoded here, or too large.
-pub fn size(jpeg: &[u8]) -> Result<(u16, u16), Fault> {
-    let mut header = jpeg.strip_prefix(&MAGIC[..2]).filter(|rest| rest.first() == Some(&0xFF)).ok_or(Fault::NotJpeg)?;
+/// The bytes are not a JPEG, the JPEG is damaged, its kind is not supported, or it is too large.
+pub fn size(jpeg: &[u8]) -> Result<(u16, u16), HeaderError> {
+    let mut header =
+        jpeg.strip_prefix(&MAGIC[..2]).filter(|rest| rest.first() == Some(&0xFF)).ok_or(HeaderError::NotJpeg)?;
     loop {
         let at = jpeg.len() - header.len();
         match marker(header) {
-            Marker::More => return Err(Fault::Short(jpeg.len())),
-            Marker::None => return Err(Fault::Broken { at, why: "a marker is missing" }),
+            Marker::More => return Err(HeaderError::Short(jpeg.len())),
+            Marker::None => return Err(HeaderError::Broken { at, why: "a marker is missing" }),
             Marker::Alone { length, code } if code == START || code == END => {
-                return Err(Fault::Broken { at: at + length - 2, why: "the picture's size is missing" });
+                return Err(HeaderError::Broken { at: at + length - 2, why: "the picture's size is missing" });
             }
             Marker::Alone { length, .. } => header = &header[length..],
             Marker::Segment { code: SCAN, .. } => {
-                return Err(Fault::Broken { at, why: "a scan begins before the picture's size is given" });
+                return Err(HeaderError::Broken { at, why: "a scan begins before the picture's size" });
             }
-            Marker::Segment { code, body, length } if frame_header(code) => {
-                let body = header.get(body..length).ok_or(Fault::Short(jpeg.len()))?;
+            Marker::Segment { code, body, length } if is_frame_header(code) => {
+                let body = header.get(body..length).ok_or(HeaderError::Short(jpeg.len()))?;
                 return frame_size(code, body, at);
             }
-            Marker::Segment { length, .. } => header = header.get(length..).ok_or(Fault::Short(jpeg.len()))?,
+            Marker::Segment { length, .. } => header = header.get(length..).ok_or(HeaderError::Short(jpeg.len()))?,
         }
     }
 }
 
-/// Cuts a row of JPEGs into pictures: push bytes, then pull until there are no more pictures. What stands between pictures
-/// is skipped, and so is a picture that breaks off.
+/// Splits a byte stream into JPEGs: push bytes, then pull pictures until there are none. Skips bytes between pictures, and
+/// incomplete pictures.
 ///
-/// The markers are walked by their lengths, so a thumbnail inside a segment is not taken for a picture.
+/// Follows the segment lengths, so a thumbnail inside a segment is not mistaken for a picture.
 #[derive(Debug)]
 pub struct Splitter {
     limit: usize,
     buffer: BytesMut,
-    /// Bytes of `buffer` that were looked at.
-    seen: usize,
+    /// How many bytes of `buffer` were parsed.
+    parsed: usize,
     state: State,
-    /// Bytes that left the buffer.
+    /// Position of `buffer` in the stream, in bytes.
     offset: u64,
     skipped: u64,
 }
@@ -82,17 +85,17 @@ pub struct Splitter {
 enum State {
     /// Between pictures.
     Between,
-    /// At a marker; whether a scan was seen.
+    /// At a marker. `scan`: the picture has had a scan.
     Marker { scan: bool },
-    /// In entropy-coded data.
+    /// In the entropy-coded data of a scan.
     Scan,
 }
 
 impl Splitter {
-    /// A splitter of pictures that are at most [`Limits::frame`] long.
+    /// Accepts pictures of at most [`Limits::frame`] bytes.
     pub fn new(limits: &Limits) -> Self {
         let state = State::Between;
-        Self { limit: limits.frame, buffer: BytesMut::new(), seen: 0, state, offset: 0, skipped: 0 }
+        Self { limit: limits.frame, buffer: BytesMut::new(), parsed: 0, state, offset: 0, skipped: 0 }
     }
 
     /// Appends bytes.
@@ -100,10 +103,10 @@ impl Splitter {
         self.buffer.extend_from_slice(bytes);
     }
 
-    /// The next whole JPEG, from its start to its end marker, or `None` when more bytes are needed for it.
+    /// Returns the next complete JPEG, from its start marker to its end marker; `None` if more bytes are needed.
     ///
     /// # Errors
-    /// A picture is over the limit. Nothing can be pulled after that.
+    /// A picture is over the limit. After this error, pull no more.
     pub fn pull(&mut self) -> Result<Option<Bytes>, WireError> {
         loop {
             let more = match self.state {
@@ -118,7 +121,7 @@ impl Splitter {
                     Step::Next => false,
                 },
             };
-            // After every step, so that what is refused does not depend on how the bytes came.
+            // Checked after every step, so that the result does not depend on how the bytes were split.
             self.check()?;
             if more {
                 return Ok(None);
@@ -126,43 +129,43 @@ impl Splitter {
         }
     }
 
-    /// Bytes so far that belong to no whole picture: what stood between pictures, and pictures that broke off.
+    /// Bytes so far that belong to no complete picture: those between pictures and of incomplete pictures.
     pub fn skipped(&self) -> u64 {
         self.skipped
     }
 
-    /// Bytes that wait for the rest of their picture.
+    /// Bytes held until the rest of their picture arrives.
     pub fn pending(&self) -> usize {
         self.buffer.len()
     }
 
-    /// Skips to where a picture begins; whether more bytes are needed for that.
+    /// Skips to the start of a picture. Returns whether more bytes are needed.
     fn find_start(&mut self) -> bool {
         let start = self.buffer.windows(MAGIC.len()).position(|window| window == MAGIC);
-        // The last bytes may be the beginning of a start.
+        // The last bytes may be the first bytes of a start marker.
         let keep = (0..MAGIC.len()).rev().find(|&length| self.buffer.ends_with(&MAGIC[..length])).unwrap_or(0);
         self.skip(start.unwrap_or(self.buffer.len() - keep));
         if start.is_some() {
-            self.seen = 2;
+            self.parsed = 2;
             self.state = State::Marker { scan: false };
         }
         start.is_none()
     }
 
-    /// Goes on to the marker that ends entropy-coded data; whether more bytes are needed for that. There, FF stands only
-    /// before 00 (a data byte FF), a restart marker or FF (a fill byte).
+    /// Goes to the marker that ends the entropy-coded data. Returns whether more bytes are needed. In such data FF is followed
+    /// only by 00 (the pair is a data byte FF), a restart marker, or FF (a fill byte).
     fn find_marker(&mut self) -> bool {
-        // A segment's length may reach beyond what has come.
-        while let Some(rest) = self.buffer.get(self.seen..) {
-            let Some(place) = rest.iter().position(|byte| *byte == 0xFF) else {
-                self.seen = self.buffer.len();
+        // A segment may end after the received bytes.
+        while let Some(rest) = self.buffer.get(self.parsed..) {
+            let Some(at) = rest.iter().position(|byte| *byte == 0xFF) else {
+                self.parsed = self.buffer.len();
                 return true;
             };
-            self.seen += place;
-            match self.buffer.get(self.seen + 1) {
+            self.parsed += at;
+            match self.buffer.get(self.parsed + 1) {
                 None => return true,
-                Some(0x00 | 0xD0..=0xD7) => self.seen += 2,
-                Some(0xFF) => self.seen += 1,
+                Some(0x00 | 0xD0..=0xD7) => self.parsed += 2,
+                Some(0xFF) => self.parsed += 1,
                 Some(_) => {
                     self.state = State::Marker { scan: true };
                     return false;
@@ -172,38 +175,39 @@ impl Splitter {
         true
     }
 
-    /// Goes past one marker.
+    /// Goes past one marker and its segment.
     fn step(&mut self, scan: bool) -> Step {
-        let Some(rest) = self.buffer.get(self.seen..) else { return Step::More };
-        // Any number of FF may stand before a marker: looked at once, and counted towards the limit.
+        let Some(rest) = self.buffer.get(self.parsed..) else { return Step::More };
+        // Any number of fill bytes FF may precede a marker. They are parsed once and count towards the limit.
         let fill = rest.iter().take_while(|byte| **byte == 0xFF).count();
         if fill > 1 {
-            self.seen += fill - 1;
+            self.parsed += fill - 1;
             return Step::Next;
         }
         match marker(rest) {
             Marker::More => return Step::More,
             Marker::Alone { code: END, length } if scan => {
-                self.seen += length;
+                self.parsed += length;
                 return Step::Done;
             }
             Marker::Alone { code: START, length } => {
-                // The picture before broke off here; it may be the new one's first marker that shows it.
-                self.give_up(self.seen + length - 2);
+                // The previous picture is incomplete. This marker may be the start of the next one.
+                self.skip_picture(self.parsed + length - 2);
             }
-            Marker::None | Marker::Alone { code: END, .. } => self.give_up(self.seen + 1),
-            Marker::Alone { length, .. } => self.seen += length,
+            Marker::None | Marker::Alone { code: END, .. } => self.skip_picture(self.parsed + 1),
+            Marker::Alone { length, .. } => self.parsed += length,
             Marker::Segment { code, length, .. } => {
-                self.seen += length;
+                self.parsed += length;
                 self.state = if code == SCAN { State::Scan } else { State::Marker { scan } };
             }
         }
         Step::Next
     }
 
-    fn give_up(&mut self, bytes: usize) {
+    /// Drops an incomplete picture of this many bytes.
+    fn skip_picture(&mut self, bytes: usize) {
         self.skip(bytes);
-        self.seen = 0;
+        self.parsed = 0;
         self.state = State::Between;
     }
 
@@ -214,19 +218,19 @@ impl Splitter {
     }
 
     fn take(&mut self) -> Bytes {
-        let picture = self.buffer.split_to(self.seen).freeze();
+        let picture = self.buffer.split_to(self.parsed).freeze();
         self.offset += picture.len() as u64;
-        self.seen = 0;
+        self.parsed = 0;
         self.state = State::Between;
         picture
     }
 
     fn check(&self) -> Result<(), WireError> {
-        let (length, limit) = (self.seen as u64, self.limit as u64);
+        let (length, limit) = (self.parsed as u64, self.limit as u64);
         if length <= limit {
             return Ok(());
         }
-        Err(WireError { wire: "jpeg", offset: self.offset, kind: Kind::TooLong { what: "a JPEG", length, limit } })
+        Err(WireError { wire: "jpeg", offset: self.offset, kind: ErrorKind::TooLong { what: "a JPEG", length, limit } })
     }
 }
 
@@ -240,15 +244,15 @@ const START: u8 = 0xD8;
 const END: u8 = 0xD9;
 const SCAN: u8 = 0xDA;
 
-/// What stands where a marker should.
+/// What is found where a marker must be.
 enum Marker {
-    /// Not enough bytes to tell.
+    /// Not enough bytes to decide.
     More,
     /// No marker.
     None,
-    /// A marker without a segment, and its bytes.
+    /// A marker without a segment, and its length.
     Alone { code: u8, length: usize },
-    /// A marker with a segment: where the segment's body begins and where it ends.
+    /// A marker with a segment: where the segment's body begins and where the segment ends.
     Segment { code: u8, body: usize, length: usize },
 }
 
@@ -269,32 +273,32 @@ fn marker(bytes: &[u8]) -> Marker {
     }
 }
 
-/// Start of frame: C0 to CF, of which three have other meanings (T.81, table B.1).
-fn frame_header(code: u8) -> bool {
+/// Whether this is a start-of-frame marker: C0 to CF except three (T.81, table B.1).
+fn is_frame_header(code: u8) -> bool {
     matches!(code, 0xC0..=0xCF) && !matches!(code, 0xC4 | 0xC8 | 0xCC)
 }
 
-/// T.81, section B.2.2.
-fn frame_size(code: u8, body: &[u8], at: usize) -> Result<(u16, u16), Fault> {
+/// Reads the size from a frame header (T.81, section B.2.2).
+fn frame_size(code: u8, body: &[u8], at: usize) -> Result<(u16, u16), HeaderError> {
     match code {
         0xC0..=0xC2 => {}
-        0xC3 => return Err(Fault::Unsupported("lossless")),
-        0xC5..=0xC7 => return Err(Fault::Unsupported("hierarchical")),
-        _ => return Err(Fault::Unsupported("coded arithmetically")),
+        0xC3 => return Err(HeaderError::Unsupported("lossless")),
+        0xC5..=0xC7 => return Err(HeaderError::Unsupported("hierarchical")),
+        _ => return Err(HeaderError::Unsupported("arithmetic-coded")),
     }
-    let wrong = Fault::Broken { at, why: "the frame header's length does not fit its components" };
+    let wrong = HeaderError::Broken { at, why: "the frame header's length does not fit its components" };
     let Some(&[precision, h1, h0, w1, w0, components]) = body.first_chunk() else { return Err(wrong) };
     let (width, height) = (u16::from_be_bytes([w1, w0]), u16::from_be_bytes([h1, h0]));
     if precision != 8 {
-        return Err(Fault::Unsupported("of more than 8 bits"));
+        return Err(HeaderError::Unsupported("of more than 8 bits"));
     }
     if !matches!(components, 1 | 3) {
-        return Err(Fault::Unsupported("in CMYK or of another number of components"));
+        return Err(HeaderError::Unsupported("CMYK or has another number of components"));
     }
     if body.len() != 6 + 3 * usize::from(components) {
         return Err(wrong);
     }
-    limits::check_size(width.into(), height.into()).map_err(Fault::Size)?;
+    limits::check_size(width.into(), height.into()).map_err(HeaderError::Size)?;
     Ok((width, height))
 }
 
@@ -315,7 +319,7 @@ mod tests {
         segment(code, &[8, h1, h0, w1, w0, 3, 1, 0x22, 0, 2, 0x11, 1, 3, 0x11, 1])
     }
 
-    /// A JPEG as far as its markers go: with a thumbnail, restarts, data bytes FF and two scans.
+    /// The markers of a JPEG with a thumbnail, restart markers, data bytes FF and two scans.
     fn jpeg(width: u16, height: u16) -> Vec<u8> {
         let thumbnail = [&[0xFF, 0xD8], frame(0xC0, 8, 8).as_slice(), &[0xFF, SCAN, 0, 2, 7, 0xFF, 0xD9]].concat();
         [
@@ -338,36 +342,36 @@ mod tests {
     }
 
     #[test]
-    fn the_size_is_the_pictures_and_not_the_thumbnails() {
+    fn the_size_is_that_of_the_picture_and_not_of_its_thumbnail() {
         assert_eq!(size(&jpeg(1280, 720)), Ok((1280, 720)));
     }
 
     #[test]
-    fn a_header_cut_anywhere_is_short() {
+    fn a_truncated_header_is_reported_as_short() {
         let whole = jpeg(1280, 720);
         for cut in 3..whole.len() {
-            assert!(matches!(size(&whole[..cut]), Ok((1280, 720)) | Err(Fault::Short(_))), "{cut}");
+            assert!(matches!(size(&whole[..cut]), Ok((1280, 720)) | Err(HeaderError::Short(_))), "{cut}");
         }
-        assert_eq!(size(&whole[..2]), Err(Fault::NotJpeg));
-        assert_eq!(size(b"GIF89a"), Err(Fault::NotJpeg));
+        assert_eq!(size(&whole[..2]), Err(HeaderError::NotJpeg));
+        assert_eq!(size(b"GIF89a"), Err(HeaderError::NotJpeg));
     }
 
     #[test]
-    fn what_is_not_decoded_here_is_named() {
-        for (code, name) in [(0xC3, "lossless"), (0xC6, "hierarchical"), (0xC9, "arithmetically")] {
+    fn unsupported_and_damaged_jpegs_are_refused_with_the_reason() {
+        for (code, name) in [(0xC3, "lossless"), (0xC6, "hierarchical"), (0xC9, "arithmetic")] {
             let error = size(&[&MAGIC[..2], &frame(code, 8, 8)].concat()).unwrap_err().to_string();
             assert!(error.contains(name), "{error}");
         }
         let bomb = size(&jpeg(9000, 9000)).unwrap_err();
-        assert!(matches!(&bomb, Fault::Size(why) if why.contains("9000x9000")), "{bomb}");
-        assert!(matches!(size(&jpeg(8, 0)), Err(Fault::Size(_))));
-        let lie = [&MAGIC[..2], &segment(0xC0, &[8, 0, 8, 0, 8, 3, 1])].concat();
-        assert!(matches!(size(&lie), Err(Fault::Broken { at: 2, .. })));
-        assert!(matches!(size(&[0xFF, 0xD8, 0xFF, 0xD9]), Err(Fault::Broken { at: 2, .. })));
+        assert!(matches!(&bomb, HeaderError::Size(why) if why.contains("9000x9000")), "{bomb}");
+        assert!(matches!(size(&jpeg(8, 0)), Err(HeaderError::Size(_))));
+        let too_short = [&MAGIC[..2], &segment(0xC0, &[8, 0, 8, 0, 8, 3, 1])].concat();
+        assert!(matches!(size(&too_short), Err(HeaderError::Broken { at: 2, .. })));
+        assert!(matches!(size(&[0xFF, 0xD8, 0xFF, 0xD9]), Err(HeaderError::Broken { at: 2, .. })));
     }
 
     #[test]
-    fn a_row_of_pictures_cut_at_every_byte_gives_the_same_pictures() {
+    fn the_pictures_are_the_same_wherever_the_stream_is_split() {
         let (first, second) = (jpeg(64, 48), jpeg(32, 24));
         let row = [b"\r\n--x\xFF", &first[..], b"\xFF\xD8garbage", &second, b"tail\xFF\xD8"].concat();
         for cut in 0..=row.len() {
@@ -380,7 +384,7 @@ mod tests {
     }
 
     #[test]
-    fn a_picture_that_breaks_off_is_skipped_and_the_next_one_found() {
+    fn an_incomplete_picture_is_skipped_and_the_next_one_is_found() {
         let whole = jpeg(64, 48);
         let scan = whole.len() - 4;
         let row = [&whole[..scan], &whole, &MAGIC[..2], &[0xFF, 0xD9], &whole].concat();
@@ -390,7 +394,7 @@ mod tests {
     }
 
     #[test]
-    fn a_picture_without_end_is_refused_before_it_grows() {
+    fn an_endless_picture_is_refused_at_the_limit() {
         let mut splitter = Splitter::new(&Limits { frame: 1000, ..Limits::default() });
         let whole = jpeg(64, 48);
         splitter.push(&whole[..whole.len() - 4]);
@@ -398,25 +402,25 @@ mod tests {
             splitter.push(&[1; 100]);
             splitter.pull().err()
         });
-        assert!(matches!(error.unwrap().kind, Kind::TooLong { limit: 1000, .. }));
+        assert!(matches!(error.unwrap().kind, ErrorKind::TooLong { limit: 1000, .. }));
         assert!(splitter.pending() <= 1100);
     }
 
     #[test]
-    fn fill_bytes_without_end_are_refused_before_they_grow() {
+    fn endless_fill_bytes_are_refused_at_the_limit() {
         let mut splitter = Splitter::new(&Limits { frame: 1000, ..Limits::default() });
         splitter.push(&MAGIC);
         let error = (0..100).find_map(|_| {
             splitter.push(&[0xFF; 100]);
             splitter.pull().err()
         });
-        assert!(matches!(error.unwrap().kind, Kind::TooLong { limit: 1000, .. }));
+        assert!(matches!(error.unwrap().kind, ErrorKind::TooLong { limit: 1000, .. }));
         assert!(splitter.pending() <= 1100);
     }
 
     proptest! {
         #[test]
-        fn random_bytes_never_panic_and_are_all_accounted_for(
+        fn random_bytes_do_not_panic_and_every_byte_is_counted(
             chunks in prop::collection::vec(prop::collection::vec(
                 prop_oneof![Just(0xFF_u8), Just(0xD8), Just(0xD9), Just(0xDA), Just(0xC0), Just(0), any::<u8>()], 0..60), 0..20)
         ) {
@@ -431,7 +435,7 @@ mod tests {
         }
 
         #[test]
-        fn flipped_bits_never_panic(place in 0..100_usize, bit in 0..8) {
+        fn flipped_bits_do_not_panic(place in 0..100_usize, bit in 0..8) {
             let mut bytes = jpeg(640, 480);
             let place = place % bytes.len();
             bytes[place] ^= 1_u8 << bit;

@@ -1,49 +1,49 @@
-//! A JPEG in strips that can be coded and decoded side by side.
+//! Cuts a JPEG into strips for parallel decoding, and joins strips that were encoded in parallel.
 //!
-//! Behind a restart marker (ITU-T T.81, sections B.2.4.4 and F.1.1.5.1) nothing depends on what came before it. So strips
-//! of a picture that were coded alone, with the same tables, become one JPEG when restart markers are put between them; and a
-//! JPEG with restart markers at the ends of its rows of blocks can be taken apart again, whoever made it.
+//! After a restart marker (ITU-T T.81, sections B.2.4.4 and F.1.1.5.1) decoding needs nothing from before it. So strips that
+//! were encoded with the same tables become one JPEG with restart markers between them. Likewise, any JPEG with restart markers
+//! at the ends of its MCU rows can be cut.
 
 use super::{END, Marker, SCAN, START, marker};
 
-/// Pixels of a row of blocks, and across one, where two by two pixels share a sample of chroma.
+/// The width and height of an MCU (minimum coded unit) with 4:2:0 chroma, in pixels.
 pub const BLOCK: usize = 16;
 
 const RESTART_INTERVAL: u8 = 0xDD;
 const FIRST_RESTART: u8 = 0xD0;
 const BASELINE: u8 = 0xC0;
 
-/// A part of a JPEG as a JPEG of its own.
+/// A horizontal part of a picture, as a JPEG of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Strip {
-    /// Where it begins in the picture, in pixels from the top.
+    /// Its position in pixels from the top of the picture.
     pub top: usize,
     /// Its height in pixels.
     pub height: usize,
-    /// The JPEG.
+    /// The strip as a complete JPEG.
     pub jpeg: Vec<u8>,
 }
 
-/// Puts strips together that were coded alone, from the top down: each as wide as the picture, of the same tables, with 4:2:0
-/// chroma, all but the last of the first one's height, which is a multiple of [`BLOCK`]. `None` where they are no such strips,
-/// or too large for a restart interval.
+/// Joins strips, in order from the top, into one JPEG of this height. All strips must have the picture's width, the same tables
+/// and 4:2:0 chroma. All but the last must have the same height, a multiple of [`BLOCK`]. Returns `None` if the strips do not
+/// fit together, or are too large for a restart interval.
 pub fn join(strips: &[&[u8]], height: u16) -> Option<Vec<u8>> {
     let first = Layout::of(strips.first()?)?;
-    let interval = u16::try_from(first.blocks_across() * first.height.div_ceil(BLOCK)).ok()?;
+    let interval = u16::try_from(first.mcus_across() * first.height.div_ceil(BLOCK)).ok()?;
     let mut out = Vec::with_capacity(strips.iter().map(|strip| strip.len()).sum::<usize>() + 8);
     out.extend_from_slice(&strips[0][..first.scan]);
     out[first.height_at..first.height_at + 2].copy_from_slice(&height.to_be_bytes());
     out.extend_from_slice(&[0xFF, RESTART_INTERVAL, 0, 4]);
     out.extend_from_slice(&interval.to_be_bytes());
     out.extend_from_slice(&strips[0][first.scan..first.data]);
-    for (place, strip) in strips.iter().enumerate() {
+    for (index, strip) in strips.iter().enumerate() {
         let layout = Layout::of(strip)?;
-        let last = place + 1 == strips.len();
+        let last = index + 1 == strips.len();
         if layout.width != first.width || (!last && (layout.height != first.height || first.height % BLOCK != 0)) {
             return None;
         }
-        if place > 0 {
-            out.extend_from_slice(&[0xFF, FIRST_RESTART + (place - 1) as u8 % 8]);
+        if index > 0 {
+            out.extend_from_slice(&[0xFF, FIRST_RESTART + (index - 1) as u8 % 8]);
         }
         out.extend_from_slice(strip.get(layout.data..)?.strip_suffix(&[0xFF, END])?);
     }
@@ -51,11 +51,11 @@ pub fn join(strips: &[&[u8]], height: u16) -> Option<Vec<u8>> {
     Some(out)
 }
 
-/// Takes a JPEG apart into at most `parts` strips of about the same height. `None` where it cannot be: it is not baseline with
-/// 4:2:0 chroma in one scan, or has no restart markers where rows of blocks end.
+/// Cuts a JPEG into at most `parts` strips of about the same height. Returns `None` if the JPEG is not baseline with 4:2:0
+/// chroma in one scan, or has no restart markers at the ends of its MCU rows.
 pub fn cut(jpeg: &[u8], parts: usize) -> Option<Vec<Strip>> {
     let layout = Layout::of(jpeg)?;
-    let across = layout.blocks_across();
+    let across = layout.mcus_across();
     let rows = layout.interval.filter(|interval| *interval > 0 && interval % across == 0)? / across;
     let height = rows * BLOCK;
     let intervals = layout.height.div_ceil(height);
@@ -73,7 +73,7 @@ pub fn cut(jpeg: &[u8], parts: usize) -> Option<Vec<Strip>> {
     Some(parts.collect())
 }
 
-/// Some restart intervals of a JPEG.
+/// A range of restart intervals of a JPEG.
 struct Part {
     from: usize,
     to: usize,
@@ -82,26 +82,27 @@ struct Part {
 
 impl Part {
     fn jpeg(&self, whole: &[u8], layout: &Layout, restarts: &[usize]) -> Vec<u8> {
-        // The places of restart markers, and of the end's: data lies between one marker and the next.
+        // `restarts` are the positions of the restart markers and the end marker; each interval's data lies between two of
+        // them.
         let begin = if self.from == 0 { layout.data } else { restarts[self.from - 1] + 2 };
         let end = restarts[self.to - 1];
         let mut out = Vec::with_capacity(layout.data + end - begin + 2);
         out.extend_from_slice(&whole[..layout.data]);
         out[layout.height_at..layout.height_at + 2].copy_from_slice(&(self.height as u16).to_be_bytes());
         out.extend_from_slice(&whole[begin..end]);
-        for (number, place) in restarts[self.from..self.to - 1].iter().enumerate() {
-            // They are counted from the beginning of a JPEG.
-            out[layout.data + place - begin + 1] = FIRST_RESTART + number as u8 % 8;
+        for (number, at) in restarts[self.from..self.to - 1].iter().enumerate() {
+            // Restart markers are numbered from the start of each JPEG.
+            out[layout.data + at - begin + 1] = FIRST_RESTART + number as u8 % 8;
         }
         out.extend_from_slice(&[0xFF, END]);
         out
     }
 }
 
-/// Where the restart markers stand in the scan, then where its end does; `None` unless there are as many as there should be, in
-/// their order.
+/// The positions of the scan's restart markers and of the end marker. `None` if there are too few or too many, or they are out
+/// of order.
 fn restarts(jpeg: &[u8], data: usize, intervals: usize) -> Option<Vec<usize>> {
-    let mut places = Vec::with_capacity(intervals.min(jpeg.len()));
+    let mut positions = Vec::with_capacity(intervals.min(jpeg.len()));
     let mut at = data;
     loop {
         at += memchr::memchr(0xFF, jpeg.get(at..)?)?;
@@ -111,10 +112,12 @@ fn restarts(jpeg: &[u8], data: usize, intervals: usize) -> Option<Vec<usize>> {
                 at += 1;
                 continue;
             }
-            code if code == FIRST_RESTART + places.len() as u8 % 8 && places.len() + 1 < intervals => places.push(at),
-            END if places.len() + 1 == intervals => {
-                places.push(at);
-                return Some(places);
+            code if code == FIRST_RESTART + positions.len() as u8 % 8 && positions.len() + 1 < intervals => {
+                positions.push(at);
+            }
+            END if positions.len() + 1 == intervals => {
+                positions.push(at);
+                return Some(positions);
             }
             _ => return None,
         }
@@ -122,17 +125,17 @@ fn restarts(jpeg: &[u8], data: usize, intervals: usize) -> Option<Vec<usize>> {
     }
 }
 
-/// Where things stand in a baseline JPEG of one scan with 4:2:0 chroma.
+/// The positions of the parts of a baseline JPEG with one scan and 4:2:0 chroma.
 struct Layout {
     width: usize,
     height: usize,
-    /// Where the frame header holds the height.
+    /// Position of the height in the frame header.
     height_at: usize,
-    /// Blocks between restart markers.
+    /// MCUs between restart markers.
     interval: Option<usize>,
-    /// Where the scan's marker stands.
+    /// Position of the scan's marker.
     scan: usize,
-    /// Where the scan's data begins.
+    /// Position of the scan's entropy-coded data.
     data: usize,
 }
 
@@ -154,7 +157,7 @@ impl Layout {
                     let size = [u16::from_be_bytes([w1, w0]), u16::from_be_bytes([h1, h0])].map(usize::from);
                     frame = Some((size, at + body + 1)).filter(|_| size.iter().all(|side| *side > 0));
                 }
-                0xC0..=0xCF if super::frame_header(code) => return None,
+                0xC0..=0xCF if super::is_frame_header(code) => return None,
                 RESTART_INTERVAL => interval = Some(usize::from(u16::from_be_bytes(*content.first_chunk()?))),
                 SCAN => {
                     let ([width, height], height_at) = frame?;
@@ -167,7 +170,7 @@ impl Layout {
         }
     }
 
-    fn blocks_across(&self) -> usize {
+    fn mcus_across(&self) -> usize {
         self.width.div_ceil(BLOCK)
     }
 }
@@ -183,7 +186,7 @@ mod tests {
         [&[0xFF, code], length.as_slice(), body].concat()
     }
 
-    /// A strip as far as its markers go.
+    /// The markers of a strip, around this data.
     fn strip(width: u16, height: u16, data: &[u8]) -> Vec<u8> {
         let ([h1, h0], [w1, w0]) = (height.to_be_bytes(), width.to_be_bytes());
         [
@@ -198,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn strips_become_one_jpeg_and_strips_again() {
+    fn strips_are_joined_into_one_jpeg_and_cut_again() {
         let data: [&[u8]; 3] = [&[1, 0xFF, 0x00, 2], &[3, 4], &[5]];
         let strips = [strip(64, 32, data[0]), strip(64, 32, data[1]), strip(64, 10, data[2])];
         let joined = join(&strips.each_ref().map(Vec::as_slice), 74).unwrap();
@@ -215,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_cut_is_left_whole() {
+    fn a_jpeg_that_cannot_be_cut_is_refused() {
         let whole = strip(64, 64, &[1, 2, 3]);
         assert_eq!(cut(&whole, 2), None, "no restart markers");
         let strips = [strip(64, 32, &[1]), strip(64, 32, &[2])];
@@ -232,7 +235,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_panic(mut bytes in prop::collection::vec(any::<u8>(), 0..400), at in 0..200_usize, parts in 0..9_usize) {
+        fn random_bytes_do_not_panic(mut bytes in prop::collection::vec(any::<u8>(), 0..400), at in 0..200_usize, parts in 0..9_usize) {
             let strips = [strip(64, 32, &[1, 2]), strip(64, 32, &[3])];
             let mut joined = join(&strips.each_ref().map(Vec::as_slice), 64).unwrap();
             let at = at % joined.len();

@@ -1,7 +1,7 @@
-//! The wire of the tutorial that sends base64: 64 bytes of ASCII length, a JPEG in base64 (RFC 4648), 64 bytes of ASCII time.
+//! The wire of the base64 tutorial: 64 bytes of length in ASCII, a JPEG in base64 (RFC 4648), 64 bytes of time in ASCII.
 //!
-//! Numbers and times are left-justified and filled up with spaces. The time is when the picture was sent, in UTC. No
-//! answers, no end but the connection's.
+//! Length and time are left-justified and padded with spaces. The time is when the picture was sent, in UTC. There are no
+//! answers, and no end but the connection's.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::{BufMut, Bytes, BytesMut};
@@ -11,11 +11,11 @@ use super::{
     Verdict, Wire,
     tutorial::{self, End, Inbox, Outgoing, Parse, Picture, Received, Size, Transmit, Tutorial},
 };
-use crate::{Codec, Limits, Micros, WireError, error::Kind};
+use crate::{Codec, Limits, Micros, WireError, error::ErrorKind};
 
-/// The word for this wire.
+/// This wire's name.
 pub const NAME: &str = "base64";
-/// Its row.
+/// This wire's row in [`WIRES`](super::WIRES).
 pub const WIRE: Wire = Wire {
     name: NAME,
     summary: "a length, a JPEG in base64 and the time of sending, all as text",
@@ -31,22 +31,22 @@ pub const WIRE: Wire = Wire {
     }),
 };
 
-/// Bytes of a length and of a time.
+/// Bytes of a length field, and of a time field.
 const FIELD: usize = 64;
-/// As Python writes `datetime.utcnow()`.
+/// The format of Python's `str(datetime.utcnow())`.
 const TIME: &[BorrowedFormatItem<'_>] =
     format_description!("[year]-[month]-[day] [hour]:[minute]:[second].[subsecond digits:6]");
 
-/// Whether a connection that begins with these bytes speaks this wire: digits, then spaces.
+/// Recognises this wire: digits, then spaces.
 pub fn recognise(prefix: &[u8]) -> Verdict {
     super::after_digits(prefix, b"   ")
 }
 
-/// The displaying end.
+/// The viewer's side.
 #[derive(Debug)]
 struct Parser {
     limit: usize,
-    /// Bytes of base64 in the picture whose length was taken.
+    /// Bytes of base64 in the next picture, once its length was read.
     length: Option<usize>,
 }
 
@@ -55,8 +55,8 @@ impl Parser {
         Self { limit: tutorial::longest(limits.frame), length: None }
     }
 
-    /// The bytes of base64 that come, taken from the field that announces them; `None` when more bytes are needed.
-    fn length(&mut self, inbox: &mut Inbox) -> Result<Option<usize>, Kind> {
+    /// The length of the next picture in base64; takes its field off. `None` if more bytes are needed.
+    fn length(&mut self, inbox: &mut Inbox) -> Result<Option<usize>, ErrorKind> {
         if self.length.is_some() || !inbox.holds(FIELD) {
             return Ok(self.length);
         }
@@ -64,12 +64,12 @@ impl Parser {
         let text = std::str::from_utf8(field).unwrap_or_default().trim_end_matches(' ');
         let length = Some(text).filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
         let Some(length) = length.and_then(|text| text.parse::<u64>().ok()) else {
-            let why = format!("'{}' begins no 64 bytes of a number and spaces", inbox.shown());
-            return Err(Kind::Invalid { what: "a length", why });
+            let why = format!("'{}' is not a number padded with spaces to 64 bytes", inbox.shown());
+            return Err(ErrorKind::Invalid { what: "a length", why });
         };
         let limit = (self.limit as u64).div_ceil(3) * 4;
         if length > limit {
-            return Err(Kind::TooLong { what: "a picture in base64", length, limit });
+            return Err(ErrorKind::TooLong { what: "a picture in base64", length, limit });
         }
         inbox.skip(FIELD);
         self.length = Some(length as usize);
@@ -78,7 +78,7 @@ impl Parser {
 }
 
 impl Parse for Parser {
-    fn next(&mut self, inbox: &mut Inbox) -> Result<Option<Received>, Kind> {
+    fn next(&mut self, inbox: &mut Inbox) -> Result<Option<Received>, ErrorKind> {
         loop {
             let Some(length) = self.length(inbox)? else { return Ok(None) };
             if !inbox.holds(length + FIELD) {
@@ -87,7 +87,7 @@ impl Parse for Parser {
             self.length = None;
             let (coded, time) = inbox.bytes()[..length + FIELD].split_at(length);
             let data = decode(coded)?;
-            // A time that cannot be read is no reason to lose the picture.
+            // A picture with an invalid time is kept.
             let sent = parse_time(time);
             inbox.skip(length + FIELD);
             if !data.is_empty() {
@@ -97,13 +97,13 @@ impl Parse for Parser {
     }
 }
 
-fn decode(coded: &[u8]) -> Result<Bytes, Kind> {
+fn decode(coded: &[u8]) -> Result<Bytes, ErrorKind> {
     let data = STANDARD.decode(coded);
-    let data = data.map_err(|error| Kind::Invalid { what: "a picture in base64", why: error.to_string() })?;
+    let data = data.map_err(|error| ErrorKind::Invalid { what: "a picture in base64", why: error.to_string() })?;
     Ok(Bytes::from(data))
 }
 
-/// The camera's end.
+/// The camera's side.
 struct Transmitter {
     waiting: Option<Bytes>,
 }
@@ -138,7 +138,7 @@ fn parse_time(field: &[u8]) -> Option<Micros> {
     Micros::try_from(time.unix_timestamp_nanos() / 1_000).ok()
 }
 
-/// The time as the tutorial writes it; one that no calendar holds is the calendar's beginning.
+/// The time in the tutorial's format. A time out of the calendar's range becomes 1970.
 fn format_time(wall: Micros) -> String {
     let time = UtcDateTime::from_unix_timestamp_nanos(i128::from(wall) * 1_000).unwrap_or(UtcDateTime::UNIX_EPOCH);
     time.format(TIME).unwrap_or_default()
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_that_cannot_be_read_is_none() {
+    fn an_invalid_time_is_none() {
         let texts = [
             "",
             "soon",
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_that_no_calendar_holds_is_the_calendars_beginning() {
+    fn a_time_out_of_range_becomes_1970() {
         assert_eq!(format_time(Micros::MAX), "1970-01-01 00:00:00.000000");
     }
 }

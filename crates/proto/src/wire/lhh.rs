@@ -1,7 +1,7 @@
-//! The wire of the tutorial that packs `struct "lhh"`: length, width and height, then a JPEG.
+//! The wire of the tutorial that uses `struct.pack("lhh", …)`: length, width and height, then a JPEG.
 //!
-//! The fields are native C types, so a header has 12 bytes where a `long` has 8 and 8 where it has 4; little-endian on every
-//! machine this is met on. Which of the two it is shows in where the JPEG begins. No answers, no end but the connection's.
+//! The fields are native C types, little-endian on all usual machines. The header has 12 bytes if a C `long` has 8 bytes, and 8
+//! bytes if it has 4. The position of the JPEG shows which. There are no answers, and no end but the connection's.
 
 use bytes::{BufMut, Bytes, BytesMut};
 
@@ -9,11 +9,11 @@ use super::{
     Verdict, Wire,
     tutorial::{self, End, Inbox, Outgoing, Parse, Picture, Received, Size, Transmit, Tutorial, Width},
 };
-use crate::{Codec, Limits, Micros, WireError, error::Kind, jpeg};
+use crate::{Codec, Limits, Micros, WireError, error::ErrorKind, jpeg};
 
-/// The word for this wire.
+/// This wire's name.
 pub const NAME: &str = "lhh";
-/// Its row.
+/// This wire's row in [`WIRES`](super::WIRES).
 pub const WIRE: Wire = Wire {
     name: NAME,
     summary: "length, width and height as Python packs \"lhh\", then a JPEG",
@@ -29,12 +29,12 @@ pub const WIRE: Wire = Wire {
     }),
 };
 
-/// Bytes of a header with a `long` of 4 and of 8 bytes.
+/// Bytes of a header, for a `long` of 4 and of 8 bytes.
 const HEADERS: [usize; 2] = [8, 12];
 /// Bytes of width and height.
 const SIZE: usize = 4;
 
-/// Whether a connection that begins with these bytes speaks this wire: where a JPEG begins behind a length within bounds.
+/// Recognises this wire: a length within the limit, then width and height, then a JPEG.
 pub fn recognise(prefix: &[u8]) -> Verdict {
     let limit = Limits::default().frame as u64;
     super::any(HEADERS.map(|header| {
@@ -45,11 +45,11 @@ pub fn recognise(prefix: &[u8]) -> Verdict {
     }))
 }
 
-/// The displaying end.
+/// The viewer's side.
 #[derive(Debug)]
 struct Parser {
     limit: usize,
-    /// Bytes of a header, once a picture has shown that.
+    /// Bytes of a header; `None` until the first picture.
     header: Option<usize>,
 }
 
@@ -58,9 +58,10 @@ impl Parser {
         Self { limit: tutorial::longest(limits.frame), header: None }
     }
 
-    /// How long the header at the front is; `None` while that cannot be told. An empty frame, which a camera may begin
-    /// with, tells by what follows its length's first half: zero is the other half, width and height are not.
-    fn header(&self, bytes: &[u8]) -> Result<Option<usize>, Kind> {
+    /// The size of the header at the front; `None` until it is known. A camera may start with an empty frame, which has no JPEG
+    /// to find. Then the four bytes after a zero length decide: they are zero if they belong to an 8-byte length, and not zero
+    /// if they are width and height.
+    fn header(&self, bytes: &[u8]) -> Result<Option<usize>, ErrorKind> {
         if self.header.is_some() {
             return Ok(self.header);
         }
@@ -75,8 +76,8 @@ impl Parser {
             [Verdict::Yes, _] => Ok(Some(HEADERS[0])),
             [_, Verdict::Yes] => Ok(Some(HEADERS[1])),
             [Verdict::No, Verdict::No] => {
-                let why = "no JPEG begins behind its 8 or 12 bytes".into();
-                Err(Kind::Invalid { what: "the first header", why })
+                let why = "no JPEG begins after 8 or 12 bytes".into();
+                Err(ErrorKind::Invalid { what: "the first header", why })
             }
             _ => Ok(None),
         }
@@ -84,7 +85,7 @@ impl Parser {
 }
 
 impl Parse for Parser {
-    fn next(&mut self, inbox: &mut Inbox) -> Result<Option<Received>, Kind> {
+    fn next(&mut self, inbox: &mut Inbox) -> Result<Option<Received>, ErrorKind> {
         while let Some(header) = self.header(inbox.bytes())? {
             let Some(whole) = inbox.framed(header, header - SIZE, "a picture", self.limit)? else { return Ok(None) };
             let data = inbox.take(whole).slice(header..);
@@ -97,7 +98,7 @@ impl Parse for Parser {
     }
 }
 
-/// The camera's end.
+/// The camera's side.
 struct Transmitter {
     width: Width,
     waiting: Option<Bytes>,
@@ -114,7 +115,7 @@ impl Transmit for Transmitter {
             Width::Four => bytes.put_u32_le(picture.data.len() as u32),
             Width::Eight => bytes.put_u64_le(picture.data.len() as u64),
         }
-        // C has them as signed shorts; no picture that is sent here is wider.
+        // In C they are signed shorts. Pictures sent here are never larger.
         bytes.put_u16_le(picture.width.min(i16::MAX as u16));
         bytes.put_u16_le(picture.height.min(i16::MAX as u16));
         bytes.put_slice(&picture.data);

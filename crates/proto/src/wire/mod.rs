@@ -1,4 +1,4 @@
-//! The byte formats, and the table that recognises them by a connection's first bytes.
+//! The byte formats, and the table that recognises them by a connection's first bytes: for a wire of text by its first line.
 
 pub mod base64;
 pub mod lhh;
@@ -37,46 +37,54 @@ pub enum Verdict {
     More,
 }
 
-/// Every wire that a hub's port tells apart. A new one is a file and its row here.
-pub const WIRES: &[Wire] = &[
-    Wire {
-        name: native::NAME,
-        summary: "framewire's own wire, see PROTOCOL.md",
-        recognise: native::recognise,
-        tutorial: None,
-    },
-    Wire {
-        name: HTTP,
-        summary: "HTTP/1.1: the page, JSON, MJPEG, WebSocket",
-        recognise: recognise_http,
-        tutorial: None,
-    },
-    lhh::WIRE,
-    pickle::WIRE,
-    base64::WIRE,
-    stopwait::WIRE,
-];
+/// Every wire that this crate knows. A new one is a file and its row here; the library's `serve` has a row that says what
+/// serves it.
+pub const WIRES: &[Wire] = &[NATIVE, HTTP, lhh::WIRE, pickle::WIRE, base64::WIRE, stopwait::WIRE];
 
-/// The word for the wire of browsers.
-pub const HTTP: &str = "http";
+/// framewire's own wire.
+pub const NATIVE: Wire = Wire {
+    name: native::NAME,
+    summary: "framewire's own wire, see PROTOCOL.md",
+    recognise: native::recognise,
+    tutorial: None,
+};
 
-/// The most bytes that any wire needs to be recognised.
-pub const PREFIX: usize = 16;
+/// The wire of browsers.
+pub const HTTP: Wire = Wire {
+    name: "http",
+    summary: "HTTP/1.1: the page, JSON, MJPEG, WebSocket",
+    recognise: recognise_http,
+    tutorial: None,
+};
+
+/// Bytes after which a connection's wire is decided. Binary wires need 16 at most, a wire of text its first line.
+pub const PREFIX: usize = 1 << 10;
 
 /// The wire that a connection beginning with these bytes speaks: `Ok(None)` while more bytes are needed.
 ///
 /// # Errors
 /// These bytes begin no wire at all.
 pub fn recognise(prefix: &[u8]) -> Result<Option<&'static Wire>, Unknown> {
+    recognise_among(WIRES, prefix)
+}
+
+/// As [`recognise`], among these wires. Where two recognise the same bytes the first is taken.
+///
+/// # Errors
+/// These bytes begin none of them, or none of them was sure within [`PREFIX`] bytes.
+pub fn recognise_among<'a>(
+    wires: impl IntoIterator<Item = &'a Wire>,
+    prefix: &[u8],
+) -> Result<Option<&'a Wire>, Unknown> {
     let mut undecided = false;
-    for wire in WIRES {
+    for wire in wires {
         match (wire.recognise)(prefix) {
             Verdict::Yes => return Ok(Some(wire)),
             Verdict::More => undecided = true,
             Verdict::No => {}
         }
     }
-    if undecided { Ok(None) } else { Err(Unknown) }
+    if undecided && prefix.len() < PREFIX { Ok(None) } else { Err(Unknown) }
 }
 
 /// The first bytes of a connection are those of no wire.
@@ -127,12 +135,34 @@ fn begins(prefix: &[u8], magic: &[u8]) -> Verdict {
     }
 }
 
+/// The first line of a connection on a wire of text, without its end: `None` while the line goes on. A line longer than
+/// [`PREFIX`] is cut.
+pub fn first_line(prefix: &[u8]) -> Option<&[u8]> {
+    let known = &prefix[..prefix.len().min(PREFIX)];
+    match known.iter().position(|byte| *byte == b'\n') {
+        Some(end) => Some(known[..end].trim_ascii_end()),
+        None if known.len() == PREFIX => Some(known),
+        None => None,
+    }
+}
+
 /// An HTTP/1.x request line begins with a method (RFC 9110, section 9) and a space. Methods that nothing here answers
-/// count too, so that their sender is told so in HTTP.
+/// count too, so that their sender gets its answer in HTTP. RTSP has the same form and shares methods, so the version at the
+/// line's end decides (RFC 2326, section 6.1).
 fn recognise_http(prefix: &[u8]) -> Verdict {
     const METHODS: [&[u8]; 9] =
         [b"GET ", b"HEAD ", b"POST ", b"PUT ", b"DELETE ", b"OPTIONS ", b"PATCH ", b"TRACE ", b"CONNECT "];
-    any(METHODS.map(|method| begins(prefix, method)))
+    let by_method = any(METHODS.map(|method| begins(prefix, method)));
+    if by_method != Verdict::Yes {
+        return by_method;
+    }
+    match first_line(prefix) {
+        None => Verdict::More,
+        Some(line) => match line.rsplit(|byte| *byte == b' ').next() {
+            Some(version) if version.starts_with(b"RTSP/") => Verdict::No,
+            _ => Verdict::Yes,
+        },
+    }
 }
 
 #[cfg(test)]
@@ -149,8 +179,51 @@ mod tests {
         assert_eq!(name(&native::PREAMBLE), Ok(Some("native")));
         assert_eq!(name(b""), Ok(None));
         assert_eq!(name(b"G"), Ok(None));
+        assert_eq!(name(b"OPTIONS * HTTP/1.1"), Ok(None), "its line goes on");
+        assert_eq!(name(b"OPTIONS * HTTP/1.1\n"), Ok(Some("http")));
         assert_eq!(name(b"GEX / HTTP/1.1\r\n"), Err(Unknown));
         assert_eq!(name(b"\xff\xff\xff\xff"), Err(Unknown));
+    }
+
+    #[test]
+    fn a_request_line_is_told_from_rtsps_by_its_version() {
+        for line in ["OPTIONS rtsp://hub/door RTSP/1.0", "OPTIONS * RTSP/2.0"] {
+            let request = format!("{line}\r\nCSeq: 1\r\n\r\n");
+            for end in 0..request.len() {
+                let open = end <= line.len() + 1;
+                assert_eq!(
+                    name(&request.as_bytes()[..end]),
+                    if open { Ok(None) } else { Err(Unknown) },
+                    "{line} {end}"
+                );
+            }
+        }
+        // A line without an end is HTTP's, which knows how to refuse it.
+        let endless = [b"GET /".to_vec(), vec![b'a'; 2 * PREFIX]].concat();
+        assert_eq!(name(&endless[..PREFIX - 1]), Ok(None));
+        assert_eq!(name(&endless[..PREFIX]), Ok(Some("http")));
+        assert_eq!(name(&endless), Ok(Some("http")));
+    }
+
+    #[test]
+    fn other_wires_can_stand_beside_those_here() {
+        let rtsp = Wire {
+            name: "rtsp",
+            summary: "a wire of text",
+            recognise: |prefix| match first_line(prefix) {
+                Some(line) if line.ends_with(b" RTSP/1.0") => Verdict::Yes,
+                Some(_) => Verdict::No,
+                None => Verdict::More,
+            },
+            tutorial: None,
+        };
+        let name =
+            |prefix: &[u8]| recognise_among(WIRES.iter().chain([&rtsp]), prefix).map(|wire| wire.map(|wire| wire.name));
+        assert_eq!(name(b"OPTIONS * RTSP/1.0\r\n"), Ok(Some("rtsp")));
+        assert_eq!(name(b"DESCRIBE rtsp://hub/door RTSP/1.0\r\n"), Ok(Some("rtsp")));
+        assert_eq!(name(b"OPTIONS * HTTP/1.1\r\n"), Ok(Some("http")));
+        assert_eq!(name(&[b'x'; PREFIX - 1]), Ok(None));
+        assert_eq!(name(&[b'x'; PREFIX]), Err(Unknown), "nobody is sure in time");
     }
 
     #[test]

@@ -1,24 +1,24 @@
-//! MJPEG over HTTP: a response of type multipart/x-mixed-replace (RFC 2046, section 5.1) whose parts are JPEGs.
+//! MJPEG over HTTP: a multipart/x-mixed-replace response (RFC 2046, section 5.1) whose parts are JPEGs.
 //!
-//! A response is [`OPENING`], then for each picture [`part_head`], its bytes and [`CLOSING`]. The delimiter stands behind each
-//! part, not before the next: browsers and OpenCV show a picture once they have seen the delimiter after it, so sending
-//! that later would make every picture one frame older.
+//! A response is [`OPENING`], then for each picture [`part_head`], the JPEG and [`CLOSING`]. The delimiter is sent with each
+//! part, not before the next one: browsers and OpenCV show a picture only after the delimiter, so a later delimiter would delay
+//! every picture by one frame.
 
 use crate::Micros;
 
 /// The response's Content-Type.
 pub const CONTENT_TYPE: &str = "multipart/x-mixed-replace;boundary=framewire-next-frame";
-/// What stands before the first part.
+/// Sent before the first part.
 pub const OPENING: &[u8] = b"--framewire-next-frame\r\n";
-/// What stands behind each picture.
+/// Sent after each picture.
 pub const CLOSING: &[u8] = b"\r\n--framewire-next-frame\r\n";
 
-/// May stand before any part's head, as often as one likes: a header that means nothing, for who waits for an answer of the other
-/// end's kernel.
-pub const WAITING: &[u8] = b"X-Waiting: 1\r\n";
+/// A header without a meaning. It may be sent before a part's head any number of times. The receiver's kernel acknowledges it
+/// with its current receive window, which the sender needs.
+pub const DUMMY_HEADER: &[u8] = b"X-Waiting: 1\r\n";
 
-/// What stands before a JPEG of this many bytes: its number and when it was captured, in µs since 1970 (UTC), written as
-/// seconds.
+/// The head of a part: the JPEG's length in bytes, its capture time (`wall`, in µs since 1970, UTC; written in seconds) and its
+/// number.
 pub fn part_head(length: usize, wall: Micros, sequence: u64) -> Vec<u8> {
     let (seconds, micros) = (wall / 1_000_000, wall % 1_000_000);
     format!(
@@ -32,7 +32,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_response_reads_as_rfc_2046_has_it() {
+    fn a_response_follows_rfc_2046() {
         let boundary = CONTENT_TYPE.split_once("boundary=").unwrap().1;
         assert_eq!(OPENING, format!("--{boundary}\r\n").as_bytes());
         assert_eq!(CLOSING, format!("\r\n--{boundary}\r\n").as_bytes());

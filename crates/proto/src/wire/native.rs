@@ -1,10 +1,10 @@
-//! framewire's own wire. PROTOCOL.md describes it for those who write a client in another language; the two are kept equal.
+//! framewire's native wire. PROTOCOL.md describes it for writers of clients; keep the two in step.
 //!
-//! Both ends begin with [`PREAMBLE`], then send messages: a header of eight bytes (kind, flags, two zero bytes, the body's
-//! length) and the body. Numbers are little-endian. A message of an unknown kind is skipped, and so are bytes behind the
-//! last field of a known one, so both can grow.
+//! Both ends send [`PREAMBLE`], then messages: a header of eight bytes (kind, flags, two zero bytes, length of the body) and
+//! the body. Numbers are little-endian. A receiver skips messages of an unknown kind, and bytes after the last known field. So
+//! new kinds and new fields can be added.
 //!
-//! [`Message`] is what the two ends say, [`Decoder`] takes a connection apart into it.
+//! [`Message`] is one message, [`Decoder`] splits a connection's bytes into messages.
 
 mod decoder;
 
@@ -15,26 +15,26 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 pub use decoder::Decoder;
 
 use super::Verdict;
-use crate::{Codec, Config, Frame, Limits, Micros, Name, Rendition, Times, WireError, error::Kind};
+use crate::{Codec, Config, Frame, Limits, Micros, Name, Rendition, Times, WireError, error::ErrorKind};
 
-/// The word for this wire.
+/// This wire's name in errors, logs and statistics.
 pub const NAME: &str = "native";
-/// The version of this wire; one that a peer of the version before could not follow gets another number.
+/// The version of this wire. It changes only if an older peer could not ignore the change.
 pub const VERSION: u8 = 1;
-/// What each end sends first. The high first byte keeps it apart from text, the line end from programs that translate
-/// line ends.
+/// The first bytes of each end. The first byte is not ASCII, so no text protocol starts like this. The line feed at the end
+/// detects programs that translate line ends.
 pub const PREAMBLE: [u8; 8] = [0x89, b'F', b'W', b'I', b'R', b'E', VERSION, b'\n'];
 /// Bytes of a message's header.
 pub const HEADER: usize = 8;
 /// Bytes of a frame's fields before its coded picture.
 pub const FRAME_FIELDS: usize = 48;
 
-/// Whether a connection that begins with these bytes speaks this wire, in whatever version.
+/// Whether these first bytes of a connection are this wire's, in any version.
 pub fn recognise(prefix: &[u8]) -> Verdict {
     super::begins(prefix, &PREAMBLE[..6])
 }
 
-/// What the two ends tell each other.
+/// A message of either end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Message {
     /// The first message of each end: the program and its version, for logs.
@@ -42,154 +42,154 @@ pub enum Message {
         /// For instance `framewire 0.1.0`.
         software: String,
     },
-    /// Client to hub, before its Publish or Subscribe: which client this is a connection of.
+    /// Client to hub, before Publish or Subscribe: identifies the client, see [`Session`].
     Session(Session),
-    /// Client to hub: this connection will feed the stream of this name.
+    /// Client to hub: this connection will feed this stream.
     Publish {
         /// The stream.
         name: Name,
-        /// Its frames were coded long ago: no keyframe comes for being asked for.
+        /// The frames were encoded earlier, so the client cannot make a keyframe on request.
         passthrough: bool,
     },
-    /// Client to hub: this connection wants the stream of this name.
+    /// Client to hub: this connection wants to receive this stream.
     Subscribe {
         /// The stream.
         name: Name,
-        /// Wait for a stream that is not there (yet) instead of refusing.
+        /// Wait if there is no such stream, instead of getting an error.
         wait: bool,
-        /// Queue frames, within bounds, instead of sending only the newest: what a recorder wants.
+        /// Send every frame through a bounded queue, instead of the newest only: for a recorder.
         every: bool,
-        /// Nothing but JPEGs can be decoded here.
+        /// The viewer can decode only JPEG.
         jpegs: bool,
     },
-    /// Hub to client: the publish or subscribe is granted.
+    /// Hub to client: Publish or Subscribe succeeded.
     Accepted {
         /// The stream.
         name: Name,
     },
-    /// How the frames that follow are coded.
+    /// The format of the frames that follow.
     Config(Config),
     /// A frame.
     Frame(Frame),
-    /// Receiver of frames to their sender: how far a frame came.
+    /// Receiver of frames to their sender: when a frame was received, decoded and shown.
     Report(Report),
     /// Asks for a [`Message::Pong`] at once.
     Ping {
-        /// The asker's clock.
+        /// When the ping was sent, on the sender's clock.
         sent: Micros,
     },
     /// The answer to a ping.
     Pong {
         /// The `sent` of the ping.
         pinged: Micros,
-        /// The answerer's clock when the ping came.
+        /// When the ping arrived, on the clock of the end that answers.
         received: Micros,
-        /// The answerer's clock when this left.
+        /// When this answer was sent, on the same clock.
         sent: Micros,
     },
-    /// Hub to publisher: how many watch. While none does there is no need to encode or send.
+    /// Hub to publisher: the number of viewers. While it is 0 the publisher need not encode or send.
     Demand {
-        /// How many viewers the stream has.
+        /// The number of viewers.
         viewers: u32,
     },
-    /// Hub to publisher, or viewer to hub: somebody cannot decode before a keyframe comes.
+    /// Viewer to hub, or hub to publisher: a viewer cannot decode until a keyframe arrives.
     Keyframe,
-    /// Hub to viewer: how the stream is, whenever that changes.
+    /// Hub to viewer: the state of the stream, whenever it changes.
     State(State),
-    /// Hub to viewer: how it is served, now and then.
+    /// Hub to viewer, once a second: how the hub serves this viewer.
     Service(Service),
-    /// What went wrong; the sender closes the connection after it.
+    /// A fault. The sender closes the connection after it.
     Error {
         /// See [`code`].
         code: u16,
-        /// What, where and what to try, for a person.
+        /// What failed, on what, why, and what to try: for a person.
         text: String,
     },
-    /// The sender has nothing more to say and closes the connection.
+    /// The sender has finished and closes the connection.
     Bye {
-        /// Why, for a person; may be empty.
+        /// The reason, for a person; may be empty.
         text: String,
     },
 }
 
-/// The numbers of [`Message::Error`].
+/// The codes of [`Message::Error`]. PROTOCOL.md reserves 6 and 7, which framewire does not send.
 pub mod code {
-    /// Bytes that do not follow this wire.
+    /// The bytes do not follow this wire.
     pub const PROTOCOL: u16 = 1;
-    /// There is no stream of this name.
+    /// No stream has this name.
     pub const NO_SUCH_STREAM: u16 = 2;
-    /// The name has a live publisher already.
+    /// The name already has a live publisher.
     pub const NAME_TAKEN: u16 = 3;
-    /// A message that does not fit here, such as a frame before its configuration.
+    /// A message is not allowed here, such as a frame before its configuration.
     pub const UNEXPECTED: u16 = 4;
-    /// A bound of the hub is reached: connections, streams.
+    /// The hub is full.
     pub const TOO_MANY: u16 = 5;
 }
 
-/// A client over all its connections: the newest takes over from those before it.
+/// Identifies a client over all its connections. Its newest connection takes over from the older ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Session {
-    /// What only this client and its hub know.
+    /// A secret of this client and its hub.
     pub token: Token,
-    /// Rises from one connection of the client to the next, so that one that was late takes nothing over.
+    /// Rises with each connection of the client, so that a late connection does not replace a newer one.
     pub turn: u64,
 }
 
-/// 128 random bits that a client is known by: whoever knows them may take its place.
+/// 128 random bits that identify a client. Anyone who knows them can take over the client's place.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Token(pub [u8; 16]);
 
-/// A secret has no place in a log.
+/// Does not print the secret, because it could end up in a log.
 impl fmt::Debug for Token {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str("Token")
     }
 }
 
-/// How far a frame came at its receiver, on the receiver's clock; zero for what has not happened (yet).
+/// When the receiver had received, decoded and shown a frame, on the receiver's clock; zero if it has not (yet).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Report {
-    /// The frame.
+    /// The frame's number.
     pub sequence: u64,
-    /// Its last byte was received.
+    /// When its last byte arrived.
     pub received: Micros,
-    /// It was decoded.
+    /// When it was decoded.
     pub decoded: Micros,
-    /// It was shown, or handed to whoever wanted it.
+    /// When it was shown, or passed to the program that reads the frames.
     pub shown: Micros,
 }
 
 /// How a hub serves one viewer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Service {
-    /// What the viewer gets.
+    /// The rendition that the viewer gets.
     pub rendition: Rendition,
-    /// Bits a second that its link is believed to carry; 0 while that is not known.
+    /// The measured capacity of its link in bits a second; 0 if unknown.
     pub capacity: u64,
-    /// Frames that were sent to it.
+    /// Frames sent to the viewer.
     pub delivered: u64,
-    /// Frames that made way for newer ones.
+    /// Frames dropped because a newer one replaced them.
     pub superseded: u64,
-    /// Frames that needed one that was dropped.
+    /// Frames dropped because they needed a dropped frame.
     pub undecodable: u64,
-    /// Frames for which a queue had no place.
+    /// Frames dropped because a queue was full.
     pub full: u64,
 }
 
-/// How a stream is.
+/// The state of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum State {
-    /// Frames come.
+    /// Frames arrive.
     Live = 1,
-    /// The publisher is gone, or frames stay away.
+    /// The publisher is gone, or sends no frames.
     Stalled = 2,
-    /// The source sleeps because nobody watches.
+    /// The source sleeps because there are no viewers.
     Idle = 3,
 }
 
 impl State {
-    /// The word for it in JSON and on the page.
+    /// Its name in JSON and on the page.
     pub fn name(self) -> &'static str {
         match self {
             Self::Live => "live",
@@ -203,7 +203,7 @@ impl State {
     }
 }
 
-/// The kinds of messages, by their number on the wire.
+/// The numbers of the message kinds.
 mod kind {
     pub(super) const HELLO: u8 = 1;
     pub(super) const PUBLISH: u8 = 2;
@@ -223,25 +223,26 @@ mod kind {
     pub(super) const SESSION: u8 = 16;
 }
 
-/// Bytes of a configuration's fields before what its codec needs.
+/// Bytes of Config's fields before the codec's own data.
 const CONFIG_FIELDS: usize = 12;
-/// Bytes of a session: its token and its turn.
+/// Bytes of Session: token and turn.
 const SESSION_FIELDS: usize = 24;
-/// Bytes of an error's code before its sentence.
+/// Bytes of Error's fields before its text.
 const ERROR_FIELDS: usize = 4;
-/// Bytes that every message but a frame or a text fits in.
+/// The buffer for a small message, in bytes. Only frames, configurations and texts are larger.
 const SMALL: usize = 128;
 
+// Flags of Frame, of Publish, and of Subscribe.
 const KEYFRAME: u8 = 1;
-const PASSED_ON: u8 = 1;
+const PASSTHROUGH: u8 = 1;
 const WAIT: u8 = 1;
 const EVERY: u8 = 2;
 const JPEGS: u8 = 4;
 
 impl Message {
-    /// Appends the message to `out`. A frame's picture is copied; to send one without that see [`frame_head`]. A text over
-    /// [`Limits::default`] is cut, so that the peer gets most of a sentence instead of refusing it; frames and
-    /// configurations over the peer's limits are for their makers to avoid.
+    /// Appends the message to `out`. This copies a frame's picture; [`frame_head`] avoids the copy. Cuts a text that is over
+    /// [`Limits::default`], because the peer would refuse it. Does not check the size of frames and configurations: the caller
+    /// must.
     pub fn encode(&self, out: &mut impl BufMut) {
         match self {
             Self::Hello { software } => text(out, kind::HELLO, cut(software)),
@@ -251,7 +252,7 @@ impl Message {
                 out.put_u64_le(*turn);
             }
             Self::Publish { name, passthrough } => {
-                header(out, kind::PUBLISH, u8::from(*passthrough) * PASSED_ON, name.as_str().len());
+                header(out, kind::PUBLISH, u8::from(*passthrough) * PASSTHROUGH, name.as_str().len());
                 out.put_slice(name.as_str().as_bytes());
             }
             Self::Subscribe { name, wait, every, jpegs } => {
@@ -302,24 +303,24 @@ impl Message {
         }
     }
 
-    /// The message as bytes of its own, see [`Message::encode`].
+    /// Returns the message as bytes, see [`Message::encode`].
     pub fn to_bytes(&self) -> Bytes {
         let mut out = BytesMut::with_capacity(SMALL);
         self.encode(&mut out);
         out.freeze()
     }
 
-    /// The message that these bytes are, no more and no less, as a WebSocket carries it; `None` when it is one to skip.
-    /// A frame's picture is shared with `whole`, not copied.
+    /// Parses bytes that are exactly one message, as in a WebSocket message. Returns `None` for a message to skip. A frame's
+    /// picture shares memory with `whole`; it is not copied.
     ///
     /// # Errors
-    /// The bytes do not follow the wire or a limit is broken. The error counts from the message's first byte.
+    /// The bytes do not follow the wire, or exceed a limit. The error's offset counts from the message's first byte.
     pub fn from_bytes(whole: Bytes, limits: &Limits) -> Result<Option<Self>, WireError> {
         parse_whole(whole, limits).map_err(|kind| WireError { wire: NAME, offset: 0, kind })
     }
 }
 
-/// What stands before a frame's picture on the wire: the message's header and the frame's fields.
+/// The bytes before a frame's picture: the message's header and the frame's fields.
 pub fn frame_head(frame: &Frame) -> [u8; HEADER + FRAME_FIELDS] {
     let mut head = [0; HEADER + FRAME_FIELDS];
     let mut out = head.as_mut_slice();
@@ -331,7 +332,7 @@ pub fn frame_head(frame: &Frame) -> [u8; HEADER + FRAME_FIELDS] {
     head
 }
 
-/// A message's header, read.
+/// A message's header.
 #[derive(Debug, Clone, Copy)]
 struct Head {
     kind: u8,
@@ -340,28 +341,28 @@ struct Head {
 }
 
 impl Head {
-    /// The header that `bytes` begin with; `None` while it is not whole.
+    /// Reads the header at the start of `bytes`; `None` if it is incomplete.
     fn read(bytes: &[u8]) -> Option<Self> {
         let [kind, flags, _, _, length @ ..] = *bytes.first_chunk::<HEADER>()?;
         Some(Self { kind, flags, length: u32::from_le_bytes(length) as usize })
     }
 
-    /// Bytes of header and body; one that passed [`Head::check`] cannot overflow.
-    fn whole(self) -> usize {
+    /// Bytes of header and body. Cannot overflow after [`Head::check`].
+    fn total(self) -> usize {
         HEADER + self.length
     }
 
-    /// Whether this kind is known, once its length is found within bounds.
-    fn check(self, limits: &Limits) -> Result<bool, Kind> {
+    /// Checks the length. Returns whether the kind is known.
+    fn check(self, limits: &Limits) -> Result<bool, ErrorKind> {
         let known = self.limit(limits);
         let (what, limit) = known.unwrap_or(("a message of unknown kind", limits.unknown));
         if self.length > limit.min(usize::MAX - HEADER) {
-            return Err(Kind::TooLong { what, length: self.length as u64, limit: limit as u64 });
+            return Err(ErrorKind::TooLong { what, length: self.length as u64, limit: limit as u64 });
         }
         Ok(known.is_some())
     }
 
-    /// What a known kind is called and how long its body may be.
+    /// A known kind's name in errors, and the limit of its body.
     fn limit(self, limits: &Limits) -> Option<(&'static str, usize)> {
         Some(match self.kind {
             kind::FRAME => ("a frame", limits.frame.saturating_add(FRAME_FIELDS)),
@@ -382,11 +383,11 @@ impl Head {
     }
 }
 
-fn parse_whole(mut whole: Bytes, limits: &Limits) -> Result<Option<Message>, Kind> {
-    let head = Head::read(&whole).ok_or(Kind::TooShort { message: "a message", length: whole.len() })?;
+fn parse_whole(mut whole: Bytes, limits: &Limits) -> Result<Option<Message>, ErrorKind> {
+    let head = Head::read(&whole).ok_or(ErrorKind::TooShort { message: "a message", length: whole.len() })?;
     let known = head.check(limits)?;
-    if whole.len() != head.whole() {
-        let why = format!("it announces {} bytes and has {}", head.whole(), whole.len());
+    if whole.len() != head.total() {
+        let why = format!("the header announces {} bytes and the message has {}", head.total(), whole.len());
         return Err(invalid("a message", why));
     }
     if !known {
@@ -396,13 +397,14 @@ fn parse_whole(mut whole: Bytes, limits: &Limits) -> Result<Option<Message>, Kin
     parse(head, whole)
 }
 
-/// One message of a known kind, its body whole; `None` when it says what only a newer program knows and can be skipped.
-fn parse(head: Head, mut body: Bytes) -> Result<Option<Message>, Kind> {
+/// Parses a message of a known kind from its complete body. Returns `None` to skip the message: it has a value from a newer
+/// version.
+fn parse(head: Head, mut body: Bytes) -> Result<Option<Message>, ErrorKind> {
     let Head { kind, flags, .. } = head;
     Ok(Some(match kind {
         kind::HELLO => Message::Hello { software: as_text("a program's name", &body)? },
         kind::SESSION => Message::Session(as_session(&body)?),
-        kind::PUBLISH => Message::Publish { name: as_name(&body)?, passthrough: flags & PASSED_ON != 0 },
+        kind::PUBLISH => Message::Publish { name: as_name(&body)?, passthrough: flags & PASSTHROUGH != 0 },
         kind::SUBSCRIBE => Message::Subscribe {
             name: as_name(&body)?,
             wait: flags & WAIT != 0,
@@ -452,65 +454,65 @@ fn parse(head: Head, mut body: Bytes) -> Result<Option<Message>, Kind> {
     }))
 }
 
-fn as_session(body: &[u8]) -> Result<Session, Kind> {
+fn as_session(body: &[u8]) -> Result<Session, ErrorKind> {
     let mut fields = need("a session", body, SESSION_FIELDS)?;
     let mut token = Token([0; 16]);
     fields.copy_to_slice(&mut token.0);
     Ok(Session { token, turn: fields.get_u64_le() })
 }
 
-fn as_config(body: &[u8]) -> Result<Config, Kind> {
+fn as_config(body: &[u8]) -> Result<Config, ErrorKind> {
     let mut fields = need("a configuration", body, CONFIG_FIELDS)?;
     let number = fields.get_u8();
     let codec = Codec::from_number(number)
-        .ok_or_else(|| invalid("a configuration", format!("codec {number} is not known; update this program")))?;
+        .ok_or_else(|| invalid("a configuration", format!("codec {number} is unknown; update this program")))?;
     fields.advance(3);
     let (width, height, millifps) = (fields.get_u16_le(), fields.get_u16_le(), fields.get_u32_le());
     crate::limits::check_size(width.into(), height.into()).map_err(|why| invalid("a configuration", why))?;
-    // A copy: a slice would keep the memory of whatever was read along with it for as long as the stream lives.
+    // Copied: a slice would keep the whole read buffer in memory as long as the stream lives.
     let extra = Bytes::copy_from_slice(&body[CONFIG_FIELDS..]);
     Ok(Config { codec, width, height, millifps, extra })
 }
 
-fn as_name(body: &[u8]) -> Result<Name, Kind> {
+fn as_name(body: &[u8]) -> Result<Name, ErrorKind> {
     let name = utf8("a stream's name", body)?;
-    name.parse().map_err(|why: crate::name::BadName| invalid("a request", why.to_string()))
+    name.parse().map_err(|why: crate::name::InvalidName| invalid("a request", why.to_string()))
 }
 
-/// A text for a person. It ends in logs and on terminals, so control characters become spaces.
-fn as_text(what: &'static str, body: &[u8]) -> Result<String, Kind> {
+/// A text for a person. Control characters become spaces, because the text appears in logs and on terminals.
+fn as_text(what: &'static str, body: &[u8]) -> Result<String, ErrorKind> {
     let text = utf8(what, body)?;
     Ok(text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect())
 }
 
-fn utf8<'a>(what: &'static str, body: &'a [u8]) -> Result<&'a str, Kind> {
-    std::str::from_utf8(body).map_err(|_| invalid(what, "it is not UTF-8".into()))
+fn utf8<'a>(what: &'static str, body: &'a [u8]) -> Result<&'a str, ErrorKind> {
+    std::str::from_utf8(body).map_err(|_| invalid(what, "the text is not UTF-8".into()))
 }
 
-/// The first `N` numbers of a body, which are taken off it.
-fn fields<const N: usize>(message: &'static str, body: &mut Bytes) -> Result<[u64; N], Kind> {
+/// Takes the first `N` numbers off a body.
+fn fields<const N: usize>(message: &'static str, body: &mut Bytes) -> Result<[u64; N], ErrorKind> {
     need(message, body, 8 * N)?;
     Ok(std::array::from_fn(|_| body.get_u64_le()))
 }
 
-fn need<'a>(message: &'static str, body: &'a [u8], length: usize) -> Result<&'a [u8], Kind> {
+fn need<'a>(message: &'static str, body: &'a [u8], length: usize) -> Result<&'a [u8], ErrorKind> {
     if body.len() < length {
-        return Err(Kind::TooShort { message, length: body.len() });
+        return Err(ErrorKind::TooShort { message, length: body.len() });
     }
     Ok(body)
 }
 
-fn invalid(what: &'static str, why: String) -> Kind {
-    Kind::Invalid { what, why }
+fn invalid(what: &'static str, why: String) -> ErrorKind {
+    ErrorKind::Invalid { what, why }
 }
 
 fn header(out: &mut impl BufMut, kind: u8, flags: u8, length: usize) {
     out.put_slice(&[kind, flags, 0, 0]);
-    // Frames are bounded by `Limits` where they are made; a longer one could not be announced at all.
+    // Callers keep frames within `Limits`. A length over 4 GiB does not fit the header.
     out.put_u32_le(u32::try_from(length).expect("a message under 4 GiB"));
 }
 
-/// As much of a text as every peer takes.
+/// Cuts a text to the length that every peer accepts.
 fn cut(text: &str) -> &str {
     let limit = Limits::default().text;
     if text.len() <= limit {

@@ -1,11 +1,11 @@
-//! The wire of the tutorial that pickles: a length, then an array of NumPy as Python's `pickle.dumps` writes it.
+//! The wire of the pickle tutorial: a length, then a NumPy array as written by Python's `pickle.dumps`.
 //!
-//! Here the camera's end listens; the viewer connects and says nothing. The array is uint8, height x width x 3, blue, green
-//! and red as OpenCV has them. The length is a native C type: 8 bytes, or 4 where scripts pack "L" on Windows or 32-bit
-//! Linux; little-endian on every machine this is met on. No answers, no end but the connection's.
+//! Here the camera listens; the viewer connects and sends nothing. The array is uint8, height x width x 3, in blue, green, red
+//! order as in OpenCV. The length is a native C type, little-endian on all usual machines: 8 bytes, or 4 if a script packs "L"
+//! on Windows or 32-bit Linux. There are no answers, and no end but the connection's.
 //!
-//! What is sent is protocol 3 with the module names of NumPy 1, byte for byte as NumPy 1.19 wrote it: every later NumPy
-//! loads that. What comes is read in protocols 2 to 5 and never executed: see [`read`].
+//! Sent pickles use protocol 3 and NumPy 1's module names, byte for byte like NumPy 1.19: every later NumPy loads them.
+//! Received pickles may use protocols 2 to 5. They are parsed and never executed, see [`read`].
 
 use std::collections::VecDeque;
 
@@ -15,7 +15,7 @@ use super::{
     Verdict, Wire,
     tutorial::{self, End, Inbox, Outgoing, Parse, Received, Size, Transmit, Tutorial},
 };
-use crate::{Codec, Limits, Micros, WireError, error::Kind, jpeg};
+use crate::{Codec, Limits, Micros, WireError, error::ErrorKind, jpeg};
 
 mod array;
 mod op;
@@ -25,9 +25,9 @@ mod value;
 pub use array::Array;
 pub use reader::read;
 
-/// The word for this wire.
+/// This wire's name.
 pub const NAME: &str = "pickle";
-/// Its row.
+/// This wire's row in [`WIRES`](super::WIRES).
 pub const WIRE: Wire = Wire {
     name: NAME,
     summary: "a length, then a uint8 array of NumPy pickled, which is read and never executed",
@@ -43,13 +43,13 @@ pub const WIRE: Wire = Wire {
     }),
 };
 
-/// Bytes of a length.
+/// Bytes of a length, in its two variants.
 const HEADERS: [usize; 2] = [4, 8];
-/// Bytes of a pickle besides the pixels: NumPy writes less than 200.
+/// The most bytes of a pickle besides the pixels. NumPy writes fewer than 200.
 const AROUND: usize = 4 << 10;
 
-/// Whether a connection that begins with these bytes speaks this wire: where a pickle of protocol 2 to 5 begins behind a
-/// length within bounds. A camera that connects and pushes pickles is recognised so, to be refused by name.
+/// Recognises this wire: a length within the limit, then a pickle of protocol 2 to 5. This recognises cameras that push
+/// pickles, so that they are refused with a clear message.
 pub fn recognise(prefix: &[u8]) -> Verdict {
     let limit = longest(&Limits::default()) as u64;
     super::any(HEADERS.map(|header| {
@@ -58,7 +58,7 @@ pub fn recognise(prefix: &[u8]) -> Verdict {
         }
         let pickle = prefix.get(header..).unwrap_or_default();
         match pickle {
-            // So begin two bytes of protocol, and the size of lhh's pictures that are 640 wide: there, a JPEG follows.
+            // An lhh header of a picture 640 pixels wide has the same two bytes; but there a JPEG follows.
             [op::PROTO, 2..=5, ..] => match super::begins(pickle.get(4..).unwrap_or_default(), &jpeg::MAGIC) {
                 Verdict::Yes => Verdict::No,
                 Verdict::No => Verdict::Yes,
@@ -74,11 +74,11 @@ fn longest(limits: &Limits) -> usize {
     tutorial::longest(limits.raw) + AROUND
 }
 
-/// The viewer's end.
+/// The viewer's side.
 #[derive(Debug)]
 struct Parser {
     limits: Limits,
-    /// Bytes of a length, once a pickle has shown that.
+    /// Bytes of a length; `None` until the first pickle.
     header: Option<usize>,
 }
 
@@ -87,8 +87,8 @@ impl Parser {
         Self { limits: *limits, header: None }
     }
 
-    /// How long the length at the front is; `None` while that cannot be told.
-    fn header(&self, bytes: &[u8]) -> Result<Option<usize>, Kind> {
+    /// The size of the length field at the front; `None` until it is known.
+    fn header(&self, bytes: &[u8]) -> Result<Option<usize>, ErrorKind> {
         if self.header.is_some() {
             return Ok(self.header);
         }
@@ -96,8 +96,8 @@ impl Parser {
             [Verdict::Yes, _] => Ok(Some(HEADERS[0])),
             [_, Verdict::Yes] => Ok(Some(HEADERS[1])),
             [Verdict::No, Verdict::No] => {
-                let why = "no pickle of protocol 2 to 5 begins behind its 4 or 8 bytes".into();
-                Err(Kind::Invalid { what: "the first length", why })
+                let why = "no pickle of protocol 2 to 5 begins after 4 or 8 bytes".into();
+                Err(ErrorKind::Invalid { what: "the first length", why })
             }
             _ => Ok(None),
         }
@@ -105,7 +105,7 @@ impl Parser {
 }
 
 impl Parse for Parser {
-    fn next(&mut self, inbox: &mut Inbox) -> Result<Option<Received>, Kind> {
+    fn next(&mut self, inbox: &mut Inbox) -> Result<Option<Received>, ErrorKind> {
         while let Some(header) = self.header(inbox.bytes())? {
             let limit = longest(&self.limits);
             let Some(whole) = inbox.framed(header, header, "a pickle", limit)? else { return Ok(None) };
@@ -120,20 +120,20 @@ impl Parse for Parser {
     }
 }
 
-/// The camera's end.
+/// The camera's side.
 #[derive(Default)]
 struct Transmitter {
     waiting: VecDeque<Bytes>,
 }
 
-/// A pickle up to the shape: an array without one, and the version of what fills it.
+/// The pickle up to the shape: makes an array without a shape, and starts its state.
 const BEGIN: &[u8] =
     b"\x80\x03cnumpy.core.multiarray\n_reconstruct\nq\x00cnumpy\nndarray\nq\x01K\x00\x85q\x02C\x01bq\x03\
     \x87q\x04Rq\x05(K\x01";
-/// Between the shape and the pixels: their type, and that they are in C's order.
+/// Between the shape and the pixels: the type of the elements, and that they are in C order.
 const TYPE: &[u8] = b"\x87q\x06cnumpy\ndtype\nq\x07X\x02\0\0\0u1q\x08\x89\x88\x87q\tRq\n(K\x03X\x01\0\0\0|q\x0bNNN\
     J\xff\xff\xff\xffJ\xff\xff\xff\xffK\0tq\x0cb\x89";
-/// Behind the pixels.
+/// After the pixels.
 const END: &[u8] = b"q\rtq\x0eb.";
 
 impl Transmit for Transmitter {
@@ -143,7 +143,7 @@ impl Transmit for Transmitter {
 
     fn picture(&mut self, picture: &Outgoing, _wall: Micros) -> usize {
         let pixels = &picture.data;
-        // Bytes that are not the size's would end the viewer's script: nothing is sent of them.
+        // A wrong number of bytes would crash the viewer's script, so such a picture is not sent.
         if pixels.is_empty()
             || Codec::Bgr24.raw_length(picture.width.into(), picture.height.into()) != Some(pixels.len())
         {
@@ -177,7 +177,7 @@ fn put_integer(out: &mut BytesMut, number: u16) {
     }
 }
 
-/// Begins so many bytes, less than 4 GiB of them.
+/// Writes the opcode and length of a bytes object of less than 4 GiB.
 fn put_length(out: &mut BytesMut, length: usize) {
     if let Ok(small) = u8::try_from(length) {
         out.put_slice(&[op::SHORT_BINBYTES, small]);

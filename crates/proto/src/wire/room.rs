@@ -1,28 +1,28 @@
-//! Memory for what a connection brings: a long message has memory of its own, into which its bytes are read and in which
-//! they stay, and what a peer announces buys little until it comes.
+//! Memory for received bytes. A long message is read into a memory block of its own, and stays there. A peer's announcement
+//! alone reserves little.
 
 use bytes::BytesMut;
 
-/// Room to read into when nothing is known of what comes. What is read here of a long message is moved once, so it is
-/// small beside a frame.
+/// Spare capacity to read into while the length of the next message is unknown. The first bytes of a long message that are read
+/// here are copied once, so this is small beside a frame.
 const SMALL: usize = 4 << 10;
-/// Room given on a peer's word for a message longer than it has ever sent. Beyond that it must send half of what it gets
-/// room for.
+/// The most bytes reserved for an announced length that is longer than every message so far. For more, the peer must first send
+/// half of what is reserved.
 const CREDIT: usize = 256 << 10;
 
-/// How much room a peer has earned.
+/// How much memory a peer's announcements may reserve: as much as its longest message so far.
 #[derive(Debug, Default)]
 pub(super) struct Room {
-    /// Bytes of the longest message that came whole.
-    proven: usize,
+    /// Bytes of the longest complete message so far.
+    longest: usize,
 }
 
 impl Room {
-    /// Makes some spare capacity behind what came, and no more than the rest of the message that begins it when that is
-    /// long. `announced` are the bytes of that message; 0 when they are not known.
-    pub(super) fn make(&self, buffer: &mut BytesMut, announced: usize) {
+    /// Makes spare capacity at the end of `buffer`. `announced` is the total length of the message at its start; 0 if unknown.
+    /// Reserves no more than the rest of a long message.
+    pub(super) fn reserve(&self, buffer: &mut BytesMut, announced: usize) {
         let held = buffer.len();
-        let wanted = announced.min(CREDIT.max(self.proven).max(2 * held)).max(SMALL);
+        let wanted = announced.min(CREDIT.max(self.longest).max(2 * held)).max(SMALL);
         let wanted = if wanted > held { wanted } else { held + SMALL };
         if !buffer.try_reclaim(wanted - held) {
             let mut larger = BytesMut::with_capacity(wanted);
@@ -31,8 +31,8 @@ impl Room {
         }
     }
 
-    /// A message of this many bytes came whole: the next as long gets its room at once.
-    pub(super) fn prove(&mut self, length: usize) {
-        self.proven = self.proven.max(length);
+    /// A complete message of this length was received: the next one may reserve as much at once.
+    pub(super) fn on_message(&mut self, length: usize) {
+        self.longest = self.longest.max(length);
     }
 }

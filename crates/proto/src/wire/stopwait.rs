@@ -1,8 +1,8 @@
-//! The wire of the tutorial that stops and waits: `b"<length>, "`, an answer `ok`, a JPEG, an answer `ok`; at the end `over`.
+//! The wire of the stop-and-wait tutorial: `b"<length>, "`, an answer `ok`, a JPEG, an answer `ok`; at the end `over`.
 //!
-//! The tutorial's camera compares whole segments: two answers that arrive at once (`okok`) hang it. Its server reads a header
-//! or `over` with one `recv(1024)` and takes nothing else in there. Both ends here therefore send each of those alone, and
-//! only when the other end waits for it.
+//! The tutorial's camera compares whole reads: two answers that arrive together (`okok`) hang it. Its server reads a header or
+//! `over` with one `recv(1024)` and expects nothing else in it. So both sides here send each of these in a segment of its own,
+//! and only when the other side waits for it.
 
 use bytes::Bytes;
 
@@ -10,11 +10,11 @@ use super::{
     Verdict, Wire,
     tutorial::{self, End, Inbox, Outgoing, Parse, Picture, Received, Size, Transmit, Tutorial},
 };
-use crate::{Codec, Limits, Micros, WireError, error::Kind};
+use crate::{Codec, Limits, Micros, WireError, error::ErrorKind};
 
-/// The word for this wire.
+/// This wire's name.
 pub const NAME: &str = "stopwait";
-/// Its row.
+/// This wire's row in [`WIRES`](super::WIRES).
 pub const WIRE: Wire = Wire {
     name: NAME,
     summary: "'LENGTH, ' and a JPEG, each answered with 'ok'",
@@ -32,29 +32,29 @@ pub const WIRE: Wire = Wire {
 
 const OK: &[u8] = b"ok";
 const OVER: &[u8] = b"over";
-/// What stands behind a length.
+/// Follows a length.
 const ENDS: &[u8] = b", ";
 
-/// Whether a connection that begins with these bytes speaks this wire: digits, a comma and a space, or at once the end.
+/// Recognises this wire: digits, a comma and a space; or `over`.
 pub fn recognise(prefix: &[u8]) -> Verdict {
     super::any([super::after_digits(prefix, ENDS), super::begins(prefix, OVER)])
 }
 
-/// The displaying end.
+/// The viewer's side.
 #[derive(Debug)]
 struct Parser {
     limit: usize,
     step: Step,
 }
 
-/// What the displaying end does next.
+/// What the viewer's side does next.
 #[derive(Debug)]
 enum Step {
     /// Reads a header or `over`.
     Header,
-    /// Reads a JPEG of so many bytes, whose header was answered.
+    /// Reads a JPEG of this many bytes. Its header was answered.
     Picture(usize),
-    /// Hands out the JPEG that was answered: the camera goes on while it is decoded.
+    /// Returns the JPEG. It was answered first, so the camera continues while the JPEG is decoded.
     Give(Bytes),
 }
 
@@ -63,25 +63,25 @@ impl Parser {
         Self { limit: tutorial::longest(limits.frame), step: Step::Header }
     }
 
-    /// Takes the header at the front and returns the length in it; `None` when more bytes are needed.
-    fn header(&self, inbox: &mut Inbox) -> Result<Option<usize>, Kind> {
+    /// Takes the header off and returns its length field; `None` if more bytes are needed.
+    fn header(&self, inbox: &mut Inbox) -> Result<Option<usize>, ErrorKind> {
         let bytes = inbox.bytes();
         let digits = bytes.iter().take_while(|byte| byte.is_ascii_digit()).count();
         let ends = super::begins(&bytes[digits..], ENDS);
         if digits == 0 || digits > super::DIGITS || ends == Verdict::No {
             let why = format!("'{}' is neither 'LENGTH, ' nor 'over'", inbox.shown());
-            return Err(Kind::Invalid { what: "a header", why });
+            return Err(ErrorKind::Invalid { what: "a header", why });
         }
         if ends == Verdict::More {
             return Ok(None);
         }
         let length = bytes[..digits].iter().fold(0_u64, |sum, digit| sum * 10 + u64::from(digit - b'0'));
         if length > self.limit as u64 {
-            return Err(Kind::TooLong { what: "a picture", length, limit: self.limit as u64 });
+            return Err(ErrorKind::TooLong { what: "a picture", length, limit: self.limit as u64 });
         }
         if length == 0 {
-            // Header and nothing would be answered at once, with two answers that hang the camera.
-            return Err(Kind::Invalid { what: "a header", why: "a picture of 0 bytes cannot be waited for".into() });
+            // An empty picture would be complete at once, and its two answers together would hang the camera.
+            return Err(ErrorKind::Invalid { what: "a header", why: "a picture of 0 bytes is not allowed".into() });
         }
         inbox.skip(digits + ENDS.len());
         Ok(Some(length as usize))
@@ -89,7 +89,7 @@ impl Parser {
 }
 
 impl Parse for Parser {
-    fn next(&mut self, inbox: &mut Inbox) -> Result<Option<Received>, Kind> {
+    fn next(&mut self, inbox: &mut Inbox) -> Result<Option<Received>, ErrorKind> {
         match std::mem::replace(&mut self.step, Step::Header) {
             Step::Header => match super::begins(inbox.bytes(), OVER) {
                 Verdict::More => Ok(None),
@@ -116,7 +116,7 @@ impl Parse for Parser {
     }
 }
 
-/// The camera's end.
+/// The camera's side.
 #[derive(Debug)]
 struct Transmitter {
     state: State,
@@ -124,18 +124,18 @@ struct Transmitter {
     answers: Inbox,
 }
 
-/// What the camera's end does next.
+/// What the camera's side does next.
 #[derive(Debug)]
 enum State {
-    /// Takes a picture, or says that there are no more.
+    /// Accepts a picture, or sends `over`.
     Ready,
     /// Sends the header of this picture.
     Header(Bytes),
-    /// Sends this picture once its header is answered.
+    /// Sends this picture when its header is answered.
     Picture(Bytes),
     /// Waits for the answer to a picture.
     Answer,
-    /// Nothing: all is said.
+    /// Does nothing: `over` was sent.
     Over,
 }
 
@@ -146,7 +146,7 @@ impl Default for Transmitter {
 }
 
 impl Transmitter {
-    fn next(&mut self) -> Result<Option<Bytes>, Kind> {
+    fn next(&mut self) -> Result<Option<Bytes>, ErrorKind> {
         self.check_owed()?;
         if matches!(self.state, State::Answer) && self.answered()? {
             self.state = State::Ready;
@@ -174,9 +174,9 @@ impl Transmitter {
         }
     }
 
-    /// Refuses answers beyond those that are still owed for this picture. One that comes early is kept for its turn; one
-    /// kept for a header that is not sent yet would make that header and its picture arrive together.
-    fn check_owed(&self) -> Result<(), Kind> {
+    /// Refuses more answers than this picture still needs. An early answer is kept for its turn. But an answer kept for a
+    /// header that is not sent yet would make that header and its picture arrive together.
+    fn check_owed(&self) -> Result<(), ErrorKind> {
         let owed = match self.state {
             State::Ready | State::Header(_) => 0,
             State::Picture(_) => 2,
@@ -186,12 +186,12 @@ impl Transmitter {
         if self.answers.bytes().len() <= owed * OK.len() {
             return Ok(());
         }
-        let why = format!("'{}' came where {owed} times 'ok' may come", self.answers.shown());
-        Err(Kind::Invalid { what: "an answer", why })
+        let why = format!("'{}' was received where at most {owed} times 'ok' is expected", self.answers.shown());
+        Err(ErrorKind::Invalid { what: "an answer", why })
     }
 
-    /// Whether the answer that is waited for has come.
-    fn answered(&mut self) -> Result<bool, Kind> {
+    /// Whether the expected answer has arrived.
+    fn answered(&mut self) -> Result<bool, ErrorKind> {
         match super::begins(self.answers.bytes(), OK) {
             Verdict::Yes => {
                 self.answers.skip(OK.len());
@@ -200,7 +200,7 @@ impl Transmitter {
             Verdict::More => Ok(false),
             Verdict::No => {
                 let why = format!("'{}' is not 'ok'", self.answers.shown());
-                Err(Kind::Invalid { what: "an answer", why })
+                Err(ErrorKind::Invalid { what: "an answer", why })
             }
         }
     }
@@ -212,7 +212,7 @@ impl Transmit for Transmitter {
     }
 
     fn picture(&mut self, picture: &Outgoing, _wall: Micros) -> usize {
-        // An empty one cannot be sent: see the displaying end.
+        // An empty picture cannot be sent, see [`Parser::header`].
         if !picture.data.is_empty() {
             self.state = State::Header(picture.data.clone());
         }
@@ -224,7 +224,7 @@ impl Transmit for Transmitter {
     }
 
     fn push(&mut self, answers: &[u8]) {
-        // Nobody waits for an answer to `over`.
+        // No answer to `over` is expected.
         if !matches!(self.state, State::Over) {
             self.answers.push(answers);
         }

@@ -1,158 +1,158 @@
-//! What the tutorials' wires have in common: a camera's end that sends pictures and a displaying end that takes them.
+//! What the tutorials' wires have in common: a camera that sends pictures, and a viewer that receives them.
 //!
-//! Both are driven like everything here: push what came, then pull until there is nothing more.
+//! Both are driven the same way: push received bytes, then pull until there is nothing more.
 
 use bytes::{Buf, Bytes, BytesMut};
 
 use super::room::Room;
-use crate::{Codec, Limits, Micros, WireError, error::Kind};
+use crate::{Codec, Limits, Micros, WireError, error::ErrorKind};
 
-/// How a tutorial's scripts use their wire: what framewire does too where nothing else is asked for.
+/// How a tutorial's scripts use their wire. framewire does the same by default.
 #[derive(Debug, Clone, Copy)]
 pub struct Tutorial {
-    /// What the camera's end does to meet the other.
+    /// Whether the camera connects or listens.
     pub camera: End,
-    /// The TCP port of its scripts.
+    /// The TCP port of the tutorial's scripts.
     pub port: u16,
-    /// The size of its pictures.
+    /// The size of the pictures.
     pub size: Size,
-    /// What its pictures are coded in.
+    /// The codec of the pictures.
     pub codec: Codec,
-    /// JPEG quality (1 to 100), where they are JPEGs.
+    /// The JPEG quality (1 to 100); `None` for raw pixels.
     pub quality: Option<u8>,
-    /// The displaying end of one connection, taking pictures within these limits.
+    /// Makes the viewer's side of one connection. It accepts pictures within these limits.
     pub receiver: fn(&Limits) -> Box<dyn Receive>,
-    /// The camera's end of one connection.
+    /// Makes the camera's side of one connection.
     pub transmitter: fn(Width) -> Box<dyn Transmit>,
 }
 
-/// What an end of a connection does.
+/// How an end opens the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
-    /// It connects: the other end listens.
+    /// It connects; the other end listens.
     Connects,
-    /// It listens: the other end connects and says nothing.
+    /// It listens; the other end connects and sends nothing.
     Listens,
 }
 
-/// The size of the pictures that a tutorial's camera sends, in pixels.
+/// The size of the pictures of a tutorial's camera, in pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Size {
-    /// As the source gives them.
+    /// The source's own size.
     Own,
-    /// This width and height, whatever the source's shape.
+    /// This width and height, whatever the source's aspect ratio.
     Exactly(u16, u16),
-    /// This width, and the height that keeps the source's shape.
+    /// This width, and the height that keeps the source's aspect ratio.
     Width(u16),
 }
 
-/// How wide a C `long` is at the other end, which only lhh's camera must know.
+/// The size of a C `long` at the other end. Only lhh's camera needs it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Width {
-    /// 4 bytes: Windows, 32-bit Linux, and what the tutorial's own server reads.
+    /// 4 bytes: on Windows and 32-bit Linux, and in the tutorial's own server.
     #[default]
     Four,
-    /// 8 bytes: 64-bit Linux and macOS.
+    /// 8 bytes: on 64-bit Linux and macOS.
     Eight,
 }
 
-/// The displaying end: takes a camera's bytes apart.
+/// The viewer's side: parses the camera's bytes.
 pub trait Receive: Send {
-    /// Where to append what was read: always some spare capacity.
+    /// The buffer to append received bytes to. It always has spare capacity.
     fn space(&mut self) -> &mut BytesMut;
 
-    /// Appends bytes that were read elsewhere.
+    /// Appends received bytes.
     fn push(&mut self, bytes: &[u8]) {
         self.space().extend_from_slice(bytes);
     }
 
-    /// The next picture or answer; `None` when more bytes are needed.
+    /// Returns the next picture or answer; `None` if more bytes are needed.
     ///
     /// # Errors
-    /// The bytes do not follow the wire or a limit is broken. The error stays: close the connection.
+    /// The bytes do not follow the wire, or exceed a limit. Later calls return the same error: close the connection.
     fn pull(&mut self) -> Result<Option<Received>, WireError>;
 }
 
-/// What a displaying end pulls from a camera's bytes.
+/// What [`Receive::pull`] returns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Received {
     /// A picture.
     Picture(Picture),
-    /// Bytes to be sent back at once, in a segment of their own.
+    /// An answer to send back at once, in a TCP segment of its own.
     Answer(&'static [u8]),
-    /// The camera has sent all that it has. Another may follow on the same connection.
+    /// The camera has finished. Another may follow on the same connection.
     End,
 }
 
-/// A picture as a tutorial's wire carries it.
+/// A picture on a tutorial's wire.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Picture {
-    /// What it is coded in.
+    /// Its codec.
     pub codec: Codec,
-    /// Width and height in pixels where the wire itself is to be believed; of a JPEG, its own header is.
+    /// Width and height in pixels for raw pixels; `None` for a JPEG, because its own header has the size.
     pub size: Option<(u16, u16)>,
-    /// When it was sent, in µs since 1970 (UTC), where the wire says so.
+    /// When it was sent, in µs since 1970 (UTC), if the wire has the time.
     pub sent: Option<Micros>,
-    /// The picture, never empty. Nobody has looked into it yet.
+    /// The picture, never empty. A JPEG is not checked yet.
     pub data: Bytes,
 }
 
 impl Picture {
-    /// A JPEG of which nothing else is known.
+    /// A JPEG, nothing else known.
     pub(super) fn jpeg(data: Bytes) -> Self {
         Self { codec: Codec::Jpeg, size: None, sent: None, data }
     }
 }
 
-/// The camera's end: puts pictures into bytes.
+/// The camera's side: encodes pictures as bytes of the wire.
 pub trait Transmit: Send {
-    /// Whether the next picture may be begun.
+    /// Whether the next picture may be sent.
     fn ready(&self) -> bool;
 
-    /// Begins a picture, sent at `wall` (µs since 1970, UTC), and tells how many bytes it takes. To be called only while
-    /// [`Transmit::ready`].
+    /// Starts to send a picture at `wall` (µs since 1970, UTC). Returns how many bytes it takes on the wire. Call this only
+    /// while [`Transmit::ready`].
     fn picture(&mut self, picture: &Outgoing, wall: Micros) -> usize;
 
-    /// There will be no more pictures.
+    /// There are no more pictures.
     fn finish(&mut self) {}
 
-    /// Takes answers that came.
+    /// Appends received answers.
     fn push(&mut self, _answers: &[u8]) {}
 
-    /// The next bytes to be written, in a write and a segment of their own; `None` when there is nothing to write now.
+    /// Returns the next bytes to send, in a write and a TCP segment of their own; `None` if there is nothing to send now.
     ///
     /// # Errors
-    /// The answers do not follow the wire. The error stays: close the connection.
+    /// The answers do not follow the wire. Later calls return the same error: close the connection.
     fn pull(&mut self) -> Result<Option<Bytes>, WireError>;
 }
 
-/// A picture to be sent.
+/// A picture to send.
 #[derive(Debug, Clone)]
 pub struct Outgoing {
     /// Width in pixels.
     pub width: u16,
     /// Height in pixels.
     pub height: u16,
-    /// The picture, in the codec that the wire wants.
+    /// The picture, in the wire's codec.
     pub data: Bytes,
 }
 
-/// The longest picture within this limit: a gigabyte at most, so that sums of lengths fit a `usize` on any machine.
+/// Bounds a limit to 1 GiB, so that sums of lengths fit a `usize` on any machine.
 pub(super) fn longest(limit: usize) -> usize {
     limit.min(1 << 30)
 }
 
-/// A wire's own part of a displaying end: takes what came apart.
+/// The part of [`Receive`] that each wire implements itself.
 pub(super) trait Parse: Send {
-    /// The next picture or answer in what came; `None` when more bytes are needed, and how many must have come by then is
-    /// best asked of [`Inbox::holds`], which makes room for them.
+    /// Returns the next picture or answer in the inbox; `None` if more bytes are needed. Call [`Inbox::holds`] with the number
+    /// of bytes needed: it reserves memory for them.
     ///
     /// # Errors
-    /// What is wrong with the bytes that are first in the inbox.
-    fn next(&mut self, inbox: &mut Inbox) -> Result<Option<Received>, Kind>;
+    /// What is wrong with the first bytes in the inbox.
+    fn next(&mut self, inbox: &mut Inbox) -> Result<Option<Received>, ErrorKind>;
 }
 
-/// The displaying end of a wire that is parsed so.
+/// Makes the viewer's side of a wire with this parser.
 pub(super) fn receiver(wire: &'static str, parser: impl Parse + 'static) -> Box<dyn Receive> {
     Box::new(Receiver { inbox: Inbox::new(wire), parser })
 }
@@ -173,15 +173,15 @@ impl<P: Parse> Receive for Receiver<P> {
     }
 }
 
-/// What came and is not taken yet.
+/// Received bytes that are not parsed yet.
 #[derive(Debug)]
 pub(super) struct Inbox {
     wire: &'static str,
     bytes: BytesMut,
-    /// Bytes of the connection before these.
+    /// Position of `bytes` in the connection.
     offset: u64,
     room: Room,
-    /// Bytes that must have come before it goes on; 0 when that is not known.
+    /// Bytes needed to continue; 0 if unknown.
     wanted: usize,
     failed: Option<WireError>,
 }
@@ -191,16 +191,16 @@ impl Inbox {
         Self { wire, bytes: BytesMut::new(), offset: 0, room: Room::default(), wanted: 0, failed: None }
     }
 
-    /// Where to append what was read; once the wire was broken nothing is kept any more.
+    /// The buffer to append received bytes to. After an error nothing is kept.
     pub(super) fn space(&mut self) -> &mut BytesMut {
         if self.failed.is_some() {
             self.bytes.clear();
         }
-        self.room.make(&mut self.bytes, self.wanted);
+        self.room.reserve(&mut self.bytes, self.wanted);
         &mut self.bytes
     }
 
-    /// Appends what came; once the wire was broken nothing is kept any more.
+    /// Appends received bytes. After an error nothing is kept.
     pub(super) fn push(&mut self, bytes: &[u8]) {
         if self.failed.is_none() {
             self.bytes.extend_from_slice(bytes);
@@ -211,60 +211,60 @@ impl Inbox {
         &self.bytes
     }
 
-    /// Whether so many bytes have come. If not, they get memory of their own as far as the peer has earned it.
+    /// Whether the inbox holds this many bytes. If not, reserves memory for them, within what [`Room`] allows the peer.
     pub(super) fn holds(&mut self, length: usize) -> bool {
         let here = self.bytes.len() >= length;
         if here {
-            self.room.prove(length);
+            self.room.on_message(length);
         }
         self.wanted = if here { 0 } else { length };
         here
     }
 
-    /// The length of a header and of what it announces, once both have come whole: the header's first bytes, so many of
-    /// them, are the length of what follows it, little-endian.
+    /// The total length of a header and its body, once both have arrived. The first `number` bytes of the header are the body's
+    /// length, little-endian.
     pub(super) fn framed(
         &mut self,
         header: usize,
         number: usize,
         what: &'static str,
         limit: usize,
-    ) -> Result<Option<usize>, Kind> {
+    ) -> Result<Option<usize>, ErrorKind> {
         if !self.holds(header) {
             return Ok(None);
         }
         let (length, limit) = (super::little_endian(&self.bytes[..number]), limit as u64);
         if length > limit {
-            return Err(Kind::TooLong { what, length, limit });
+            return Err(ErrorKind::TooLong { what, length, limit });
         }
         let whole = header + length as usize;
         Ok(self.holds(whole).then_some(whole))
     }
 
-    /// Takes the first bytes, which must have come.
+    /// Takes the first bytes. The inbox must hold them.
     pub(super) fn take(&mut self, length: usize) -> Bytes {
         self.offset += length as u64;
         self.bytes.split_to(length).freeze()
     }
 
-    /// Drops the first bytes, which must have come.
+    /// Drops the first bytes. The inbox must hold them.
     pub(super) fn skip(&mut self, length: usize) {
         self.offset += length as u64;
         self.bytes.advance(length);
     }
 
-    /// The beginning of what came, for an error's words.
+    /// The first bytes, for an error message.
     pub(super) fn shown(&self) -> String {
         self.bytes[..self.bytes.len().min(16)].escape_ascii().to_string()
     }
 
-    /// Says again what was wrong, if anything was.
+    /// Returns the earlier error, if there was one.
     pub(super) fn intact(&self) -> Result<(), WireError> {
         self.failed.clone().map_or(Ok(()), Err)
     }
 
-    /// The bytes that come first now are wrong: from here on there is only this error.
-    pub(super) fn fail(&mut self, kind: Kind) -> WireError {
+    /// The first bytes are wrong. From now on there is only this error.
+    pub(super) fn fail(&mut self, kind: ErrorKind) -> WireError {
         let error = WireError { wire: self.wire, offset: self.offset, kind };
         self.bytes = BytesMut::new();
         self.wanted = 0;
@@ -283,7 +283,7 @@ mod tests {
         inbox.push(b"good, bad");
         inbox.skip(6);
         assert!(!inbox.holds(1 << 20));
-        let error = inbox.fail(Kind::NotThisWire);
+        let error = inbox.fail(ErrorKind::NotThisWire);
         assert_eq!((error.wire, error.offset), ("test", 6));
         inbox.push(b"more");
         assert_eq!(inbox.bytes(), b"");

@@ -1,22 +1,22 @@
-//! YUV4MPEG2, the raw video that programs pass to each other through pipes (yuv4mpeg(5) of mjpegtools).
+//! YUV4MPEG2, a format for raw video in pipes (yuv4mpeg(5) of mjpegtools).
 //!
-//! A line `YUV4MPEG2` with tags, then for each picture a line `FRAME` and its planes without padding.
+//! The stream is a line `YUV4MPEG2` with tags, then for each picture a line `FRAME` and its planes without padding.
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use crate::{WireError, error::Kind, limits};
+use crate::{WireError, error::ErrorKind, limits};
 
-/// The word for this format, in errors.
+/// This format's name in errors.
 pub const NAME: &str = "y4m";
-/// What a stream begins with.
+/// The first bytes of a stream.
 pub const MAGIC: &[u8] = b"YUV4MPEG2";
-/// Bytes of a header or frame line.
+/// The most bytes of a header line or frame line.
 pub const LINE: usize = 1 << 10;
 
-/// How the colour planes relate to that of Y.
+/// The size of the chroma planes relative to the Y plane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Chroma {
-    /// There are none.
+    /// No chroma planes.
     Mono,
     /// Half the width and height, rounded up.
     C420,
@@ -27,7 +27,7 @@ pub enum Chroma {
 }
 
 impl Chroma {
-    /// Width and height of a colour plane; 0 where there is none.
+    /// Width and height of a chroma plane; 0 if there is none.
     pub fn size(self, width: u32, height: u32) -> (u32, u32) {
         match self {
             Self::Mono => (0, 0),
@@ -38,18 +38,18 @@ impl Chroma {
     }
 }
 
-/// What a stream's first line says.
+/// A stream's first line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Header {
     /// Width in pixels.
     pub width: u32,
-    /// Height in pixels; both are allowed by [`limits::check_size`].
+    /// Height in pixels. Width and height have passed [`limits::check_size`].
     pub height: u32,
-    /// Frames per second in thousandths; 0 when it is not known.
+    /// Frames per 1000 seconds; 0 if unknown.
     pub millifps: u32,
-    /// The colour planes.
+    /// The size of the chroma planes.
     pub chroma: Chroma,
-    /// Values from 0 to 255; without this, Y is 16 to 235 and the others 16 to 240, as video usually is.
+    /// Whether values are 0 to 255 (full range). Otherwise Y is 16 to 235, and U and V are 16 to 240 (limited range).
     pub full_range: bool,
 }
 
@@ -60,8 +60,8 @@ impl Header {
         self.width as usize * self.height as usize + 2 * width as usize * height as usize
     }
 
-    /// The line for a stream of [`Codec::I420`](crate::Codec::I420) pictures: full range, colour sited as in JPEG. Of a rate
-    /// that is not known it says 30, because readers want one.
+    /// The header line for [`Codec::I420`](crate::Codec::I420) pictures: full range, chroma sited as in JPEG. An unknown frame
+    /// rate becomes 30, because readers need one.
     pub fn to_line(&self) -> String {
         let Self { width, height, .. } = self;
         let rate = if self.millifps == 0 { 30_000 } else { self.millifps };
@@ -73,7 +73,7 @@ impl Header {
 /// The line before each picture.
 pub const FRAME_LINE: &str = "FRAME\n";
 
-/// What a stream holds.
+/// A part of a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Part {
     /// The first part, once.
@@ -82,14 +82,14 @@ pub enum Part {
     Frame(Bytes),
 }
 
-/// Reads a stream: push bytes, then pull until there are no more parts.
+/// Reads a stream: push bytes, then pull parts until there are none.
 #[derive(Debug, Default)]
 pub struct Reader {
     buffer: BytesMut,
-    /// Bytes that left the buffer.
+    /// Position of `buffer` in the stream, in bytes.
     offset: u64,
     header: Option<Header>,
-    /// The line before a picture was read, its planes are awaited.
+    /// Whether a frame line was read and its planes follow.
     in_frame: bool,
 }
 
@@ -97,16 +97,16 @@ impl Reader {
     /// Appends bytes.
     pub fn push(&mut self, bytes: &[u8]) {
         if let Some(header) = self.header.filter(|_| self.in_frame) {
-            // Room for the whole picture at once. A buffer whose pictures are no longer in use is used again.
+            // Reserves memory for the whole picture at once. The memory of dropped pictures is reused.
             self.buffer.reserve(header.frame_length().saturating_sub(self.buffer.len()).max(bytes.len()));
         }
         self.buffer.extend_from_slice(bytes);
     }
 
-    /// The next part, or `None` when more bytes are needed for it.
+    /// Returns the next part, or `None` if more bytes are needed.
     ///
     /// # Errors
-    /// This is no such stream, or one of pictures that are not read here. Nothing can be pulled after that.
+    /// The bytes are not YUV4MPEG2, or the pictures' format is not supported. After this error, pull no more.
     pub fn pull(&mut self) -> Result<Option<Part>, WireError> {
         let Some(header) = self.header else {
             let Some(line) = self.line(MAGIC)? else { return Ok(None) };
@@ -129,12 +129,12 @@ impl Reader {
         Ok(Some(Part::Frame(self.buffer.split_to(length).freeze())))
     }
 
-    /// Bytes that wait for the rest of their part.
+    /// Bytes held until the rest of their part arrives.
     pub fn pending(&self) -> usize {
         self.buffer.len()
     }
 
-    /// The line at the beginning of the buffer, without its end, which must begin with this word.
+    /// The line at the start of the buffer, without the line feed. It must start with this word.
     fn line(&self, word: &'static [u8]) -> Result<Option<Bytes>, WireError> {
         let seen = &self.buffer[..self.buffer.len().min(LINE)];
         let known = seen.len().min(word.len());
@@ -142,12 +142,12 @@ impl Reader {
         let begins = seen[..known] == word[..known] && seen.get(word.len()).is_none_or(|next| b" \n".contains(next));
         if !begins {
             let (word, shown) = (word.escape_ascii(), seen[..known].escape_ascii());
-            return Err(self.invalid("a line", format!("it begins with '{shown}' and not with '{word}'")));
+            return Err(self.invalid("a line", format!("the line begins with '{shown}' and not with '{word}'")));
         }
         match end {
             None if seen.len() == LINE => {
                 let (length, limit) = (self.buffer.len() as u64, LINE as u64);
-                Err(self.error(Kind::TooLong { what: "a line", length, limit }))
+                Err(self.error(ErrorKind::TooLong { what: "a line", length, limit }))
             }
             end => Ok(end.map(|end| Bytes::copy_from_slice(&seen[..end]))),
         }
@@ -159,27 +159,27 @@ impl Reader {
     }
 
     fn invalid(&self, what: &'static str, why: String) -> WireError {
-        self.error(Kind::Invalid { what, why })
+        self.error(ErrorKind::Invalid { what, why })
     }
 
-    fn error(&self, kind: Kind) -> WireError {
+    fn error(&self, kind: ErrorKind) -> WireError {
         WireError { wire: NAME, offset: self.offset, kind }
     }
 }
 
 fn parse(line: &[u8]) -> Result<Header, String> {
-    let line = std::str::from_utf8(line).map_err(|_| "it is not ASCII".to_string())?;
+    let line = std::str::from_utf8(line).map_err(|_| "the line is not ASCII".to_string())?;
     let mut header = Header { width: 0, height: 0, millifps: 0, chroma: Chroma::C420, full_range: false };
     for tag in line.split_ascii_whitespace().skip(1) {
-        let (key, value) = tag.split_at_checked(1).ok_or_else(|| format!("'{tag}' is no tag"))?;
-        let number = || value.parse::<u32>().map_err(|_| format!("the tag '{tag}' holds no number"));
+        let (key, value) = tag.split_at_checked(1).ok_or_else(|| format!("'{tag}' is not a tag"))?;
+        let number = || value.parse::<u32>().map_err(|_| format!("the tag '{tag}' has no number"));
         match key {
             "W" => header.width = number()?,
             "H" => header.height = number()?,
-            "F" => header.millifps = parse_rate(value).ok_or_else(|| format!("the tag '{tag}' holds no rate"))?,
+            "F" => header.millifps = parse_rate(value).ok_or_else(|| format!("the tag '{tag}' has no frame rate"))?,
             "C" => header.chroma = parse_chroma(value)?,
             "X" if value == "COLORRANGE=FULL" => header.full_range = true,
-            // Interlacing, the shape of pixels and what others have added do not change how planes are read.
+            // Other tags (interlacing, pixel aspect ratio, extensions) do not change how planes are read.
             _ => {}
         }
     }
@@ -187,7 +187,7 @@ fn parse(line: &[u8]) -> Result<Header, String> {
     Ok(header)
 }
 
-/// `25:1` as thousandths; 0:0 stands for a rate that is not known.
+/// Converts `25:1` to frames per 1000 seconds; 0:0 means unknown.
 fn parse_rate(value: &str) -> Option<u32> {
     let (frames, seconds) = value.split_once(':')?;
     match (frames.parse::<u32>().ok()?, seconds.parse::<u32>().ok()?) {
@@ -203,7 +203,7 @@ fn parse_chroma(value: &str) -> Result<Chroma, String> {
         "444" => Ok(Chroma::C444),
         "mono" => Ok(Chroma::Mono),
         _ => Err(format!(
-            "colour '{value}' is not read here: C420, C422, C444 or Cmono of 8 bits are (with ffmpeg: -pix_fmt yuv420p)"
+            "chroma '{value}' is not supported; supported are C420, C422, C444 and Cmono with 8 bits (ffmpeg: -pix_fmt yuv420p)"
         )),
     }
 }
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_as_it_was() {
+    fn a_written_header_is_read_back() {
         for millifps in [30_000, 29_970, 12_500] {
             let written = Header { width: 641, height: 3, millifps, chroma: Chroma::C420, full_range: true };
             assert_eq!(header(&written.to_line()), Ok(written));
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn colour_planes_have_their_sizes() {
+    fn chroma_planes_have_the_right_sizes() {
         for (tag, length) in [("mono", 15), ("420jpeg", 15 + 2 * 9), ("422", 15 + 2 * 9), ("444", 45)] {
             let header = header(&format!("YUV4MPEG2 W3 H5 C{tag}\n")).unwrap();
             let expected = if tag.starts_with("420") {
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_named() {
+    fn unsupported_and_damaged_streams_are_refused_with_the_reason() {
         for (line, fault) in [
             ("YUV4MPEG2 W9000 H9000 C420\n", "9000x9000"),
             ("YUV4MPEG2 H2\n", "0x2"),
@@ -279,7 +279,7 @@ mod tests {
             ("YUV4MPEG2 W2 H2 \u{e9}\n", "'\u{e9}'"),
             ("YUV4MPEG3 W2 H2\n", "YUV4MPEG3"),
             ("YUV4MPEG25", "a line"),
-            (&["YUV4MPEG2 X", &"x".repeat(LINE)].concat(), "limit is 1024"),
+            (&["YUV4MPEG2 X", &"x".repeat(LINE)].concat(), "limit of 1024"),
         ] {
             let error = header(line).unwrap_err();
             assert!(error.contains(fault), "{line:?}: {error}");
@@ -288,7 +288,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn random_bytes_never_panic(head in any::<bool>(), bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        fn random_bytes_do_not_panic(head in any::<bool>(), bytes in prop::collection::vec(any::<u8>(), 0..300)) {
             let mut reader = Reader::default();
             if head {
                 reader.push(b"YUV4MPEG2 W2 H2\nFRAME\n123456");
@@ -300,7 +300,7 @@ mod tests {
         }
 
         #[test]
-        fn random_tags_never_panic(tags in "[WHFICAX0-9:a-z =]{0,80}") {
+        fn random_tags_do_not_panic(tags in "[WHFICAX0-9:a-z =]{0,80}") {
             let _ = header(&format!("YUV4MPEG2 {tags}\n"));
         }
     }

@@ -1,4 +1,4 @@
-//! What a decoder holds, moves and passes over.
+//! What the decoder holds in memory, copies and skips.
 
 use std::io;
 
@@ -10,8 +10,8 @@ use framewire_proto::{
 
 use crate::util::{decode, encode, frame, raw};
 
-/// Feeds a connection as a socket does, into the space alone, this much at a time at most; returns the messages and the
-/// most memory that was held at once.
+/// Feeds a connection's bytes like a socket does: into the decoder's space, at most this many at a time. Returns the messages
+/// and the most memory held.
 fn read(decoder: &mut Decoder, mut connection: &[u8], most: usize) -> (Vec<Message>, usize) {
     let (mut messages, mut held) = (Vec::new(), 0);
     while !connection.is_empty() {
@@ -30,7 +30,7 @@ fn read(decoder: &mut Decoder, mut connection: &[u8], most: usize) -> (Vec<Messa
 }
 
 #[test]
-fn a_frame_has_memory_of_its_own_and_stays_where_it_was_read() {
+fn a_frame_is_read_into_its_own_memory_without_a_copy() {
     let mut decoder = Decoder::new(Limits::default());
     read(&mut decoder, &PREAMBLE, 8);
     let whole = Message::Frame(frame(1, 200_000)).to_bytes();
@@ -44,7 +44,7 @@ fn a_frame_has_memory_of_its_own_and_stays_where_it_was_read() {
 }
 
 #[test]
-fn a_blocking_reader_fills_the_space_and_its_errors_add_nothing() {
+fn a_blocking_reader_fills_the_space_and_a_read_error_adds_nothing() {
     struct Flaky<'a>(&'a [u8], bool);
     impl io::Read for Flaky<'_> {
         fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
@@ -67,7 +67,7 @@ fn a_blocking_reader_fills_the_space_and_its_errors_add_nothing() {
 }
 
 #[test]
-fn a_peer_that_only_announces_costs_little_and_one_that_sends_earns_room() {
+fn an_announced_length_alone_reserves_little_memory() {
     let limits = Limits::default();
     let mut decoder = Decoder::new(limits);
     let whole = Message::Frame(frame(1, limits.frame)).to_bytes();
@@ -86,7 +86,7 @@ fn a_peer_that_only_announces_costs_little_and_one_that_sends_earns_room() {
 }
 
 #[test]
-fn an_unknown_message_is_passed_over_without_being_held() {
+fn an_unknown_message_is_skipped_and_not_held() {
     let mut connection = raw(99, 7, &vec![1; 64 << 10]);
     connection.extend(Message::Demand { viewers: 3 }.to_bytes());
     let (messages, held) = read(&mut Decoder::new(Limits::default()), &connection, usize::MAX);
@@ -95,7 +95,7 @@ fn an_unknown_message_is_passed_over_without_being_held() {
 }
 
 #[test]
-fn reports_are_read_into_the_same_memory_again_and_again() {
+fn small_messages_reuse_the_same_memory() {
     let mut decoder = Decoder::new(Limits::default());
     read(&mut decoder, &PREAMBLE, 8);
     let ping = Message::Ping { sent: 1 }.to_bytes();
@@ -108,7 +108,7 @@ fn reports_are_read_into_the_same_memory_again_and_again() {
 }
 
 #[test]
-fn bodies_that_grew_and_states_and_flags_of_the_future_are_passed_over() {
+fn longer_bodies_and_unknown_states_and_flags_are_ignored() {
     let longer = |message: &Message, kind: u8| {
         let mut body = message.to_bytes()[8..].to_vec();
         body.extend([9; 100]);
@@ -129,7 +129,7 @@ fn bodies_that_grew_and_states_and_flags_of_the_future_are_passed_over() {
 }
 
 #[test]
-fn an_error_stays_and_lets_the_memory_go() {
+fn an_error_is_returned_again_and_frees_the_memory() {
     let mut decoder = Decoder::new(Limits::default());
     decoder.push(&raw(8, 0, &[1; 7]));
     let error = decoder.pull().unwrap_err();
@@ -138,13 +138,13 @@ fn an_error_stays_and_lets_the_memory_go() {
 }
 
 #[test]
-fn a_text_cannot_drive_a_terminal() {
+fn control_characters_in_a_text_become_spaces() {
     let heard = decode(&raw(13, 0, "gone\x1b[2J\r\n\u{9b}".as_bytes()), 3);
     assert_eq!(heard, Ok(vec![Message::Bye { text: "gone [2J   ".into() }]));
 }
 
 #[test]
-fn what_a_configuration_needs_does_not_keep_the_frame_read_with_it() {
+fn a_configurations_data_does_not_keep_a_frames_memory_alive() {
     let extra = Bytes::from_static(b"avcC");
     let config = framewire_proto::Config {
         codec: framewire_proto::Codec::H264,

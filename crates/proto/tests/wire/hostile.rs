@@ -1,13 +1,14 @@
-//! Pickles that would run, build or take what no picture needs. Each is refused by name, at its byte, at little cost.
+//! Hostile pickles: each would call, build or reserve something that no picture needs. Each is refused with its name and
+//! position, at little cost.
 
 use std::collections::HashSet;
 
-use framewire_proto::{Limits, error::Kind, wire::pickle};
+use framewire_proto::{Limits, error::ErrorKind, wire::pickle};
 
 use crate::pickle::{framed, receive};
 
 const PROTO: &[u8] = b"\x80\x03";
-/// Puts an array without a shape on the stack.
+/// Pushes an array without a shape on the stack.
 const EMPTY: &[u8] = b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\0\x85C\x01b\x87R";
 /// Puts the type of bytes there, as it is called and as it is filled.
 const CALLED: &[u8] = b"cnumpy\ndtype\nX\x02\0\0\0u1\x89\x88\x87R";
@@ -15,10 +16,10 @@ const UINT8: &[u8] =
     b"cnumpy\ndtype\nX\x02\0\0\0u1\x89\x88\x87R(K\x03X\x01\0\0\0|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\0tb";
 const SHAPE: &[u8] = b"K\x02K\x04K\x03\x87";
 const PIXELS: &[u8] = b"C\x18abcdefghijklmnopqrstuvwx";
-/// A pickle of protocol 4 that takes frames.
+/// The start of a pickle of protocol 4 with frames.
 const FROM_BUFFER: &[u8] = b"cnumpy._core.numeric\n_frombuffer\n(";
 
-/// What is refused: all before it is well, then comes what is wrong, and these words say so.
+/// A pickle that is refused: the valid start, the wrong rest, and words of the error.
 struct Case {
     before: Vec<u8>,
     wrong: Vec<u8>,
@@ -29,7 +30,7 @@ fn case(before: &[&[u8]], wrong: &[u8], words: &str) -> Case {
     Case { before: [PROTO, &before.concat()].concat(), wrong: wrong.into(), words: words.into() }
 }
 
-/// What a picture's pickle would be but for this state of its array.
+/// A picture's pickle with this state of its array.
 fn filled(state: &[&[u8]], words: &str) -> Case {
     case(&[EMPTY, b"(", &state.concat(), b"t"], b"b.", words)
 }
@@ -43,13 +44,13 @@ fn typed(arguments: &[u8], words: &str) -> Case {
     case(&[b"cnumpy\ndtype\n", arguments], b"R.", words)
 }
 
-/// The type of bytes, filled with this.
+/// The type uint8 with this state.
 fn type_filled(state: &[u8], words: &str) -> Case {
     case(&[CALLED, state], b"b.", words)
 }
 
 #[test]
-fn what_these_tests_are_made_of_is_a_picture() {
+fn the_parts_of_these_tests_make_a_valid_picture() {
     let parts = [PROTO, EMPTY, b"(K\x01", SHAPE, UINT8, b"\x89", PIXELS, b"tb."].concat();
     let buffer = [PROTO, FROM_BUFFER, PIXELS, UINT8, SHAPE, b"X\x01\0\0\0CtR."].concat();
     for pickle in [parts, buffer] {
@@ -59,7 +60,7 @@ fn what_these_tests_are_made_of_is_a_picture() {
 }
 
 #[test]
-fn each_is_refused_by_name_at_its_byte_at_little_cost() {
+fn each_hostile_pickle_is_refused_with_its_name_and_position_at_little_cost() {
     let all: [Vec<Case>; 8] = [imports(), opcodes(), lengths(), calls(), types(), states(), shapes(), structure()];
     let all: Vec<_> = all.into_iter().flatten().collect();
     let distinct: HashSet<_> = all.iter().map(|case| [&case.before[..], &case.wrong].concat()).collect();
@@ -79,16 +80,16 @@ fn refused(case: &Case) {
     let Some(error) = error else { panic!("taken: '{shown}'") };
     let words = error.to_string();
     assert!(words.contains(&case.words), "'{}' is not in: {words}", case.words);
-    let Kind::Inside { at, .. } = error.kind else { panic!("{words}") };
+    let ErrorKind::InvalidAt { at, .. } = error.kind else { panic!("{words}") };
     assert_eq!((error.offset, at), (none.len() as u64, case.before.len()), "{words}");
     assert!(words.contains(&format!("at byte {at} of the pickle (at byte 12 of the connection)")), "{words}");
     assert!(words.len() < 600, "{words}");
-    // What has come, and once more while it moves to memory of its own.
+    // The received bytes, and a second copy while they move to their own memory.
     let most = 32_000 + 2 * pickle.len() as u64;
     assert!(cost.bytes_max < most, "{} bytes for '{shown}'", cost.bytes_max);
 }
 
-/// Modules and names that Python would import, most of them to call them.
+/// Globals that Python would import, most of them to call them.
 fn imports() -> Vec<Case> {
     const NAMES: &[(&str, &str)] = &[
         ("os", "system"),
@@ -169,12 +170,12 @@ fn imports() -> Vec<Case> {
         case(&[b"C\x05numpyC\x05dtype"], b"\x93.", "the global b'dtype' of b'numpy' is no part"),
         case(&[b"U\x05numpyU\x05dtype"], b"\x93.", "the global b'dtype' of b'numpy' is no part"),
         case(&[b"K\x01N"], b"\x93.", "the global None of 1 is no part"),
-        case(&[b"\x8c\x05dtype"], b"\x93.", "STACK_GLOBAL wants a value and the stack has none"),
+        case(&[b"\x8c\x05dtype"], b"\x93.", "STACK_GLOBAL needs a value and the stack is empty"),
     ]);
     cases
 }
 
-/// Opcodes that a picture does not need, with what they would do.
+/// Opcodes that no picture needs, with their effect in Python.
 fn opcodes() -> Vec<Case> {
     let alone: &[(&[u8], &str)] = &[
         (b"\x80\x03N.", "PROTO"),
@@ -227,7 +228,7 @@ fn opcodes() -> Vec<Case> {
     cases
 }
 
-/// Lengths of what does not come.
+/// Lengths without the bytes they announce.
 fn lengths() -> Vec<Case> {
     let all = [0xff; 8];
     let big = |opcode: u8| [&[opcode], &all[..], b"x."].concat();
@@ -255,7 +256,7 @@ fn lengths() -> Vec<Case> {
 
 const N: &[u8] = b"N";
 
-/// Calls of what a picture's pickle calls, with something else.
+/// The calls of a picture's pickle with other arguments.
 fn calls() -> Vec<Case> {
     let reconstruct = |arguments: &[u8], words: &str| {
         case(
@@ -312,7 +313,7 @@ fn calls() -> Vec<Case> {
     ]
 }
 
-/// Types other than that of a byte without a sign.
+/// Types other than uint8.
 fn types() -> Vec<Case> {
     let named = |name: &str| {
         let text = [b"X", &(name.len() as u32).to_le_bytes()[..], name.as_bytes(), b"\x89\x88\x87"].concat();
@@ -351,7 +352,7 @@ fn types() -> Vec<Case> {
     cases
 }
 
-/// States that would be written into something.
+/// States for BUILD to set.
 fn states() -> Vec<Case> {
     vec![
         case(&[b"cnumpy\nndarray\nNX\x04\0\0\0evil\x86"], b"b.", "numpy.ndarray filled with (None, 'evil')"),
@@ -385,7 +386,7 @@ fn states() -> Vec<Case> {
     ]
 }
 
-/// Shapes that are no picture's, and pixels that are not a shape's.
+/// Shapes of no picture, and pixels that do not fit their shape.
 fn shapes() -> Vec<Case> {
     let (long, most) = (b"J\0\0\x01\0", b"J\xff\xff\xff\x7f");
     let three = b"K\x03\x87";
@@ -414,7 +415,10 @@ fn shapes() -> Vec<Case> {
         shaped(b"K\0K\x04K\x03\x87", "a picture of 4x0 has no pixels"),
         shaped(b"K\x02K\0K\x03\x87", "a picture of 0x2 has no pixels"),
         shaped(b"M\x01\x20K\x01K\x03\x87", "a picture of 1x8193 is over the limit"),
-        shaped(b"M\0\x20M\0\x20K\x03\x87", "a picture of 8192x8192 is over the limit of 8192 a side and 40 million"),
+        shaped(
+            b"M\0\x20M\0\x20K\x03\x87",
+            "a picture of 8192x8192 is over the limit of 8192 pixels a side and 40 million",
+        ),
         shaped(&[&long[..], long, three].concat(), "a picture of 65536x65536 is over the limit"),
         shaped(&[&most[..], most, three].concat(), "a picture of 2147483647x2147483647 is over the limit"),
         columns(&[&most[..], most, three].concat(), "a picture of 2147483647x2147483647 is over the limit"),
@@ -429,11 +433,11 @@ fn shapes() -> Vec<Case> {
     ]
 }
 
-/// Stacks, marks and memos out of balance, and what ends wrongly.
+/// Unbalanced stacks, marks and memos, and wrong ends.
 fn structure() -> Vec<Case> {
     let begin = |pickle: &[u8], words: &str| Case { before: vec![], wrong: pickle.into(), words: words.into() };
-    let (old, limit) = ("protocols 0 and 1 are not read", "a picture's pickle has at most 128 opcodes");
-    // With PROTO these are one too many.
+    let (old, limit) = ("protocols 0 and 1 are not supported", "a picture's pickle has at most 128 opcodes");
+    // With PROTO this is one opcode too many.
     let many = |first: &[u8], opcodes: &[u8; 1]| {
         let before = [first, &opcodes.repeat(126 - first.len())].concat();
         case(&[&before], &[opcodes, &b"N."[..]].concat(), limit)
@@ -452,27 +456,23 @@ fn structure() -> Vec<Case> {
         case(&[N], b"", "the pickle ends without STOP"),
         case(&[N], b".\0", "1 bytes follow STOP"),
         case(&[N], b".cos\nsystem\n(S'id'\ntR.", "21 bytes follow STOP"),
-        case(&[], b".", "STOP with 0 values where one is due"),
-        case(&[b"NN"], b".", "STOP with 2 values where one is due"),
+        case(&[], b".", "STOP with 0 values on the stack instead of one"),
+        case(&[b"NN"], b".", "STOP with 2 values on the stack instead of one"),
         case(&[EMPTY, b"(K\x01", SHAPE, UINT8, b"\x89", PIXELS, b"tbN"], b".", "STOP with 2 values"),
         case(&[b"(N"], b".", "STOP after a MARK that no TUPLE has taken"),
         case(&[b"N("], b".", "STOP after a MARK that no TUPLE has taken"),
         case(&[], b"t.", "TUPLE without a MARK"),
         case(&[b"(t"], b"t.", "TUPLE without a MARK"),
-        case(&[b"N("], b"\x85.", "TUPLE1 wants a value and the stack has none"),
-        case(&[b"NN(N"], b"\x86.", "TUPLE2 wants a value and the stack has none"),
-        case(&[b"NN"], b"\x87.", "TUPLE3 wants a value and the stack has none"),
-        case(&[b"cnumpy\ndtype\n("], b"R.", "REDUCE wants a value and the stack has none"),
-        case(&[N], b"b.", "BUILD wants a value and the stack has none"),
-        case(&[], b"q\0.", "BINPUT wants a value and the stack has none"),
-        case(&[b"N("], b"\x94.", "MEMOIZE wants a value and the stack has none"),
-        case(&[], b"h\0.", "nothing was put at 0 of the memo"),
-        case(&[b"N\x94"], b"h\x01.", "nothing was put at 1 of the memo"),
-        case(
-            &[b"Nr\xff\xff\xff\xffj\xff\xff\xff\xff"],
-            b"j\xfe\xff\xff\xff.",
-            "nothing was put at 4294967294 of the memo",
-        ),
+        case(&[b"N("], b"\x85.", "TUPLE1 needs a value and the stack is empty"),
+        case(&[b"NN(N"], b"\x86.", "TUPLE2 needs a value and the stack is empty"),
+        case(&[b"NN"], b"\x87.", "TUPLE3 needs a value and the stack is empty"),
+        case(&[b"cnumpy\ndtype\n("], b"R.", "REDUCE needs a value and the stack is empty"),
+        case(&[N], b"b.", "BUILD needs a value and the stack is empty"),
+        case(&[], b"q\0.", "BINPUT needs a value and the stack is empty"),
+        case(&[b"N("], b"\x94.", "MEMOIZE needs a value and the stack is empty"),
+        case(&[], b"h\0.", "the memo has nothing at 0"),
+        case(&[b"N\x94"], b"h\x01.", "the memo has nothing at 1"),
+        case(&[b"Nr\xff\xff\xff\xffj\xff\xff\xff\xff"], b"j\xfe\xff\xff\xff.", "the memo has nothing at 4294967294"),
         case(&[b"K\x01"], b".", "1 is no picture"),
         case(&[b"\x88"], b".", "True is no picture"),
         case(&[b"X\x02\0\0\0id"], b".", "'id' is no picture"),

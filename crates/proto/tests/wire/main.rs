@@ -1,4 +1,5 @@
-//! The wires from outside: what is said arrives, whatever the chunks; what is wrong is refused in words.
+//! Tests of the wires through the public API: messages arrive however their bytes are split, and wrong bytes are refused with a
+//! reason.
 
 mod conversation;
 mod decoder;

@@ -1,4 +1,4 @@
-//! What the displaying ends of the tutorials' wires hold and move.
+//! What the viewer's side of the tutorials' wires holds in memory and copies.
 
 use bytes::BufMut;
 use framewire_proto::{
@@ -8,8 +8,8 @@ use framewire_proto::{
 
 use crate::tutorials::tutorials;
 
-/// Feeds a camera's bytes as a socket does, into the space alone, this much at a time at most; returns what was said and
-/// the most memory that was held at once.
+/// Feeds a camera's bytes like a socket does: into the receiver's space, at most this many at a time. Returns what was received
+/// and the most memory held.
 fn read(receiver: &mut dyn Receive, mut bytes: &[u8], most: usize) -> (Vec<Received>, usize) {
     let (mut all, mut held) = (Vec::new(), 0);
     while !bytes.is_empty() {
@@ -27,7 +27,7 @@ fn read(receiver: &mut dyn Receive, mut bytes: &[u8], most: usize) -> (Vec<Recei
     (all, held)
 }
 
-/// What a camera writes of one picture of these sizes, answered at once.
+/// The bytes that a camera sends for one picture of this size, with every answer received at once.
 fn written(tutorial: &Tutorial, width: u16, height: u16) -> Vec<u8> {
     let mut data = vec![7; 3 * usize::from(width) * usize::from(height)];
     data[..3].copy_from_slice(&[0xff, 0xd8, 0xff]);
@@ -42,7 +42,7 @@ fn written(tutorial: &Tutorial, width: u16, height: u16) -> Vec<u8> {
 }
 
 #[test]
-fn a_picture_has_memory_of_its_own_and_stays_where_it_was_read() {
+fn a_picture_is_read_into_its_own_memory_without_a_copy() {
     for wire in tutorials().filter(|wire| wire.name != "base64") {
         let tutorial = wire.tutorial.unwrap();
         let whole = written(&tutorial, 300, 200);
@@ -60,7 +60,7 @@ fn a_picture_has_memory_of_its_own_and_stays_where_it_was_read() {
 }
 
 #[test]
-fn a_camera_that_only_announces_costs_little_and_one_that_sends_earns_room() {
+fn an_announced_length_alone_reserves_little_memory() {
     for wire in tutorials() {
         let tutorial = wire.tutorial.unwrap();
         let mut receiver = (tutorial.receiver)(&Limits::default());

@@ -1,11 +1,11 @@
-//! The pickle wire from outside: what NumPy pickles is read, what is written is what NumPy 1.19 wrote.
+//! The pickle wire through the public API: reads NumPy's pickles, and writes them like NumPy 1.19.
 
 use std::{fs, path::Path};
 
 use bytes::Bytes;
 use framewire_proto::{
     Codec, Limits, WireError,
-    error::Kind,
+    error::ErrorKind,
     wire::{
         pickle,
         tutorial::{Outgoing, Picture, Received, Width},
@@ -15,7 +15,7 @@ use proptest::prelude::*;
 
 use crate::tutorials;
 
-/// Captures by what wrote them and their bytes: testdata/make_pickles.py writes those that end in this.
+/// The captures whose names end in this, with their names. testdata/make_pickles.py makes them.
 fn captures(end: &str) -> Vec<(String, Bytes)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/pickle");
     let mut captures = Vec::new();
@@ -34,13 +34,13 @@ fn capture(end: &str) -> Bytes {
     captures(end).into_iter().next().unwrap_or_else(|| panic!("no capture ends in {end}")).1
 }
 
-/// The tiny captures and what each says.
+/// The small captures and what each contains.
 pub(crate) fn tiny() -> Vec<(String, Bytes, Vec<Received>)> {
     let expected: Vec<_> = frames().into_iter().map(|data| received(4, 2, data)).collect();
     captures("-4x2.bin").into_iter().map(|(name, bytes)| (name, bytes, expected.clone())).collect()
 }
 
-/// The pictures of testdata/make_pickles.py, row after row.
+/// The pictures of testdata/make_pickles.py in row order.
 fn frames() -> Vec<Vec<u8>> {
     let [first, second, sealed] = [0, 100, 50].map(|start| image(2, 4, start));
     let flipped = first.chunks(12).flat_map(|row| row.chunks(3).rev().flatten().copied()).collect();
@@ -60,7 +60,7 @@ pub(crate) fn framed(pickle: &[u8]) -> Vec<u8> {
     [&(pickle.len() as u64).to_le_bytes()[..], pickle].concat()
 }
 
-/// Everything that a viewer's end says of these bytes, and the error that ended it.
+/// Everything that the viewer's side receives from these bytes, and the final error.
 pub(crate) fn receive(bytes: &[u8], chunk: usize, limits: &Limits) -> (Vec<Received>, Option<WireError>) {
     tutorials::receive(pickle::NAME, bytes, chunk, limits)
 }
@@ -71,7 +71,7 @@ fn taken(bytes: &[u8]) -> Vec<Received> {
     received
 }
 
-/// What a camera's end writes of one picture, each write by itself.
+/// The writes of a camera that sends one picture.
 fn write(width: u16, height: u16, data: Bytes) -> Vec<Bytes> {
     let mut camera = (pickle::WIRE.tutorial.unwrap().transmitter)(Width::default());
     assert!(camera.ready());
@@ -85,7 +85,7 @@ fn write(width: u16, height: u16, data: Bytes) -> Vec<Bytes> {
 }
 
 #[test]
-fn what_every_numpy_pickles_is_read() {
+fn pickles_of_every_numpy_are_read() {
     let tiny = tiny();
     assert!(tiny.len() >= 8, "those of two NumPys in four protocols");
     for (name, bytes, expected) in tiny {
@@ -97,8 +97,8 @@ fn what_every_numpy_pickles_is_read() {
 }
 
 #[test]
-fn what_is_written_is_what_numpy_writes_in_protocol_3() {
-    // NumPy 1.26 writes this protocol as 1.19 did, when it was the one that scripts got.
+fn pictures_are_written_like_numpy_in_protocol_3() {
+    // NumPy 1.26 writes this protocol like 1.19, the version of the tutorial's time.
     let golden = capture("numpy1.26-protocol3-320x240.bin");
     assert_eq!(write(320, 240, vec![200; 230_400].into()).concat(), golden);
     let tiny = capture("numpy1.26-protocol3-4x2.bin");
@@ -109,7 +109,7 @@ fn what_is_written_is_what_numpy_writes_in_protocol_3() {
 }
 
 #[test]
-fn pixels_go_out_and_come_in_without_a_copy() {
+fn pixels_are_sent_and_received_without_a_copy() {
     let data = Bytes::from(image(240, 320, 3));
     let written = write(320, 240, data.clone());
     assert_eq!(written.len(), 3);
@@ -122,9 +122,9 @@ fn pixels_go_out_and_come_in_without_a_copy() {
     assert_eq!(picture.data.as_ptr(), pickle[written[0].len() - 8..].as_ptr());
 }
 
-/// What Python 3.6 with NumPy 1.13 wrote, which cannot be run any more: the flags of a type were numbers.
+/// A pickle of Python 3.6 with NumPy 1.13, which no longer runs here: it wrote a type's flags as numbers.
 #[test]
-fn numbers_for_a_types_flags_are_read() {
+fn a_types_flags_may_be_numbers() {
     let pickle = write(320, 240, vec![9; 230_400].into()).concat().split_off(8);
     let place = pickle.windows(3).position(|bytes| bytes == b"\x89\x88\x87").unwrap();
     let old = [&pickle[..place], b"K\0K\x01", &pickle[place + 2..]].concat();
@@ -132,7 +132,7 @@ fn numbers_for_a_types_flags_are_read() {
     assert_eq!(taken(&framed(&old)), [received(320, 240, vec![9; 230_400])]);
 }
 
-/// What Python 2 wrote in protocol 2, which cannot be run here: its strings are bytes.
+/// A pickle of Python 2 in protocol 2, which does not run here: its strings are bytes.
 #[test]
 fn strings_of_python_2_are_read() {
     for long in [false, true] {
@@ -160,7 +160,7 @@ fn strings_of_python_2_are_read() {
 }
 
 #[test]
-fn lengths_of_4_bytes_are_told_from_those_of_8_and_kept() {
+fn the_first_pickle_decides_between_lengths_of_4_and_8_bytes() {
     for (name, bytes, expected) in tiny() {
         let (mut rest, mut short) = (&bytes[..], Vec::new());
         while let Some((length, behind)) = rest.split_first_chunk::<8>() {
@@ -176,36 +176,36 @@ fn lengths_of_4_bytes_are_told_from_those_of_8_and_kept() {
 }
 
 #[test]
-fn pictures_are_as_large_as_the_limits_say() {
+fn a_picture_may_be_as_large_as_the_limit() {
     let limits = Limits { raw: 24, ..Limits::default() };
     let pickle = write(4, 2, vec![1; 24].into()).concat();
     assert_eq!(receive(&pickle, 1, &limits), (vec![received(4, 2, vec![1; 24])], None));
     let (none, error) = receive(&write(3, 3, vec![1; 27].into()).concat(), 1, &limits);
-    let kind = Kind::TooLong { what: "a picture", length: 27, limit: 24 };
+    let kind = ErrorKind::TooLong { what: "a picture", length: 27, limit: 24 };
     assert_eq!((none, error.map(|error| error.kind)), (vec![], Some(kind)));
     let most = Limits::default().raw as u64 + 4_096;
     for (length, refused) in [(most, false), (most + 1, true), (u64::MAX, true)] {
         let (_, error) = receive(&[&length.to_le_bytes()[..], b"\x80"].concat(), 1, &Limits::default());
-        assert_eq!(error.is_some_and(|error| matches!(error.kind, Kind::TooLong { .. })), refused, "{length}");
+        assert_eq!(error.is_some_and(|error| matches!(error.kind, ErrorKind::TooLong { .. })), refused, "{length}");
     }
 }
 
 #[test]
-fn a_picture_of_4k_is_read() {
+fn a_4k_picture_is_read() {
     let data = Bytes::from(vec![77; 3840 * 2160 * 3]);
     let written = write(3840, 2160, data.clone()).concat();
     assert_eq!(taken(&written), [received(3840, 2160, data)]);
 }
 
 #[test]
-fn bytes_that_are_not_the_sizes_are_not_sent() {
+fn a_picture_with_a_wrong_number_of_bytes_is_not_sent() {
     for (width, height, length) in [(4, 2, 23), (4, 2, 25), (4, 2, 0), (0, 2, 0), (0, 0, 3)] {
         assert_eq!(write(width, height, vec![1; length].into()), [] as [Bytes; 0], "{width}x{height}");
     }
 }
 
 #[test]
-fn pickles_cut_short_are_refused_at_every_byte() {
+fn a_truncated_pickle_is_refused_at_every_length() {
     for (name, bytes, _) in tiny() {
         let mut rest = &bytes[..];
         while let Some((length, behind)) = rest.split_first_chunk::<8>() {
@@ -213,7 +213,7 @@ fn pickles_cut_short_are_refused_at_every_byte() {
             assert!(pickle::read(pickle, 24).is_ok(), "{name}");
             for cut in 0..pickle.len() {
                 let error = pickle::read(&pickle[..cut], 24).unwrap_err();
-                assert!(matches!(error, Kind::Inside { at, .. } if at <= cut), "{name} cut at {cut}: {error}");
+                assert!(matches!(error, ErrorKind::InvalidAt { at, .. } if at <= cut), "{name} cut at {cut}: {error}");
             }
             rest = behind;
         }
@@ -224,7 +224,7 @@ fn pickles_cut_short_are_refused_at_every_byte() {
 fn a_first_length_without_a_pickle_is_refused() {
     for bytes in [&b"GET / HTTP/1.1\r\n"[..], &[0; 16], &framed(b"cos\nsystem\n(S'id'\ntR.")] {
         let error = receive(bytes, 1, &Limits::default()).1.unwrap();
-        assert!(error.to_string().contains("no pickle of protocol 2 to 5 begins behind its 4 or 8 bytes"), "{error}");
+        assert!(error.to_string().contains("no pickle of protocol 2 to 5 begins after 4 or 8 bytes"), "{error}");
     }
 }
 
@@ -241,7 +241,7 @@ proptest! {
         prop_assert_eq!(receive(&bytes, chunk, &Limits::default()), (expected.collect(), None));
     }
 
-    /// Any order of what a picture's pickle is made of is read or refused; it never gives what was not sent.
+    /// The parts of a picture's pickle in any order are read or refused, and never yield pixels that were not sent.
     #[test]
     fn any_program_is_read_or_refused(order in prop::collection::vec(any::<prop::sample::Index>(), 0..40)) {
         let pickle = order.iter().fold(b"\x80\x04".to_vec(), |mut pickle, index| {

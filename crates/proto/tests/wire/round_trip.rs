@@ -1,4 +1,4 @@
-//! What is encoded is decoded, however the bytes come; what is broken is refused and never more.
+//! Encoded messages are decoded however their bytes are split. Damaged bytes are refused or decoded the same way.
 
 use bytes::Bytes;
 use framewire_proto::{
@@ -11,7 +11,7 @@ use crate::util::{decode, encode, message};
 
 proptest! {
     #[test]
-    fn any_messages_arrive_as_sent_whatever_the_chunks(
+    fn any_messages_arrive_as_sent_however_they_are_split(
         messages in prop::collection::vec(message(), 0..8),
         chunk in 1..5_000_usize,
     ) {
@@ -19,12 +19,12 @@ proptest! {
     }
 
     #[test]
-    fn a_message_by_itself_is_read_as_in_a_connection(message in message()) {
+    fn from_bytes_decodes_like_a_connection(message in message()) {
         prop_assert_eq!(Message::from_bytes(message.to_bytes(), &Limits::default()), Ok(Some(message)));
     }
 
     #[test]
-    fn a_connection_cut_anywhere_gives_the_messages_before_the_cut(
+    fn a_truncated_connection_yields_the_complete_messages(
         messages in prop::collection::vec(message(), 1..4),
         at in any::<prop::sample::Index>(),
     ) {
@@ -36,7 +36,7 @@ proptest! {
     }
 
     #[test]
-    fn flipped_bits_are_refused_or_read_the_same_in_any_chunks(
+    fn flipped_bits_are_decoded_the_same_however_they_are_split(
         messages in prop::collection::vec(message(), 1..4),
         flips in prop::collection::vec((any::<prop::sample::Index>(), 0..8_u32), 1..6),
     ) {
@@ -49,7 +49,7 @@ proptest! {
     }
 
     #[test]
-    fn random_bytes_are_refused_or_read_the_same_in_any_chunks(
+    fn random_bytes_are_decoded_the_same_however_they_are_split(
         mut bytes in prop::collection::vec(any::<u8>(), 0..2_000),
         begun: bool,
     ) {
@@ -67,7 +67,7 @@ proptest! {
 }
 
 #[test]
-fn a_connection_cut_at_every_byte_says_the_same() {
+fn the_messages_are_the_same_wherever_the_connection_is_split() {
     let messages = crate::golden::conversation();
     let whole = encode(&messages);
     for cut in 0..=whole.len() {

@@ -1,12 +1,12 @@
-//! The tutorials' wires from outside: what their own packing made is read and written to the byte, and what is broken is
-//! refused in words.
+//! The tutorials' wires through the public API: captures of the tutorials are read and written byte for byte, and damaged bytes
+//! are refused with a reason.
 
 use std::{fs, path::Path};
 
 use bytes::Bytes;
 use framewire_proto::{
     Codec, Limits, Micros, WireError,
-    error::Kind,
+    error::ErrorKind,
     wire::{
         PREFIX, Verdict, WIRES, Wire,
         native::PREAMBLE,
@@ -17,7 +17,7 @@ use proptest::prelude::*;
 
 use crate::pickle;
 
-/// When the pictures of the captures were sent.
+/// When the captured pictures were sent.
 const TIMES: [Micros; 2] = [1_620_123_630_000_042, 1_620_123_630_999_999];
 const OK: Received = Received::Answer(b"ok");
 
@@ -39,7 +39,7 @@ fn pictures() -> [Bytes; 2] {
     ["pictures/first.jpg", "pictures/second.jpg"].map(testdata)
 }
 
-/// Everything that a displaying end says of a camera's bytes, and the error that ended it.
+/// Everything that the viewer's side receives from a camera's bytes, and the final error.
 pub(crate) fn receive(wire: &str, bytes: &[u8], chunk: usize, limits: &Limits) -> (Vec<Received>, Option<WireError>) {
     let mut receiver = (tutorial(wire).receiver)(limits);
     let mut all = Vec::new();
@@ -70,7 +70,7 @@ fn picture(data: Bytes, sent: Option<Micros>) -> Received {
     Received::Picture(Picture { codec: Codec::Jpeg, size: None, sent, data })
 }
 
-/// Each capture and what it says.
+/// Each capture and what it contains.
 fn captures() -> Vec<(&'static str, Bytes, Vec<Received>)> {
     let [first, second] = pictures();
     let plain = vec![picture(first.clone(), None), picture(second.clone(), None)];
@@ -95,7 +95,7 @@ fn captures() -> Vec<(&'static str, Bytes, Vec<Received>)> {
     captures.into_iter().chain(pickles).collect()
 }
 
-/// What a camera's end writes of these pictures, each write by itself; the other end answers at once where it must.
+/// The writes of a camera that sends these pictures. The viewer's side answers at once if it must.
 fn transmit(wire: &str, width: Width, pictures: &[(Bytes, Micros)]) -> Vec<Bytes> {
     let mut camera = (tutorial(wire).transmitter)(width);
     let mut receiver = (tutorial(wire).receiver)(&Limits::default());
@@ -138,7 +138,7 @@ fn captures_are_read() {
 }
 
 #[test]
-fn captures_cut_at_every_byte_say_the_same() {
+fn captures_are_read_the_same_wherever_they_are_split() {
     for (wire, bytes, expected) in captures() {
         for cut in 0..=bytes.len() {
             let mut receiver = (tutorial(wire).receiver)(&Limits::default());
@@ -156,7 +156,7 @@ fn captures_cut_at_every_byte_say_the_same() {
 }
 
 #[test]
-fn what_is_written_is_what_the_tutorials_write() {
+fn the_bytes_sent_are_those_of_the_tutorials() {
     let [first, second] = pictures();
     let timed = [(first.clone(), TIMES[0]), (second.clone(), TIMES[1])];
     let written = |wire, width| transmit(wire, width, &timed).concat();
@@ -167,7 +167,7 @@ fn what_is_written_is_what_the_tutorials_write() {
 }
 
 #[test]
-fn stopwait_writes_headers_pictures_and_the_end_alone() {
+fn stopwait_sends_each_header_picture_and_end_in_a_write_of_its_own() {
     let [first, second] = pictures();
     let written = transmit("stopwait", Width::default(), &[(first.clone(), 0), (second.clone(), 0)]);
     let header = |data: &Bytes| Bytes::from(format!("{}, ", data.len()));
@@ -175,7 +175,7 @@ fn stopwait_writes_headers_pictures_and_the_end_alone() {
 }
 
 #[test]
-fn stopwait_has_one_answer_under_way_and_no_more() {
+fn stopwait_has_at_most_one_answer_in_flight() {
     let [first, _] = pictures();
     let mut receiver = (tutorial("stopwait").receiver)(&Limits::default());
     receiver.push(format!("{}, ", first.len()).as_bytes());
@@ -189,7 +189,7 @@ fn stopwait_has_one_answer_under_way_and_no_more() {
     assert_eq!(receiver.pull(), Ok(None));
 }
 
-/// A camera's end that has just written a header.
+/// A camera that has just sent a header.
 fn asking() -> Box<dyn Transmit> {
     let mut camera = (tutorial("stopwait").transmitter)(Width::default());
     camera.picture(&Outgoing { width: 16, height: 16, data: Bytes::from_static(b"picture") }, 0);
@@ -199,7 +199,7 @@ fn asking() -> Box<dyn Transmit> {
 }
 
 #[test]
-fn stopwait_waits_for_each_answer_whole() {
+fn stopwait_waits_for_each_complete_answer() {
     let mut camera = asking();
     camera.push(b"o");
     assert_eq!(camera.pull(), Ok(None));
@@ -216,7 +216,7 @@ fn stopwait_waits_for_each_answer_whole() {
 }
 
 #[test]
-fn stopwait_takes_an_early_answer_in_its_turn() {
+fn stopwait_keeps_an_early_answer_for_its_turn() {
     let mut camera = asking();
     camera.push(b"okok");
     assert_eq!(camera.pull(), Ok(Some(Bytes::from("picture"))));
@@ -226,8 +226,10 @@ fn stopwait_takes_an_early_answer_in_its_turn() {
 }
 
 #[test]
-fn stopwait_refuses_any_other_answer_for_good() {
-    for (answer, words) in [("no", "'no' is not 'ok'"), ("k", "'k' is not 'ok'"), ("okokok", "'okokok' came where")] {
+fn stopwait_refuses_any_other_answer() {
+    for (answer, words) in
+        [("no", "'no' is not 'ok'"), ("k", "'k' is not 'ok'"), ("okokok", "'okokok' was received where")]
+    {
         let mut camera = asking();
         camera.push(answer.as_bytes());
         let error = camera.pull().unwrap_err();
@@ -253,7 +255,7 @@ fn stopwait_does_not_send_an_empty_picture() {
 }
 
 #[test]
-fn lengths_over_the_limit_are_refused_before_anything_comes() {
+fn lengths_over_the_limit_are_refused_when_they_are_announced() {
     let limit = Limits::default().frame;
     let lhh4 = |length: usize| [&(length as u32).to_le_bytes()[..], &[0x80, 2, 0xe0, 1, 0xff, 0xd8, 0xff]].concat();
     let lhh8 = |length: u64| [&length.to_le_bytes()[..], &[0x80, 2, 0xe0, 1, 0xff, 0xd8, 0xff]].concat();
@@ -277,31 +279,31 @@ fn lengths_over_the_limit_are_refused_before_anything_comes() {
         let answers = if wire == "stopwait" { vec![OK] } else { vec![] };
         assert_eq!(taken(wire, &most), answers, "{wire} at its limit");
         let error = refused(wire, &more);
-        assert!(matches!(error.kind, Kind::TooLong { .. }) && error.offset == 0, "{error}");
+        assert!(matches!(error.kind, ErrorKind::TooLong { .. }) && error.offset == 0, "{error}");
     }
 }
 
 #[test]
-fn an_lhh_connection_keeps_its_limit_after_its_first_picture() {
+fn lhh_checks_the_limit_also_after_the_first_picture() {
     for (capture, header) in [("lhh/long4.bin", 8), ("lhh/long8.bin", 12)] {
         let mut bytes = testdata(capture).to_vec();
         let end = bytes.len() as u64;
         bytes.extend(&[0xff_u8; 12][..header]);
         let error = refused("lhh", &bytes);
-        assert!(matches!(error.kind, Kind::TooLong { .. }) && error.offset == end, "{error}");
+        assert!(matches!(error.kind, ErrorKind::TooLong { .. }) && error.offset == end, "{error}");
     }
 }
 
 #[test]
-fn what_is_wrong_is_said_in_words() {
+fn wrong_bytes_are_refused_with_the_reason() {
     let [first, _] = pictures();
     let stopwait = format!("{}, ", first.len());
     let cases: [(&str, Vec<u8>, u64, &str); 12] = [
-        ("lhh", b"GET / HTTP/1.1\r\n\r\n".into(), 0, "no JPEG begins behind its 8 or 12 bytes"),
+        ("lhh", b"GET / HTTP/1.1\r\n\r\n".into(), 0, "no JPEG begins after 8 or 12 bytes"),
         ("lhh", [[0; 12], [1; 12], [1; 12]].concat(), 12, "no JPEG"),
-        ("base64", [b'x'; 64].into(), 0, "'xxxxxxxxxxxxxxxx' begins no 64 bytes"),
-        ("base64", [b' '; 64].into(), 0, "begins no 64 bytes"),
-        ("base64", [0xff; 64].into(), 0, "begins no 64 bytes"),
+        ("base64", [b'x'; 64].into(), 0, "'xxxxxxxxxxxxxxxx' is not a number padded"),
+        ("base64", [b' '; 64].into(), 0, "is not a number padded"),
+        ("base64", [0xff; 64].into(), 0, "is not a number padded"),
         ("base64", format!("{:<64}", "-4").into(), 0, "'-4"),
         ("base64", format!("{:<64}/9j!{:<64}", 4, "").into(), 64, "a picture in base64"),
         ("base64", format!("{:<64}/9j/4{:<64}", 5, "").into(), 64, "a picture in base64"),
@@ -319,7 +321,7 @@ fn what_is_wrong_is_said_in_words() {
 }
 
 #[test]
-fn after_an_error_there_is_only_that_error() {
+fn an_error_is_returned_again() {
     for (wire, wrong) in [("lhh", [b'x'; 64]), ("base64", [b'x'; 64]), ("stopwait", [b'x'; 64]), ("pickle", [b'x'; 64])]
     {
         let mut receiver = (tutorial(wire).receiver)(&Limits::default());
@@ -331,19 +333,19 @@ fn after_an_error_there_is_only_that_error() {
 }
 
 #[test]
-fn base64_skips_a_frame_without_a_picture() {
+fn base64_skips_an_empty_frame() {
     let empty = format!("{:<64}{:<64}", 0, "");
     let bytes = [empty.as_bytes(), &testdata("base64/camera.bin")].concat();
     assert_eq!(taken("base64", &bytes).len(), 2);
 }
 
-/// What each of all the wires says of these first bytes.
+/// The verdict of each wire on these first bytes.
 fn verdicts(prefix: &[u8]) -> Vec<(&'static str, Verdict)> {
     WIRES.iter().map(|wire| (wire.name, (wire.recognise)(prefix))).collect()
 }
 
-/// Which wire a connection turns out to be: while that is open it is not excluded, no other is ever taken for it, and
-/// once decided it stays.
+/// Checks that a connection is recognised as this wire: never excluded before, never taken for another, and
+/// never changed after the decision.
 fn recognised(name: Option<&str>, whole: &[u8]) {
     let mut decided = false;
     for length in 0..=whole.len().min(PREFIX) {
@@ -362,7 +364,7 @@ fn recognised(name: Option<&str>, whole: &[u8]) {
 }
 
 #[test]
-fn wires_are_told_apart_at_every_length() {
+fn wires_are_recognised_at_every_length() {
     for (wire, capture, _) in captures().iter().filter(|capture| capture.1[..4] != [0; 4]) {
         recognised(Some(wire), capture);
     }
@@ -394,7 +396,7 @@ fn wires_are_told_apart_at_every_length() {
 }
 
 #[test]
-fn an_lhh_length_over_the_limit_is_excluded_by_its_first_half() {
+fn an_lhh_length_over_the_limit_is_excluded_early() {
     let jpeg = [0x80, 2, 0xe0, 1, 0xff, 0xd8, 0xff];
     let over = Limits::default().frame as u32 + 1;
     for header in [&over.to_le_bytes()[..], &u64::from(over).to_le_bytes(), &(1_u64 << 32 | 1).to_le_bytes()] {
@@ -406,8 +408,8 @@ fn an_lhh_length_over_the_limit_is_excluded_by_its_first_half() {
 }
 
 #[test]
-fn every_length_of_an_lhh_picture_is_told_from_text() {
-    // Among them are those whose bytes are digits, a comma, a space: 0x2c31 is "1,", 0x2031 is "1 ".
+fn no_length_of_an_lhh_picture_is_mistaken_for_text() {
+    // Some of these lengths consist of digits, commas and spaces: 0x2c31 is "1,", 0x2031 is "1 ".
     let lengths =
         (1..70_000).chain((70_000..=Limits::default().frame as u32).step_by(251)).chain([0x20_2c31, 0x2c_3231]);
     for length in lengths {
@@ -420,7 +422,7 @@ fn every_length_of_an_lhh_picture_is_told_from_text() {
 
 const SMALL: Limits = Limits { frame: 999, raw: 999, text: 0, extra: 0, unknown: 0 };
 
-/// Whatever comes, it is read the same in any chunks and no picture is over its limit.
+/// Any bytes are read the same however they are split, and no picture is over its limit.
 fn stays_within_limits(bytes: &[u8], chunk: usize) -> Result<(), TestCaseError> {
     for tutorial in tutorials() {
         let (received, error) = receive(tutorial.name, bytes, usize::MAX, &SMALL);
@@ -431,7 +433,7 @@ fn stays_within_limits(bytes: &[u8], chunk: usize) -> Result<(), TestCaseError> 
         }
         let (again, refused) = receive(tutorial.name, bytes, chunk, &SMALL);
         prop_assert_eq!(again, received);
-        // The words may show more of what came wrong, the more of it came at once.
+        // The message may quote more bytes if more arrived at once.
         let place = |error: WireError| (error.offset, std::mem::discriminant(&error.kind));
         prop_assert_eq!(refused.map(place), error.map(place));
     }
@@ -489,7 +491,7 @@ proptest! {
     }
 
     #[test]
-    fn random_answers_are_refused_or_waited_for(answers in prop::collection::vec(prop::sample::select(b"ok\0n"), 0..12)) {
+    fn random_answers_are_refused_or_incomplete(answers in prop::collection::vec(prop::sample::select(b"ok\0n"), 0..12)) {
         let mut camera = asking();
         camera.push(&answers);
         let mut written = 0;

@@ -1,4 +1,4 @@
-//! What the tests share: any message, and two ends on a simulated link with a virtual clock.
+//! Shared by the tests: random messages, and two ends on a simulated link with a virtual clock.
 
 use std::collections::VecDeque;
 
@@ -10,7 +10,7 @@ use framewire_proto::{
 };
 use proptest::prelude::*;
 
-/// Every message a connection in one direction holds, after its preamble.
+/// Decodes every message in one direction of a connection.
 pub(crate) fn decode(connection: &[u8], chunk: usize) -> Result<Vec<Message>, WireError> {
     let mut decoder = Decoder::new(Limits::default());
     let mut messages = Vec::new();
@@ -23,7 +23,7 @@ pub(crate) fn decode(connection: &[u8], chunk: usize) -> Result<Vec<Message>, Wi
     Ok(messages)
 }
 
-/// A preamble and these messages.
+/// Encodes a preamble and these messages.
 pub(crate) fn encode(messages: &[Message]) -> Vec<u8> {
     let mut out = PREAMBLE.to_vec();
     for message in messages {
@@ -32,7 +32,7 @@ pub(crate) fn encode(messages: &[Message]) -> Vec<u8> {
     out
 }
 
-/// A preamble and one message made by hand.
+/// Encodes a preamble and one message from its parts.
 pub(crate) fn raw(kind: u8, flags: u8, body: &[u8]) -> Vec<u8> {
     let mut out = PREAMBLE.to_vec();
     out.extend([kind, flags, 0, 0]);
@@ -47,7 +47,7 @@ pub(crate) fn frame(sequence: u64, length: usize) -> Frame {
     Frame { sequence, keyframe: true, times, data: Bytes::from(vec![0xa5; length]) }
 }
 
-/// Any message that a peer takes.
+/// Any valid message.
 pub(crate) fn message() -> impl Strategy<Value = Message> {
     let text = || "[^\\p{Cc}]{0,40}";
     prop_oneof![
@@ -106,11 +106,11 @@ fn bytes(most: usize) -> impl Strategy<Value = Bytes> {
     prop::collection::vec(any::<u8>(), 0..most).prop_map(Bytes::from)
 }
 
-/// One direction of a connection: a delay, a rate, and a queue without a bound, as a kernel's may be.
+/// One direction of a connection: a delay, a rate, and an unbounded queue.
 pub(crate) struct Link {
-    /// One-way delays in µs, taken in turn.
+    /// One-way delays in µs, used in turn.
     pub delays: Vec<Micros>,
-    /// What it carries.
+    /// The link's rate.
     pub bytes_per_second: u64,
     sent: usize,
     free_at: Micros,
@@ -134,7 +134,7 @@ impl Link {
             self.free_at = self.free_at.max(now) + segment.len() as u64 * 1_000_000 / self.bytes_per_second;
             let delay = self.delays[self.sent % self.delays.len()];
             self.sent += 1;
-            // A byte never overtakes another: TCP holds it back.
+            // TCP delivers bytes in order.
             self.arrives_at = self.arrives_at.max(self.free_at + delay);
             self.under_way.push_back((self.arrives_at, segment));
         }
@@ -149,15 +149,15 @@ impl Link {
     }
 }
 
-/// One end of a connection, which pings and answers pings by itself.
+/// One end of a connection. It pings and answers pings.
 pub(crate) struct End {
-    /// What its clock shows when the simulation begins.
+    /// Its clock at the start of the simulation.
     pub clock_at_start: Micros,
-    /// What it knows of the other's clock.
+    /// Its estimate of the other end's clock.
     pub offset: Offset,
-    /// What it was told, with its own time, pings and pongs aside.
-    pub heard: Vec<(Micros, Message)>,
-    /// When the last ping that was answered was sent.
+    /// Received messages except Ping and Pong, with the time of arrival on its own clock.
+    pub received: Vec<(Micros, Message)>,
+    /// When the last answered ping was sent.
     pub answered: Option<Micros>,
     decoder: Decoder,
     out: BytesMut,
@@ -172,7 +172,7 @@ impl End {
         Self {
             clock_at_start,
             offset: Offset::default(),
-            heard: Vec::new(),
+            received: Vec::new(),
             answered: None,
             decoder,
             out,
@@ -180,8 +180,8 @@ impl End {
         }
     }
 
-    /// Says this at the next moment.
-    pub(crate) fn say(&mut self, message: &Message) {
+    /// Sends this at the next step.
+    pub(crate) fn send_message(&mut self, message: &Message) {
         message.encode(&mut self.out);
     }
 
@@ -189,25 +189,25 @@ impl End {
         self.decoder.push(bytes);
         while let Some(message) = self.decoder.pull().expect("the other end follows the wire") {
             match message {
-                Message::Ping { sent } => self.say(&Message::Pong { pinged: sent, received: now, sent: now }),
+                Message::Ping { sent } => self.send_message(&Message::Pong { pinged: sent, received: now, sent: now }),
                 Message::Pong { pinged, received, sent } => {
                     self.offset.push(pinged, received, sent, now);
                     self.answered = Some(pinged);
                 }
-                other => self.heard.push((now, other)),
+                other => self.received.push((now, other)),
             }
         }
     }
 
     fn tick(&mut self, now: Micros) {
         if self.ping_at <= now {
-            self.say(&Message::Ping { sent: now });
-            self.ping_at = now + self.offset.ping_every();
+            self.send_message(&Message::Ping { sent: now });
+            self.ping_at = now + self.offset.ping_interval();
         }
     }
 }
 
-/// Two ends, the links between them and the only clock there is.
+/// Two ends, the links between them and the simulation's clock.
 pub(crate) struct Pair {
     /// Virtual time since the start, in µs.
     pub now: Micros,
@@ -217,17 +217,17 @@ pub(crate) struct Pair {
 }
 
 impl Pair {
-    /// A client and a hub whose clocks begin at these times, the link there and the link back.
+    /// A client and a hub with these clocks at the start, and the links from the client and to it.
     pub(crate) fn new(clocks: [Micros; 2], links: [Link; 2]) -> Self {
         Self { now: 0, ends: clocks.map(End::new), links }
     }
 
-    /// What this end's clock shows.
+    /// This end's clock.
     pub(crate) fn time(&self, end: usize) -> Micros {
         self.ends[end].clock_at_start + self.now
     }
 
-    /// Lets this much time pass in steps of 100 µs.
+    /// Runs the simulation for this time in steps of 100 µs.
     pub(crate) fn pass(&mut self, time: Micros) {
         let until = self.now + time;
         while self.now < until {

@@ -5,16 +5,18 @@
 //! begin anew at each, followed like this over links of 20, 4, 2 and again 20 Mbit/s, frames were as fast as ever; of the structural
 //! similarity that it has without keyframes 96 to 100 % were left, and full quality was back after up to 5 s instead of one.
 
+use framewire_proto::hysteresis::RaiseDelay;
+
 /// Frames may be larger than wanted by so many hundredths; beyond that a lower bitrate is worth a keyframe at once.
 const OVER: u64 = 120;
 /// A higher one is worth it when so many hundredths could be had for a while: frames, twice as many after a raise that was wrong,
 /// and so many at most.
 const UNDER: u64 = 125;
-const PATIENCE: [u32; 2] = [30, 90];
+const PATIENCE: [u64; 2] = [30, 90];
 /// It is raised to so many hundredths at most. Links tell what they carry only as they are filled: if there still is room after so
 /// few frames more it is raised again, and by more.
 const RAISE: [u64; 2] = [125, 150];
-const NEXT: u32 = 6;
+const NEXT: u64 = 6;
 /// A raise that could be kept for so many frames was right.
 const HOLDS: u32 = 90;
 
@@ -23,15 +25,15 @@ const HOLDS: u32 = 90;
 pub(super) struct BitrateSteps {
     kept: Option<u64>,
     /// For how many frames now there was room for a higher one, and how many it is waited for.
-    roomy: u32,
-    patience: u32,
+    roomy: u64,
+    raise: RaiseDelay,
     /// Frames since it was raised, until that is known to have been right or wrong, and what was kept before.
     raised: Option<(u32, u64)>,
 }
 
 impl Default for BitrateSteps {
     fn default() -> Self {
-        Self { kept: None, roomy: 0, patience: PATIENCE[0], raised: None }
+        Self { kept: None, roomy: 0, raise: RaiseDelay::new(PATIENCE[0], PATIENCE[1]), raised: None }
     }
 }
 
@@ -41,17 +43,18 @@ impl BitrateSteps {
         let Some(kept) = self.kept.filter(|_| !keyframe) else { return self.keep(wanted) };
         self.raised = self.raised.map(|(frames, before)| (frames + 1, before));
         if self.raised.is_some_and(|(frames, _)| frames >= HOLDS) {
-            (self.raised, self.patience) = (None, PATIENCE[0]);
+            self.raised = None;
+            self.raise.reset();
         }
         let over = wanted.saturating_mul(OVER) / 100;
         if kept > over {
             let Some((_, before)) = self.raised.take() else { return self.keep(wanted) };
-            self.patience = (2 * self.patience).min(PATIENCE[1]);
+            self.raise.lengthen();
             // What was too much is the reason why so little is wanted now.
             return self.keep(before.clamp(wanted, over));
         }
         self.roomy = if wanted < kept.saturating_mul(UNDER) / 100 { 0 } else { self.roomy + 1 };
-        let (due, raise) = if self.raised.is_some() { (NEXT, RAISE[1]) } else { (self.patience, RAISE[0]) };
+        let (due, raise) = if self.raised.is_some() { (NEXT, RAISE[1]) } else { (self.raise.delay(), RAISE[0]) };
         if self.roomy < due {
             return kept;
         }

@@ -267,7 +267,7 @@ fn attempt(kind: &'static Kind, config: Config, least: Change) -> Result<Trial> 
 
             let contents = h264::contents(&coded.data);
             ensure!(
-                (contents.keyframe(), contents.parameter_sets) == (coded.keyframe, coded.keyframe),
+                (contents.is_keyframe(), contents.parameter_sets) == (coded.keyframe, coded.keyframe),
                 Unsupported,
                 "its keyframes have no parameter sets, or are not what it says"
             );

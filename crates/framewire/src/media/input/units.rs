@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use ffmpeg_the_third::ffi;
-use framewire_proto::h264::{self, Gaps};
+use framewire_proto::h264::{self, GapDetector};
 
 use super::{Packet, av};
 use crate::error::{Result, bail, ensure};
@@ -13,7 +13,7 @@ pub struct Units {
     filter: av::Filter,
     /// The newest parameter sets.
     sets: Bytes,
-    gaps: Box<Gaps>,
+    gaps: Box<GapDetector>,
     standing: Standing,
 }
 
@@ -58,7 +58,7 @@ impl Units {
         self.filter.send(&mut packet.coded)?;
         let Some(whole) = self.filter.receive()? else { return Ok(None) };
         let contents = h264::contents(whole.data());
-        let keyframe = contents.begins();
+        let keyframe = contents.is_random_access_point();
         let mut data = Bytes::from_owner(whole);
         if contents.parameter_sets {
             self.sets = h264::parameter_sets(&data);
@@ -66,7 +66,7 @@ impl Units {
             ensure!(!self.sets.is_empty(), InvalidData, "a keyframe came before any parameter sets");
             data = [&self.sets[..], &data[..]].concat().into();
         }
-        let gap = self.gaps.before(&data);
+        let gap = self.gaps.missing_before(&data);
         if contents.picture == h264::Picture::None {
             return Ok(None);
         }
@@ -74,7 +74,7 @@ impl Units {
             _ if keyframe => self.standing = Standing::Whole,
             Standing::Whole if gap => self.standing = Standing::Torn,
             // It may have no keyframe any more, and heals as it goes.
-            Standing::Torn if contents.refresh => self.standing = Standing::Whole,
+            Standing::Torn if contents.gradual_refresh => self.standing = Standing::Whole,
             _ => {}
         }
         match self.standing {

@@ -213,7 +213,7 @@ struct Work {
 
 impl Work {
     fn step(&mut self) {
-        let next = self.next.take().or_else(|| self.subscriber.next_before(Instant::now() + PATIENCE));
+        let next = self.next.take().or_else(|| self.subscriber.next_within(PATIENCE, clock::now));
         let Some(event) = next else { return self.count() };
         match event {
             hub::Event::State(state) => lock(&self.inside).condition.state = Some(state),
@@ -263,7 +263,7 @@ impl Work {
     /// Whether the picture of a frame is to be made: behind what the hub kept for who joins waits the present, and what leads up
     /// to it is only decoded, but for a glimpse.
     fn wants(&mut self) -> bool {
-        self.next = self.subscriber.next_before(Instant::now());
+        self.next = self.subscriber.next_within(Duration::ZERO, clock::now);
         let more = matches!(self.next, Some(hub::Event::Frame(_)));
         let wanted = !more || self.wanted.is_none_or(|wanted| wanted.elapsed() >= GLIMPSE);
         if wanted {
@@ -302,7 +302,7 @@ impl Work {
 
 /// Whether a frame was there before anybody watched here: its age is not the latency of its way.
 fn catching_up(frame: &Frame, begun: Micros) -> bool {
-    (1..begun).contains(&frame.times.born())
+    (1..begun).contains(&frame.times.captured_or_received())
 }
 
 fn lock<T>(held: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -276,7 +276,11 @@ fn h264_is_passed_on_as_it_is_from_every_container() {
         assert_eq!((frames.len(), pictures.len()), (40, 40), "{name}");
         for frame in &frames {
             let contents = framewire_proto::h264::contents(&frame.data);
-            assert_eq!((frame.keyframe, contents.parameter_sets), (contents.keyframe(), contents.keyframe()), "{name}");
+            assert_eq!(
+                (frame.keyframe, contents.parameter_sets),
+                (contents.is_keyframe(), contents.is_keyframe()),
+                "{name}"
+            );
         }
         assert_eq!(frames.iter().filter(|frame| frame.keyframe).count(), 2, "{name}");
         // The very pictures, at their distances.

@@ -1,4 +1,4 @@
-//! Takes a connection's bytes apart into messages.
+//! Splits a connection's bytes into messages.
 
 use std::io;
 
@@ -7,67 +7,74 @@ use bytes::{Buf, BytesMut};
 use super::{HEADER, Head, Message, NAME, PREAMBLE, VERSION, parse, recognise};
 use crate::{
     Limits, WireError,
-    error::Kind,
+    error::ErrorKind,
     wire::{Verdict, room::Room},
 };
 
-/// Turns a connection's bytes into messages: fill [`Decoder::space`] (or [`Decoder::push`]), then [`Decoder::pull`]
-/// until there are none.
+/// Splits a connection's bytes into messages. Read into [`Decoder::space`] (or call [`Decoder::push`]), then call
+/// [`Decoder::pull`] until it returns `None`.
 #[derive(Debug)]
 pub struct Decoder {
     limits: Limits,
     buffer: BytesMut,
-    /// Bytes of the connection before the message that is read now.
+    /// Position of the current message in the connection, in bytes.
     offset: u64,
-    /// The preamble was seen.
-    begun: bool,
-    /// Bytes of a message that are still to be thrown away.
+    /// Whether the preamble was read.
+    has_preamble: bool,
+    /// Bytes still to skip of a message of an unknown kind.
     skip: usize,
     room: Room,
     failed: Option<WireError>,
 }
 
-/// Room cleared at once for a reader that needs that: what stays in the processor's cache until it is read into.
-const CLEARED: usize = 64 << 10;
+/// The most bytes to zero before one read. 64 KiB stay in the processor's cache until they are read into.
+const ZEROED: usize = 64 << 10;
 
 impl Decoder {
-    /// A decoder for one direction of a connection, from its first byte.
+    /// A decoder for one direction of a connection, starting at its first byte.
     pub fn new(limits: Limits) -> Self {
-        Self { limits, buffer: BytesMut::new(), offset: 0, begun: false, skip: 0, room: Room::default(), failed: None }
+        Self {
+            limits,
+            buffer: BytesMut::new(),
+            offset: 0,
+            has_preamble: false,
+            skip: 0,
+            room: Room::default(),
+            failed: None,
+        }
     }
 
-    /// Where to append what was read: always some spare capacity, and no more than the rest of the message that has
-    /// begun when that is long. So a frame has memory of its own, which its bytes are read into and stay in.
+    /// The buffer to append received bytes to. It always has spare capacity. Inside a long message that is no more than the
+    /// rest of the message. So the bytes of a frame are read into a memory block of its own, and are not copied.
     pub fn space(&mut self) -> &mut BytesMut {
         let announced = self.announced().unwrap_or(0);
-        self.room.make(&mut self.buffer, announced);
+        self.room.reserve(&mut self.buffer, announced);
         &mut self.buffer
     }
 
-    /// Reads once from a blocking reader into the space; returns how many bytes came, 0 at the reader's end. This clears
-    /// the room first, at most 64 KiB at a time; a reader that takes memory of any content goes without by
-    /// [`Decoder::space`].
+    /// Reads once from a blocking reader. Returns the number of bytes, 0 at the reader's end. Zeroes up to 64 KiB first;
+    /// readers that accept uninitialised memory should use [`Decoder::space`] instead.
     ///
     /// # Errors
-    /// Those of the reader.
+    /// The reader's errors.
     pub fn read_from(&mut self, reader: &mut impl io::Read) -> io::Result<usize> {
         let space = self.space();
         let held = space.len();
-        space.resize(space.capacity().min(held + CLEARED), 0);
+        space.resize(space.capacity().min(held + ZEROED), 0);
         let read = reader.read(&mut space[held..]);
         space.truncate(held + read.as_ref().copied().unwrap_or(0));
         read
     }
 
-    /// Appends bytes that were read elsewhere.
+    /// Appends received bytes.
     pub fn push(&mut self, bytes: &[u8]) {
         self.space().extend_from_slice(bytes);
     }
 
-    /// The next message, or `None` when more bytes are needed for it.
+    /// Returns the next message, or `None` if more bytes are needed.
     ///
     /// # Errors
-    /// The bytes do not follow the wire or a limit is broken. The error stays: close the connection.
+    /// The bytes do not follow the wire, or exceed a limit. Later calls return the same error: close the connection.
     pub fn pull(&mut self) -> Result<Option<Message>, WireError> {
         if let Some(error) = &self.failed {
             return Err(error.clone());
@@ -80,68 +87,68 @@ impl Decoder {
         })
     }
 
-    fn next(&mut self) -> Result<Option<Message>, Kind> {
-        if !self.begun && !self.begin()? {
+    fn next(&mut self) -> Result<Option<Message>, ErrorKind> {
+        if !self.has_preamble && !self.read_preamble()? {
             return Ok(None);
         }
         loop {
-            self.throw_away();
+            self.skip_unknown();
             let Some(head) = self.head() else { return Ok(None) };
             if !head.check(&self.limits)? {
-                self.skip = head.whole();
+                self.skip = head.total();
                 continue;
             }
-            if self.buffer.len() < head.whole() {
+            if self.buffer.len() < head.total() {
                 return Ok(None);
             }
-            let mut body = self.buffer.split_to(head.whole()).freeze();
+            let mut body = self.buffer.split_to(head.total()).freeze();
             body.advance(HEADER);
             let message = parse(head, body)?;
-            self.offset += head.whole() as u64;
-            self.room.prove(head.whole());
+            self.offset += head.total() as u64;
+            self.room.on_message(head.total());
             if message.is_some() {
                 return Ok(message);
             }
         }
     }
 
-    /// Takes the preamble off; false while it is not whole.
-    fn begin(&mut self) -> Result<bool, Kind> {
+    /// Takes the preamble off; returns false if it is incomplete.
+    fn read_preamble(&mut self) -> Result<bool, ErrorKind> {
         match recognise(&self.buffer) {
-            Verdict::No => return Err(Kind::NotThisWire),
+            Verdict::No => return Err(ErrorKind::NotThisWire),
             Verdict::Yes if self.buffer.len() >= PREAMBLE.len() => {}
             _ => return Ok(false),
         }
         let (theirs, end) = (self.buffer[6], self.buffer[7]);
         if theirs != VERSION {
-            return Err(Kind::Version { theirs, ours: VERSION });
+            return Err(ErrorKind::Version { theirs, ours: VERSION });
         }
         if end != PREAMBLE[7] {
-            return Err(Kind::NotThisWire);
+            return Err(ErrorKind::NotThisWire);
         }
         self.advance(PREAMBLE.len());
-        self.begun = true;
+        self.has_preamble = true;
         Ok(true)
     }
 
-    fn throw_away(&mut self) {
+    fn skip_unknown(&mut self) {
         let here = self.skip.min(self.buffer.len());
         self.advance(here);
         self.skip -= here;
     }
 
-    /// The header of the message that begins the buffer.
+    /// The header at the start of the buffer.
     fn head(&self) -> Option<Head> {
-        if !self.begun || self.skip > 0 {
+        if !self.has_preamble || self.skip > 0 {
             return None;
         }
         Head::read(&self.buffer)
     }
 
-    /// The bytes of the message that has begun, when it is one to keep.
+    /// The total bytes of the message at the start of the buffer, if it is of a known kind and within its limit.
     fn announced(&self) -> Option<usize> {
         let head = self.head()?;
-        head.check(&self.limits).ok()?.then(|| head.whole())
+        head.check(&self.limits).ok()?.then(|| head.total())
     }
 
     fn advance(&mut self, bytes: usize) {

@@ -1,4 +1,4 @@
-//! The opcodes of Python's pickles, as its module `pickletools` names them.
+//! The opcodes of Python's pickles, with the names of Python's module `pickletools`.
 
 pub(super) const MARK: u8 = b'(';
 pub(super) const STOP: u8 = b'.';
@@ -32,7 +32,7 @@ pub(super) const BUILD: u8 = b'b';
 pub(super) const PROTO: u8 = 0x80;
 pub(super) const FRAME: u8 = 0x95;
 
-/// An opcode in words.
+/// The name of an opcode, for errors.
 pub(super) fn name(opcode: u8) -> String {
     match NAMES.iter().find(|(known, _)| *known == opcode) {
         Some((_, name)) => (*name).into(),
@@ -40,7 +40,7 @@ pub(super) fn name(opcode: u8) -> String {
     }
 }
 
-/// All of protocols 0 to 5: also those that are refused are refused by name.
+/// All opcodes of protocols 0 to 5. Unsupported ones are included, so that errors name them.
 const NAMES: &[(u8, &str)] = &[
     (MARK, "MARK"),
     (STOP, "STOP"),
@@ -73,7 +73,7 @@ const NAMES: &[(u8, &str)] = &[
     (BUILD, "BUILD"),
     (PROTO, "PROTO"),
     (FRAME, "FRAME"),
-    // From here on they are only refused.
+    // The opcodes from here on are not supported.
     (b'0', "POP"),
     (b'1', "POP_MARK"),
     (b'2', "DUP"),

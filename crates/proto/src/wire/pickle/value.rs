@@ -1,45 +1,44 @@
-//! The few things that a picture's pickle is built of.
+//! The few kinds of value in a picture's pickle.
 
 use std::{ops::Range, rc::Rc};
 
 use super::Array;
 
-/// What may stand on the stack.
+/// A value on the stack.
 #[derive(Debug, Clone)]
 pub(super) enum Value {
     None,
     Bool(bool),
     Int(i32),
-    /// Text: its UTF-8, which was checked, stands at this place of the pickle. In Latin-1 it is so many bytes, if it is
-    /// anything there.
+    /// Text: the position of its checked UTF-8 in the pickle, and its length in Latin-1 if it has only Latin-1 characters.
     Text(Range<usize>, Option<usize>),
-    /// Bytes at this place of the pickle. A string of Python 2 is this too.
+    /// Bytes: their position in the pickle. Also a string of Python 2.
     Bytes(Range<usize>),
-    /// The bytes that the text at this place is in Latin-1, and how many.
+    /// Bytes that were written as Latin-1 text: the position of the text, and the number of bytes.
     Latin1(Range<usize>, usize),
     Global(Global),
     Tuple(Rc<[Value]>),
-    /// The type of one byte without a sign.
+    /// NumPy's type uint8.
     Uint8,
-    /// An array that has no shape yet.
+    /// An array without a shape yet.
     Empty,
     Array(Array),
 }
 
-/// What a picture's pickle names and Python would import.
+/// A global that a picture's pickle names. Python would import it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Global {
-    /// Makes an array, which BUILD then fills.
+    /// Makes an array; BUILD fills it later.
     Reconstruct,
-    /// Makes an array of the bytes that it is given.
+    /// Makes an array from bytes.
     FromBuffer,
     Ndarray,
     Dtype,
-    /// Makes bytes of text: so Python 3 writes them in protocol 2, which has none.
+    /// Converts text to bytes. Python 3 writes bytes like this in protocol 2, which has no bytes.
     Encode,
 }
 
-/// Module, name, what it is. NumPy 2 has moved some modules.
+/// Module, name and meaning. NumPy 2 has moved some modules.
 const GLOBALS: [(&str, &str, Global); 7] = [
     ("numpy.core.multiarray", "_reconstruct", Global::Reconstruct),
     ("numpy._core.multiarray", "_reconstruct", Global::Reconstruct),
@@ -68,12 +67,12 @@ impl Global {
 }
 
 impl Value {
-    /// The value as Python would show it, cut short: for an error's words.
+    /// The value as Python prints it, shortened: for an error message.
     pub(super) fn shown(&self, pickle: &[u8]) -> String {
         self.shown_within(pickle, 2)
     }
 
-    /// Tuples are shown so deep: each may hold the one before it many times.
+    /// Shows nested tuples up to this depth. Each may contain the one before it many times, so full depth could be huge.
     fn shown_within(&self, pickle: &[u8], depth: usize) -> String {
         match self {
             Self::None => "None".into(),
@@ -102,7 +101,7 @@ fn tuple(values: impl ExactSizeIterator<Item = String>) -> String {
     format!("({}{more})", values.take(MOST).collect::<Vec<_>>().join(", "))
 }
 
-/// Text or bytes of others, in quotes and cut short.
+/// Text or bytes from a peer, quoted and shortened.
 pub(super) fn shown(text: &[u8]) -> String {
     const MOST: usize = 40;
     match text.len() {
