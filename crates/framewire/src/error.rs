@@ -228,7 +228,6 @@ from! {
 #[cfg(feature = "server")]
 from! {
     axum::Error => ConnectionLost,
-    crate::serve::clients::Outdated => Refused,
     hyper::Error => ConnectionLost,
 }
 

@@ -25,7 +25,7 @@ const ROOMS: &[Room] = &[
     room("hub", &[]),
     room("media", &[]),
     room("net", &[]),
-    room("error", &["hub", "net", "serve"]),
+    room("error", &["hub"]),
     room("bad_frames", &[]),
     room("clock", &[]),
     room("stop", &[]),

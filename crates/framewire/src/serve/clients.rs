@@ -11,7 +11,7 @@ use framewire_proto::{
     wire::native::{Session, Token},
 };
 
-use crate::stop::Stop;
+use crate::{error::Error, stop::Stop};
 
 /// The clients that are connected and have sent a Session message. Clones share the table.
 #[derive(Debug, Clone, Default)]
@@ -64,6 +64,12 @@ pub struct ClientSession {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a newer connection of this client is open")]
 pub struct Outdated;
+
+impl From<Outdated> for Error {
+    fn from(outdated: Outdated) -> Self {
+        Self::new(Self::Refused, outdated.to_string())
+    }
+}
 
 impl Clients {
     /// Makes this connection the client's newest. The one before stays until [`ClientSession::take_over`].
