@@ -22,7 +22,7 @@ use rustix::{
 };
 
 pub use super::retry::Retry as Backoff;
-use super::{NO_PROGRESS, abandon, channel, tune_blocking};
+use super::{NO_PROGRESS, abandon, channel, endpoint::host_and_port, tune_blocking};
 use crate::error::{Context as _, Error, OrError as _, Result, bail, ensure};
 
 /// The port when none is given.
@@ -59,19 +59,6 @@ impl FromStr for Address {
         };
         Ok(Self { host, port, name })
     }
-}
-
-/// `HOST:PORT` as host, without brackets, and port; `None` where no port is given.
-pub(super) fn host_and_port(authority: &str) -> Result<(String, Option<u16>)> {
-    let (host, port) = match authority.rsplit_once(':') {
-        Some((host, port)) if !host.contains(':') || host.ends_with(']') => {
-            (host, Some(port.parse().ok().or_error(Error::InvalidInput, || "the port must be 1 to 65535")?))
-        }
-        _ => (authority, None),
-    };
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    ensure!(!host.is_empty(), InvalidInput, "no host is named");
-    Ok((host.into(), port))
 }
 
 impl fmt::Display for Address {

@@ -7,8 +7,7 @@ use framewire_proto::wire::{
     tutorial::{Tutorial, Width},
 };
 
-use super::client::host_and_port;
-use crate::error::{Context as _, Result, bail};
+use crate::error::{Context as _, Error, OrError as _, Result, bail, ensure};
 
 /// Where a tutorial's wire is spoken.
 #[derive(Debug, Clone)]
@@ -66,6 +65,19 @@ fn wire(text: &str) -> Option<(&'static Wire, Tutorial, &str)> {
     let (scheme, rest) = text.split_once("://")?;
     let wire = WIRES.iter().find(|wire| wire.name == scheme)?;
     Some((wire, wire.tutorial?, rest))
+}
+
+/// `HOST:PORT` as host, without brackets, and port; `None` where no port is given.
+pub(super) fn host_and_port(authority: &str) -> Result<(String, Option<u16>)> {
+    let (host, port) = match authority.rsplit_once(':') {
+        Some((host, port)) if !host.contains(':') || host.ends_with(']') => {
+            (host, Some(port.parse().ok().or_error(Error::InvalidInput, || "the port must be 1 to 65535")?))
+        }
+        _ => (authority, None),
+    };
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    ensure!(!host.is_empty(), InvalidInput, "no host is named");
+    Ok((host.into(), port))
 }
 
 #[cfg(test)]
