@@ -89,7 +89,7 @@ pub use api::*;
 pub use error::{Error, Fault, Report};
 pub use framewire_proto::Name;
 pub use media::v4l2::Device;
-pub use sink::kind::help as sinks_help;
+pub use sink::help as sinks_help;
 pub use source::{Options, Spec as Source, camera::devices, help as sources_help};
 pub use stop::Stop;
 pub use transcode::encode::CodecChoice;

@@ -22,8 +22,8 @@ use crate::{
     error::{Result, error},
     hub, net,
     sink::{
-        Outlet, Sent,
-        kind::{self, Sink, Way},
+        self, Outlet, Sent,
+        kind::{Sink, Way},
     },
     source::{self, Options, Spec as Source, feed::Feed},
     stop::Stop,
@@ -152,7 +152,7 @@ impl SenderBuilder {
     }
 
     fn start(self, input: Input) -> Result<Sender> {
-        let to = kind::open(&self.to)?;
+        let to = sink::open(&self.to)?;
         let (hub, stop, local) = (LocalHub::new(), self.stop.child(), local_name(&*to));
         let publisher = hub.hub.publish(&local, clock::now())?;
         let (spec, images, feeding) = match input {

@@ -1,12 +1,9 @@
-//! The table of sinks that frames are sent to over the network: a new one is a file and its row in [`SINKS`].
+//! What a sink that sends frames over the network is: a new one is a file and its row in [`SINKS`](super::SINKS).
 
 use framewire_proto::{Name, wire::tutorial::Tutorial};
 
-use super::{Outlet, native, pickle, tutorial};
-use crate::{
-    error::{Error, OrError as _, Result},
-    stop::Stop,
-};
+use super::Outlet;
+use crate::{error::Result, stop::Stop};
 
 /// A kind of sink.
 pub struct Kind {
@@ -51,48 +48,4 @@ pub struct Way {
     pub wait: bool,
     /// Frames may pass through as others encoded them.
     pub passthrough: bool,
-}
-
-/// Every kind of sink.
-pub const SINKS: &[Kind] = &[native::KIND, tutorial::LHH, tutorial::BASE64, tutorial::STOPWAIT, pickle::KIND];
-
-/// Reads the address of a sink.
-///
-/// # Errors
-/// It is of no kind, or wrong.
-pub fn open(to: &str) -> Result<Box<dyn Sink>> {
-    let kind = SINKS.iter().find(|kind| (kind.matches)(to));
-    let kind = kind.or_error(Error::InvalidInput, || {
-        let known: Vec<&str> = SINKS.iter().map(|kind| kind.usage).collect();
-        format!("'{to}' is not an address to send to: write one of {}", known.join(", "))
-    })?;
-    (kind.open)(to)
-}
-
-/// Every kind of sink, for a command's help.
-pub fn help() -> String {
-    let rows = SINKS.iter().map(|kind| format!("  {:22} {}", kind.usage, kind.summary));
-    rows.fold("Sinks:".into(), |text, row| text + "\n" + &row)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_row_opens_its_own_addresses() {
-        for (to, name, listens) in [
-            ("fw://127.0.0.1:7070/door", Some("door"), false),
-            ("fw://hub", None, false),
-            ("lhh://127.0.0.1:1234?long=8", None, false),
-            ("stopwait://camera", None, false),
-            ("pickle://0.0.0.0:9999", None, true),
-        ] {
-            let sink = open(to).unwrap();
-            assert_eq!((sink.name().as_ref().map(Name::as_str), sink.listens()), (name, listens), "{to}");
-            assert_eq!(sink.tutorial().is_some(), !to.starts_with("fw"), "{to}");
-        }
-        assert!(matches!(open("door"), Err(Error::InvalidInput(_))));
-        assert!(matches!(open("fw://"), Err(Error::InvalidInput(_))));
-    }
 }

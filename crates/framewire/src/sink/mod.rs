@@ -15,12 +15,36 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use framewire_proto::{Config, Frame, Micros, Name};
 use serde::Serialize;
 
+use self::kind::{Kind, Sink};
 use crate::{
     clock,
+    error::{Error, OrError as _, Result},
     hub::{Hub, Policy, Publisher, Refused, Subscriber},
     latency::Meter,
     transcode::encode,
 };
+
+/// Every kind of sink.
+pub const SINKS: &[Kind] = &[native::KIND, tutorial::LHH, tutorial::BASE64, tutorial::STOPWAIT, pickle::KIND];
+
+/// Reads the address of a sink.
+///
+/// # Errors
+/// It is of no kind, or wrong.
+pub fn open(to: &str) -> Result<Box<dyn Sink>> {
+    let kind = SINKS.iter().find(|kind| (kind.matches)(to));
+    let kind = kind.or_error(Error::InvalidInput, || {
+        let known: Vec<&str> = SINKS.iter().map(|kind| kind.usage).collect();
+        format!("'{to}' is not an address to send to: write one of {}", known.join(", "))
+    })?;
+    (kind.open)(to)
+}
+
+/// Every kind of sink, for a command's help.
+pub fn help() -> String {
+    let rows = SINKS.iter().map(|kind| format!("  {:22} {}", kind.usage, kind.summary));
+    rows.fold("Sinks:".into(), |text, row| text + "\n" + &row)
+}
 
 /// A stream of this process on its way out of it.
 pub struct Outlet {
@@ -94,5 +118,27 @@ impl Outlet {
 
     fn lock(&self) -> MutexGuard<'_, Sent> {
         self.sent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_row_opens_its_own_addresses() {
+        for (to, name, listens) in [
+            ("fw://127.0.0.1:7070/door", Some("door"), false),
+            ("fw://hub", None, false),
+            ("lhh://127.0.0.1:1234?long=8", None, false),
+            ("stopwait://camera", None, false),
+            ("pickle://0.0.0.0:9999", None, true),
+        ] {
+            let sink = open(to).unwrap();
+            assert_eq!((sink.name().as_ref().map(Name::as_str), sink.listens()), (name, listens), "{to}");
+            assert_eq!(sink.tutorial().is_some(), !to.starts_with("fw"), "{to}");
+        }
+        assert!(matches!(open("door"), Err(Error::InvalidInput(_))));
+        assert!(matches!(open("fw://"), Err(Error::InvalidInput(_))));
     }
 }

@@ -29,7 +29,7 @@ use crate::{
 /// How long viewers may take to get the last picture when the stream ends.
 const FAREWELL: Duration = Duration::from_secs(2);
 
-/// The row of [`SINKS`](super::kind::SINKS).
+/// The row of [`SINKS`](super::SINKS).
 pub const KIND: Kind = Kind {
     usage: "pickle://ADDR:PORT",
     summary: "the viewers of the tutorial that pickles frames: they connect here",

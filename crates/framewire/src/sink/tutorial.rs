@@ -34,7 +34,7 @@ const PROBES: usize = 64;
 /// How long a server may take for the last picture when the program ends.
 const FAREWELL: Duration = Duration::from_secs(2);
 
-/// The rows of [`SINKS`](super::kind::SINKS).
+/// The rows of [`SINKS`](super::SINKS).
 pub const LHH: Kind = Kind {
     usage: "lhh://HOST:PORT",
     summary: "a tutorial's display of JPEGs behind struct \"lhh\"; ?long=8 for one that reads 8-byte lengths",

@@ -32,7 +32,7 @@ use crate::{
     transcode::encode,
 };
 
-/// The row of [`SINKS`](super::kind::SINKS).
+/// The row of [`SINKS`](super::SINKS).
 pub const KIND: Kind = Kind {
     usage: "fw://HOST:PORT/NAME",
     summary: "a stream of a hub; without a name, it is named like this machine",
