@@ -133,9 +133,9 @@ fn publish(job: &Job, stop: &Stop) -> Result<()> {
 }
 
 /// How pictures are coded: at the quality of all peers, in their own size.
-fn encoding(job: &Job) -> Result<encode::Config> {
+fn encoding(job: &Job) -> Result<encode::EncodeOptions> {
     let only = if Endpoint::matches(&job.to) { Some(Endpoint::parse(&job.to)?.tutorial.codec) } else { None };
-    Ok(encode::Config { only, codec: job.codec, ..encode::Config::default() })
+    Ok(encode::EncodeOptions { only, codec: job.codec, ..encode::EncodeOptions::default() })
 }
 
 fn send(to: &str, outlet: Outlet, stop: &Stop) -> Result<()> {

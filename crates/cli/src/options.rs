@@ -96,16 +96,22 @@ impl Common {
 }
 
 /// How this source's frames are coded. One that was asked for a size gives what it can: that stands.
-pub(crate) fn encoding(spec: &Spec) -> Result<encode::Config> {
+pub(crate) fn encoding(spec: &Spec) -> Result<encode::EncodeOptions> {
     let kind = kind(spec)?;
     let Options { quality, size, codec, .. } = spec.options;
     let size = size.filter(|_| !kind.sized).map(|(width, height)| encode::Size::Exactly(width, height));
-    Ok(encode::Config { quality, size, codec, bitrate: spec.options.bitrate, ..encode::Config::default() })
+    Ok(encode::EncodeOptions {
+        quality,
+        size,
+        codec,
+        bitrate: spec.options.bitrate,
+        ..encode::EncodeOptions::default()
+    })
 }
 
 /// How frames are coded for a tutorial's wire: with its own size and quality where none is asked for. A source that is
 /// `sized` gives what size it can: that stands.
-pub(crate) fn encoding_for(tutorial: &Tutorial, options: &Options, sized: bool) -> encode::Config {
+pub(crate) fn encoding_for(tutorial: &Tutorial, options: &Options, sized: bool) -> encode::EncodeOptions {
     let asked = options.size.map(|(width, height)| encode::Size::Exactly(width, height));
     let own = match tutorial.size {
         Size::Own => None,
@@ -113,13 +119,13 @@ pub(crate) fn encoding_for(tutorial: &Tutorial, options: &Options, sized: bool) 
         Size::Width(width) => Some(encode::Size::Width(width.into())),
     };
     let exactly = |size: &encode::Size| matches!(size, encode::Size::Exactly(..));
-    encode::Config {
+    encode::EncodeOptions {
         quality: options.quality.or(tutorial.quality),
         size: asked.or(own).filter(|size| !(sized && exactly(size))),
         codec: options.codec,
         bitrate: options.bitrate,
         only: Some(tutorial.codec),
-        anew: false,
+        reencode: false,
     }
 }
 

@@ -94,7 +94,7 @@ pub(crate) fn run(args: &Args, stop: &Stop) -> Result<()> {
 /// Opens a source. A file holds what comes, unless another size or quality is asked for.
 fn source(args: &Args, spec: &Spec, hub: &Hub, stop: &Stop) -> Result<(Subscriber, Feeding)> {
     let encode = options::encoding(spec)?;
-    let encode = (args.format.is_none() && encode != encode::Config::default()).then_some(encode);
+    let encode = (args.format.is_none() && encode != encode::EncodeOptions::default()).then_some(encode);
     let policy = if spec.options.every { Policy::Every } else { Policy::Newest };
     let (_, mut subscriber, feed) = view::watch(hub, spec, encode, policy, stop)?;
     subscriber.max_age(spec.options.max_age);

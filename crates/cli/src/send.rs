@@ -147,7 +147,7 @@ impl To {
         spec
     }
 
-    fn encoding(&self, spec: &Spec) -> Result<encode::Config> {
+    fn encoding(&self, spec: &Spec) -> Result<encode::EncodeOptions> {
         Ok(match self {
             Self::Hub(_) => options::encoding(spec)?,
             Self::Script(endpoint) => {

@@ -159,7 +159,7 @@ fn allow_many_connections() {
 pub(crate) struct Pickle {
     at: Endpoint,
     stream: Name,
-    encode: encode::Config,
+    encode: encode::EncodeOptions,
 }
 
 fn parse_pickle(text: &str) -> Result<Pickle> {

@@ -86,7 +86,7 @@ fn tile(subscriber: Subscriber, bound: &Bound) -> Tile {
 pub(crate) fn watch(
     hub: &Hub,
     spec: &Spec,
-    encode: Option<encode::Config>,
+    encode: Option<encode::EncodeOptions>,
     policy: Policy,
     stop: &Stop,
 ) -> Result<(Name, Subscriber, JoinHandle<Result<()>>)> {

@@ -228,12 +228,12 @@ impl Session {
         };
         let mut inside = self.shared.lock();
         // Within one machine a late report tells of a busy processor, which smaller frames would keep busier.
-        encoder.aim(inside.flow.target().filter(|_| !self.client.local()));
+        encoder.set_target(inside.flow.target().filter(|_| !self.client.local()));
         if mem::take(&mut inside.keyframe) {
             encoder.request_keyframe();
         }
         drop(inside);
-        let passes = publish.outlet.encode.passes(&raw);
+        let passes = publish.outlet.encode.passes_through(&raw);
         let coded =
             if catching_up && !passes { encoder.skip(&raw, frame).map(|()| None) } else { encoder.encode(&raw, frame) };
         let (config, mut frame) = match coded {

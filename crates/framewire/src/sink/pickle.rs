@@ -109,6 +109,6 @@ async fn viewer(
 ) -> Result<()> {
     let socket = Socket::new(accepted.stream, accepted.peer);
     let subscriber = served.subscribe(name, Policy::Newest, false, clock::now()).context("the stream is gone")?;
-    let as_it_comes = encode::Config { codec: encode::CodecChoice::Copy, ..encode::Config::default() };
+    let as_it_comes = encode::EncodeOptions { codec: encode::CodecChoice::Copy, ..encode::EncodeOptions::default() };
     feed(&socket, transmitter.as_mut(), &mut Transcoded::new(subscriber, as_it_comes), stop, |_, _| {}).await
 }

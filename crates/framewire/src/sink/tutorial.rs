@@ -122,7 +122,7 @@ pub(super) async fn feed(
             if !answered {
                 read(socket, &mut paced, &mut kept).await?;
             }
-            pictures.aim(paced.target());
+            pictures.set_target(paced.target());
             Ok::<_, crate::Error>(paced.meanwhile(socket, pictures.next()).await)
         };
         tokio::select! {

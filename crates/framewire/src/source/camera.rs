@@ -19,7 +19,7 @@ use crate::{
         Pool,
         decode::Decoder,
         huffman,
-        input::{Input, Packet, Threads, Units, Video, VideoDecoder},
+        input::{AccessUnits, Input, Packet, Threads, Video, VideoDecoder},
         v4l2,
     },
     stop::Stop,
@@ -95,7 +95,7 @@ enum Form {
     /// JPEGs as they are.
     Jpegs,
     /// H.264 as it is, or with a decoder its pictures.
-    Units { units: Units, decoder: Option<Box<Decoder>> },
+    AccessUnits { units: AccessUnits, decoder: Option<Box<Decoder>> },
     /// I420.
     Pictures(VideoDecoder),
 }
@@ -170,7 +170,7 @@ impl Camera {
         self.sequence += passed;
         let captured = packet.shown.and_then(|time| Micros::try_from(time).ok());
         let captured = captured.filter(|time| *time <= now && now - time <= OLDEST).unwrap_or(now);
-        open.input.set_patience(PATIENCE.max(open.interval() * 3));
+        open.input.set_timeout(PATIENCE.max(open.interval() * 3));
         let millifps = open.video.fps.map_or(0, |fps| (fps * 1000.0).round() as u32);
         let shape = |codec, (width, height)| Config { codec, width, height, millifps, extra: Bytes::new() };
         let times = Times { captured, ..Times::default() };
@@ -197,7 +197,7 @@ impl Camera {
     fn skip(&mut self, error: &Error) {
         // JPEGs and raw pictures stand for themselves, and cheap cameras give some bad ones when they start. H.264 is gone until
         // its next keyframe.
-        if self.bad == 0 && self.open.as_ref().is_some_and(|open| matches!(open.form, Form::Units { .. })) {
+        if self.bad == 0 && self.open.as_ref().is_some_and(|open| matches!(open.form, Form::AccessUnits { .. })) {
             warn!("{}: frames are passed over: {error}", self.source);
         } else {
             tracing::debug!("{}: a frame is passed over: {error}", self.source);
@@ -248,7 +248,7 @@ impl Open {
             "mjpeg" => Form::Jpegs,
             "h264" => {
                 let decoder = (options.codec != CodecChoice::Copy).then(Box::default);
-                Form::Units { units: input.units()?, decoder }
+                Form::AccessUnits { units: input.access_units()?, decoder }
             }
             _ => Form::Pictures(input.decoder(Threads::LowDelay)?),
         };
@@ -290,11 +290,11 @@ impl Open {
                 let size = jpeg::size(packet.data())?;
                 Ok(Some((shape(Codec::Jpeg, size), whole(huffman::complete(ours(packet.data()))))))
             }
-            Form::Units { units, decoder } => {
+            Form::AccessUnits { units, decoder } => {
                 if paused {
-                    units.doubt();
+                    units.assume_gap();
                 }
-                let Some(unit) = units.unit(packet)? else { return Ok(None) };
+                let Some(unit) = units.convert(packet)? else { return Ok(None) };
                 let Video { width, height, .. } = self.video;
                 limits::check_size(width, height).map_err(|why| error!(InvalidInput, "{why}"))?;
                 let config = shape(Codec::H264, (width as u16, height as u16));

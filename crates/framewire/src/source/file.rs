@@ -24,7 +24,7 @@ use crate::{
     clock,
     media::{
         huffman,
-        input::{Input, Packet, Threads, Unit, Units, Video, VideoDecoder},
+        input::{AccessUnit, AccessUnits, Input, Packet, Threads, Video, VideoDecoder},
     },
     stop::Stop,
     transcode::encode::CodecChoice,
@@ -138,7 +138,7 @@ enum Form {
     /// JPEGs as they are.
     Jpegs,
     /// H.264 as it is.
-    Units(Units),
+    AccessUnits(AccessUnits),
 }
 
 /// When frames are given.
@@ -150,7 +150,7 @@ enum Pacing {
     /// At their own times.
     Own(Timeline),
     /// Passed on in an order that is not that of showing.
-    Units(Timing),
+    AccessUnits(Timing),
 }
 
 /// A picture, a JPEG or an access unit, and when it is to be decoded and shown, in µs on the video's own clock.
@@ -174,7 +174,7 @@ impl File {
         let url = if is_url(&name) { name.clone() } else { check_path(&name)? };
         let copies = spec.options.codec == CodecChoice::Copy;
         let (playing, video) = play(&url, copies, stop).with_context(|| name.clone())?;
-        let units = matches!(playing.form, Form::Units(_));
+        let units = matches!(playing.form, Form::AccessUnits(_));
         let mut pace = Pacing::new(&spec.options, &video, is_url(&name), units);
         pace.begins(&playing);
         Ok(Self {
@@ -234,16 +234,16 @@ impl File {
                 None
             }
             Form::Jpegs => self.jpeg(packet?),
-            Form::Units(_) => self.unit(packet?),
+            Form::AccessUnits(_) => self.unit(packet?),
         }
     }
 
     /// The access unit in this packet.
     fn unit(&mut self, packet: Packet) -> Option<Ready> {
-        let Form::Units(units) = &mut self.playing.form else { return None };
+        let Form::AccessUnits(units) = &mut self.playing.form else { return None };
         let (decoded, shown) = (packet.decoded, packet.shown);
-        match units.unit(packet) {
-            Ok(Some(Unit { data, keyframe })) => {
+        match units.convert(packet) {
+            Ok(Some(AccessUnit { data, keyframe })) => {
                 // They were checked when it was opened.
                 let (width, height) = (self.video.width as u16, self.video.height as u16);
                 Some(Ready { codec: Codec::H264, width, height, data, keyframe, decoded, shown })
@@ -330,7 +330,7 @@ impl File {
         let usual = interval(&self.video);
         let mut captured = None;
         let stopped = match &mut self.pace {
-            Pacing::Units(timing) => {
+            Pacing::AccessUnits(timing) => {
                 let usual = usual.as_micros() as Micros;
                 let (due, picture) = timing.place(ready.decoded, ready.shown, usual, self.arrived);
                 captured = Some(picture);
@@ -394,7 +394,7 @@ impl Pacing {
                 Some(fps) if fps > 0.0 => timing::Pace::Own(fps / own),
                 Some(_) => timing::Pace::Taken,
             };
-            return Self::Units(Timing::new(pace));
+            return Self::AccessUnits(Timing::new(pace));
         }
         match options.fps {
             Some(fps) => Pace::new(fps).map_or(Self::Unpaced, |pace| Self::Even(pace, fps)),
@@ -405,7 +405,7 @@ impl Pacing {
 
     /// The first packets are known.
     fn begins(&mut self, playing: &Playing) {
-        if let Self::Units(timing) = self {
+        if let Self::AccessUnits(timing) = self {
             timing.reorders(playing.reordering);
             timing.leads(playing.lead);
         }
@@ -414,7 +414,7 @@ impl Pacing {
     /// Waits until a frame is due, or the stop is raised; returns whether it is.
     fn wait(&mut self, shown: Option<i64>, usual: Duration, stop: &Stop) -> bool {
         match self {
-            Self::Unpaced | Self::Units(_) => stop.stopped(),
+            Self::Unpaced | Self::AccessUnits(_) => stop.stopped(),
             Self::Even(pace, _) => pace.wait(stop),
             Self::Own(timeline) => {
                 let now = Instant::now();
@@ -426,7 +426,7 @@ impl Pacing {
     fn fps(&self, video: &Video) -> Option<f64> {
         match self {
             Self::Even(_, fps) => Some(*fps),
-            Self::Units(timing) => video.fps.map(|fps| fps * timing.speed()),
+            Self::AccessUnits(timing) => video.fps.map(|fps| fps * timing.speed()),
             Self::Unpaced | Self::Own(_) => video.fps,
         }
     }
@@ -472,7 +472,7 @@ fn play(url: &str, copies: bool, stop: &Stop) -> Result<(Playing, Video)> {
         "mjpeg" => Form::Jpegs,
         "h264" if copies => {
             limits::check_size(video.width, video.height).map_err(|why| error!(InvalidInput, "{why}"))?;
-            Form::Units(input.units()?)
+            Form::AccessUnits(input.access_units()?)
         }
         other if copies => bail!(
             Unsupported,
@@ -481,7 +481,7 @@ fn play(url: &str, copies: bool, stop: &Stop) -> Result<(Playing, Video)> {
         _ => Form::Pictures(input.decoder(threads)?),
     };
     let mut playing = Playing { form, ahead: VecDeque::new(), reordering: 0, lead: 0, input, ended: false };
-    if matches!(playing.form, Form::Units(_)) {
+    if matches!(playing.form, Form::AccessUnits(_)) {
         playing.look_ahead(&video);
     }
     Ok((playing, video))

@@ -45,7 +45,7 @@ fn coded(ready: &Ready) -> Result<Bytes> {
     if ready.config.codec == Codec::Jpeg {
         return Ok(ready.frame.data.clone());
     }
-    jpeg::Encoder::new(QUALITY).encode(&ready.picture)
+    jpeg::JpegEncoder::new(QUALITY).encode(&ready.picture)
 }
 
 /// Date and time in UTC, as ISO 8601 has them without marks.

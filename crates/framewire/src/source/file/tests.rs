@@ -113,7 +113,7 @@ fn jpegs_without_tables_get_them() {
     assert_eq!(configs[0].codec, Codec::Jpeg);
     for frame in &frames {
         assert!(frame.data.windows(2).any(|marker| marker == [0xFF, 0xC4]));
-        crate::media::jpeg::Decoder::new().decode(&frame.data, Codec::I420).unwrap();
+        crate::media::jpeg::JpegDecoder::new().decode(&frame.data, Codec::I420).unwrap();
     }
     assert_eq!(frames.len(), 3);
 }
