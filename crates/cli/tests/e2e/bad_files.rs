@@ -28,9 +28,9 @@ fn what_is_no_film_is_refused_in_a_line() {
         (&empty, "is empty"),
         (&text, "no video"),
         (&cut, "cut short"),
-        (&sound, "only sound"),
+        (&sound, "only audio"),
         (folder, "is a directory"),
-        ("/dev/null", "is no file"),
+        ("/dev/null", "is not a file"),
     ] {
         let error = fails(record(source, &scratch));
         assert!(error.contains(source) && error.contains(word), "{error}");
@@ -45,8 +45,8 @@ fn what_is_no_address_is_refused_in_a_line() {
     for (source, word) in [
         ("nonsense://127.0.0.1/x", "rotocol"),
         ("http://no-such-host.invalid/film.mp4", "unknown"),
-        (&format!("http://{refused}/film.mp4"), "nobody listens there"),
-        (&format!("rtsp://{refused}/film"), "nobody listens there"),
+        (&format!("http://{refused}/film.mp4"), "nothing listens at this address"),
+        (&format!("rtsp://{refused}/film"), "nothing listens at this address"),
         (&format!("fw://{refused}/door"), "no hub listens there"),
         ("fw://no-such-host.invalid:7070/door", "no such host"),
         ("fw://127.0.0.1:99999/door", "port"),
@@ -81,7 +81,7 @@ fn what_stdin_holds_must_be_video() {
         (b"GET / HTTP/1.1\r\n\r\n".to_vec(), "neither YUV4MPEG2 nor a JPEG"),
         (b"YUV4MPEG2 W0 H-3\nFRAME\n".to_vec(), "standard input"),
         (b"YUV4MPEG2 W65535 H65535 F30:1\nFRAME\n".to_vec(), "standard input"),
-        (picture[..picture.len() / 2].to_vec(), "before its first whole picture"),
+        (picture[..picture.len() / 2].to_vec(), "before the first whole frame"),
     ] {
         let error = fails_fed(record("-", &scratch), input);
         assert!(error.contains(word), "{error}");
@@ -110,7 +110,7 @@ fn the_whole_pictures_of_a_cut_y4m_are_taken() {
     let input = [header, frame.clone(), frame.clone(), frame[..1000].to_vec()].concat();
     let taken = run_fed(framewire(["record", "-", "-", "--format", "y4m"]), input);
     let said = String::from_utf8_lossy(&taken.stderr);
-    assert!(taken.status.success() && said.contains("breaks off"), "{said}");
+    assert!(taken.status.success() && said.contains("cut short"), "{said}");
     let line = taken.stdout.iter().position(|byte| *byte == b'\n').unwrap();
     assert_eq!(taken.stdout[line + 1..], [frame.clone(), frame].concat());
 }
