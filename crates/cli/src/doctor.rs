@@ -16,7 +16,7 @@ use framewire::{
     hub::{Hub, Policy, ServiceInfo, Subscriber},
     latency::{Stage, Summary},
     net::client::Address,
-    sink::measure::{self, Seen},
+    sink::measure::{self, Measurement},
     source::{self, Spec},
     stop::Stop,
 };
@@ -87,7 +87,7 @@ fn ask(address: &Address) -> Result<Stream> {
     Ok(serde_json::from_str(&list::get(address, &format!("/streams/{name}"))?)?)
 }
 
-fn figures(from: &Spec, seen: &Seen, seconds: f64, hub: Option<(Stream, Stream)>) -> Figures {
+fn figures(from: &Spec, seen: &Measurement, seconds: f64, hub: Option<(Stream, Stream)>) -> Figures {
     let config = seen.config.as_deref();
     let (frames, bytes) = seen.meter.totals();
     let (decoded, took) = seen.decoded;
