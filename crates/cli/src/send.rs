@@ -20,7 +20,7 @@ use crate::{
 use framewire::{
     clock,
     hub::{Policy, Publisher},
-    latency::Bound,
+    latency::StaleFilter,
     net::{self, client::Address, endpoint::Endpoint},
     sink::{
         Outlet, Sent, native, pickle, tutorial,
@@ -107,7 +107,7 @@ fn previewed(send: impl FnOnce(Option<Publisher>) -> Result<()> + Send, stop: &S
     let name: Name = "preview".parse()?;
     let publisher = hub.publish(&name, clock::now())?;
     let subscriber = hub.subscribe(&name, Policy::Newest, true, clock::now())?;
-    let tiles = vec![Tile { name: name.to_string(), subscriber, bound: Bound::default() }];
+    let tiles = vec![Tile { name: name.to_string(), subscriber, stale_filter: StaleFilter::default() }];
     thread::scope(|scope| {
         let sending = scope.spawn(|| {
             let outcome = send(Some(publisher));
@@ -115,7 +115,7 @@ fn previewed(send: impl FnOnce(Option<Publisher>) -> Result<()> + Send, stop: &S
             outcome
         });
         let pane = Pane { title: "sent — framewire".into(), tiles };
-        let shown = window::run(vec![pane], None, window::Config::default(), stop);
+        let shown = window::run(vec![pane], None, window::WindowOptions::default(), stop);
         stop.stop();
         let sent = sending.join().ok().context("the sending thread panicked").flatten();
         sent.and(Ok(shown?))

@@ -9,7 +9,7 @@ use crate::{cameras, options::Common, stats::Teller};
 use framewire::{
     clock,
     hub::{Hub, Policy, Subscriber},
-    latency::Bound,
+    latency::StaleFilter,
     sink::window::{self, Pane, Tile},
     source::{self, Spec, feed::Feed},
     stop::Stop,
@@ -39,20 +39,20 @@ pub(crate) fn run(args: &Args, stop: &Stop) -> Result<()> {
     let (mut tiles, mut feeds) = (Vec::new(), Vec::new());
     let (meet, met) = mpsc::channel();
     let mut listening = false;
-    let bound = Bound::new(args.common.max_age);
+    let filter = StaleFilter::new(args.common.max_age);
     for from in &args.from {
         if let Some(at) = cameras::endpoint(from)? {
             let meet = meet.clone();
             // Who is not shown any more is let go.
-            let bound = bound.clone();
-            let show = move |subscriber| drop(meet.send(pane(vec![tile(subscriber, &bound)])));
+            let filter = filter.clone();
+            let show = move |subscriber| drop(meet.send(pane(vec![tile(subscriber, &filter)])));
             let watched = cameras::watched(&hub, Policy::Newest, show);
             feeds.push(cameras::listen(&at, &hub, watched, stop)?);
             listening = true;
             continue;
         }
         let (_, subscriber, feed) = watch(&hub, &args.common.apply(from), None, Policy::Newest, stop)?;
-        tiles.push(tile(subscriber, &bound));
+        tiles.push(tile(subscriber, &filter));
         feeds.push(feed);
     }
     drop(meet);
@@ -62,7 +62,7 @@ pub(crate) fn run(args: &Args, stop: &Stop) -> Result<()> {
         tiles if args.windows => tiles.into_iter().map(|tile| pane(vec![tile])).collect(),
         tiles => vec![pane(tiles)],
     };
-    let config = window::Config { overlay: args.overlay, close_at_end: true, on_second: teller.of_window() };
+    let config = window::WindowOptions { overlay: args.overlay, close_at_end: true, on_second: teller.of_window() };
     let outcome = window::run(panes, listening.then_some(met), config, stop);
     stop.stop();
     for feed in feeds {
@@ -77,8 +77,8 @@ fn pane(tiles: Vec<Tile>) -> Pane {
     Pane { title: format!("{} — framewire", names.join(", ")), tiles }
 }
 
-fn tile(subscriber: Subscriber, bound: &Bound) -> Tile {
-    Tile { name: subscriber.name().to_string(), subscriber, bound: bound.clone() }
+fn tile(subscriber: Subscriber, filter: &StaleFilter) -> Tile {
+    Tile { name: subscriber.name().to_string(), subscriber, stale_filter: filter.clone() }
 }
 
 /// Opens what is to be watched as a stream of this process's hub, coded anew where `encode` says so; closes it when the
