@@ -14,7 +14,7 @@ use crate::{cameras, list, options, view};
 use framewire::{
     doctor::{self, AtHub, Figures},
     hub::{Hub, Policy, ServiceInfo, Subscriber},
-    latency::{Stage, Summary},
+    latency::{Stage, StageSummary},
     net::client::Address,
     sink::measure::{self, Measurement},
     source::{self, Spec},
@@ -78,7 +78,7 @@ struct Stream {
     missed: u64,
     bitrate: f64,
     viewers: u64,
-    latency_ms: BTreeMap<String, Summary>,
+    latency_ms: BTreeMap<String, StageSummary>,
 }
 
 /// Asks the hub what it knows of a stream.

@@ -62,7 +62,7 @@ pub struct Split {
 
 /// The durations of one stage, in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
-pub struct Summary {
+pub struct StageSummary {
     /// Half of the frames took at most this.
     pub p50: f64,
     /// 95 % of the frames took at most this.
@@ -107,17 +107,22 @@ impl Split {
     }
 
     /// The stages with any samples.
-    pub fn summaries(&self) -> impl Iterator<Item = (Stage, Summary)> {
+    pub fn summaries(&self) -> impl Iterator<Item = (Stage, StageSummary)> {
         Stage::ALL.into_iter().filter_map(|stage| Some((stage, self.summary(stage)?)))
     }
 
     /// One stage; `None` without samples.
-    pub fn summary(&self, stage: Stage) -> Option<Summary> {
+    pub fn summary(&self, stage: Stage) -> Option<StageSummary> {
         let mut sorted: Vec<u32> = self.stages[stage as usize].iter().copied().collect();
         sorted.sort_unstable();
         let last = sorted.len().checked_sub(1)?;
         let milliseconds = |share: usize| f64::from(sorted[(last * share).div_ceil(100)]) / 1000.0;
-        Some(Summary { p50: milliseconds(50), p95: milliseconds(95), p99: milliseconds(99), max: milliseconds(100) })
+        Some(StageSummary {
+            p50: milliseconds(50),
+            p95: milliseconds(95),
+            p99: milliseconds(99),
+            max: milliseconds(100),
+        })
     }
 
     fn record(&mut self, stage: Stage, from: Micros, to: Micros) {
@@ -332,7 +337,7 @@ mod tests {
         for micros in (1..=10_000).map(|count| count * 1_000) {
             split.record(Stage::Total, 1, 1 + micros);
         }
-        let Summary { p50, p99, max, .. } = split.summary(Stage::Total).unwrap();
+        let StageSummary { p50, p99, max, .. } = split.summary(Stage::Total).unwrap();
         assert_eq!(max, 10_000.0);
         assert!((9_740.0..=9_750.0).contains(&p50), "{p50}");
         assert!(p99 < max);

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     hub::{ServiceInfo, drops_in_words},
-    latency::{Stage, Summary},
+    latency::{Stage, StageSummary},
 };
 
 /// Something that is slow or broken.
@@ -154,7 +154,7 @@ impl Diagnosis {
 
     fn stages(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let slow = |stage| self.findings.iter().any(|finding| finding.side.stages().contains(&stage));
-        for (place, (stage, Summary { p50, p95, max, .. })) in self.figures.latency_ms.summaries().enumerate() {
+        for (place, (stage, StageSummary { p50, p95, max, .. })) in self.figures.latency_ms.summaries().enumerate() {
             if place == 0 {
                 writeln!(out, "\nlatency, ms      p50     p95     max")?;
             }
@@ -162,7 +162,7 @@ impl Diagnosis {
             let slow = if slow(stage) { "  slow" } else { "" };
             writeln!(out, "{mark}{:10}{p50:8.1}{p95:8.1}{max:8.1}{slow}", stage.name())?;
         }
-        if let Some(Summary { p50, p95, max, .. }) = self.figures.hub.as_ref().and_then(|hub| hub.show_ms) {
+        if let Some(StageSummary { p50, p95, max, .. }) = self.figures.hub.as_ref().and_then(|hub| hub.show_ms) {
             writeln!(out, "  show      {p50:8.1}{p95:8.1}{max:8.1}  at the hub's other viewers")?;
         }
         Ok(())

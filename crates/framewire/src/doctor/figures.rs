@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::{
     hub::{Counts, ServiceInfo},
-    latency::{Split, Stage, Summary},
+    latency::{Split, Stage, StageSummary},
 };
 
 /// What was measured of a stream.
@@ -68,7 +68,7 @@ pub struct AtHub {
     /// The number of other viewers.
     pub other_viewers: u64,
     /// How long frames wait for the screens of other viewers, in milliseconds; `None` where no viewer reports it.
-    pub show_ms: Option<Summary>,
+    pub show_ms: Option<StageSummary>,
 }
 
 impl Figures {

@@ -4,7 +4,7 @@ use framewire_proto::{
 };
 
 use super::*;
-use crate::latency::{Split, Summary};
+use crate::latency::{Split, StageSummary};
 
 /// Frames that took these milliseconds at each stage, from encoding to decoding.
 fn split(stages: [u64; 6]) -> Split {
@@ -74,7 +74,7 @@ fn each_side_that_is_slow_is_named() {
     let narrow = Service { rendition: Rendition::High, capacity: 2_000_000, delivered: 290, ..Service::default() };
     let crowded = Service { delivered: 200, superseded: 99, ..Service::default() };
     let full = Service { capacity: 20_000_000, delivered: 299, ..Service::default() };
-    let show = Summary { p50: 120.0, ..Summary::default() };
+    let show = StageSummary { p50: 120.0, ..StageSummary::default() };
     let not_sent = AtHub { published: 150, missed: 150, ..AtHub::default() };
     let dropped = Service { superseded: 100, ..Service::default() };
     let cases = [

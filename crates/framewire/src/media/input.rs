@@ -19,7 +19,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use self::{
     packet::micros,
-    watch::{OPEN, Watch},
+    watch::{InterruptWatch, OPEN},
 };
 use super::{
     av::{self, AvDecoder, AvPacket, Decoded},
@@ -41,7 +41,7 @@ const MAX_FPS: f64 = 1000.0;
 /// An open file, URL or device, and the video stream in it.
 pub struct Input {
     context: *mut ffi::AVFormatContext,
-    watch: Box<Watch>,
+    watch: Box<InterruptWatch>,
     stream: c_int,
     timeout: Duration,
     /// A device's descriptor, to wait for its next frame; `None` for files and URLs, or where it is unknown.
@@ -103,7 +103,7 @@ impl Input {
         av::quiet();
         let name = url;
         let url = CString::new(url).context("the name contains a zero byte")?;
-        let watch = Box::new(Watch::new(stop, timeout));
+        let watch = Box::new(InterruptWatch::new(stop, timeout));
         let format = format.map(find_format).transpose()?.unwrap_or(ptr::null());
         // SAFETY: has no arguments, and returns null only without memory.
         let mut context = unsafe { ffi::avformat_alloc_context() };

@@ -17,7 +17,7 @@ use framewire_proto::{Codec, Config, Frame, Micros, h264};
 
 use self::{
     order::DecodeOrder,
-    output::{Output, PixelLayout, TimeBase, Timestamps, Track},
+    output::{FileWriter, PixelLayout, TimeBase, Timestamps, Track},
 };
 use super::av::{AvDecoder, AvPacket, Threads};
 use crate::error::{Context as _, Error, OrError as _, Result, ensure, error};
@@ -56,13 +56,13 @@ const MAX_AVI_PAUSE: Micros = 50_000;
 
 /// A file that frames are written to. Dropping the muxer finishes the file.
 pub struct Muxer {
-    output: Output,
+    output: FileWriter,
     container: &'static Container,
     config: Config,
     path: PathBuf,
     /// Present for H.264, which may have B-frames.
     order: Option<DecodeOrder>,
-    timeline: Timeline,
+    timeline: TimestampSequence,
     written: u64,
     started: bool,
 }
@@ -85,9 +85,10 @@ impl Muxer {
             "{shown}: {} frames cannot be recorded: encode them as JPEG first",
             config.codec.name()
         );
-        let output = Output::create(container.format, path).with_context(|| format!("{shown}: cannot be created"))?;
+        let output =
+            FileWriter::create(container.format, path).with_context(|| format!("{shown}: cannot be created"))?;
         let config = config.clone();
-        let timeline = Timeline::new(rate(&config), container.ticks.is_none());
+        let timeline = TimestampSequence::new(rate(&config), container.ticks.is_none());
         Ok(Self { output, container, config, path: path.into(), order: None, timeline, written: 0, started: false })
     }
 
@@ -190,7 +191,7 @@ fn rate(config: &Config) -> u32 {
 }
 
 /// Turns capture times into time stamps that always increase.
-struct Timeline {
+struct TimestampSequence {
     /// Between two frames at a constant rate, in µs.
     interval: Micros,
     /// The longest distance between two frames, in µs.
@@ -201,7 +202,7 @@ struct Timeline {
     last: Option<i64>,
 }
 
-impl Timeline {
+impl TimestampSequence {
     fn new(millifps: u32, counts_frames: bool) -> Self {
         let interval = (1_000_000_000 / u64::from(millifps)).max(1);
         let max_pause = if counts_frames { MAX_AVI_PAUSE * interval } else { MAX_PAUSE };

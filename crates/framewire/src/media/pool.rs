@@ -14,34 +14,34 @@ pub struct Pool(Arc<Mutex<Vec<Vec<u8>>>>);
 
 /// A buffer on loan from a [`Pool`].
 #[derive(Debug)]
-pub struct Buffer {
+pub struct PooledBuffer {
     bytes: Vec<u8>,
     pool: Pool,
 }
 
 impl Pool {
     /// A buffer of this many bytes with undefined contents.
-    pub fn take(&self, length: usize) -> Buffer {
+    pub fn take(&self, length: usize) -> PooledBuffer {
         let mut bytes = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
         bytes.resize(length, 0);
-        Buffer { bytes, pool: self.clone() }
+        PooledBuffer { bytes, pool: self.clone() }
     }
 }
 
-impl Buffer {
+impl PooledBuffer {
     /// The buffer as shared bytes. It returns to its pool when the last clone is dropped.
     pub fn freeze(self) -> Bytes {
         Bytes::from_owner(self)
     }
 }
 
-impl AsRef<[u8]> for Buffer {
+impl AsRef<[u8]> for PooledBuffer {
     fn as_ref(&self) -> &[u8] {
         &self.bytes
     }
 }
 
-impl std::ops::Deref for Buffer {
+impl std::ops::Deref for PooledBuffer {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
@@ -49,13 +49,13 @@ impl std::ops::Deref for Buffer {
     }
 }
 
-impl std::ops::DerefMut for Buffer {
+impl std::ops::DerefMut for PooledBuffer {
     fn deref_mut(&mut self) -> &mut [u8] {
         &mut self.bytes
     }
 }
 
-impl Drop for Buffer {
+impl Drop for PooledBuffer {
     fn drop(&mut self) {
         let mut free = self.pool.0.lock().unwrap_or_else(PoisonError::into_inner);
         if free.len() < MAX_FREE {

@@ -56,7 +56,7 @@ impl Scaler {
         self.padded.extend_from_slice(v);
         self.padded.resize(v.len() + ALIGN, 0);
         let half = picture.width().div_ceil(2) as c_int;
-        let from = Source {
+        let from = SwscaleInput {
             format: AVPixelFormat::YUV420P,
             size: (picture.width() as c_int, picture.height() as c_int),
             data: [y.as_ptr(), u.as_ptr(), self.padded.as_ptr(), ptr::null()],
@@ -124,7 +124,7 @@ impl Importer {
                 ]
             });
         }
-        let from = Source {
+        let from = SwscaleInput {
             format,
             size: (fields.width, fields.height),
             data: [fields.data[0], fields.data[1], fields.data[2], fields.data[3]].map(<*mut u8>::cast_const),
@@ -179,7 +179,7 @@ unsafe fn rows<'a>(data: *const u8, stride: c_int, width: usize, height: usize) 
 }
 
 /// The picture that swscale reads.
-struct Source {
+struct SwscaleInput {
     format: AVPixelFormat,
     size: (c_int, c_int),
     data: [*const u8; 4],
@@ -203,7 +203,7 @@ impl Default for Swscale {
 
 impl Swscale {
     /// Converts the source to 4:2:0 planes of this size.
-    fn run(&mut self, from: &Source, (width, height): (u32, u32), to: AVPixelFormat) -> Result<[Plane<'_>; 3]> {
+    fn run(&mut self, from: &SwscaleInput, (width, height): (u32, u32), to: AVPixelFormat) -> Result<[Plane<'_>; 3]> {
         av::quiet();
         let (size, none) = ((width as c_int, height as c_int), ptr::null_mut());
         // SAFETY: the context is null or ours. The call frees it or returns it again.

@@ -136,8 +136,8 @@ mod tests {
             let stamp = Stamp { number, captured };
             write(&mut luma, width, stamp);
             prop_assert_eq!(read(&luma, width, width as usize), Some(stamp));
-            let coded = jpeg_and_back(&luma, width as usize, 64, 15);
-            prop_assert_eq!(read(&coded, width, width as usize), Some(stamp));
+            let encoded = jpeg_and_back(&luma, width as usize, 64, 15);
+            prop_assert_eq!(read(&encoded, width, width as usize), Some(stamp));
         }
 
         #[test]

@@ -24,7 +24,7 @@ struct Helper {
 }
 
 /// The result of a helper's part.
-pub(super) struct Part<T>(Receiver<T>);
+pub(super) struct PendingPart<T>(Receiver<T>);
 
 impl StripPool {
     /// How many parts to work on at a time: the processors of this machine, at most [`MAX_THREADS`]. The caller does one part.
@@ -42,7 +42,7 @@ impl StripPool {
         &mut self,
         number: usize,
         job: impl FnOnce() -> T + Send + 'static,
-    ) -> Part<T> {
+    ) -> PendingPart<T> {
         while self.helpers.len() <= number {
             self.helpers.push(Helper::start());
         }
@@ -51,11 +51,11 @@ impl StripPool {
         let (result, part) = mpsc::sync_channel(1);
         // A helper that has panicked drops the job, and then waiting for the part returns `None`.
         let _ = helper.jobs.send(Box::new(move || drop(result.send(job()))));
-        Part(part)
+        PendingPart(part)
     }
 }
 
-impl<T> Part<T> {
+impl<T> PendingPart<T> {
     /// Waits for the helper's result; `None` if the helper panicked.
     pub(super) fn wait(self) -> Option<T> {
         self.0.recv().ok()
@@ -121,7 +121,7 @@ mod tests {
     fn parts_run_on_helpers_and_a_panic_is_reported() {
         let mut pool = StripPool::new();
         let parts: Vec<_> = (0..3).map(|number| pool.start(number, move || number * 10)).collect();
-        let results: Vec<_> = parts.into_iter().map(Part::wait).collect();
+        let results: Vec<_> = parts.into_iter().map(PendingPart::wait).collect();
         assert_eq!(results, [Some(0), Some(10), Some(20)]);
         let broken = pool.start(0, || -> usize { panic!("as it should in this test") });
         assert_eq!(broken.wait(), None);

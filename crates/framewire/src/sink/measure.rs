@@ -83,11 +83,11 @@ pub fn run(mut subscriber: Subscriber, stop: &Stop) -> Measurement {
             break;
         }
         measured.counts = subscriber.counts();
-        measured.serve(subscriber.service());
+        measured.note_service(subscriber.service());
         match event {
             Some(Event::State(state)) => measured.state = Some(state),
             Some(Event::Config(config)) => measured.config = Some(config),
-            Some(Event::Frame(frame)) => measured.take(&frame, &mut decoder, &subscriber),
+            Some(Event::Frame(frame)) => measured.decode(&frame, &mut decoder, &subscriber),
             Some(Event::Ended) => measured.ended = true,
             None => {}
         }
@@ -96,7 +96,7 @@ pub fn run(mut subscriber: Subscriber, stop: &Stop) -> Measurement {
 }
 
 impl Measurement {
-    fn serve(&mut self, service: Option<Service>) {
+    fn note_service(&mut self, service: Option<Service>) {
         let Some(Service { rendition, capacity, .. }) = service else { return };
         self.service = service;
         let known = (capacity > 0).then_some(capacity);
@@ -105,27 +105,15 @@ impl Measurement {
         self.lowered = self.lowered.into_iter().chain(lowered).max_by_key(|rendition| *rendition as u8);
     }
 
-    fn take(&mut self, frame: &Frame, decoder: &mut Decoder, subscriber: &Subscriber) {
+    fn decode(&mut self, frame: &Frame, decoder: &mut Decoder, subscriber: &Subscriber) {
         let Some(config) = self.config.clone() else { return };
         let taken = clock::now();
         let received = if frame.times.arrived == 0 { taken } else { frame.times.arrived };
-        let Times { sent, received: at_hub, .. } = frame.times;
         let captured = Times { arrived: received, ..frame.times }.born();
         // Older frames were stored in the hub, so their age is not a latency. They are only decoded.
         let fresh = captured >= self.started;
         if fresh {
-            self.meter.count(taken, frame.data.len());
-            let as_sent = self.service.is_none_or(|service| service.rendition == Rendition::Source);
-            if as_sent && sent > 0 && at_hub > sent {
-                self.uplink.0 += 8 * frame.data.len() as u64;
-                self.uplink.1 += at_hub - sent;
-            }
-            let last = &mut self.captured.get_or_insert([(frame.sequence, captured); 2])[1];
-            if captured < last.1 {
-                self.reordered += 1;
-            } else {
-                *last = (frame.sequence, captured);
-            }
+            self.count_fresh(frame, captured, taken);
         }
         match decoder.decode(&config, frame, Codec::I420) {
             // The decoder started between keyframes.
@@ -149,6 +137,22 @@ impl Measurement {
                     subscriber.request_keyframe();
                 }
             }
+        }
+    }
+    /// Counts a frame that was captured since the start.
+    fn count_fresh(&mut self, frame: &Frame, captured: Micros, now: Micros) {
+        self.meter.count(now, frame.data.len());
+        let Times { sent, received: at_hub, .. } = frame.times;
+        let as_sent = self.service.is_none_or(|service| service.rendition == Rendition::Source);
+        if as_sent && sent > 0 && at_hub > sent {
+            self.uplink.0 += 8 * frame.data.len() as u64;
+            self.uplink.1 += at_hub - sent;
+        }
+        let last = &mut self.captured.get_or_insert([(frame.sequence, captured); 2])[1];
+        if captured < last.1 {
+            self.reordered += 1;
+        } else {
+            *last = (frame.sequence, captured);
         }
     }
 }

@@ -101,7 +101,7 @@ enum CameraOutput {
 }
 
 /// A packet's frame without its data.
-struct Header {
+struct FrameHeader {
     sequence: u64,
     times: Times,
     millifps: u32,
@@ -180,7 +180,7 @@ impl Camera {
         open.input.set_timeout(FRAME_TIMEOUT.max(open.interval() * 3));
         let millifps = open.video.fps.map_or(0, |fps| (fps * 1000.0).round() as u32);
         let times = Times { captured, ..Times::default() };
-        let frame = open.frame(packet, &Header { sequence: self.sequence, times, millifps }, &self.pool);
+        let frame = open.frame(packet, &FrameHeader { sequence: self.sequence, times, millifps }, &self.pool);
         self.sequence += 1;
         match frame {
             Ok(Some((config, frame))) => {
@@ -273,7 +273,7 @@ impl OpenCamera {
     }
 
     /// The frame of a packet, and its configuration; `None` where there is none yet.
-    fn frame(&mut self, packet: Packet, header: &Header, pool: &Pool) -> Result<Option<(Config, Frame)>> {
+    fn frame(&mut self, packet: Packet, header: &FrameHeader, pool: &Pool) -> Result<Option<(Config, Frame)>> {
         ensure!(!packet.data().is_empty(), InvalidData, "the camera could not transfer the whole frame");
         let paused = self.pauses.pause_before(header.times.captured, self.interval());
         match &mut self.output {
@@ -317,7 +317,7 @@ fn copy(bytes: &[u8], pool: &Pool) -> Bytes {
     data.freeze()
 }
 
-impl Header {
+impl FrameHeader {
     fn config(&self, codec: Codec, (width, height): (u16, u16)) -> Config {
         Config { codec, width, height, millifps: self.millifps, extra: Bytes::new() }
     }

@@ -111,11 +111,11 @@ impl OpenFile {
         let usual = interval(video).as_micros() as Micros;
         let least = if video.reorders { READ_AHEAD_REORDERED } else { 1 };
         while self.ahead.len() < if video.finite { READ_AHEAD } else { READ_AHEAD_LIVE } {
-            let begun = Instant::now();
+            let started = Instant::now();
             // The next read reports the same error.
             let Ok(Some(packet)) = self.input.read() else { break };
             self.ahead.push_back(packet);
-            if !video.finite && begun.elapsed() > BUFFERED_WITHIN && self.ahead.len() >= least {
+            if !video.finite && started.elapsed() > BUFFERED_WITHIN && self.ahead.len() >= least {
                 break;
             }
         }

@@ -35,9 +35,9 @@ mod tests {
     fn the_rate_is_kept_and_a_stop_ends_the_wait() {
         let stop = Stop::default();
         let mut pace = Pace::new(200.0).unwrap();
-        let begun = Instant::now();
+        let started = Instant::now();
         assert!((0..5).all(|_| !pace.wait(&stop)));
-        assert!(begun.elapsed() >= Duration::from_millis(20));
+        assert!(started.elapsed() >= Duration::from_millis(20));
         stop.stop();
         assert!(Pace::new(0.001).unwrap().wait(&stop));
         assert!(Pace::new(0.0).is_none());

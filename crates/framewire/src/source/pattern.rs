@@ -151,9 +151,9 @@ mod tests {
     fn the_rate_is_kept_and_a_stop_ends_it() {
         let stop = Stop::default();
         let mut source = Pattern::new(&Options { fps: Some(50.0), ..Options::default() }, &stop).unwrap();
-        let begun = Instant::now();
+        let started = Instant::now();
         assert_eq!(frames(&mut source, 6).len(), 6);
-        assert!(begun.elapsed() >= Duration::from_millis(100));
+        assert!(started.elapsed() >= Duration::from_millis(100));
         stop.stop();
         assert!(source.next().unwrap().is_none());
         assert_eq!(source.describe(), "pattern: 1280x720 at 50 fps");

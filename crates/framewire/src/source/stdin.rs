@@ -385,10 +385,10 @@ mod tests {
     fn a_requested_rate_is_kept() {
         let small = jpeg(16, 16);
         let mut source = source(SlowWriter(small.repeat(6), 0), Some(100.0));
-        let begun = Instant::now();
+        let started = Instant::now();
         let frames =
             std::iter::from_fn(|| source.next().unwrap()).filter(|item| matches!(item, Item::Frame(_))).count();
         assert_eq!(frames, 6);
-        assert!(begun.elapsed() >= Duration::from_millis(50), "{:?}", begun.elapsed());
+        assert!(started.elapsed() >= Duration::from_millis(50), "{:?}", started.elapsed());
     }
 }

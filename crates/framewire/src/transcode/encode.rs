@@ -386,9 +386,9 @@ mod tests {
         encode.set_target(Some(best as u64 * 8 * 30 / 2));
         let mut last = best;
         for _ in 0..8 {
-            let (config, coded) = encode.encode(&raw, &frame).unwrap().unwrap();
+            let (config, encoded) = encode.encode(&raw, &frame).unwrap().unwrap();
             assert_eq!(config.codec, Codec::Jpeg);
-            last = coded.data.len();
+            last = encoded.data.len();
         }
         assert!(last < best * 6 / 10, "{last} of {best} bytes");
     }

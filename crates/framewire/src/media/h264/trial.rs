@@ -89,7 +89,7 @@ fn compare(tried: &Trial, software: &Trial) -> Result<()> {
 /// # Errors
 /// The encoder fails, or breaks a rule of the trial.
 fn run(kind: &'static BackendKind, config: H264Config, change: BitrateChange) -> Result<Trial> {
-    let mut run = Run {
+    let mut run = TrialRun {
         config,
         backend: Backend::open(kind, H264Config { bitrate: bitrate(config, PARTS[0]), ..config })?,
         decoder: Decoder::new(),
@@ -134,7 +134,7 @@ fn bitrate(config: H264Config, bits: u64) -> u64 {
 }
 
 /// A running trial.
-struct Run {
+struct TrialRun {
     config: H264Config,
     backend: Backend,
     decoder: Decoder,
@@ -144,7 +144,7 @@ struct Run {
     psnr: [f64; 3],
 }
 
-impl Run {
+impl TrialRun {
     /// Encodes and decodes frame `number` of a part; returns the frame's size in bits.
     fn encode(&mut self, (part, number): (usize, usize), bitrate: u64, asked: bool) -> Result<u64> {
         let sequence = part * FRAMES + number;

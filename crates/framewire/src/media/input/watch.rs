@@ -22,7 +22,7 @@ const STOPPED: u8 = 1;
 const TIMED_OUT: u8 = 2;
 
 /// Interrupts FFmpeg, and remembers why: FFmpeg's own error code does not say.
-pub(super) struct Watch {
+pub(super) struct InterruptWatch {
     stop: Stop,
     deadline: AtomicU64,
     /// In ms.
@@ -31,7 +31,7 @@ pub(super) struct Watch {
     reason: AtomicU8,
 }
 
-impl Watch {
+impl InterruptWatch {
     pub(super) fn new(stop: &Stop, timeout: Duration) -> Self {
         let this = Self {
             stop: stop.clone(),
@@ -108,7 +108,7 @@ impl Watch {
 
 /// FFmpeg's question during its waits: whether to give up.
 unsafe extern "C" fn interrupt(watch: *mut c_void) -> c_int {
-    // SAFETY: FFmpeg passes the pointer of `Watch::callback`, and the watch lives longer than the context.
-    let watch = unsafe { &*watch.cast::<Watch>() };
+    // SAFETY: FFmpeg passes the pointer of `InterruptWatch::callback`, and the watch lives longer than the context.
+    let watch = unsafe { &*watch.cast::<InterruptWatch>() };
     c_int::from(watch.check())
 }

@@ -9,7 +9,7 @@ use framewire_proto::{
 
 use super::{
     strip_planner::StripPlanner,
-    turbo::{Header, Subsampling, Turbo},
+    turbo::{JpegHeader, Subsampling, Turbo},
 };
 use crate::error::{Result, ensure};
 use crate::media::{
@@ -58,7 +58,7 @@ impl JpegDecoder {
     pub fn decode(&mut self, jpeg: &[u8], want: Codec) -> Result<Picture> {
         let header = self.turbo.header(jpeg)?;
         let (width, height) = (header.width, header.height);
-        let begun = Instant::now();
+        let started = Instant::now();
         let mut buffer = self.pool.take(raw_length(want, width, height)?);
         match header.subsampling {
             Some(subsampling) if want == Codec::I420 => {
@@ -77,12 +77,12 @@ impl JpegDecoder {
                 colour::bgr_to_i420(&bgr, &mut buffer, width, height)?;
             }
         }
-        self.planner.finished(begun);
+        self.planner.finished(started);
         Picture::new(want, width, height, buffer.freeze())
     }
 
     /// Fills an I420 picture from strips that are decoded in parallel. Returns whether that worked.
-    fn decode_strips(&mut self, jpeg: &[u8], header: &Header, out: &mut [u8]) -> bool {
+    fn decode_strips(&mut self, jpeg: &[u8], header: &JpegHeader, out: &mut [u8]) -> bool {
         let strips = self.planner.strips(header.width, header.height);
         let Some(strips) = strips::cut(jpeg, strips) else {
             self.planner.strips = 1;
@@ -119,7 +119,13 @@ impl JpegDecoder {
     }
 
     /// Fills an I420 picture.
-    fn decode_planes(&mut self, jpeg: &[u8], header: &Header, subsampling: Subsampling, out: &mut [u8]) -> Result<()> {
+    fn decode_planes(
+        &mut self,
+        jpeg: &[u8],
+        header: &JpegHeader,
+        subsampling: Subsampling,
+        out: &mut [u8],
+    ) -> Result<()> {
         let width = header.width as usize;
         let [y, u, v] = planes_mut(out, header.width, header.height);
         let Subsampling::Shared { across, down } = subsampling else {
@@ -143,7 +149,7 @@ impl JpegDecoder {
     fn decode_by_scratch(
         &mut self,
         jpeg: &[u8],
-        header: &Header,
+        header: &JpegHeader,
         (luma, chroma): ((usize, usize), (usize, usize)),
         (across, down): (usize, usize),
         [y, u, v]: [&mut [u8]; 3],

@@ -14,7 +14,7 @@ use crate::media::{
     colour,
     picture::Picture,
     pool::Pool,
-    strip_pool::{Part, StripPool},
+    strip_pool::{PendingPart, StripPool},
 };
 
 /// Encodes JPEGs: baseline, 4:2:0, full-range BT.601. Strips are separated by restart markers.
@@ -61,9 +61,9 @@ impl JpegEncoder {
             return self.encode(&picture);
         }
         let strips = self.planner.strips(picture.width(), picture.height());
-        let begun = Instant::now();
+        let started = Instant::now();
         let jpeg = if strips > 1 { self.encode_strips(picture, strips) } else { self.encode_whole(picture) };
-        self.planner.finished(begun);
+        self.planner.finished(started);
         jpeg
     }
 
@@ -90,7 +90,7 @@ impl JpegEncoder {
             }));
         }
         let first = self.strip_encoders[0].encode(picture, 0, rows);
-        let others: Option<Vec<_>> = parts.into_iter().map(Part::wait).collect();
+        let others: Option<Vec<_>> = parts.into_iter().map(PendingPart::wait).collect();
         // After a thread was lost, whole pictures are encoded on this one.
         self.planner.processors = if others.is_some() { self.planner.processors } else { 1 };
         let (encoders, encoded): (Vec<_>, Vec<_>) =

@@ -32,8 +32,8 @@ impl StripPlanner {
         self.strips
     }
 
-    /// Notes that the picture that was started at `begun` is finished.
-    pub(super) fn finished(&mut self, begun: Instant) {
-        self.last = Some((Instant::now(), begun.elapsed() * self.strips as u32));
+    /// Notes that the picture that was started at `started` is finished.
+    pub(super) fn finished(&mut self, started: Instant) {
+        self.last = Some((Instant::now(), started.elapsed() * self.strips as u32));
     }
 }

@@ -14,7 +14,7 @@ const MAX_SCANS: i32 = 64;
 const MAX_PADDING: usize = 64 << 10;
 
 /// What a JPEG's header states.
-pub(super) struct Header {
+pub(super) struct JpegHeader {
     pub(super) width: u32,
     pub(super) height: u32,
     /// `None` where the planes are not Y, U and V, or their subsampling is rare.
@@ -109,7 +109,7 @@ impl Turbo {
     }
 
     /// Reads the JPEG's header and checks its size against the limits.
-    pub(super) fn header(&mut self, jpeg: &[u8]) -> Result<Header> {
+    pub(super) fn header(&mut self, jpeg: &[u8]) -> Result<JpegHeader> {
         // SAFETY: reads the slice within its length.
         let code = unsafe { raw::tj3DecompressHeader(self.0, jpeg.as_ptr(), jpeg.len() as raw::size_t) };
         self.check(code, jpeg)?;
@@ -128,7 +128,7 @@ impl Turbo {
             raw::TJSAMP_TJSAMP_GRAY => Some(Subsampling::Grey),
             _ => None,
         };
-        Ok(Header { width, height, subsampling })
+        Ok(JpegHeader { width, height, subsampling })
     }
 
     /// Decompresses into planes of [`Subsampling::plane_sizes`], with these strides; empty ones where there is no chroma. `header`
@@ -136,7 +136,7 @@ impl Turbo {
     pub(super) fn decompress_planes(
         &mut self,
         jpeg: &[u8],
-        header: &Header,
+        header: &JpegHeader,
         planes: [&mut [u8]; 3],
         strides: [usize; 3],
     ) -> Result<()> {
@@ -155,7 +155,7 @@ impl Turbo {
     }
 
     /// Decompresses into rows of blue, green and red. `header` is that of the same JPEG.
-    pub(super) fn decompress_bgr(&mut self, jpeg: &[u8], header: &Header, out: &mut [u8]) -> Result<()> {
+    pub(super) fn decompress_bgr(&mut self, jpeg: &[u8], header: &JpegHeader, out: &mut [u8]) -> Result<()> {
         assert!(out.len() >= 3 * header.width as usize * header.height as usize, "too small for its JPEG");
         let (length, pitch, format) = (jpeg.len() as raw::size_t, 3 * header.width as i32, raw::TJPF_TJPF_BGR);
         // SAFETY: reads the slice within its length. `out` has room for the size that the header of the same slice states.

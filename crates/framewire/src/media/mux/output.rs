@@ -53,24 +53,24 @@ pub(super) struct Timestamps {
 }
 
 /// An open file.
-pub(super) struct Output {
+pub(super) struct FileWriter {
     /// Null once the file is finished.
     context: *mut ffi::AVFormatContext,
     packet: *mut ffi::AVPacket,
-    begun: bool,
+    started: bool,
 }
 
 // SAFETY: only this value uses the context and the packet, and FFmpeg binds neither to a thread.
-unsafe impl Send for Output {}
+unsafe impl Send for FileWriter {}
 
-impl Output {
+impl FileWriter {
     /// Creates the file.
     pub(super) fn create(format: &str, path: &Path) -> io::Result<Self> {
         let invalid = |_| io::Error::new(io::ErrorKind::InvalidInput, "the name contains a zero byte");
         // Without `file:`, FFmpeg would read a path up to its first colon as a protocol's name.
         let url = CString::new([b"file:", path.as_os_str().as_encoded_bytes()].concat()).map_err(invalid)?;
         let format = CString::new(format).map_err(invalid)?;
-        let mut output = Self { context: ptr::null_mut(), packet: ptr::null_mut(), begun: false };
+        let mut output = Self { context: ptr::null_mut(), packet: ptr::null_mut(), started: false };
         // SAFETY: the strings live through the calls. `output` owns what the calls allocate, and frees it.
         unsafe {
             check(ffi::avformat_alloc_output_context2(
@@ -107,12 +107,12 @@ impl Output {
                 (*made).avg_frame_rate = rational(track.millifps, 1000);
             }
             describe(&mut *(*made).codecpar, track)?;
-            let begun = set(&mut dictionary, options)
+            let started = set(&mut dictionary, options)
                 .and_then(|()| check(ffi::avformat_write_header(self.context, &raw mut dictionary)));
             ffi::av_dict_free(&raw mut dictionary);
-            begun?;
+            started?;
         }
-        self.begun = true;
+        self.started = true;
         self.check_file()
     }
 
@@ -120,7 +120,7 @@ impl Output {
     pub(super) fn time_base(&self) -> TimeBase {
         // SAFETY: after the header was written, the context has the track that `begin` created.
         let time_base = unsafe {
-            if self.begun && !self.context.is_null() {
+            if self.started && !self.context.is_null() {
                 (*(*(*self.context).streams)).time_base
             } else {
                 rational(1, 1000)
@@ -157,7 +157,7 @@ impl Output {
         // SAFETY: the context is open and not used after this. A trailer is written only after a header.
         unsafe {
             let failed = (*self.context).pb.as_ref().is_some_and(|file| file.error < 0);
-            let ended = if self.begun { check(ffi::av_write_trailer(self.context)) } else { Ok(()) };
+            let ended = if self.started { check(ffi::av_write_trailer(self.context)) } else { Ok(()) };
             let closed = check(ffi::avio_closep(&raw mut (*self.context).pb));
             ffi::avformat_free_context(self.context);
             self.context = ptr::null_mut();
@@ -180,7 +180,7 @@ impl Output {
     }
 }
 
-impl Drop for Output {
+impl Drop for FileWriter {
     fn drop(&mut self) {
         // To see errors, call `finish`.
         let _ = self.finish();

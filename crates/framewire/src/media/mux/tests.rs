@@ -79,14 +79,14 @@ fn jpeg(number: u64, subsamp: turbojpeg::Subsamp) -> Vec<u8> {
 /// delimiter.
 fn h264(count: u32) -> Vec<(Vec<u8>, bool)> {
     let source = format!("testsrc2=size=320x240:rate=30:duration={}", f64::from(count) / 30.0);
-    let coded = Command::new("ffmpeg")
+    let encoded = Command::new("ffmpeg")
         .args(["-v", "error", "-f", "lavfi", "-i", &source, "-c:v", "libx264", "-preset", "superfast"])
         .args(["-tune", "zerolatency", "-pix_fmt", "yuv420p", "-g", "20", "-x264-params", "aud=1"])
         .args(["-bsf:v", "dump_extra", "-f", "h264", "-"])
         .output()
         .unwrap();
-    assert!(coded.status.success(), "{}", String::from_utf8_lossy(&coded.stderr));
-    units(&coded.stdout)
+    assert!(encoded.status.success(), "{}", String::from_utf8_lossy(&encoded.stderr));
+    units(&encoded.stdout)
 }
 
 /// Access units that begin with delimiters, each with whether it is a keyframe.
@@ -169,13 +169,13 @@ fn h264_starts_at_its_first_keyframe_and_is_not_reencoded() {
 fn b_frames_keep_their_decoding_order_and_display_order() {
     let scratch = Scratch::new();
     let film = scratch.0.join("film.h264");
-    let coded = Command::new("ffmpeg")
+    let encoded = Command::new("ffmpeg")
         .args(["-v", "error", "-f", "lavfi", "-i", "testsrc2=size=320x240:rate=25:duration=2", "-pix_fmt", "yuv420p"])
         .args(["-c:v", "libx264", "-x264-params", "aud=1:keyint=25:scenecut=0:bframes=2:b-adapt=0:b-pyramid=none"])
         .arg(&film)
         .output()
         .unwrap();
-    assert!(coded.status.success(), "{}", String::from_utf8_lossy(&coded.stderr));
+    assert!(encoded.status.success(), "{}", String::from_utf8_lossy(&encoded.stderr));
     let bytes = fs::read(&film).unwrap();
     let units = units(&bytes);
     // I P B B P B B …, eight times three pictures and one in each GOP.
@@ -275,7 +275,7 @@ fn every_kind_of_jpeg_keeps_its_subsampling() {
 #[test]
 fn time_stamps_increase_whatever_the_publisher_states() {
     let base = TimeBase { seconds: 1, ticks: 1000 };
-    let mut timeline = Timeline::new(50_000, false);
+    let mut timeline = TimestampSequence::new(50_000, false);
     let captured = [700_000, 700_100, 720_000, 10_000, 30_000, 0, 0, 5, u64::MAX];
     let places = captured.map(|captured| timeline.place(captured, base));
     assert_eq!(places[..7], [0, 1, 20, 40, 60, 80, 100]);

@@ -14,7 +14,7 @@ use super::{
     layout,
     options::Pane,
     player::Waker,
-    screen::{self, Screen},
+    screen::{self, Painter},
     stats::Stats,
     tile::View,
 };
@@ -33,7 +33,7 @@ pub(super) struct OpenPane {
     /// The window was told to close.
     pub(super) closing: bool,
     view: View,
-    screen: Box<dyn Screen>,
+    painter: Box<dyn Painter>,
     /// When the labels were last updated.
     relabelled: Option<Instant>,
     /// The window has got the size of its first picture.
@@ -55,12 +55,12 @@ impl OpenPane {
         others: &[Rect],
     ) -> Result<Self> {
         let area = layout::place(INITIAL_SIZE, others, bounds(video, 0));
-        let mut screen = screen::open(video, &pane.title, area).map_err(window_error)?;
+        let mut painter = screen::open(video, &pane.title, area).map_err(window_error)?;
         Ok(Self {
-            id: screen.window().id(),
+            id: painter.window().id(),
             closing: false,
             view: View::new(pane.tiles, overlay, waker)?,
-            screen,
+            painter,
             relabelled: None,
             fitted: false,
             windowed: None,
@@ -69,7 +69,7 @@ impl OpenPane {
 
     /// The window's place.
     pub(super) fn area(&mut self) -> Rect {
-        area(self.screen.window())
+        area(self.painter.window())
     }
 
     /// Handles an event of this window.
@@ -103,7 +103,7 @@ impl OpenPane {
     /// Gives the window the size of its first picture, and a place among these other windows, unless the user has already changed
     /// its size.
     pub(super) fn fit(&mut self, picture: (u32, u32), others: &[Rect]) {
-        let window = self.screen.window();
+        let window = self.painter.window();
         if window.size() != INITIAL_SIZE || window.fullscreen_state() != FullscreenType::Off {
             return;
         }
@@ -125,8 +125,8 @@ impl OpenPane {
             self.relabelled = Some(now);
             self.view.relabel(clock::now());
         }
-        self.view.arrange(self.screen.size(pump)?);
-        self.view.paint(|cells| self.screen.paint(pump, cells))
+        self.view.arrange(self.painter.size(pump)?);
+        self.view.paint(|cells| self.painter.paint(pump, cells))
     }
 
     /// Whether every stream has ended and its last picture was shown.
@@ -142,7 +142,7 @@ impl OpenPane {
     /// Hides the window and tells its players to end.
     pub(super) fn hide(&mut self) {
         self.view.stop();
-        self.screen.window().hide();
+        self.painter.window().hide();
     }
 
     /// Whether the players have ended and their subscribers were dropped.
@@ -157,7 +157,7 @@ impl OpenPane {
 
     /// Gives the window the keyboard after a click, where no window manager does that: SDL does it when the window is shown again.
     fn focus(&mut self) {
-        let window = self.screen.window();
+        let window = self.painter.window();
         if !window.has_input_focus() {
             window.hide();
             window.show();
@@ -165,7 +165,7 @@ impl OpenPane {
     }
 
     fn toggle_fullscreen(&mut self) {
-        let window = self.screen.window();
+        let window = self.painter.window();
         let bounds = window.subsystem().display_bounds(window.display_index().unwrap_or(0));
         let changed = match (window.fullscreen_state(), bounds) {
             (FullscreenType::Off, Ok(bounds)) => {

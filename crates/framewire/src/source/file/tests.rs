@@ -61,12 +61,12 @@ fn a_film_plays_at_its_own_rate_as_i420() {
 #[test]
 fn a_requested_rate_is_kept_and_zero_plays_at_full_speed() {
     let film = clip("slow.mp4", "-f lavfi -i testsrc2=size=64x48:rate=1 -frames:v 10 -c:v mpeg4");
-    let begun = Instant::now();
+    let started = Instant::now();
     assert_eq!(all(&mut open(&film, "#fps=0").unwrap()).1.len(), 10);
     let (configs, frames) = all(&mut open(&film, "#fps=100").unwrap());
     assert_eq!(configs[0].millifps, 100_000);
     assert!(frames[9].times.captured - frames[0].times.captured >= 80_000);
-    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
 }
 
 #[test]
@@ -150,7 +150,7 @@ fn colour(film: &str) -> [u8; 3] {
 fn colours_are_right_for_every_colour_matrix_and_range() {
     let colours = [("red", [0, 0, 255]), ("blue", [255, 0, 0]), ("lime", [0, 255, 0]), ("gray", [128, 128, 128])];
     for (name, expected) in colours {
-        for (coded, size) in [
+        for (encoded, size) in [
             ("out_color_matrix=bt709:out_range=limited,format=yuv420p -colorspace bt709 -color_range tv", "128x96"),
             ("out_color_matrix=bt709:out_range=limited,format=yuv420p", "1280x720"),
             ("out_color_matrix=bt601:out_range=limited,format=yuv420p", "128x96"),
@@ -160,16 +160,16 @@ fn colours_are_right_for_every_colour_matrix_and_range() {
             ("out_color_matrix=bt2020:out_range=limited,format=yuv422p -colorspace bt2020nc -color_range tv", "98x66"),
         ] {
             let made = format!(
-                "-f lavfi -i color={name}:size={size}:rate=1,format=gbrp -frames:v 1 -vf scale={coded} -c:v libx264 -qp 4"
+                "-f lavfi -i color={name}:size={size}:rate=1,format=gbrp -frames:v 1 -vf scale={encoded} -c:v libx264 -qp 4"
             );
             let given = colour(&clip("colour.mkv", &made));
             let off = given.iter().zip(expected).map(|(a, b)| a.abs_diff(b)).max().unwrap();
-            assert!(off <= 3, "{name} as {coded} at {size}: {given:?}");
+            assert!(off <= 3, "{name} as {encoded} at {size}: {given:?}");
         }
         for format in ["rgb24", "bgr0", "gbrp"] {
             let made = format!("-f lavfi -i color={name}:size=62x44:rate=1,format={format} -frames:v 1 -c:v ffv1");
-            let coded = if format == "rgb24" { made.replace("ffv1", "rawvideo") } else { made };
-            let given = colour(&clip("colour.nut", &coded));
+            let encoded = if format == "rgb24" { made.replace("ffv1", "rawvideo") } else { made };
+            let given = colour(&clip("colour.nut", &encoded));
             let off = given.iter().zip(expected).map(|(a, b)| a.abs_diff(b)).max().unwrap();
             assert!(off <= 3, "{name} as {format}: {given:?}");
         }
@@ -300,7 +300,7 @@ fn passthrough_keeps_the_rate_and_no_frame_is_captured_after_it_arrives() {
     let film =
         clip("pace.mp4", "-f lavfi -i testsrc2=size=64x48:rate=50 -frames:v 25 -c:v libx264 -pix_fmt yuv420p -bf 2");
     for (options, fps) in [("", 50), ("#fps=100", 100)] {
-        let (spec, begun) = (format!("#codec=copy{options}"), clock::now());
+        let (spec, started) = (format!("#codec=copy{options}"), clock::now());
         let mut source = open(&film, &spec).unwrap();
         let mut frames = Vec::new();
         while let Some(item) = source.next().unwrap() {
@@ -313,7 +313,7 @@ fn passthrough_keeps_the_rate_and_no_frame_is_captured_after_it_arrives() {
                 other => panic!("{other:?}"),
             }
         }
-        let took = clock::now() - begun;
+        let took = clock::now() - started;
         assert_eq!(frames.len(), 25);
         assert!(took >= Micros::from(24 * 1_000_000 / fps), "{took}");
     }

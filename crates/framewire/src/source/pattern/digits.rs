@@ -19,7 +19,7 @@ const POINT: f32 = 0.14;
 const SPACE: f32 = 0.2;
 const STROKE: f32 = 0.13;
 
-type Place = (f32, f32);
+type Point = (f32, f32);
 
 impl Digits {
     /// Digits of this height in pixels.
@@ -66,7 +66,7 @@ fn draw(sign: char, height: f32) -> (Vec<u8>, i32) {
 }
 
 /// The strokes of a digit, with small gaps between them.
-fn segments(lit: u8, height: f32) -> Vec<(Place, Place)> {
+fn segments(lit: u8, height: f32) -> Vec<(Point, Point)> {
     let radius = height * STROKE / 2.0;
     let (left, right) = (height * SPACE / 2.0 + radius, height * (SPACE / 2.0 + DIGIT) - radius);
     let (top, middle, bottom) = (radius, height / 2.0, height - radius);
@@ -85,14 +85,14 @@ fn segments(lit: u8, height: f32) -> Vec<(Place, Place)> {
     all.into_iter().enumerate().filter(|(place, _)| (lit >> place) & 1 == 1).map(|(_, stroke)| stroke).collect()
 }
 
-fn points(sign: char, height: f32) -> Vec<(Place, Place)> {
+fn points(sign: char, height: f32) -> Vec<(Point, Point)> {
     let x = height * (SPACE + POINT) / 2.0;
     let rows = if sign == ':' { vec![0.3, 0.7] } else { vec![1.0 - STROKE / 2.0] };
     rows.into_iter().map(|share| ((x, share * height), (x, share * height))).collect()
 }
 
 /// The distance from a place to the nearest point of a stroke.
-fn distance(place: Place, from: Place, to: Place) -> f32 {
+fn distance(place: Point, from: Point, to: Point) -> f32 {
     let (along_x, along_y) = (to.0 - from.0, to.1 - from.1);
     let (x, y) = (place.0 - from.0, place.1 - from.1);
     let length = along_x * along_x + along_y * along_y;

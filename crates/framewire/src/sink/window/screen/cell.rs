@@ -28,7 +28,7 @@ pub(in crate::sink::window) struct Cell<'a> {
 }
 
 /// A window that can be painted.
-pub(in crate::sink::window) trait Screen {
+pub(in crate::sink::window) trait Painter {
     /// The window.
     fn window(&mut self) -> &mut Window;
 

@@ -9,13 +9,13 @@ use sdl2::{
 };
 use self_cell::self_cell;
 
-use super::cell::{Cell, PlacedLabel, Screen, planes};
+use super::cell::{Cell, Painter, PlacedLabel, planes};
 use crate::error::{Result, error};
 use crate::media::Picture;
 use crate::sink::window::{label::Label, layout::Area};
 
 /// A window that the graphics processor paints.
-pub(super) struct GpuScreen {
+pub(super) struct GpuPainter {
     textures: Textures,
     canvas: WindowCanvas,
 }
@@ -38,7 +38,7 @@ struct CellTextures<'a> {
     labels: Vec<(Label, Texture<'a>)>,
 }
 
-impl GpuScreen {
+impl GpuPainter {
     pub(super) fn new(canvas: WindowCanvas) -> Self {
         // SAFETY: sets a number in SDL. Only this thread reads it, when it paints a texture.
         unsafe { sdl2::sys::SDL_SetYUVConversionMode(sdl2::sys::SDL_YUV_CONVERSION_MODE::SDL_YUV_CONVERSION_JPEG) };
@@ -46,7 +46,7 @@ impl GpuScreen {
     }
 }
 
-impl Screen for GpuScreen {
+impl Painter for GpuPainter {
     fn window(&mut self) -> &mut Window {
         self.canvas.window_mut()
     }

@@ -8,13 +8,13 @@ use std::path::Path;
 
 use sdl2::{VideoSubsystem, rect::Rect, video::WindowBuildError};
 
-use gpu::GpuScreen;
-use software::SoftwareScreen;
+use gpu::GpuPainter;
+use software::SoftwarePainter;
 
-pub(super) use cell::{Cell, PlacedLabel, Screen};
+pub(super) use cell::{Cell, Painter, PlacedLabel};
 
 /// Opens a window.
-pub(super) fn open(video: &VideoSubsystem, title: &str, area: Rect) -> Result<Box<dyn Screen>, WindowBuildError> {
+pub(super) fn open(video: &VideoSubsystem, title: &str, area: Rect) -> Result<Box<dyn Painter>, WindowBuildError> {
     let window = || {
         let mut builder = video.window(title, area.width(), area.height());
         builder.position(area.x(), area.y()).resizable().build()
@@ -22,11 +22,11 @@ pub(super) fn open(video: &VideoSubsystem, title: &str, area: Rect) -> Result<Bo
     if has_gpu(video)
         && let Ok(canvas) = window()?.into_canvas().accelerated().build()
     {
-        return Ok(Box::new(GpuScreen::new(canvas)));
+        return Ok(Box::new(GpuPainter::new(canvas)));
     }
     // SDL must give access to the window's own memory, not emulate OpenGL.
     sdl2::hint::set("SDL_FRAMEBUFFER_ACCELERATION", "0");
-    Ok(Box::new(SoftwareScreen::new(window()?)))
+    Ok(Box::new(SoftwarePainter::new(window()?)))
 }
 
 /// Whether this machine has a graphics processor. Without one OpenGL exists too, but the processor emulates it, at twenty times

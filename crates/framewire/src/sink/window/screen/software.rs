@@ -5,26 +5,26 @@ use framewire_proto::Codec;
 use sdl2::{EventPump, pixels::PixelFormatEnum, rect::Rect, surface::Surface, video::Window};
 use yuv::{YuvPlanarImage, YuvRange, YuvStandardMatrix, yuv420_to_bgra};
 
-use super::cell::{Cell, Screen, planes};
+use super::cell::{Cell, Painter, planes};
 use crate::error::{Context as _, Error, OrError as _, Result, error};
 use crate::media::{Picture, scale::Scaler};
 use crate::sink::window::{label::Label, layout::Area};
 
 /// A window that the processor paints.
-pub(super) struct SoftwareScreen {
+pub(super) struct SoftwarePainter {
     window: Window,
     scaler: Scaler,
     /// A buffer between, where the window's memory has another pixel format.
     backing: Option<Surface<'static>>,
 }
 
-impl SoftwareScreen {
+impl SoftwarePainter {
     pub(super) fn new(window: Window) -> Self {
         Self { window, scaler: Scaler::new(), backing: None }
     }
 }
 
-impl Screen for SoftwareScreen {
+impl Painter for SoftwarePainter {
     fn window(&mut self) -> &mut Window {
         &mut self.window
     }
