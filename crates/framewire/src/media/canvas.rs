@@ -91,25 +91,6 @@ impl<'a> Canvas<'a> {
         }
     }
 
-    /// Darkens a rectangle towards black by `alpha` of 256, so that text over it can be read.
-    pub fn shade(&mut self, rect: Rect, alpha: u16) {
-        let (columns, rows) = self.clip(rect);
-        let keep = 256 - alpha.min(256);
-        for row in rows.clone() {
-            for value in &mut self.luma[row * self.width..][columns.clone()] {
-                *value = ((u16::from(*value) * keep) >> 8) as u8;
-            }
-        }
-        let stride = self.width.div_ceil(2);
-        for plane in &mut self.colours {
-            for row in halves(&rows) {
-                for value in &mut plane[row * stride..][halves(&columns)] {
-                    *value = mix(*value, 128, 256 - keep);
-                }
-            }
-        }
-    }
-
     /// Draws a colour through a mask of opacities (0 to 255, rows without padding) of this rectangle's size.
     pub fn blend(&mut self, rect: Rect, mask: &[u8], colour: Colour) {
         let (columns, rows) = self.clip(rect);
@@ -191,7 +172,6 @@ mod tests {
             let rect = Rect { x, y, width: 4, height: 3 };
             canvas.fill(rect, red);
             canvas.blend(rect, &[255; 12], red);
-            canvas.shade(rect, 256);
         }
         assert!(picture.iter().all(|value| *value == 7));
         Canvas::new(&mut picture, 3, 3).blend(Rect { x: -1, y: 2, width: 3, height: 5 }, &[255; 15], red);

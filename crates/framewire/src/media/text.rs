@@ -46,21 +46,6 @@ impl Font {
         }
     }
 
-    /// Draws lines of text over a darkened box, so that they can be read on any picture. The box's upper left corner is at `x` and
-    /// `y`.
-    pub fn draw_boxed(&self, canvas: &mut Canvas<'_>, x: i32, y: i32, lines: &[String], colour: Colour) {
-        let margin = (self.height() / 2).max(4);
-        let step = self.height() + self.height() / 4;
-        let width = lines.iter().map(|line| self.width(line)).max().unwrap_or(0);
-        let height = lines.len() as i32 * step - self.height() / 4;
-        canvas.shade(Rect { x, y, width: width + 2 * margin, height: height + 2 * margin }, 180);
-        for (number, line) in lines.iter().enumerate() {
-            let top = y + margin + number as i32 * step;
-            self.draw(canvas, x + margin + 1, top + 1, line, Colour::grey(0));
-            self.draw(canvas, x + margin, top, line, colour);
-        }
-    }
-
     fn mask(&self, letter: char) -> &[u8] {
         let letter = u8::try_from(letter).ok().filter(|letter| (FIRST..=LAST).contains(letter)).unwrap_or(b'?');
         let size = self.side * self.side;
@@ -129,7 +114,5 @@ mod tests {
         let mut picture = vec![0; 8 * 8 + 2 * 16];
         font.draw(&mut Canvas::new(&mut picture, 8, 8), 0, 0, "\u{1F3A5}xx", Colour::grey(255));
         assert_eq!(picture[..64], *font.mask('?'));
-        let mut canvas = Canvas::new(&mut picture, 8, 8);
-        font.draw_boxed(&mut canvas, -20, -20, &["a".into(), "longer".into()], Colour::grey(255));
     }
 }
