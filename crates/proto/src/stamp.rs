@@ -1,17 +1,17 @@
-//! A frame's number and time of capture as a block code in its pixels, so that whoever has the picture can measure its
-//! age, whatever it went through on its way.
+//! A frame's number and capture time as a block code in its pixels, so that the age of a picture can be measured at any point,
+//! whatever was done to the picture on the way.
 //!
-//! The code is a row of [`CELLS`] squares over the top of the picture, black for 0 and white for 1: 32 bits of the number, 40 of the
-//! time, 8 of a CRC, each with the highest bit first. The squares scale with the picture.
+//! The code is a row of [`CELLS`] squares at the top of the picture, black for 0 and white for 1: 32 bits of the number, 40 of
+//! the time, 8 of a CRC, each with the highest bit first. The squares scale with the picture.
 
 use crate::Micros;
 
 /// Squares in the row.
 pub const CELLS: u32 = 80;
-/// The time counts up to this and begins again: twelve days of microseconds.
+/// The time wraps around to 0 here: after twelve days of microseconds.
 pub const WRAP: Micros = 1 << 40;
 
-/// What the squares say.
+/// The contents of the code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stamp {
     /// The frame's number, modulo 2^32.
@@ -21,7 +21,7 @@ pub struct Stamp {
 }
 
 impl Stamp {
-    /// How old the frame is at this time of the same clock, in µs.
+    /// The age of the frame at this time of the same clock, in µs.
     pub fn age(&self, now: Micros) -> Micros {
         (now % WRAP + WRAP - self.captured) % WRAP
     }
@@ -32,12 +32,12 @@ impl Stamp {
     }
 }
 
-/// Rows of the picture that the code covers; 0 when the picture is too narrow for one.
+/// Rows of the picture that the code covers; 0 when the picture is too narrow for it.
 pub fn height(width: u32) -> u32 {
     if width < 2 * CELLS { 0 } else { (width / CELLS).next_multiple_of(2) }
 }
 
-/// Writes the code into a plane of Y, rows without padding. A picture that is too small stays as it is.
+/// Writes the code into a luma plane, rows without padding. A picture that is too small stays unchanged.
 pub fn write(luma: &mut [u8], width: u32, stamp: Stamp) {
     let (rows, bits) = (height(width), stamp.bits());
     let length = (rows * width) as usize;
@@ -54,13 +54,13 @@ pub fn write(luma: &mut [u8], width: u32, stamp: Stamp) {
     }
 }
 
-/// Reads the code from a plane of Y whose rows are `pitch` bytes apart; `None` when there is none or it cannot be read.
+/// Reads the code from a luma plane with rows `pitch` bytes apart; `None` when there is no code or it cannot be read.
 pub fn read(luma: &[u8], width: u32, pitch: usize) -> Option<Stamp> {
     let rows = height(width) as usize;
     if rows == 0 || luma.len() < (rows - 1) * pitch + width as usize || pitch < width as usize {
         return None;
     }
-    // The middle of each square: its edges bleed where the picture was coded or scaled.
+    // Only the middle of each square counts: compression and scaling blur its edges.
     let bit = |cell| {
         let (left, right) = (edge(cell, width), edge(cell + 1, width));
         let (inset, lines) = ((right - left) / 4, rows / 4..rows - rows / 4);
@@ -79,7 +79,7 @@ fn edge(cell: u32, width: u32) -> usize {
     (cell * width / CELLS) as usize
 }
 
-/// CRC-8 (polynomial 0x07) that begins with all ones, so that neither a black row nor a white one is a code.
+/// CRC-8 (polynomial 0x07) with the initial value 0xFF, so that neither a black nor a white row is a valid code.
 fn crc(data: u128) -> u8 {
     (0..72).rev().fold(0xFF_u8, |crc, place| {
         let top = crc >> 7 ^ (data >> place & 1) as u8;
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn an_even_row_is_no_code() {
+    fn a_row_of_one_colour_is_no_code() {
         for value in [0, 64, 128, 255] {
             assert_eq!(read(&[value; 640 * 8], 640, 640), None, "{value}");
         }
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_picture_without_room_is_left_alone() {
+    fn a_picture_without_room_stays_unchanged() {
         let stamp = Stamp { number: 1, captured: 1 };
         let mut narrow = [7; 159 * 4];
         write(&mut narrow, 159, stamp);
@@ -136,8 +136,8 @@ mod tests {
             let stamp = Stamp { number, captured };
             write(&mut luma, width, stamp);
             prop_assert_eq!(read(&luma, width, width as usize), Some(stamp));
-            let coded = jpeg_and_back(&luma, width as usize, 64, 15);
-            prop_assert_eq!(read(&coded, width, width as usize), Some(stamp));
+            let encoded = jpeg_and_back(&luma, width as usize, 64, 15);
+            prop_assert_eq!(read(&encoded, width, width as usize), Some(stamp));
         }
 
         #[test]

@@ -25,7 +25,7 @@ for _ in 1 2 3; do
 done
 wait $started
 check 'one that stands still three times meanwhile ends well' test $? -eq 0
-check 'it says that frames are missing' grep -q 'pictures that it needs did not come' "$LOG.started"
+check 'it says that frames are missing' grep -q 'frames that it needs are missing' "$LOG.started"
 pictures /tmp/lost.mkv >/tmp/lost.md5
 frames=$(wc -l </tmp/lost.md5)
 same=$(grep -cFxf units.md5 /tmp/lost.md5)

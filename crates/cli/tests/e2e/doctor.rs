@@ -73,7 +73,7 @@ fn a_camera_slower_than_it_announces_is_named() {
     camera.join().unwrap();
     assert_eq!(report["slow"], "camera", "{report}");
     assert_eq!(report["announced_fps"], 30.0, "{report}");
-    assert!(report["verdict"].as_str().unwrap().contains("of the 30.0 it announces"), "{report}");
+    assert!(report["verdict"].as_str().unwrap().contains("of the 30.0 frames per second"), "{report}");
     assert!(report["findings"][0]["try"][0].as_str().unwrap().contains("more light"), "{report}");
 }
 
@@ -125,7 +125,7 @@ fn a_stalled_stream_is_reported_as_stalled() {
     drop(publisher);
     hub.wait_until("door", "is stalled", |info| info["state"] == "stalled");
     let report = examine(&hub.fw("door"), "1");
-    assert!(report["verdict"].as_str().unwrap().contains("has stalled: no picture comes any more"), "{report}");
+    assert!(report["verdict"].as_str().unwrap().contains("has stalled: no more frames arrive"), "{report}");
 }
 
 #[test]
@@ -140,7 +140,7 @@ fn every_kind_of_source_can_be_examined() {
     }
     for from in ["lhh://127.0.0.1:0", "base64://127.0.0.1:0", "stopwait://127.0.0.1:0"] {
         let report = examine(from, "0.5");
-        assert!(report["verdict"].as_str().unwrap().starts_with("No picture came in "), "{report}");
+        assert!(report["verdict"].as_str().unwrap().starts_with("No frame arrived in "), "{report}");
     }
     assert!(fails(framewire(["doctor", "nothing-here.mkv"])).contains("nothing-here.mkv"));
 }

@@ -18,7 +18,7 @@ use crate::{
     internals::{
         clock,
         hub::{self, Policy},
-        latency::Bound,
+        latency::StaleFilter,
         sink::window::{self, Pane, Tile},
         stop::Stop,
     },
@@ -400,7 +400,7 @@ fn opens_windows_on_request() {
         }
     });
     let on_second: window::OnSecond = Box::new(|tiles| eprintln!("{} tiles", tiles.len()));
-    let config = window::Config { on_second: Some(on_second), ..window::Config::default() };
+    let config = window::WindowOptions { on_second: Some(on_second), ..window::WindowOptions::default() };
     window::run(vec![], Some(more), config, &stop).unwrap();
 }
 
@@ -423,7 +423,10 @@ fn pane(hub: &hub::Hub, name: &str) -> Pane {
         }
         eprintln!("nobody watches {}", publisher.name());
     });
-    Pane { title: name.into(), tiles: vec![Tile { name: name.into(), subscriber, bound: Bound::default() }] }
+    Pane {
+        title: name.into(),
+        tiles: vec![Tile { name: name.into(), subscriber, stale_filter: StaleFilter::default() }],
+    }
 }
 
 #[test]

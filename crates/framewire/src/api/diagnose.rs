@@ -17,14 +17,14 @@ use crate::{
     doctor::{self, AtHub, Figures},
     error::{Error, OrError as _, Result, error},
     hub::{Policy, ServiceInfo},
-    latency::{Stage, Summary},
+    latency::{Stage, StageSummary},
     net::client::Address,
-    sink::measure::{self, Seen},
+    sink::measure::{self, Measurement},
     source::Spec as Source,
     stop::Stop,
 };
 
-pub use crate::doctor::{Finding, Report as Diagnosis, Side};
+pub use crate::doctor::{Diagnosis, Finding, Side};
 
 /// Watches a stream for this long, then says where its time goes and which side is slow.
 ///
@@ -79,7 +79,7 @@ struct Stream {
     missed: u64,
     bitrate: f64,
     viewers: u64,
-    latency_ms: BTreeMap<String, Summary>,
+    latency_ms: BTreeMap<String, StageSummary>,
 }
 
 /// Asks the hub what it knows of a stream.
@@ -89,7 +89,7 @@ fn ask(address: &Address) -> Result<Stream> {
     serde_json::from_str(&json).map_err(|error| error!(Protocol, "{address}: not a hub's answer: {error}"))
 }
 
-fn figures(from: &Source, seen: &Seen, seconds: f64, hub: Option<(Stream, Stream)>) -> Figures {
+fn figures(from: &Source, seen: &Measurement, seconds: f64, hub: Option<(Stream, Stream)>) -> Figures {
     let config = seen.config.as_deref();
     let (frames, bytes) = seen.meter.totals();
     let (decoded, took) = seen.decoded;

@@ -50,7 +50,7 @@ pub(super) struct Tools {
 struct Converter {
     decoder: Decoder,
     scaler: Scaler,
-    encoder: Option<jpeg::Encoder>,
+    encoder: Option<jpeg::JpegEncoder>,
     pool: Pool,
 }
 
@@ -170,7 +170,7 @@ impl Frame {
             PixelFormat::Rgb => swap_red_and_blue(picture.data()),
             PixelFormat::Gray => picture.data().slice(..width as usize * height as usize),
             PixelFormat::Jpeg => {
-                converter.encoder.get_or_insert_with(|| jpeg::Encoder::new(QUALITY)).encode(&picture)?
+                converter.encoder.get_or_insert_with(|| jpeg::JpegEncoder::new(QUALITY)).encode(&picture)?
             }
         };
         Image::new(format, width, height, data)

@@ -105,11 +105,11 @@ impl Hub {
 }
 
 /// How a source's frames are encoded for a hub. A source that gives the size that it is asked for is not scaled.
-pub(super) fn encoding(spec: &Source) -> Result<encode::Config> {
+pub(super) fn encoding(spec: &Source) -> Result<encode::EncodeOptions> {
     let kind = source::kind(spec)?;
     let source::Options { quality, size, codec, bitrate, .. } = spec.options;
     let size = size.filter(|_| !kind.sized).map(|(width, height)| encode::Size::Exactly(width, height));
-    Ok(encode::Config { quality, size, codec, bitrate, ..encode::Config::default() })
+    Ok(encode::EncodeOptions { quality, size, codec, bitrate, ..encode::EncodeOptions::default() })
 }
 
 /// Feeds one stream of a [`Hub`] with pictures that this program makes. Dropped, it leaves the stream to the next publisher.

@@ -104,7 +104,7 @@ impl From {
 pub(super) fn open(
     hub: &hub::Hub,
     spec: &Spec,
-    encode: Option<encode::Config>,
+    encode: Option<encode::EncodeOptions>,
     policy: Policy,
     stop: &Stop,
 ) -> Result<Opened> {

@@ -14,9 +14,9 @@ pub mod stats;
 mod viewer;
 #[cfg(feature = "window")]
 mod window;
-
 #[cfg(feature = "server")]
-pub use self::server::{PicklePort, Server, ServerBuilder};
+mod wire;
+
 #[cfg(feature = "window")]
 pub use self::window::{Window, WindowBuilder};
 pub use self::{
@@ -28,4 +28,9 @@ pub use self::{
     remote::{RemoteStream, streams_json, streams_of},
     sender::{Sender, SenderBuilder, SenderMonitor},
     viewer::{Viewer, ViewerBuilder},
+};
+#[cfg(feature = "server")]
+pub use self::{
+    server::{PicklePort, Server, ServerBuilder},
+    wire::{Connection, Serving, Verdict, Wire},
 };

@@ -123,7 +123,7 @@ impl RecorderBuilder {
     /// Opens a source. A file holds its frames as they are, unless another size or quality is asked for.
     fn open(&self, hub: &LocalHub, stop: &Stop) -> Result<Opened> {
         let encode = encoding(&self.from)?;
-        let plain = matches!(self.to, To::Program(..)) || encode == encode::Config::default();
+        let plain = matches!(self.to, To::Program(..)) || encode == encode::EncodeOptions::default();
         let policy = if self.from.options.every { Policy::Every } else { Policy::Newest };
         local::open(&hub.hub, &self.from, (!plain).then_some(encode), policy, stop)
     }

@@ -340,18 +340,18 @@ fn with_defaults(mut spec: Source, to: &dyn Sink) -> Source {
 }
 
 /// How frames are encoded for this sink. A source that is `sized` gives the size that it can: that stands.
-fn encoding_to(to: &dyn Sink, options: &Options, sized: bool) -> encode::Config {
+fn encoding_to(to: &dyn Sink, options: &Options, sized: bool) -> encode::EncodeOptions {
     if let Some(tutorial) = to.tutorial() {
         return encoding_for(tutorial, options, sized);
     }
     let size = options.size.filter(|_| !sized).map(|(width, height)| encode::Size::Exactly(width, height));
     let Options { quality, codec, bitrate, .. } = *options;
-    encode::Config { quality, size, codec, bitrate, ..encode::Config::default() }
+    encode::EncodeOptions { quality, size, codec, bitrate, ..encode::EncodeOptions::default() }
 }
 
 /// How frames are encoded for a tutorial's wire: in its own size and quality where no other is asked for. A source that is
 /// `sized` gives the size that it can: that stands.
-pub(super) fn encoding_for(tutorial: &Tutorial, options: &Options, sized: bool) -> encode::Config {
+pub(super) fn encoding_for(tutorial: &Tutorial, options: &Options, sized: bool) -> encode::EncodeOptions {
     let asked = options.size.map(|(width, height)| encode::Size::Exactly(width, height));
     let own = match tutorial.size {
         Size::Own => None,
@@ -359,12 +359,12 @@ pub(super) fn encoding_for(tutorial: &Tutorial, options: &Options, sized: bool) 
         Size::Width(width) => Some(encode::Size::Width(width.into())),
     };
     let exactly = |size: &encode::Size| matches!(size, encode::Size::Exactly(..));
-    encode::Config {
+    encode::EncodeOptions {
         quality: options.quality.or(tutorial.quality),
         size: asked.or(own).filter(|size| !(sized && exactly(size))),
         codec: options.codec,
         bitrate: options.bitrate,
         only: Some(tutorial.codec),
-        anew: false,
+        reencode: false,
     }
 }

@@ -16,6 +16,7 @@ use super::{
     hub::Hub,
     local::{self, Feeding, StopOnDrop},
     sender::encoding_for,
+    wire::Wire,
 };
 use crate::{
     error::{Context as _, Error, OrError as _, Result, bail},
@@ -54,6 +55,7 @@ pub struct ServerBuilder {
     sources: Vec<(String, Source)>,
     pickles: Vec<PicklePort>,
     insecure: bool,
+    wires: Vec<Wire>,
     config: serve::Config,
     stop: Stop,
 }
@@ -95,6 +97,12 @@ impl ServerBuilder {
         self
     }
 
+    /// Adds a protocol of your own to the port.
+    pub fn wire(mut self, wire: Wire) -> Self {
+        self.wires.push(wire);
+        self
+    }
+
     /// Raising this flag ends the server, from any thread.
     pub fn stop(mut self, stop: &Stop) -> Self {
         self.stop = stop.clone();
@@ -122,7 +130,9 @@ impl ServerBuilder {
             hub.add_source(&name, source)?;
         }
         let pickles = runtime.block_on(bind_all(pickles))?;
-        let (served, stopped, config) = (hub.local.hub.clone(), stop.clone(), self.config);
+        let (served, stopped) = (hub.local.hub.clone(), stop.clone());
+        let extra_wires = self.wires.into_iter().map(|wire| wire.row(&hub)).collect();
+        let config = serve::Config { extra_wires, ..self.config };
         let serving = thread::spawn(move || {
             for (port, listener) in pickles {
                 let stop = stopped.clone();
@@ -162,6 +172,7 @@ impl Server {
             sources: Vec::new(),
             pickles: Vec::new(),
             insecure: false,
+            wires: Vec::new(),
             config: serve::Config::default(),
             stop: Stop::default(),
         }
@@ -200,7 +211,7 @@ impl Drop for Server {
 pub struct PicklePort {
     at: Endpoint,
     stream: Name,
-    encode: encode::Config,
+    encode: encode::EncodeOptions,
 }
 
 impl FromStr for PicklePort {

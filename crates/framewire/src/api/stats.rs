@@ -5,7 +5,7 @@ pub use crate::{
         Counts as Drops, Info as Stream, Reason as DropReason, RenditionInfo as Rendition, ServiceInfo as Service,
         drops_in_words,
     },
-    latency::{Split as Latency, Stage, Summary as Percentiles},
+    latency::{Split as Latency, Stage, StageSummary as Percentiles},
     sink::Uplink,
 };
 

@@ -21,7 +21,7 @@ use crate::{
     clock,
     error::{Result, error},
     hub::{Event, Policy, Subscriber},
-    latency::Bound,
+    latency::StaleFilter,
     media::decode::Decoder,
     source::Spec as Source,
     stop::Stop,
@@ -125,7 +125,7 @@ impl ViewerBuilder {
     pub(super) fn watch(self, hub: LocalHub, subscriber: Subscriber, feeding: Option<Feeding>, stop: Stop) -> Viewer {
         let name = subscriber.name().to_string();
         let tools = Arc::new(Tools::new(subscriber.reporter()));
-        let bound = Bound::new(self.from.options.max_age);
+        let bound = StaleFilter::new(self.from.options.max_age);
         let reader = Reader { subscriber, config: None, bound, size: self.size, pixels: self.pixels, tools };
         Viewer {
             hub,
@@ -282,7 +282,7 @@ enum Next {
 struct Reader {
     subscriber: Subscriber,
     config: Option<Arc<Config>>,
-    bound: Bound,
+    bound: StaleFilter,
     size: Option<(u32, u32)>,
     pixels: PixelFormat,
     tools: Arc<Tools>,

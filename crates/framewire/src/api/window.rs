@@ -11,7 +11,7 @@ use crate::{
     clock,
     error::Result,
     hub::{Policy, Subscriber},
-    latency::Bound,
+    latency::StaleFilter,
     sink::window::{self, Pane, Tile},
     source::Spec as Source,
     stop::Stop,
@@ -98,11 +98,11 @@ impl WindowBuilder {
     /// There is no display, or a source cannot be opened or fails.
     pub fn show(self) -> Result<()> {
         let (hub, stop) = (LocalHub::new(), self.stop.child());
-        let bound = Bound::new(self.max_age.map(|age| age.as_micros() as u64));
+        let stale_filter = StaleFilter::new(self.max_age.map(|age| age.as_micros() as u64));
         let mut tiles = Vec::new();
         for preview in &self.previews {
             let subscriber = preview.hub.subscribe(&PREVIEW.parse()?, Policy::Newest, true, clock::now())?;
-            tiles.push(tile(subscriber, &bound));
+            tiles.push(tile(subscriber, &stale_filter));
         }
         let (found, cameras) = mpsc::channel();
         let mut feeds: Vec<Feeding> = Vec::new();
@@ -110,14 +110,14 @@ impl WindowBuilder {
         for from in self.streams {
             match From::new(from)? {
                 From::Cameras(_, at) => {
-                    let (found, bound) = (found.clone(), bound.clone());
-                    let show = move |subscriber| drop(found.send(pane(vec![tile(subscriber, &bound)])));
+                    let (found, stale_filter) = (found.clone(), stale_filter.clone());
+                    let show = move |subscriber| drop(found.send(pane(vec![tile(subscriber, &stale_filter)])));
                     feeds.push(local::listen_for_each(&at, &hub.hub, Policy::Newest, show, &stop)?);
                     listening = true;
                 }
                 source @ From::Source(_) => {
                     let Opened { subscriber, feeding } = source.open(&hub.hub, Policy::Newest, &stop)?;
-                    tiles.push(tile(subscriber, &bound));
+                    tiles.push(tile(subscriber, &stale_filter));
                     feeds.push(feeding);
                 }
             }
@@ -134,7 +134,7 @@ impl WindowBuilder {
             let call: window::OnSecond = Box::new(move |tiles| (call.borrow_mut())(&hub.streams(clock::now()), tiles));
             call
         });
-        let config = window::Config { overlay: self.overlay, close_at_end: true, on_second: call };
+        let config = window::WindowOptions { overlay: self.overlay, close_at_end: true, on_second: call };
         let outcome = window::run(panes, listening.then_some(cameras), config, &stop);
         stop.stop();
         on_second.iter().for_each(|call| (call.borrow_mut())(&hub.hub.streams(clock::now()), &[]));
@@ -148,6 +148,6 @@ fn pane(tiles: Vec<Tile>) -> Pane {
     Pane { title: format!("{} — framewire", names.join(", ")), tiles }
 }
 
-fn tile(subscriber: Subscriber, bound: &Bound) -> Tile {
-    Tile { name: subscriber.name().to_string(), subscriber, bound: bound.clone() }
+fn tile(subscriber: Subscriber, stale_filter: &StaleFilter) -> Tile {
+    Tile { name: subscriber.name().to_string(), subscriber, stale_filter: stale_filter.clone() }
 }

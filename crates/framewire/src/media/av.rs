@@ -1,4 +1,4 @@
-//! FFmpeg's frames, packets, decoders and encoders as owned things; what the rest of this module shares of FFmpeg.
+//! FFmpeg's frames, packets, decoders, filters and encoders as owned types.
 #![allow(unsafe_code, reason = "FFmpeg's frames, packets, decoders and encoders behind owned types")]
 
 use std::{
@@ -10,15 +10,15 @@ use std::{
 use crate::error::{Context as _, Result, bail, ensure};
 use ffmpeg_the_third::ffi;
 
-/// What FFmpeg says when it must be given something first.
+/// The code that FFmpeg returns when it needs more input first.
 pub(super) const AGAIN: c_int = ffi::AVERROR(rustix::io::Errno::AGAIN.raw_os_error());
 
-/// Makes FFmpeg silent, once, unless somebody debugs: its lines would stand between ours.
+/// Silences FFmpeg's own log, unless debug logs are on, and registers its devices. Done once.
 pub(super) fn quiet() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let level = if tracing::enabled!(tracing::Level::DEBUG) { ffi::AV_LOG_WARNING } else { ffi::AV_LOG_QUIET };
-        // SAFETY: sets a number; libavdevice only fills its tables.
+        // SAFETY: the first sets a number, the second fills libavdevice's tables.
         unsafe {
             ffi::av_log_set_level(level);
             ffi::avdevice_register_all();
@@ -26,31 +26,31 @@ pub(super) fn quiet() {
     });
 }
 
-/// What FFmpeg calls this error.
+/// FFmpeg's message for an error code.
 pub(super) fn message(code: c_int) -> String {
     let mut text = [0; 128];
-    // SAFETY: writes a string of at most this length, always ended by a zero.
+    // SAFETY: writes a string of at most this length, always with a terminating zero.
     unsafe {
         ffi::av_strerror(code, text.as_mut_ptr(), text.len());
         CStr::from_ptr(text.as_ptr()).to_string_lossy().into_owned()
     }
 }
 
-/// A negative code as an error.
+/// Turns a negative code into an error: `what` failed.
 pub(super) fn check(code: c_int, what: &str) -> Result<c_int> {
     ensure!(code >= 0, System, "{what}: {}", message(code));
     Ok(code)
 }
 
-/// A frame that decoders fill, or that is filled for encoders.
-pub(super) struct Frame(*mut ffi::AVFrame);
+/// A raw frame: a decoder's output or an encoder's input.
+pub(super) struct AvFrame(*mut ffi::AVFrame);
 
 // SAFETY: the buffers of a frame are counted atomically and bound to no thread.
-unsafe impl Send for Frame {}
+unsafe impl Send for AvFrame {}
 
-impl Frame {
+impl AvFrame {
     pub(super) fn new() -> Self {
-        // SAFETY: takes nothing; null only without memory.
+        // SAFETY: has no arguments, and returns null only without memory.
         let frame = unsafe { ffi::av_frame_alloc() };
         assert!(!frame.is_null(), "no memory for a frame");
         Self(frame)
@@ -66,35 +66,35 @@ impl Frame {
         unsafe { &*self.0 }
     }
 
-    /// Whether the decoder had to guess parts of it.
-    pub(super) fn torn(&self) -> bool {
+    /// Whether the decoder had to guess parts of the picture.
+    pub(super) fn is_damaged(&self) -> bool {
         let fields = self.fields();
         fields.decode_error_flags != 0 || fields.flags & ffi::AV_FRAME_FLAG_CORRUPT != 0
     }
 }
 
-impl Drop for Frame {
+impl Drop for AvFrame {
     fn drop(&mut self) {
         // SAFETY: the frame is ours and live.
         unsafe { ffi::av_frame_free(&raw mut self.0) }
     }
 }
 
-/// A packet that demultiplexers or encoders fill.
-pub(super) struct Packet(*mut ffi::AVPacket);
+/// Encoded data: the output of a demuxer or an encoder, or a decoder's input.
+pub(super) struct AvPacket(*mut ffi::AVPacket);
 
 // SAFETY: the buffers of a packet are counted atomically and bound to no thread.
-unsafe impl Send for Packet {}
+unsafe impl Send for AvPacket {}
 
-impl AsRef<[u8]> for Packet {
+impl AsRef<[u8]> for AvPacket {
     fn as_ref(&self) -> &[u8] {
         self.data()
     }
 }
 
-impl Packet {
+impl AvPacket {
     pub(super) fn new() -> Self {
-        // SAFETY: takes nothing; null only without memory.
+        // SAFETY: has no arguments, and returns null only without memory.
         let packet = unsafe { ffi::av_packet_alloc() };
         assert!(!packet.is_null(), "no memory for a packet");
         Self(packet)
@@ -110,20 +110,20 @@ impl Packet {
         unsafe { &*self.0 }
     }
 
-    /// The bytes it holds.
+    /// The packet's bytes.
     pub(super) fn data(&self) -> &[u8] {
         let fields = self.fields();
         if fields.data.is_null() || fields.size <= 0 {
             return &[];
         }
-        // SAFETY: a packet's data is that long, and is not changed while it is borrowed.
+        // SAFETY: the packet's data has this length, and does not change while it is borrowed.
         unsafe { std::slice::from_raw_parts(fields.data, fields.size as usize) }
     }
 
-    /// Takes a copy of these bytes, padded as decoders need it.
+    /// Copies these bytes into the packet, with the padding that decoders need.
     pub(super) fn fill(&mut self, data: &[u8]) -> Result<()> {
         self.clear();
-        let length = c_int::try_from(data.len()).context("a packet is too long")?;
+        let length = c_int::try_from(data.len()).context("a frame is too long")?;
         // SAFETY: the packet is empty; on success it owns `length` bytes, which we fill.
         unsafe {
             check(ffi::av_new_packet(self.0, length), "no memory for a packet")?;
@@ -132,7 +132,7 @@ impl Packet {
         Ok(())
     }
 
-    /// Says what the frame decoded from it shall be known by.
+    /// Sets the time stamp, which the decoded frame gets too.
     pub(super) fn set_pts(&mut self, pts: i64) {
         // SAFETY: the packet is ours and live.
         unsafe { (*self.0).pts = pts }
@@ -144,7 +144,7 @@ impl Packet {
     }
 }
 
-impl Drop for Packet {
+impl Drop for AvPacket {
     fn drop(&mut self) {
         // SAFETY: the packet is ours and live.
         unsafe { ffi::av_packet_free(&raw mut self.0) }
@@ -152,56 +152,57 @@ impl Drop for Packet {
 }
 
 /// An open decoder.
-pub(super) struct Decoder {
+pub(super) struct AvDecoder {
     context: *mut ffi::AVCodecContext,
-    frame: Frame,
+    frame: AvFrame,
 }
 
-// SAFETY: a decoder is bound to no thread; it is used by whoever holds it, one at a time.
-unsafe impl Send for Decoder {}
+// SAFETY: a decoder is bound to no thread, and only its owner uses it.
+unsafe impl Send for AvDecoder {}
 
-/// What a decoder has to say after it was given something.
+/// A decoder's output.
 pub(super) enum Decoded<'a> {
-    Frame(&'a Frame),
-    /// It wants the next packet.
-    More,
-    /// All that it held back has been given.
+    Frame(&'a AvFrame),
+    /// The decoder needs the next packet.
+    NeedsInput,
+    /// The decoder has no more frames.
     End,
 }
 
 /// How a decoder uses threads.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Threads {
-    /// One: each frame comes out as soon as it went in.
+    /// One thread. Each frame comes out as soon as its packet went in.
     LowDelay,
-    /// A few frames at once, which come out that much later.
+    /// Several threads decode frames in parallel. Frames come out a few packets later.
     Frames,
 }
 
-impl Decoder {
+impl AvDecoder {
     /// Opens FFmpeg's decoder of this codec. `parameters` are those of a stream, or null.
     ///
     /// # Errors
-    /// FFmpeg was built without it, or refuses the parameters.
+    /// FFmpeg was built without the decoder, or refuses the parameters.
     pub(super) fn open(
         codec: ffi::AVCodecID,
         parameters: *const ffi::AVCodecParameters,
         threads: Threads,
     ) -> Result<Self> {
         quiet();
-        // SAFETY: looks into a constant table; the name is a constant string.
+        // SAFETY: reads a constant table; the name is a constant string.
         let (decoder, name) = unsafe {
             (ffi::avcodec_find_decoder(codec), CStr::from_ptr(ffi::avcodec_get_name(codec)).to_string_lossy())
         };
         ensure!(!decoder.is_null(), Unsupported, "this FFmpeg has no decoder for {name}");
-        // SAFETY: the decoder is a constant; null only without memory.
+        // SAFETY: the decoder is a constant. The result is null only without memory.
         let context = unsafe { ffi::avcodec_alloc_context3(decoder) };
         assert!(!context.is_null(), "no memory for a decoder");
-        let this = Self { context, frame: Frame::new() };
-        // SAFETY: the context is ours and not yet open; parameters are live or null, as the caller promises.
+        let this = Self { context, frame: AvFrame::new() };
+        // SAFETY: the context is ours and not yet open. The parameters are live or null, as the caller guarantees.
         unsafe {
             if !parameters.is_null() {
-                check(ffi::avcodec_parameters_to_context(context, parameters), "the video's parameters are refused")?;
+                let code = ffi::avcodec_parameters_to_context(context, parameters);
+                check(code, &format!("the decoder for {name} refuses the stream's parameters"))?;
             }
             (*context).max_pixels = framewire_proto::limits::PIXELS as i64;
             if threads == Threads::LowDelay {
@@ -217,25 +218,24 @@ impl Decoder {
         Ok(this)
     }
 
-    /// Forgets what it was given, and begins anew with the next packet.
+    /// Discards all packets and frames inside the decoder. Decoding starts again at the next packet.
     pub(super) fn flush(&mut self) {
         // SAFETY: the context is ours and open.
         unsafe { ffi::avcodec_flush_buffers(self.context) }
     }
 
-    /// How many pictures it holds back to give them in the order in which they are shown, as far as the stream says.
-    pub(super) fn reorders(&self) -> usize {
+    /// How many frames the decoder delays to output them in display order, as far as the stream states.
+    pub(super) fn reorder_depth(&self) -> usize {
         // SAFETY: the context is ours and live.
         usize::try_from(unsafe { (*self.context).has_b_frames }).unwrap_or(0)
     }
 
-    /// Gives the decoder a packet; `None` says that no more will come. What it makes of it is to be received until it wants
-    /// more.
+    /// Gives the decoder a packet; `None` ends the stream. Then receive frames until it needs more input.
     ///
     /// # Errors
     /// The packet is broken.
-    pub(super) fn send(&mut self, packet: Option<&Packet>) -> Result<()> {
-        let packet = packet.map_or(ptr::null_mut(), Packet::as_ptr);
+    pub(super) fn send(&mut self, packet: Option<&AvPacket>) -> Result<()> {
+        let packet = packet.map_or(ptr::null_mut(), AvPacket::as_ptr);
         // SAFETY: both are live, or the packet is null, which ends the stream.
         let code = unsafe { ffi::avcodec_send_packet(self.context, packet) };
         if code == ffi::AVERROR_EOF && packet.is_null() {
@@ -244,14 +244,14 @@ impl Decoder {
         check(code, "a frame is broken").map(drop)
     }
 
-    /// The next frame of what was sent.
+    /// The next decoded frame.
     ///
     /// # Errors
-    /// What was sent is broken.
+    /// A packet is broken.
     pub(super) fn receive(&mut self) -> Result<Decoded<'_>> {
-        // SAFETY: both are live; the frame is emptied first.
+        // SAFETY: both are live. FFmpeg empties the frame first.
         match unsafe { ffi::avcodec_receive_frame(self.context, self.frame.as_ptr()) } {
-            AGAIN => Ok(Decoded::More),
+            AGAIN => Ok(Decoded::NeedsInput),
             ffi::AVERROR_EOF => Ok(Decoded::End),
             code => {
                 check(code, "a frame is broken")?;
@@ -261,43 +261,43 @@ impl Decoder {
     }
 }
 
-impl Drop for Decoder {
+impl Drop for AvDecoder {
     fn drop(&mut self) {
         // SAFETY: the context is ours and live.
         unsafe { ffi::avcodec_free_context(&raw mut self.context) }
     }
 }
 
-/// An open bitstream filter: packets in, and out in another form.
+/// An open bitstream filter, which converts packets.
 pub(super) struct Filter(*mut ffi::AVBSFContext);
 
-// SAFETY: a filter is bound to no thread; it is used by whoever holds it, one at a time.
+// SAFETY: a filter is bound to no thread, and only its owner uses it.
 unsafe impl Send for Filter {}
 
 impl Filter {
     /// Opens FFmpeg's filter of this name for a stream with these parameters.
     ///
     /// # Errors
-    /// FFmpeg was built without it, or refuses the parameters.
+    /// FFmpeg was built without the filter, or refuses the parameters.
     pub(super) fn open(name: &CStr, parameters: &ffi::AVCodecParameters, time_base: ffi::AVRational) -> Result<Self> {
         quiet();
-        // SAFETY: looks into a constant table for a string that lives through the call.
+        // SAFETY: reads a constant table. The string lives through the call.
         let filter = unsafe { ffi::av_bsf_get_by_name(name.as_ptr()) };
         ensure!(!filter.is_null(), Unsupported, "this FFmpeg was built without {}", name.to_string_lossy());
         let mut this = Self(ptr::null_mut());
-        // SAFETY: the filter is a constant; what is allocated belongs to `this`, which frees it. The parameters are copied.
+        // SAFETY: the filter is a constant. `this` owns what is allocated, and frees it. The parameters are copied.
         unsafe {
             check(ffi::av_bsf_alloc(filter, &raw mut this.0), "no memory for a filter")?;
             check(ffi::avcodec_parameters_copy((*this.0).par_in, parameters), "no memory for a filter")?;
             (*this.0).time_base_in = time_base;
-            check(ffi::av_bsf_init(this.0), "the parameter sets before its first frame are broken")?;
+            check(ffi::av_bsf_init(this.0), "the parameter sets before the first frame are broken")?;
         }
         Ok(this)
     }
 
-    /// What the stream says before its first packet, in the form that comes out.
+    /// The converted extra data: what the stream states before its first packet.
     pub(super) fn extra(&self) -> &[u8] {
-        // SAFETY: an open filter has parameters, and their extra data is that long.
+        // SAFETY: an open filter has parameters, and their extra data has this length.
         unsafe {
             let parameters = &*(*self.0).par_out;
             match (parameters.extradata, usize::try_from(parameters.extradata_size)) {
@@ -307,21 +307,21 @@ impl Filter {
         }
     }
 
-    /// Gives it a packet, which is empty then. What becomes of it is to be received until there is no more.
+    /// Moves a packet's data into the filter. Then receive packets until there are no more.
     ///
     /// # Errors
     /// The packet is broken.
-    pub(super) fn send(&mut self, packet: &mut Packet) -> Result<()> {
-        // SAFETY: both are live; the packet's contents become the filter's.
+    pub(super) fn send(&mut self, packet: &mut AvPacket) -> Result<()> {
+        // SAFETY: both are live. The filter takes over the packet's data.
         check(unsafe { ffi::av_bsf_send_packet(self.0, packet.as_ptr()) }, "a frame is broken").map(drop)
     }
 
-    /// The next packet that came of what was sent; `None` when it wants the next.
+    /// The next converted packet; `None` when the filter needs more input.
     ///
     /// # Errors
-    /// What was sent is broken.
-    pub(super) fn receive(&mut self) -> Result<Option<Packet>> {
-        let packet = Packet::new();
+    /// A packet is broken.
+    pub(super) fn receive(&mut self) -> Result<Option<AvPacket>> {
+        let packet = AvPacket::new();
         // SAFETY: both are live, and the packet is empty.
         match unsafe { ffi::av_bsf_receive_packet(self.0, packet.as_ptr()) } {
             AGAIN | ffi::AVERROR_EOF => Ok(None),
@@ -337,82 +337,83 @@ impl Drop for Filter {
     }
 }
 
-/// An open encoder of full-range BT.601 4:2:0 video that gives a packet for each frame.
-pub(super) struct Encoder {
+/// An open encoder of full-range BT.601 4:2:0 video with one packet for each frame.
+pub(super) struct AvEncoder {
     context: *mut ffi::AVCodecContext,
-    frame: Frame,
-    layout: Layout,
-    pace: Pace,
+    frame: AvFrame,
+    layout: PlaneLayout,
+    rate_control: RateControl,
 }
 
-// SAFETY: an encoder is bound to no thread; it is used by whoever holds it, one at a time.
-unsafe impl Send for Encoder {}
+// SAFETY: an encoder is bound to no thread, and only its owner uses it.
+unsafe impl Send for AvEncoder {}
 
-/// How large frames may be: a buffer that so many bits flow into each second, and each frame's are taken out of.
+/// The limit on frame sizes (video buffering verifier): a buffer that is filled at a constant rate and emptied by each frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Budget {
-    /// Bits per second.
+pub(super) struct Vbv {
+    /// Bits per second that fill the buffer.
     pub(super) rate: i64,
-    /// Bits.
+    /// The buffer's size in bits.
     pub(super) buffer: c_int,
 }
 
-/// How an encoder takes pictures of 4:2:0.
+/// How an encoder takes the planes of a 4:2:0 picture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Layout {
+pub(super) enum PlaneLayout {
     /// Three planes.
     Planar,
-    /// Two: the second has blue and red by turns.
+    /// Two planes: Y, and U and V interleaved.
     Nv12,
 }
 
-/// What an encoder makes of its budget.
+/// How an encoder uses the rate of its [`Vbv`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Pace {
-    /// The most that frames may take; how much they do take is for its options to say.
-    AtMost,
-    /// What frames take.
+pub(super) enum RateControl {
+    /// As an upper limit. The encoder's options decide how many bits a frame takes below it.
+    Capped,
+    /// As a constant bitrate.
     Constant,
 }
 
-/// What an encoder is opened for.
-pub(super) struct EncoderConfig<'a> {
+/// The configuration of an [`AvEncoder`].
+pub(super) struct AvEncoderConfig<'a> {
     /// FFmpeg's name of the encoder.
     pub(super) name: &'a CStr,
     /// FFmpeg's names of options, and their values.
     pub(super) options: &'a [(&'a CStr, &'a CStr)],
-    pub(super) layout: Layout,
-    pub(super) pace: Pace,
+    pub(super) layout: PlaneLayout,
+    pub(super) rate_control: RateControl,
     pub(super) threads: u8,
     pub(super) size: (u32, u32),
     /// Frames per second in thousandths, at least 1.
     pub(super) millifps: u32,
-    pub(super) budget: Budget,
+    pub(super) vbv: Vbv,
 }
 
-impl Encoder {
-    /// Opens this encoder, to make keyframes only when asked and to write parameter sets into each.
+impl AvEncoder {
+    /// Opens an encoder that makes keyframes only on request, each with parameter sets.
     ///
     /// # Errors
-    /// FFmpeg was built without it, or it refuses what it is to do.
-    pub(super) fn open(config: &EncoderConfig<'_>) -> Result<Self> {
+    /// FFmpeg was built without the encoder, or the encoder refuses its configuration.
+    pub(super) fn open(config: &AvEncoderConfig<'_>) -> Result<Self> {
         quiet();
         let name = config.name.to_string_lossy();
-        // SAFETY: looks into a constant table for a string that lives through the call.
+        // SAFETY: reads a constant table. The string lives through the call.
         let encoder = unsafe { ffi::avcodec_find_encoder_by_name(config.name.as_ptr()) };
         ensure!(
             !encoder.is_null(),
             Unsupported,
-            "this FFmpeg was built without {name}: install one that has it (Fedora: ffmpeg from RPM Fusion; Debian's and \
-             Homebrew's have it), or send JPEG"
+            "this FFmpeg was built without {name}: install a build with {name} (Fedora: ffmpeg from RPM Fusion; Debian and \
+             Homebrew include it), or send JPEG"
         );
-        // SAFETY: the encoder is a constant; null only without memory.
+        // SAFETY: the encoder is a constant. The result is null only without memory.
         let context = unsafe { ffi::avcodec_alloc_context3(encoder) };
         assert!(!context.is_null(), "no memory for an encoder");
-        let mut this = Self { context, frame: Frame::new(), layout: config.layout, pace: config.pace };
+        let mut this =
+            Self { context, frame: AvFrame::new(), layout: config.layout, rate_control: config.rate_control };
         this.describe(config)?;
         let refused = format!("{name} cannot be opened for {}x{}", config.size.0, config.size.1);
-        // SAFETY: the context is ours and not yet open; the strings live through the calls, which copy them.
+        // SAFETY: the context is ours and not yet open. The strings live through the calls, which copy them.
         unsafe {
             for (option, value) in config.options {
                 let code = ffi::av_opt_set(
@@ -429,18 +430,18 @@ impl Encoder {
         Ok(this)
     }
 
-    /// Fills in what the encoder and its frame must know before they are made.
-    fn describe(&mut self, config: &EncoderConfig<'_>) -> Result<()> {
+    /// Sets the fields of the encoder and its frame that must be set before opening.
+    fn describe(&mut self, config: &AvEncoderConfig<'_>) -> Result<()> {
         let (width, height) = (c_int::try_from(config.size.0)?, c_int::try_from(config.size.1)?);
         let millifps = c_int::try_from(config.millifps)?;
-        // SAFETY: both are ours and live, and nobody else has them.
+        // SAFETY: both are ours and live, and nothing else refers to them.
         let (context, frame) = unsafe { (&mut *self.context, &mut *self.frame.as_ptr()) };
         (context.width, context.height) = (width, height);
         context.pix_fmt = match config.layout {
-            Layout::Planar => ffi::AVPixelFormat::YUV420P,
-            Layout::Nv12 => ffi::AVPixelFormat::NV12,
+            PlaneLayout::Planar => ffi::AVPixelFormat::YUV420P,
+            PlaneLayout::Nv12 => ffi::AVPixelFormat::NV12,
         };
-        // The colours of JFIF, which JPEG decoders and browsers know as such.
+        // The colours of JFIF, so that H.264 and JPEG look the same.
         context.color_range = ffi::AVColorRange::JPEG;
         context.colorspace = ffi::AVColorSpace::SMPTE170M;
         context.color_primaries = ffi::AVColorPrimaries::BT709;
@@ -454,48 +455,48 @@ impl Encoder {
         (frame.width, frame.height) = (width, height);
         (frame.color_range, frame.colorspace) = (context.color_range, context.colorspace);
         frame.pts = 0;
-        self.set_budget(config.budget);
+        self.set_vbv(config.vbv);
         Ok(())
     }
 
-    /// Changes how large frames may be, from the next one on.
-    pub(super) fn set_budget(&mut self, budget: Budget) {
-        // SAFETY: the context is ours and live; encoders read these again for each frame.
+    /// Changes the limit on frame sizes, from the next frame on.
+    pub(super) fn set_vbv(&mut self, vbv: Vbv) {
+        // SAFETY: the context is ours and live. Encoders read these fields again for each frame.
         let context = unsafe { &mut *self.context };
-        (context.rc_max_rate, context.rc_buffer_size) = (budget.rate, budget.buffer);
-        if self.pace == Pace::Constant {
-            context.bit_rate = budget.rate;
+        (context.rc_max_rate, context.rc_buffer_size) = (vbv.rate, vbv.buffer);
+        if self.rate_control == RateControl::Constant {
+            context.bit_rate = vbv.rate;
         }
     }
 
-    /// The packet of one picture, whose planes are without padding and of the size that this was opened for.
+    /// Encodes one picture, given as planes without padding and of the size that the encoder was opened for.
     ///
     /// # Errors
-    /// The encoder failed, or held the picture back.
-    pub(super) fn encode(&mut self, planes: [&[u8]; 3], keyframe: bool) -> Result<Packet> {
+    /// The encoder failed, or gave no frame for this picture yet.
+    pub(super) fn encode(&mut self, planes: [&[u8]; 3], keyframe: bool) -> Result<AvPacket> {
         let frame = self.frame.as_ptr();
-        // SAFETY: the frame is ours and has its buffers; they are copied first should the encoder still hold them.
+        // SAFETY: the frame is ours and has buffers. FFmpeg copies them first if the encoder still uses them.
         check(unsafe { ffi::av_frame_make_writable(frame) }, "no memory for a frame")?;
-        // SAFETY: ours and live, and nobody else has it.
+        // SAFETY: the frame is ours and live, and nothing else refers to it.
         let fields = unsafe { &mut *frame };
         fill(fields, self.layout, planes);
         fields.pts += 1;
         fields.pict_type = if keyframe { ffi::AVPictureType::I } else { ffi::AVPictureType::NONE };
-        let packet = Packet::new();
+        let packet = AvPacket::new();
         // SAFETY: all are ours and live.
         unsafe {
-            check(ffi::avcodec_send_frame(self.context, frame), "a picture cannot be coded")?;
+            check(ffi::avcodec_send_frame(self.context, frame), "a picture cannot be encoded")?;
             match ffi::avcodec_receive_packet(self.context, packet.as_ptr()) {
-                AGAIN => bail!(Unsupported, "the encoder held a picture back"),
-                code => check(code, "a picture cannot be coded")?,
+                AGAIN => bail!(Unsupported, "the encoder gave no frame for a picture at once"),
+                code => check(code, "a picture cannot be encoded")?,
             };
         }
         Ok(packet)
     }
 }
 
-/// Copies planes without padding into the buffers of a frame of their size and this layout.
-fn fill(frame: &mut ffi::AVFrame, layout: Layout, [luma, blue, red]: [&[u8]; 3]) {
+/// Copies planes without padding into the buffers of a frame of the same size.
+fn fill(frame: &mut ffi::AVFrame, layout: PlaneLayout, [luma, blue, red]: [&[u8]; 3]) {
     let (width, height) = (frame.width.unsigned_abs() as usize, frame.height.unsigned_abs() as usize);
     let (half, rows) = (width.div_ceil(2), height.div_ceil(2));
     for (number, from) in luma.chunks_exact(width).take(height).enumerate() {
@@ -503,11 +504,11 @@ fn fill(frame: &mut ffi::AVFrame, layout: Layout, [luma, blue, red]: [&[u8]; 3])
     }
     for (number, (blue, red)) in blue.chunks_exact(half).zip(red.chunks_exact(half)).take(rows).enumerate() {
         match layout {
-            Layout::Planar => {
+            PlaneLayout::Planar => {
                 row(frame, 1, number, half).copy_from_slice(blue);
                 row(frame, 2, number, half).copy_from_slice(red);
             }
-            Layout::Nv12 => {
+            PlaneLayout::Nv12 => {
                 let pairs = row(frame, 1, number, 2 * half).chunks_exact_mut(2);
                 for (pair, (blue, red)) in pairs.zip(blue.iter().zip(red)) {
                     pair.copy_from_slice(&[*blue, *red]);
@@ -517,14 +518,14 @@ fn fill(frame: &mut ffi::AVFrame, layout: Layout, [luma, blue, red]: [&[u8]; 3])
     }
 }
 
-/// The first bytes of a row of a plane: no more of either than such a frame has.
+/// The first `length` bytes of a row of a plane. The frame must have them.
 fn row(frame: &mut ffi::AVFrame, plane: usize, row: usize, length: usize) -> &mut [u8] {
-    // SAFETY: the planes of a frame with buffers have rows of `linesize` bytes, at least as many as `fill` asks for, and nobody else
-    // has them while the frame is borrowed.
+    // SAFETY: the planes of a frame with buffers have rows of `linesize` bytes. `fill` asks for no more, and nothing else refers to
+    // them while the frame is borrowed.
     unsafe { std::slice::from_raw_parts_mut(frame.data[plane].add(row * frame.linesize[plane] as usize), length) }
 }
 
-impl Drop for Encoder {
+impl Drop for AvEncoder {
     fn drop(&mut self) {
         // SAFETY: the context is ours and live.
         unsafe { ffi::avcodec_free_context(&raw mut self.context) }

@@ -1,8 +1,8 @@
-//! Drawing into a picture of plain I420.
+//! Drawing into an I420 picture.
 
 use framewire_proto::Codec;
 
-/// A colour as full-range BT.601 has it.
+/// A colour in full-range BT.601.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Colour {
     y: u8,
@@ -16,7 +16,7 @@ impl Colour {
         let (red, green, blue) = ((rgb >> 16) as i32 & 255, (rgb >> 8) as i32 & 255, rgb as i32 & 255);
         Self {
             y: ((29_900 * red + 58_700 * green + 11_400 * blue + 50_000) / 100_000) as u8,
-            // The greatest value would be 255.5.
+            // Rounded down: the highest value would be 255.5.
             u: ((50_000 * blue - 16_874 * red - 33_126 * green + 12_849_999) / 100_000) as u8,
             v: ((50_000 * red - 41_869 * green - 8_131 * blue + 12_849_999) / 100_000) as u8,
         }
@@ -28,7 +28,7 @@ impl Colour {
     }
 }
 
-/// A rectangle in pixels; what lies outside of the picture is not drawn.
+/// A rectangle in pixels. The part outside the picture is not drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rect {
     /// Its left edge.
@@ -41,7 +41,7 @@ pub struct Rect {
     pub height: i32,
 }
 
-/// A picture of plain I420 to draw into.
+/// An I420 picture to draw into.
 pub struct Canvas<'a> {
     luma: &'a mut [u8],
     colours: [&'a mut [u8]; 2],
@@ -50,10 +50,10 @@ pub struct Canvas<'a> {
 }
 
 impl<'a> Canvas<'a> {
-    /// A canvas over a picture of this size.
+    /// A canvas over the bytes of a picture of this size.
     ///
     /// # Panics
-    /// The picture is not as long as [`Codec::raw_length`] says.
+    /// The number of bytes is not [`Codec::raw_length`].
     pub fn new(picture: &'a mut [u8], width: u32, height: u32) -> Self {
         assert_eq!(Some(picture.len()), Codec::I420.raw_length(width, height), "a picture of {width}x{height}");
         let (width, height) = (width as usize, height as usize);
@@ -62,7 +62,7 @@ impl<'a> Canvas<'a> {
         Self { luma, colours: [u, v], width, height }
     }
 
-    /// The plane of Y, rows without padding.
+    /// The luma plane, rows without padding.
     pub fn luma(&mut self) -> &mut [u8] {
         self.luma
     }
@@ -91,25 +91,6 @@ impl<'a> Canvas<'a> {
         }
     }
 
-    /// Darkens a rectangle towards black by `alpha` of 256, so that what is written over it can be read.
-    pub fn shade(&mut self, rect: Rect, alpha: u16) {
-        let (columns, rows) = self.clip(rect);
-        let keep = 256 - alpha.min(256);
-        for row in rows.clone() {
-            for value in &mut self.luma[row * self.width..][columns.clone()] {
-                *value = ((u16::from(*value) * keep) >> 8) as u8;
-            }
-        }
-        let stride = self.width.div_ceil(2);
-        for plane in &mut self.colours {
-            for row in halves(&rows) {
-                for value in &mut plane[row * stride..][halves(&columns)] {
-                    *value = mix(*value, 128, 256 - keep);
-                }
-            }
-        }
-    }
-
     /// Draws a colour through a mask of opacities (0 to 255, rows without padding) of this rectangle's size.
     pub fn blend(&mut self, rect: Rect, mask: &[u8], colour: Colour) {
         let (columns, rows) = self.clip(rect);
@@ -131,7 +112,7 @@ impl<'a> Canvas<'a> {
         let line = |row: usize| {
             if rows.contains(&row) { &mask[at(columns.start, row)..][..columns.len()] } else { &[] }
         };
-        // A colour's pixel stands for four: its opacity is their mean. At the edges some of the four lie outside.
+        // A chroma sample covers four pixels, so its opacity is their mean. At the edges some of the four lie outside.
         let odd = columns.start % 2;
         for row in halves(&rows) {
             let lines = [line(2 * row), line(2 * row + 1)];
@@ -149,7 +130,7 @@ impl<'a> Canvas<'a> {
         }
     }
 
-    /// The columns and rows of a rectangle that lie in the picture.
+    /// The columns and rows of a rectangle that lie inside the picture.
     fn clip(&self, rect: Rect) -> (std::ops::Range<usize>, std::ops::Range<usize>) {
         let range = |from: i32, length: i32, limit: usize| {
             let clamp = |place: i64| place.clamp(0, limit as i64) as usize;
@@ -159,12 +140,12 @@ impl<'a> Canvas<'a> {
     }
 }
 
-/// The range of a colour plane that a range of the plane of Y touches.
+/// The range of a chroma plane that covers a range of the luma plane.
 fn halves(range: &std::ops::Range<usize>) -> std::ops::Range<usize> {
     if range.is_empty() { 0..0 } else { range.start / 2..range.end.div_ceil(2) }
 }
 
-/// From one value to another by `alpha` of 256.
+/// Moves a value towards another by `alpha` of 256.
 fn mix(from: u8, to: u8, alpha: u16) -> u8 {
     let (from, to, alpha) = (u32::from(from), u32::from(to), u32::from(alpha));
     ((from * (256 - alpha) + to * alpha) >> 8) as u8
@@ -175,7 +156,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn primary_colours_are_those_of_jfif() {
+    fn primary_colours_follow_jfif() {
         assert_eq!(Colour::rgb(0x00_00_00), Colour::grey(0));
         assert_eq!(Colour::rgb(0xFF_FF_FF), Colour::grey(255));
         assert_eq!(Colour::rgb(0xFF_00_00), Colour { y: 76, u: 85, v: 255 });
@@ -183,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn what_lies_outside_is_not_drawn() {
+    fn the_part_outside_the_picture_is_not_drawn() {
         let mut picture = vec![7; 3 * 3 + 2 * 4];
         let mut canvas = Canvas::new(&mut picture, 3, 3);
         let red = Colour::rgb(0xFF_00_00);
@@ -191,7 +172,6 @@ mod tests {
             let rect = Rect { x, y, width: 4, height: 3 };
             canvas.fill(rect, red);
             canvas.blend(rect, &[255; 12], red);
-            canvas.shade(rect, 256);
         }
         assert!(picture.iter().all(|value| *value == 7));
         Canvas::new(&mut picture, 3, 3).blend(Rect { x: -1, y: 2, width: 3, height: 5 }, &[255; 15], red);

@@ -1,24 +1,27 @@
-//! I420 to BGR and back, both full-range BT.601, and video of other matrices and ranges to it.
+//! I420 to BGR and back, both full-range BT.601; and video of other colour matrices and ranges to full-range BT.601.
 
 use framewire_proto::Codec;
 use yuv::{BufferStoreMut, YuvConversionMode, YuvPlanarImage, YuvPlanarImageMut, YuvRange, YuvStandardMatrix};
 
-use super::{Picture, Pool, planes, planes_mut};
+use super::{
+    picture::{Picture, planes, planes_mut, raw_length},
+    pool::Pool,
+};
 use crate::error::Result;
 
-/// The same picture in this layout: itself where it has it already.
+/// The picture in this pixel layout: the same picture where it has that layout already.
 ///
 /// # Errors
-/// `codec` is no layout of plain pixels.
+/// `codec` is not a raw pixel layout.
 pub fn convert(picture: &Picture, codec: Codec, pool: &Pool) -> Result<Picture> {
-    if picture.codec == codec {
+    if picture.codec() == codec {
         return Ok(picture.clone());
     }
-    let (width, height) = (picture.width, picture.height);
-    let mut buffer = pool.take(super::raw_length(codec, width, height)?);
+    let (width, height) = (picture.width(), picture.height());
+    let mut buffer = pool.take(raw_length(codec, width, height)?);
     match codec {
-        Codec::Bgr24 => i420_to_bgr(&picture.data, &mut buffer, width, height)?,
-        _ => bgr_to_i420(&picture.data, &mut buffer, width, height)?,
+        Codec::Bgr24 => i420_to_bgr(picture.data(), &mut buffer, width, height)?,
+        _ => bgr_to_i420(picture.data(), &mut buffer, width, height)?,
     }
     Picture::new(codec, width, height, buffer.freeze())
 }
@@ -31,14 +34,14 @@ pub(super) fn bgr_to_i420(bgr: &[u8], i420: &mut [u8], width: u32, height: u32) 
     Ok(())
 }
 
-/// Fills the bytes of an I420 picture from pixels of blue, green, red and one more byte.
+/// Fills the bytes of an I420 picture from pixels of blue, green, red and an unused byte.
 pub(super) fn bgra_to_i420(from: Plane<'_>, i420: &mut [u8], width: u32, height: u32) -> Result<()> {
     let stride = 4 * width;
     let mut tight = Vec::new();
     let bgra = if from.stride == stride as usize {
         from.data
     } else {
-        // The crate passes over a last row that is shorter than the stride.
+        // The yuv crate ignores a last row that is shorter than the stride.
         tight.resize(stride as usize * height as usize, 0);
         copy(from, &mut tight, stride as usize);
         &tight
@@ -82,12 +85,12 @@ fn image_mut(i420: &mut [u8], width: u32, height: u32) -> YuvPlanarImageMut<'_, 
     }
 }
 
-/// Which colours the numbers of a video stand for (ITU-T H.273, table 4).
+/// Which colours the samples of a video stand for (ITU-T H.273, table 4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Matrix {
-    /// ITU-R BT.601, which JPEG has.
+    /// ITU-R BT.601, used by JPEG.
     Bt601,
-    /// ITU-R BT.709, which HD video has.
+    /// ITU-R BT.709, used by HD video.
     Bt709,
     /// ITU-R BT.2020.
     Bt2020,
@@ -104,7 +107,7 @@ pub(super) struct Plane<'a> {
     pub(super) stride: usize,
 }
 
-/// Fills the bytes of an I420 picture from 4:2:0 planes of this matrix and range.
+/// Fills the bytes of a full-range BT.601 I420 picture from 4:2:0 planes of this matrix and range.
 pub(super) fn import(
     (matrix, full_range): (Matrix, bool),
     from: [Plane<'_>; 3],
@@ -114,15 +117,15 @@ pub(super) fn import(
 ) {
     let run = match (matrix, full_range) {
         (Matrix::Bt601, true) => copy_planes,
-        (Matrix::Bt601, false) => Video::<2990, 1140, false>::convert,
-        (Matrix::Bt709, true) => Video::<2126, 722, true>::convert,
-        (Matrix::Bt709, false) => Video::<2126, 722, false>::convert,
-        (Matrix::Bt2020, true) => Video::<2627, 593, true>::convert,
-        (Matrix::Bt2020, false) => Video::<2627, 593, false>::convert,
-        (Matrix::Fcc, true) => Video::<3000, 1100, true>::convert,
-        (Matrix::Fcc, false) => Video::<3000, 1100, false>::convert,
-        (Matrix::Smpte240, true) => Video::<2120, 870, true>::convert,
-        (Matrix::Smpte240, false) => Video::<2120, 870, false>::convert,
+        (Matrix::Bt601, false) => VideoConverter::<2990, 1140, false>::convert,
+        (Matrix::Bt709, true) => VideoConverter::<2126, 722, true>::convert,
+        (Matrix::Bt709, false) => VideoConverter::<2126, 722, false>::convert,
+        (Matrix::Bt2020, true) => VideoConverter::<2627, 593, true>::convert,
+        (Matrix::Bt2020, false) => VideoConverter::<2627, 593, false>::convert,
+        (Matrix::Fcc, true) => VideoConverter::<3000, 1100, true>::convert,
+        (Matrix::Fcc, false) => VideoConverter::<3000, 1100, false>::convert,
+        (Matrix::Smpte240, true) => VideoConverter::<2120, 870, true>::convert,
+        (Matrix::Smpte240, false) => VideoConverter::<2120, 870, false>::convert,
     };
     run(from, i420, width, height);
 }
@@ -134,15 +137,14 @@ fn copy_planes(from: [Plane<'_>; 3], i420: &mut [u8], width: u32, height: u32) {
     }
 }
 
-/// Video whose luma is made of so many ten-thousandths of red and blue, turned into full-range BT.601.
+/// Converts video to full-range BT.601. `RED` and `BLUE` are the shares of red and blue in its luma, in ten-thousandths.
 ///
-/// In 4:2:0 the new chroma depends on the old chroma alone, and the new luma is the old one plus a sum of the chroma that
-/// lies over it, so one pass without leaving the planes does it. All numbers are 16 bits wide and the factors are known to
-/// the compiler, which then multiplies eight at once on every machine: 0.15 ms at 1280x720, four times faster than with
-/// factors that it does not know.
-struct Video<const RED: u32, const BLUE: u32, const FULL: bool>;
+/// In 4:2:0 the new chroma depends only on the old chroma, and the new luma is the old luma plus a weighted sum of its chroma.
+/// So one pass over the planes is enough. All numbers have 16 bits and the compiler knows the factors, so it multiplies eight
+/// samples at a time on every machine: 0.15 ms at 1280x720, four times faster than with factors unknown to it.
+struct VideoConverter<const RED: u32, const BLUE: u32, const FULL: bool>;
 
-impl<const RED: u32, const BLUE: u32, const FULL: bool> Video<RED, BLUE, FULL> {
+impl<const RED: u32, const BLUE: u32, const FULL: bool> VideoConverter<RED, BLUE, FULL> {
     const RANGE: f64 = if FULL { 1.0 } else { 255.0 / 219.0 };
     const SPAN: f64 = if FULL { 1.0 } else { 255.0 / 224.0 };
     const BLACK: i16 = if FULL { 0 } else { 16 };
@@ -173,7 +175,7 @@ impl<const RED: u32, const BLUE: u32, const FULL: bool> Video<RED, BLUE, FULL> {
         }
     }
 
-    // Not inlined: as arguments the compiler knows that the slices do not overlap, and makes vectors.
+    // Not inlined: the compiler then knows that the slices do not overlap, and vectorizes.
     #[inline(never)]
     fn chroma(from_u: &[u8], from_v: &[u8], to_u: &mut [u8], to_v: &mut [u8], offsets: &mut [i16]) {
         let from = from_u.iter().zip(from_v);
@@ -221,7 +223,7 @@ fn high(value: i16, factor: i16) -> i16 {
     (i32::from(value).wrapping_mul(i32::from(factor)) >> 16) as i16
 }
 
-/// A value in 1/32 as a sample. 17 and not 16 are added, since each product before was rounded down.
+/// A value in 1/32 as a sample. To round, 17 instead of 16 is added, because each product was rounded down.
 fn sample(value: i16) -> u8 {
     (value.wrapping_add(17) >> 5).clamp(0, 255) as u8
 }
@@ -235,7 +237,7 @@ mod tests {
     const MATRICES: [Matrix; 5] = [Matrix::Bt601, Matrix::Bt709, Matrix::Bt2020, Matrix::Fcc, Matrix::Smpte240];
 
     /// Y, U and V of a colour, in this matrix and range.
-    fn coded([r, g, b]: [f64; 3], matrix: Matrix, full_range: bool) -> [u8; 3] {
+    fn encoded([r, g, b]: [f64; 3], matrix: Matrix, full_range: bool) -> [u8; 3] {
         let (red, blue) = match matrix {
             Matrix::Bt601 => (0.299, 0.114),
             Matrix::Bt709 => (0.2126, 0.0722),
@@ -255,14 +257,14 @@ mod tests {
         for (matrix, full) in MATRICES.into_iter().flat_map(|matrix| [(matrix, true), (matrix, false)]) {
             for colour in 0..125 {
                 let colour = [levels[colour % 5], levels[colour / 5 % 5], levels[colour / 25]];
-                let [y, u, v] = coded(colour, matrix, full);
-                // 35x3, so that odd sizes, strides and the vectors' remainders take part.
+                let [y, u, v] = encoded(colour, matrix, full);
+                // 35x3, to test odd sizes, strides and the remainders of vectors.
                 let (y, u, v) = ([y; 120], [u; 40], [v; 40]);
                 let plane = |data, stride| Plane { data, stride };
                 let mut out = vec![0; Codec::I420.raw_length(35, 3).unwrap()];
                 let planes = [plane(&y[..], 40), plane(&u[..], 20), plane(&v[..], 20)];
                 import((matrix, full), planes, &mut out, 35, 3);
-                let expected = coded(colour, Matrix::Bt601, true);
+                let expected = encoded(colour, Matrix::Bt601, true);
                 for (plane, expected) in planes_mut(&mut out, 35, 3).into_iter().zip(expected) {
                     let off = plane.iter().map(|value| value.abs_diff(expected)).max().unwrap();
                     assert!(off <= 2, "{colour:?} in {matrix:?}, full range {full}: {off} off");

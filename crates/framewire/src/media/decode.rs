@@ -1,4 +1,4 @@
-//! Frames as they travel become pictures.
+//! Frames of a stream to pictures.
 
 use std::{collections::VecDeque, mem};
 
@@ -6,36 +6,38 @@ use ffmpeg_the_third::ffi;
 use framewire_proto::{Codec, Config, Frame, Micros};
 
 use super::{
-    Picture, Pool,
-    av::{self, Decoded, Threads},
-    colour, jpeg,
+    av::{AvDecoder, AvPacket, Decoded, Threads},
+    colour,
+    jpeg::JpegDecoder,
+    picture::Picture,
+    pool::Pool,
     scale::Importer,
 };
 use crate::error::{Context as _, Result, ensure};
 
-/// Decodes frames of any codec, one after another: push one, then pull until there is none.
+/// Decodes the frames of a stream, of any codec: push one, then pull pictures until there are no more.
 #[derive(Default)]
 pub struct Decoder {
-    jpeg: jpeg::Decoder,
-    h264: Option<H264>,
+    jpeg: JpegDecoder,
+    h264: Option<H264Decoder>,
     pool: Pool,
     ready: VecDeque<(Frame, Picture)>,
 }
 
 impl Decoder {
-    /// A decoder.
+    /// Creates a decoder.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Takes a frame, to make its picture as [`Codec::I420`] or [`Codec::Bgr24`], or none where it only matters to the decoding
-    /// of those after it. Where frames depend on each other they must
-    /// come in the order of decoding, after a gap from a keyframe on; their pictures come in the order in which they are to be
-    /// shown, perhaps later. None comes of what cannot be whole: before the first keyframe, and after a broken frame until the
-    /// next.
+    /// Takes a frame and decodes it as [`Codec::I420`] or [`Codec::Bgr24`]; with `None` only for the frames that need it, without a
+    /// picture of its own.
+    ///
+    /// H.264 frames must come in decoding order. Their pictures come out in display order, and perhaps later. There is no picture
+    /// before the first keyframe, nor after a broken or missing frame until the next keyframe.
     ///
     /// # Errors
-    /// The frame is broken, or its picture over the limit. The next one may be good.
+    /// The frame is broken, or its picture is over the size limit. The next one may be good.
     pub fn push(&mut self, config: &Config, frame: &Frame, want: Option<Codec>) -> Result<()> {
         if config.codec == Codec::H264 {
             return self.push_h264(config, frame, want);
@@ -55,7 +57,7 @@ impl Decoder {
     fn push_h264(&mut self, config: &Config, frame: &Frame, want: Option<Codec>) -> Result<()> {
         if self.h264.as_ref().is_none_or(|open| open.config != *config) {
             self.end();
-            self.h264 = Some(H264::new(config)?);
+            self.h264 = Some(H264Decoder::new(config)?);
         }
         let Some(open) = &mut self.h264 else { return Ok(()) };
         let outcome = open.push(frame, want);
@@ -63,19 +65,19 @@ impl Decoder {
         outcome
     }
 
-    /// No more will come for now: what was held back is to be pulled. Decoding goes on at a keyframe.
+    /// Ends the GOP: the delayed pictures can be pulled. Decoding resumes at a keyframe.
     pub fn end(&mut self) {
         let Some(open) = &mut self.h264 else { return };
-        // What cannot be decoded is lost to whoever waits no more.
+        // Broken frames at the end have no picture to wait for.
         let _ = open.drain().and_then(|()| self.convert());
     }
 
-    /// The next picture, and the frame that it was made of.
+    /// The next picture, and its frame.
     pub fn pull(&mut self) -> Option<(Frame, Picture)> {
         self.ready.pop_front()
     }
 
-    /// The newest picture that there is once this frame was taken, and the frame that it was made of; see [`Decoder::push`].
+    /// Takes a frame as [`Decoder::push`] does, and returns the newest picture that there is then, and its frame.
     ///
     /// # Errors
     /// As for [`Decoder::push`].
@@ -85,109 +87,110 @@ impl Decoder {
     }
 
     fn convert(&mut self) -> Result<()> {
-        let made = self.h264.as_mut().map(|open| mem::take(&mut open.made)).unwrap_or_default();
-        for (frame, picture, want) in made {
+        let decoded = self.h264.as_mut().map(|open| mem::take(&mut open.decoded)).unwrap_or_default();
+        for (frame, picture, want) in decoded {
             self.ready.push_back((frame, colour::convert(&picture, want, &self.pool)?));
         }
         Ok(())
     }
 }
 
-/// Frames whose pictures a decoder may hold back: more than any stream has (ITU-T H.264, section A.3.1: 16).
-const HELD: usize = 32;
+/// The most frames inside the decoder. No stream needs more than 16 (ITU-T H.264, section A.3.1).
+const MAX_DELAYED: usize = 32;
 
 /// FFmpeg's decoder of H.264 in Annex B form.
-struct H264 {
+struct H264Decoder {
     config: Config,
-    decoder: av::Decoder,
-    packet: av::Packet,
+    decoder: AvDecoder,
+    packet: AvPacket,
     import: Importer,
-    /// The number of the last frame; `None` where nothing can be decoded before a keyframe.
+    /// The number of the last frame; `None` while decoding needs a keyframe.
     last: Option<u64>,
-    /// When the keyframe that decoding began with was captured: what is shown before it needs what was not decoded.
-    began: Micros,
-    /// Frames whose pictures have not come yet, by what their packets were called, and what is wanted of them.
-    held: VecDeque<(i64, Frame, Option<Codec>)>,
-    named: i64,
-    made: Vec<(Frame, Picture, Codec)>,
+    /// When the first decoded keyframe was captured. Frames displayed before it need frames that were not decoded.
+    keyframe_captured: Micros,
+    /// The frames inside the decoder: time stamp of the packet, frame, wanted pixel layout.
+    delayed: VecDeque<(i64, Frame, Option<Codec>)>,
+    /// The time stamp of the last packet: a counter that links pictures to frames.
+    timestamp: i64,
+    decoded: Vec<(Frame, Picture, Codec)>,
 }
 
-impl H264 {
+impl H264Decoder {
     fn new(config: &Config) -> Result<Self> {
-        let decoder = av::Decoder::open(ffi::AVCodecID::H264, std::ptr::null(), Threads::LowDelay)?;
+        let decoder = AvDecoder::open(ffi::AVCodecID::H264, std::ptr::null(), Threads::LowDelay)?;
         Ok(Self {
             config: config.clone(),
             decoder,
-            packet: av::Packet::new(),
+            packet: AvPacket::new(),
             import: Importer::default(),
             last: None,
-            began: 0,
-            held: VecDeque::new(),
-            named: 0,
-            made: Vec::new(),
+            keyframe_captured: 0,
+            delayed: VecDeque::new(),
+            timestamp: 0,
+            decoded: Vec::new(),
         })
     }
 
     fn push(&mut self, frame: &Frame, want: Option<Codec>) -> Result<()> {
         let next = self.last.is_some_and(|last| last.wrapping_add(1) == frame.sequence);
         if frame.keyframe && !next {
-            self.begin(frame);
+            self.start_at(frame);
         } else if self.last.is_none() {
             return Ok(());
         }
         let outcome = self.decode(frame, want).with_context(|| format!("H.264 frame {}", frame.sequence));
-        // What follows a frame that is not whole is not whole either.
+        // The frames after a broken one need it.
         self.last = outcome.is_ok().then_some(frame.sequence);
         outcome
     }
 
-    /// Begins anew at a keyframe, in case that what follows it still looks back to what was not decoded.
-    fn begin(&mut self, frame: &Frame) {
-        // A broken frame was told of when it came.
+    /// Starts at a keyframe after a gap. Frames after it may still refer to frames before it, which were not decoded.
+    fn start_at(&mut self, keyframe: &Frame) {
+        // A broken frame was reported when it was pushed.
         let _ = self.drain();
-        self.began = frame.times.captured;
+        self.keyframe_captured = keyframe.times.captured;
     }
 
     fn decode(&mut self, frame: &Frame, want: Option<Codec>) -> Result<()> {
         if self.last.is_none() && !self.config.extra.is_empty() {
-            // Parameter sets out of band stand before the first frame.
-            let whole = [&self.config.extra[..], &frame.data].concat();
-            self.packet.fill(&whole)?;
+            // Parameter sets out of band go before the first frame.
+            let unit = [&self.config.extra[..], &frame.data].concat();
+            self.packet.fill(&unit)?;
         } else {
             self.packet.fill(&frame.data)?;
         }
-        self.named += 1;
-        self.packet.set_pts(self.named);
-        if self.held.len() == HELD {
-            self.held.pop_front();
+        self.timestamp += 1;
+        self.packet.set_pts(self.timestamp);
+        if self.delayed.len() == MAX_DELAYED {
+            self.delayed.pop_front();
         }
-        self.held.push_back((self.named, frame.clone(), want));
+        self.delayed.push_back((self.timestamp, frame.clone(), want));
         self.decoder.send(Some(&self.packet))?;
         self.receive()
     }
 
     fn receive(&mut self) -> Result<()> {
         while let Decoded::Frame(picture) = self.decoder.receive()? {
-            let named = picture.fields().pts;
-            let Some(place) = self.held.iter().position(|(name, ..)| *name == named) else { continue };
-            let Some((_, frame, want)) = self.held.remove(place) else { continue };
-            if (1..self.began).contains(&frame.times.captured) {
+            let timestamp = picture.fields().pts;
+            let Some(place) = self.delayed.iter().position(|(known, ..)| *known == timestamp) else { continue };
+            let Some((_, frame, want)) = self.delayed.remove(place) else { continue };
+            if (1..self.keyframe_captured).contains(&frame.times.captured) {
                 continue;
             }
-            // With B-frames this is known too late for those that need it and are shown before it.
-            ensure!(!picture.torn(), InvalidData, "it needs a frame that is broken or missing");
+            // With B-frames, frames that need this one and are displayed before it have come out already.
+            ensure!(!picture.is_damaged(), InvalidData, "it needs a frame that is broken or missing");
             if let Some(want) = want {
-                self.made.push((frame, self.import.import(picture, false)?, want));
+                self.decoded.push((frame, self.import.import(picture, false)?, want));
             }
         }
         Ok(())
     }
 
-    /// Has the decoder give what it holds back, and forget the rest.
+    /// Takes the delayed pictures out of the decoder and resets it.
     fn drain(&mut self) -> Result<()> {
         let outcome = if self.last.is_some() { self.decoder.send(None).and_then(|()| self.receive()) } else { Ok(()) };
         self.decoder.flush();
-        self.held.clear();
+        self.delayed.clear();
         self.last = None;
         outcome
     }
@@ -202,7 +205,7 @@ mod tests {
 
     use super::*;
 
-    /// H.264 access units of a red picture, made by FFmpeg, parted at their access unit delimiters.
+    /// H.264 access units of a red picture, made by FFmpeg and split at their access unit delimiters.
     fn h264(frames: u32) -> Vec<Bytes> {
         units("color=red", frames, "-tune zerolatency")
     }
@@ -254,15 +257,15 @@ mod tests {
         assert!(decoder.decode(&CONFIG, &frame(0, &units[0]), Codec::I420).unwrap().is_some());
     }
 
-    /// Twelve pictures in two GOPs, the second `open` or not, in the order of decoding: I P B B P B B …, as frames that are
-    /// captured a millisecond apart; and what each looks like, in the order of showing.
+    /// Twelve pictures in two GOPs, the second `open` or not, in decoding order: I P B B P B B …, as frames that were captured
+    /// a millisecond apart; and the decoded pictures, in display order.
     fn gops(open: bool) -> (Vec<Frame>, Vec<Picture>) {
         let open = u8::from(open);
         let options = format!(
             "-bf 2 -x264-params keyint=6:min-keyint=6:scenecut=0:b-adapt=0:b-pyramid=none:open-gop={open}:aud=1"
         );
         let units = units("testsrc2=duration=9", 12, &options);
-        // Where each stands in the order of showing.
+        // Each frame's place in display order.
         let shown =
             if open == 1 { [0, 3, 1, 2, 6, 4, 5, 9, 7, 8, 11, 10] } else { [0, 3, 1, 2, 5, 4, 6, 9, 7, 8, 11, 10] };
         let frame = |(sequence, (data, shown)): (u64, (&Bytes, u64))| {
@@ -278,7 +281,7 @@ mod tests {
         (frames, pictures.into_iter().map(|(_, picture)| picture).collect())
     }
 
-    /// The pictures of these frames as they come, each with where it says that it stands in the order of showing.
+    /// The pictures of these frames in the order of output, each with its place in display order.
     fn decoded(decoder: &mut Decoder, frames: &[Frame]) -> Vec<(u64, Picture)> {
         let mut pictures = Vec::new();
         for frame in frames {
@@ -291,11 +294,11 @@ mod tests {
     }
 
     #[test]
-    fn pictures_come_in_the_order_of_showing_each_with_its_frame() {
+    fn pictures_come_in_display_order_each_with_its_frame() {
         for open in [false, true] {
             let (frames, pictures) = gops(open);
             assert!(pictures.windows(2).all(|pair| pair[0] != pair[1]));
-            // Again with the same decoder, which goes on at a keyframe.
+            // Twice with the same decoder, which resumes at a keyframe.
             let mut decoder = Decoder::new();
             for _ in 0..2 {
                 for (shown, picture) in decoded(&mut decoder, &frames) {
@@ -306,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn after_a_gap_nothing_is_shown_that_needs_what_was_left_out() {
+    fn after_a_gap_no_picture_needs_a_missing_frame() {
         for open in [false, true] {
             let (frames, pictures) = gops(open);
             let key = frames.iter().rposition(|frame| frame.keyframe).unwrap();
@@ -323,11 +326,11 @@ mod tests {
     }
 
     #[test]
-    fn after_a_broken_frame_nothing_is_shown_until_a_keyframe() {
+    fn after_a_broken_frame_pictures_resume_at_a_keyframe() {
         let units = units("testsrc2=duration=9", 12, "-tune zerolatency -g 6");
         let frame = |(sequence, data): (u64, &Bytes)| Frame { keyframe: sequence % 6 == 0, ..frame(sequence, data) };
         let mut frames: Vec<_> = (0..).zip(&units).map(frame).collect();
-        // The slice's header is whole; what follows is not.
+        // The slice's header is good, and the rest is not.
         let data = &frames[2].data;
         frames[2].data = [&data[..20], &vec![0xFF; data.len() - 20][..]].concat().into();
         let (mut decoder, mut shown, mut bad) = (Decoder::new(), Vec::new(), Vec::new());
@@ -341,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_leads_up_to_a_picture_is_not_made() {
+    fn a_frame_pushed_without_a_wanted_layout_gives_no_picture() {
         let (frames, pictures) = gops(false);
         let mut decoder = Decoder::new();
         for frame in &frames[..7] {

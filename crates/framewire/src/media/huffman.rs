@@ -1,27 +1,27 @@
-//! Motion-JPEG's missing Huffman tables.
+//! The Huffman tables that Motion-JPEG may lack.
 
 use std::sync::LazyLock;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use framewire_proto::Codec;
 
-use super::{Picture, jpeg};
+use super::{jpeg::JpegEncoder, picture::Picture};
 
 const TABLES: u8 = 0xC4;
 const SCAN: u8 = 0xDA;
 
-/// The tables of ITU-T T.81, annex K.3, as segments of a JPEG. libjpeg-turbo writes just these, so they are cut out of a
-/// picture that it makes.
+/// The tables of ITU-T T.81, annex K.3, as segments of a JPEG. libjpeg-turbo writes exactly these, so they are copied from a
+/// JPEG of its own.
 static STANDARD: LazyLock<Vec<u8>> = LazyLock::new(|| {
     let pixels = Bytes::from_static(&[128; 6]);
-    let picture = Picture::new(Codec::I420, 2, 2, pixels).and_then(|picture| jpeg::Encoder::new(50).encode(&picture));
-    let jpeg = picture.expect("a grey picture of 2x2 pixels can be coded");
+    let picture = Picture::new(Codec::I420, 2, 2, pixels).and_then(|picture| JpegEncoder::new(50).encode(&picture));
+    let jpeg = picture.expect("a grey picture of 2x2 pixels can be encoded");
     let tables = segments(&jpeg).filter(|(code, ..)| *code == TABLES);
     tables.flat_map(|(_, start, end)| jpeg[start..end].to_vec()).collect()
 });
 
-/// The JPEG as it is; or, when no Huffman table stands before its scan, as AVI files and old cameras have it, with the
-/// standard tables put in, without which browsers and others would not decode it.
+/// Adds the standard Huffman tables to a JPEG that has none before its scan, as in AVI files and from old cameras. Browsers
+/// would not decode it otherwise. Other JPEGs stay unchanged.
 pub fn complete(jpeg: Bytes) -> Bytes {
     let first = segments(&jpeg).find(|(code, ..)| [TABLES, SCAN].contains(code));
     let Some((SCAN, place, _)) = first else { return jpeg };
@@ -32,7 +32,7 @@ pub fn complete(jpeg: Bytes) -> Bytes {
     whole.freeze()
 }
 
-/// Marker, beginning and end of each segment from the start of the image to its first scan, as far as they are whole.
+/// Marker code, start and end of each complete segment, from the start of the image to its first scan.
 fn segments(jpeg: &[u8]) -> impl Iterator<Item = (u8, usize, usize)> {
     let mut at = 2;
     std::iter::from_fn(move || {
@@ -50,11 +50,12 @@ fn segments(jpeg: &[u8]) -> impl Iterator<Item = (u8, usize, usize)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::media::jpeg::JpegDecoder;
 
     #[test]
-    fn a_jpeg_without_tables_gets_those_it_was_made_with() {
+    fn a_jpeg_without_tables_gets_the_standard_tables() {
         let picture = Picture::new(Codec::I420, 16, 16, vec![90; 384].into()).unwrap();
-        let jpeg = jpeg::Encoder::new(80).encode(&picture).unwrap();
+        let jpeg = JpegEncoder::new(80).encode(&picture).unwrap();
         assert_eq!(complete(jpeg.clone()).as_ptr(), jpeg.as_ptr());
         let mut bare = jpeg[..2].to_vec();
         let last = segments(&jpeg).last().unwrap();
@@ -68,11 +69,11 @@ mod tests {
         assert!([420, 432].contains(&STANDARD.len()), "{}", STANDARD.len());
         let whole = complete(bare.into());
         assert_eq!(whole.len(), jpeg.len());
-        assert_eq!(jpeg::Decoder::new().decode(&whole, Codec::I420).unwrap().data()[0], 90);
+        assert_eq!(JpegDecoder::new().decode(&whole, Codec::I420).unwrap().data()[0], 90);
     }
 
     #[test]
-    fn what_is_no_jpeg_is_left_alone() {
+    fn other_data_stays_unchanged() {
         for bytes in [&b""[..], b"\xFF\xD8", b"\xFF\xD8\xFF", b"\xFF\xD8\xFF\xC0\xFF\xFF", b"hello world", &[0xFF; 99]]
         {
             assert_eq!(complete(Bytes::from_static(bytes)), bytes);

@@ -1,4 +1,4 @@
-//! Planes of raw video as other programs have them, turned into I420 of full range.
+//! Planes of raw video from other programs to full-range I420.
 
 use bytes::Bytes;
 use framewire_proto::{
@@ -8,7 +8,7 @@ use framewire_proto::{
 
 use super::pool::Pool;
 
-/// Turns pictures of YUV4MPEG2 streams into full-range I420.
+/// Converts pictures of a YUV4MPEG2 stream to full-range I420.
 pub struct Converter {
     header: Header,
     luma: [u8; 256],
@@ -17,7 +17,7 @@ pub struct Converter {
 }
 
 impl Converter {
-    /// A converter of the pictures that follow this header.
+    /// Creates a converter for the pictures after this header.
     pub fn new(header: Header) -> Self {
         let (luma, chroma) = if header.full_range {
             (identity(), identity())
@@ -27,7 +27,10 @@ impl Converter {
         Self { header, luma, chroma, pool: Pool::default() }
     }
 
-    /// One picture, whose planes must be as long as the header says. Costs nothing when it is full-range I420 already.
+    /// Converts one picture. Full-range I420 is returned without a copy.
+    ///
+    /// # Panics
+    /// The planes do not have the length that the header states.
     pub fn convert(&self, planes: Bytes) -> Bytes {
         let Header { width, height, chroma, full_range, .. } = self.header;
         assert_eq!(planes.len(), self.header.frame_length(), "a picture of this header");
@@ -51,7 +54,7 @@ impl Converter {
         out.freeze()
     }
 
-    /// One colour plane at half the picture's width and height; each value is the mean of those it stands for.
+    /// Scales a chroma plane to half the picture's width and height. Each value is the mean of those that it replaces.
     fn halve(&self, plane: &[u8], out: &mut [u8]) {
         let Header { width, height, chroma, .. } = self.header;
         let (from_width, from_height) = chroma.size(width, height);
@@ -78,7 +81,7 @@ fn identity() -> [u8; 256] {
     std::array::from_fn(|value| value as u8)
 }
 
-/// Limited range to full: values of `span` around `origin` become 255 around `to` (ITU-T H.273, section 8.3).
+/// Limited range to full range: `span` values from `origin` become 255 from `to` (ITU-T H.273, section 8.3).
 fn expand(origin: f32, span: f32, to: f32) -> [u8; 256] {
     std::array::from_fn(|value| ((value as f32 - origin) * 255.0 / span + to).round().clamp(0.0, 255.0) as u8)
 }
@@ -101,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn finer_colour_is_averaged_and_none_is_grey() {
+    fn finer_chroma_is_averaged_and_missing_chroma_is_grey() {
         let y = [9; 9];
         let halves = [10, 20, 30, 40, 50, 60];
         let c422 = [&y[..], &halves, &halves].concat();

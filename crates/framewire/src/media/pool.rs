@@ -1,47 +1,47 @@
-//! Memory for pictures, used again and again.
+//! Reusable buffers for pictures.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 
-/// Spare buffers kept; a pipeline holds one picture at each of its few stations.
-const SPARE: usize = 4;
+/// The most free buffers that are kept. A pipeline holds one picture at each of its few stages.
+const MAX_FREE: usize = 4;
 
-/// Buffers for pictures that return here when the last [`Bytes`] made of them is dropped, so that a stream in its stride
-/// takes no memory from the system. Clones are the same pool.
+/// Buffers that return here when the last [`Bytes`] made of them is dropped, so that a running stream allocates no memory.
+/// Clones are the same pool.
 #[derive(Debug, Clone, Default)]
 pub struct Pool(Arc<Mutex<Vec<Vec<u8>>>>);
 
 /// A buffer on loan from a [`Pool`].
 #[derive(Debug)]
-pub struct Buffer {
+pub struct PooledBuffer {
     bytes: Vec<u8>,
-    home: Pool,
+    pool: Pool,
 }
 
 impl Pool {
-    /// A buffer of this many bytes, of any content.
-    pub fn take(&self, length: usize) -> Buffer {
+    /// A buffer of this many bytes with undefined contents.
+    pub fn take(&self, length: usize) -> PooledBuffer {
         let mut bytes = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
         bytes.resize(length, 0);
-        Buffer { bytes, home: self.clone() }
+        PooledBuffer { bytes, pool: self.clone() }
     }
 }
 
-impl Buffer {
-    /// The bytes to be shared; the buffer goes home when the last share is dropped.
+impl PooledBuffer {
+    /// The buffer as shared bytes. It returns to its pool when the last clone is dropped.
     pub fn freeze(self) -> Bytes {
         Bytes::from_owner(self)
     }
 }
 
-impl AsRef<[u8]> for Buffer {
+impl AsRef<[u8]> for PooledBuffer {
     fn as_ref(&self) -> &[u8] {
         &self.bytes
     }
 }
 
-impl std::ops::Deref for Buffer {
+impl std::ops::Deref for PooledBuffer {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
@@ -49,17 +49,17 @@ impl std::ops::Deref for Buffer {
     }
 }
 
-impl std::ops::DerefMut for Buffer {
+impl std::ops::DerefMut for PooledBuffer {
     fn deref_mut(&mut self) -> &mut [u8] {
         &mut self.bytes
     }
 }
 
-impl Drop for Buffer {
+impl Drop for PooledBuffer {
     fn drop(&mut self) {
-        let mut spare = self.home.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if spare.len() < SPARE {
-            spare.push(std::mem::take(&mut self.bytes));
+        let mut free = self.pool.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if free.len() < MAX_FREE {
+            free.push(std::mem::take(&mut self.bytes));
         }
     }
 }
@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_buffer_comes_home_with_its_last_share() {
+    fn a_buffer_returns_when_its_last_clone_is_dropped() {
         let pool = Pool::default();
         let mut buffer = pool.take(1000);
         buffer[0] = 42;

@@ -1,19 +1,19 @@
-//! Threads that do parts of one picture side by side.
+//! Threads that work on parts of one picture in parallel.
 //!
-//! They are kept, since a thread's start would cost what it gains, and are sent away from the processor that asks for
-//! help: woken on it (as some schedulers do with a thread that ran there before) they would wait until it has done its own part.
+//! They are kept, because starting a thread would take as long as it saves. They are also kept off the caller's processor: some
+//! schedulers wake a thread on the processor where it ran before, and there it would wait until the caller's own part is done.
 
 use std::{
     sync::mpsc::{self, Receiver, Sender},
     thread,
 };
 
-/// Nobody has more use for processors than this: each more has less to do and must wake, too.
-const MOST: usize = 4;
+/// The most threads. Each further one has less to do and costs a wake-up.
+const MAX_THREADS: usize = 4;
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// Helpers of one who has pictures to work on.
+/// The helper threads of one encoder or decoder.
 pub(super) struct StripPool {
     helpers: Vec<Helper>,
 }
@@ -24,39 +24,39 @@ struct Helper {
 }
 
 /// The result of a helper's part.
-pub(super) struct Part<T>(Receiver<T>);
+pub(super) struct PendingPart<T>(Receiver<T>);
 
 impl StripPool {
-    /// As many lanes as this machine has processors, within bounds: this one's own and its helpers'.
+    /// How many parts to work on at a time: the processors of this machine, at most [`MAX_THREADS`]. The caller does one part.
     pub(super) fn processors() -> usize {
-        thread::available_parallelism().map_or(1, usize::from).min(MOST)
+        thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS)
     }
 
-    /// Without helpers yet: they come when they are needed.
+    /// Creates a pool. Its threads start when they are first needed.
     pub(super) fn new() -> Self {
         Self { helpers: Vec::new() }
     }
 
-    /// Lets helper `number` do this, elsewhere than here.
-    pub(super) fn begin<T: Send + 'static>(
+    /// Runs a job on helper `number`, on another processor than the caller's.
+    pub(super) fn start<T: Send + 'static>(
         &mut self,
         number: usize,
         job: impl FnOnce() -> T + Send + 'static,
-    ) -> Part<T> {
+    ) -> PendingPart<T> {
         while self.helpers.len() <= number {
             self.helpers.push(Helper::start());
         }
         let helper = &self.helpers[number];
-        helper.send_away();
-        let (tell, part) = mpsc::sync_channel(1);
-        // A helper that is gone drops the job, and whoever waits for its part hears that.
-        let _ = helper.jobs.send(Box::new(move || drop(tell.send(job()))));
-        Part(part)
+        helper.keep_off_this_processor();
+        let (result, part) = mpsc::sync_channel(1);
+        // A helper that has panicked drops the job, and then waiting for the part returns `None`.
+        let _ = helper.jobs.send(Box::new(move || drop(result.send(job()))));
+        PendingPart(part)
     }
 }
 
-impl<T> Part<T> {
-    /// Waits for the helper's result; `None` if it panicked.
+impl<T> PendingPart<T> {
+    /// Waits for the helper's result; `None` if the helper panicked.
     pub(super) fn wait(self) -> Option<T> {
         self.0.recv().ok()
     }
@@ -64,25 +64,25 @@ impl<T> Part<T> {
 
 impl Helper {
     fn start() -> Self {
-        let (jobs, come) = mpsc::channel::<Job>();
-        let (tell, told) = mpsc::sync_channel(1);
+        let (jobs, queue) = mpsc::channel::<Job>();
+        let (started, thread) = mpsc::sync_channel(1);
         thread::spawn(move || {
-            // Whoever started it waits for this.
-            let _ = tell.send(placement::this_thread());
-            come.iter().for_each(|job| job());
+            // The receiver waits below.
+            let _ = started.send(placement::this_thread());
+            queue.iter().for_each(|job| job());
         });
-        Self { jobs, thread: told.recv().ok() }
+        Self { jobs, thread: thread.recv().ok() }
     }
 
-    /// Keeps the helper off the processor that this thread runs on; where that cannot be, it runs where it likes.
-    fn send_away(&self) {
+    /// Keeps the helper off the caller's processor, where the system allows that.
+    fn keep_off_this_processor(&self) {
         if let Some(thread) = self.thread {
             placement::keep_off_this_processor(thread);
         }
     }
 }
 
-/// Where threads run.
+/// On which processors threads run.
 #[cfg(target_os = "linux")]
 mod placement {
     use rustix::thread::{Pid, gettid, sched_getaffinity, sched_getcpu, sched_setaffinity};
@@ -97,13 +97,13 @@ mod placement {
         let Ok(mut processors) = sched_getaffinity(None) else { return };
         processors.unset(sched_getcpu());
         if processors.count() > 0 {
-            // It is a wish: it may be refused.
+            // If the system refuses, the picture only takes longer.
             let _ = sched_setaffinity(Some(thread), &processors);
         }
     }
 }
 
-/// Where threads run: nothing is known of that here.
+/// On which processors threads run: this system does not say.
 #[cfg(not(target_os = "linux"))]
 mod placement {
     pub(super) type Thread = ();
@@ -118,14 +118,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parts_are_done_side_by_side_and_a_panic_is_heard() {
-        let mut lanes = StripPool::new();
-        let parts: Vec<_> = (0..3).map(|number| lanes.begin(number, move || number * 10)).collect();
-        let results: Vec<_> = parts.into_iter().map(Part::wait).collect();
+    fn parts_run_on_helpers_and_a_panic_is_reported() {
+        let mut pool = StripPool::new();
+        let parts: Vec<_> = (0..3).map(|number| pool.start(number, move || number * 10)).collect();
+        let results: Vec<_> = parts.into_iter().map(PendingPart::wait).collect();
         assert_eq!(results, [Some(0), Some(10), Some(20)]);
-        let broken = lanes.begin(0, || -> usize { panic!("as it should in this test") });
+        let broken = pool.start(0, || -> usize { panic!("as it should in this test") });
         assert_eq!(broken.wait(), None);
-        assert_eq!(lanes.begin(0, || 1).wait(), None, "a helper that panicked is gone");
-        assert_eq!(lanes.begin(1, || 2).wait(), Some(2));
+        assert_eq!(pool.start(0, || 1).wait(), None, "the helper that panicked is lost");
+        assert_eq!(pool.start(1, || 2).wait(), Some(2));
     }
 }

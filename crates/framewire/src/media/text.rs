@@ -4,12 +4,12 @@ use font8x8::legacy::BASIC_LEGACY;
 
 use super::canvas::{Canvas, Colour, Rect};
 
-/// Side of a letter as the font has it, in pixels.
+/// Side of a letter in the font's data, in pixels.
 const CELL: usize = 8;
 const FIRST: u8 = b' ';
 const LAST: u8 = b'~';
 
-/// Letters of one size, drawn once and then copied. They are ASCII; anything else is shown as `?`.
+/// ASCII letters of one size, drawn once and then copied. Any other character is shown as `?`.
 pub struct Font {
     /// Side of a letter.
     side: usize,
@@ -18,7 +18,7 @@ pub struct Font {
 }
 
 impl Font {
-    /// A font whose letters are squares of this many pixels, 8 to 256.
+    /// A font whose letters are squares with sides of this many pixels, 8 to 256.
     pub fn new(side: u32) -> Self {
         let side = side.clamp(8, 256) as usize;
         let masks = (FIRST..=LAST).flat_map(|letter| mask(letter, side)).collect();
@@ -35,7 +35,7 @@ impl Font {
         (self.side * text.chars().count()) as i32
     }
 
-    /// Draws a text with its upper left corner here.
+    /// Draws a text with its upper left corner at `x` and `y`.
     pub fn draw(&self, canvas: &mut Canvas<'_>, x: i32, y: i32, text: &str, colour: Colour) {
         let side = self.side as i32;
         for (place, letter) in text.chars().enumerate() {
@@ -46,20 +46,6 @@ impl Font {
         }
     }
 
-    /// Draws lines of text over a darkened box, readable on any picture; the box's upper left corner is here.
-    pub fn draw_boxed(&self, canvas: &mut Canvas<'_>, x: i32, y: i32, lines: &[String], colour: Colour) {
-        let margin = (self.height() / 2).max(4);
-        let step = self.height() + self.height() / 4;
-        let width = lines.iter().map(|line| self.width(line)).max().unwrap_or(0);
-        let height = lines.len() as i32 * step - self.height() / 4;
-        canvas.shade(Rect { x, y, width: width + 2 * margin, height: height + 2 * margin }, 180);
-        for (number, line) in lines.iter().enumerate() {
-            let top = y + margin + number as i32 * step;
-            self.draw(canvas, x + margin + 1, top + 1, line, Colour::grey(0));
-            self.draw(canvas, x + margin, top, line, colour);
-        }
-    }
-
     fn mask(&self, letter: char) -> &[u8] {
         let letter = u8::try_from(letter).ok().filter(|letter| (FIRST..=LAST).contains(letter)).unwrap_or(b'?');
         let size = self.side * self.side;
@@ -67,8 +53,8 @@ impl Font {
     }
 }
 
-/// A letter's opacities. The font's eight by eight dots become smooth outlines: between dots opacity runs evenly, and the
-/// outline lies where it is a bit under one half, so that dots which touch at a corner stay joined.
+/// A letter's opacities. The font's eight by eight dots become smooth outlines: opacity is interpolated between dots, and the
+/// outline is where it is a little under one half, so that dots that touch at a corner stay connected.
 fn mask(letter: u8, side: usize) -> Vec<u8> {
     let dots = BASIC_LEGACY[usize::from(letter)];
     if side.is_multiple_of(CELL) && side <= 2 * CELL {
@@ -99,7 +85,7 @@ fn mask(letter: u8, side: usize) -> Vec<u8> {
 mod tests {
     use super::*;
 
-    /// The letters of a drawing, by comparing each place with every letter of the font.
+    /// Reads the letters of a drawing by comparing each place with every letter of the font.
     fn read(font: &Font, luma: &[u8], width: usize, count: usize) -> String {
         let side = font.side;
         let differs = |letter: char, place: usize| -> u64 {
@@ -111,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_drawn_can_be_read_at_every_size() {
+    fn text_can_be_read_at_every_size() {
         for side in [8, 16, 21, 40] {
             let font = Font::new(side);
             let text = "08:15:42.917 fw";
@@ -123,12 +109,10 @@ mod tests {
     }
 
     #[test]
-    fn what_the_font_lacks_and_what_does_not_fit_is_no_trouble() {
+    fn unknown_letters_and_text_that_does_not_fit_are_handled() {
         let font = Font::new(8);
         let mut picture = vec![0; 8 * 8 + 2 * 16];
         font.draw(&mut Canvas::new(&mut picture, 8, 8), 0, 0, "\u{1F3A5}xx", Colour::grey(255));
         assert_eq!(picture[..64], *font.mask('?'));
-        let mut canvas = Canvas::new(&mut picture, 8, 8);
-        font.draw_boxed(&mut canvas, -20, -20, &["a".into(), "longer".into()], Colour::grey(255));
     }
 }

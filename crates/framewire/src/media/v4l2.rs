@@ -1,4 +1,4 @@
-//! The cameras of a Linux machine and what they offer, asked of the kernel (Video for Linux, version 2).
+//! The cameras of a Linux machine and their formats, from the kernel (Video for Linux, version 2).
 #![allow(unsafe_code, reason = "V4L2's ioctls, each with the type that the kernel fills")]
 
 use std::{
@@ -15,10 +15,10 @@ use rustix::{
     ioctl::{Opcode, Updater, ioctl, opcode},
 };
 
-/// A driver that never ends its lists is not listened to any longer.
-const MOST: u32 = 64;
-/// Sizes that are looked for in a camera that has any, as long as they lie in its bounds.
-const USUAL: [(u32, u32); 8] =
+/// The most entries that are read from a driver's list. A faulty driver's list may have no end.
+const MAX_ENTRIES: u32 = 64;
+/// The sizes that are listed for a camera with continuous sizes, where its bounds allow them.
+const COMMON_SIZES: [(u32, u32); 8] =
     [(320, 180), (320, 240), (640, 360), (640, 480), (800, 600), (1280, 720), (1920, 1080), (3840, 2160)];
 
 /// A camera.
@@ -26,36 +26,36 @@ const USUAL: [(u32, u32); 8] =
 pub struct Device {
     /// `/dev/video0`.
     pub path: PathBuf,
-    /// What it calls itself.
+    /// The camera's own name.
     pub name: String,
-    /// Where it is plugged in, in the kernel's words.
-    pub place: String,
-    /// What it offers.
-    pub formats: Vec<Format>,
+    /// Where the camera is plugged in, in the kernel's notation: `usb-0000:00:14.0-2`.
+    pub bus: String,
+    /// The formats that the camera offers.
+    pub formats: Vec<OfferedFormat>,
 }
 
 /// A pixel format that a camera offers.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Format {
-    /// FFmpeg's name of it where it has one (`mjpeg`, `yuyv422`), else the kernel's four letters.
+pub struct OfferedFormat {
+    /// FFmpeg's name of the format where it has one (`mjpeg`, `yuyv422`), else the kernel's four letters.
     pub name: String,
-    /// Its sizes.
-    pub sizes: Vec<Size>,
+    /// The sizes of this format.
+    pub sizes: Vec<OfferedSize>,
 }
 
-/// A size that a camera offers, and how fast.
+/// A size that a camera offers, and its frame rates.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Size {
+pub struct OfferedSize {
     /// In pixels.
     pub width: u32,
     /// In pixels.
     pub height: u32,
-    /// Frames per second, the most first.
+    /// Frames per second, the highest first.
     pub fps: Vec<f64>,
 }
 
-/// The kernel's names of formats and FFmpeg's.
-const NAMES: [(&[u8; 4], &str); 17] = [
+/// The kernel's and FFmpeg's names of pixel formats.
+const FORMAT_NAMES: [(&[u8; 4], &str); 17] = [
     (b"MJPG", "mjpeg"),
     (b"JPEG", "mjpeg"),
     (b"H264", "h264"),
@@ -75,41 +75,41 @@ const NAMES: [(&[u8; 4], &str); 17] = [
     (b"YUV9", "yuv410p"),
 ];
 
-/// Every camera that this user may ask, in the order of their numbers.
+/// Every camera that this user may open, in the order of the device numbers.
 ///
 /// # Errors
-/// The directory of devices cannot be read.
+/// The directory `/dev` cannot be read.
 pub fn devices() -> Result<Vec<Device>> {
     let entries = fs::read_dir("/dev").context("/dev cannot be read")?.flatten();
     let number = |path: &Path| path.file_name()?.to_str()?.strip_prefix("video")?.parse::<u32>().ok();
     let mut paths: Vec<_> = entries.filter_map(|entry| Some((number(&entry.path())?, entry.path()))).collect();
     paths.sort();
-    // What is no camera, is in the middle of going away or belongs to others is not listed.
+    // Devices that are no cameras, that were just unplugged, or that this user may not open are not listed.
     Ok(paths.into_iter().filter_map(|(_, path)| device(&path).ok().flatten()).collect())
 }
 
-/// What this device says of itself; `None` when it is no camera.
+/// The camera at this path; `None` when the device is not a camera.
 ///
 /// # Errors
-/// It cannot be opened or asked.
+/// The device cannot be opened or queried.
 pub fn device(path: &Path) -> Result<Option<Device>, std::io::Error> {
     let nonblock = OFlags::NONBLOCK.bits() as i32;
     let file = OpenOptions::new().read(true).write(true).custom_flags(nonblock).open(path)?;
-    let mut about = Capability::default();
-    ask::<{ opcode::read::<Capability>(b'V', 0) }, _>(&file, &mut about)?;
-    let can = if about.capabilities & HAS_DEVICE_CAPS != 0 { about.device_caps } else { about.capabilities };
-    if can & VIDEO_CAPTURE == 0 || can & STREAMING == 0 {
+    let mut device = Capability::default();
+    query::<{ opcode::read::<Capability>(b'V', 0) }, _>(&file, &mut device)?;
+    let flags = if device.capabilities & HAS_DEVICE_CAPS != 0 { device.device_caps } else { device.capabilities };
+    if flags & VIDEO_CAPTURE == 0 || flags & STREAMING == 0 {
         return Ok(None);
     }
     let formats = formats(&file);
-    Ok(Some(Device { path: path.into(), name: text(&about.card), place: text(&about.bus_info), formats }))
+    Ok(Some(Device { path: path.into(), name: text(&device.card), bus: text(&device.bus_info), formats }))
 }
 
 impl fmt::Display for Device {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "{}: {}", self.path.display(), self.name)?;
-        for Format { name, sizes } in &self.formats {
-            for (row, Size { width, height, fps }) in sizes.iter().enumerate() {
+        for OfferedFormat { name, sizes } in &self.formats {
+            for (row, OfferedSize { width, height, fps }) in sizes.iter().enumerate() {
                 let size = format!("{width}x{height}");
                 let rates = fps.iter().map(|fps| ((fps * 100.0).round() / 100.0).to_string());
                 let rates = rates.collect::<Vec<_>>().join(", ");
@@ -125,59 +125,60 @@ impl fmt::Display for Device {
     }
 }
 
-fn formats(file: &File) -> Vec<Format> {
-    let mut formats: Vec<Format> = Vec::new();
-    for index in 0..MOST {
-        let mut asked = FormatDescription { index, kind: CAPTURE, ..FormatDescription::default() };
-        if ask::<{ opcode::read_write::<FormatDescription>(b'V', 2) }, _>(file, &mut asked).is_err() {
+fn formats(file: &File) -> Vec<OfferedFormat> {
+    let mut formats: Vec<OfferedFormat> = Vec::new();
+    for index in 0..MAX_ENTRIES {
+        let mut entry = FormatQuery { index, kind: CAPTURE, ..FormatQuery::default() };
+        if query::<{ opcode::read_write::<FormatQuery>(b'V', 2) }, _>(file, &mut entry).is_err() {
             break;
         }
-        let letters = asked.pixel_format.to_le_bytes();
-        let known = NAMES.iter().find(|(code, _)| **code == letters).map(|(_, name)| (*name).to_owned());
+        let letters = entry.pixel_format.to_le_bytes();
+        let known = FORMAT_NAMES.iter().find(|(code, _)| **code == letters).map(|(_, name)| (*name).to_owned());
         let name = known.unwrap_or_else(|| text(&letters));
         if !formats.iter().any(|format| format.name == name) {
-            formats.push(Format { name, sizes: sizes(file, asked.pixel_format) });
+            formats.push(OfferedFormat { name, sizes: sizes(file, entry.pixel_format) });
         }
     }
     formats
 }
 
-fn sizes(file: &File, pixel_format: u32) -> Vec<Size> {
+fn sizes(file: &File, pixel_format: u32) -> Vec<OfferedSize> {
     let mut sizes = Vec::new();
-    for index in 0..MOST {
-        let mut asked = FrameSize { index, pixel_format, ..FrameSize::default() };
-        if ask::<{ opcode::read_write::<FrameSize>(b'V', 74) }, _>(file, &mut asked).is_err() {
+    for index in 0..MAX_ENTRIES {
+        let mut entry = FrameSizeQuery { index, pixel_format, ..FrameSizeQuery::default() };
+        if query::<{ opcode::read_write::<FrameSizeQuery>(b'V', 74) }, _>(file, &mut entry).is_err() {
             break;
         }
-        let [least_width, most_width, step_width, least_height, most_height, step_height] = asked.numbers;
-        if asked.kind == DISCRETE {
-            sizes.push((least_width, most_width));
+        let [least_width, most_width, step_width, least_height, most_height, step_height] = entry.numbers;
+        if entry.kind == DISCRETE {
+            let (width, height) = (least_width, most_width);
+            sizes.push((width, height));
             continue;
         }
         let fits = |least: u32, most: u32, step: u32, side: u32| {
             (least..=most).contains(&side) && (side - least).is_multiple_of(step.max(1))
         };
-        sizes.extend(USUAL.into_iter().filter(|(width, height)| {
+        sizes.extend(COMMON_SIZES.into_iter().filter(|(width, height)| {
             fits(least_width, most_width, step_width, *width) && fits(least_height, most_height, step_height, *height)
         }));
         break;
     }
-    let size = |(width, height)| Size { width, height, fps: rates(file, pixel_format, width, height) };
+    let size = |(width, height)| OfferedSize { width, height, fps: rates(file, pixel_format, width, height) };
     sizes.into_iter().map(size).collect()
 }
 
 fn rates(file: &File, pixel_format: u32, width: u32, height: u32) -> Vec<f64> {
     let mut rates = Vec::new();
-    for index in 0..MOST {
-        let mut asked = FrameInterval { index, pixel_format, width, height, ..FrameInterval::default() };
-        if ask::<{ opcode::read_write::<FrameInterval>(b'V', 75) }, _>(file, &mut asked).is_err() {
+    for index in 0..MAX_ENTRIES {
+        let mut entry = FrameIntervalQuery { index, pixel_format, width, height, ..FrameIntervalQuery::default() };
+        if query::<{ opcode::read_write::<FrameIntervalQuery>(b'V', 75) }, _>(file, &mut entry).is_err() {
             break;
         }
-        // An interval of so many parts of a second; where any is possible, the shortest and the longest.
-        let [part, whole, longest_part, longest_whole, ..] = asked.numbers;
-        rates.push(f64::from(whole) / f64::from(part));
-        if asked.kind != DISCRETE {
-            rates.push(f64::from(longest_whole) / f64::from(longest_part));
+        // A frame interval as a fraction of a second; where any interval is possible, the shortest and the longest.
+        let [numerator, denominator, longest_numerator, longest_denominator, ..] = entry.numbers;
+        rates.push(f64::from(denominator) / f64::from(numerator));
+        if entry.kind != DISCRETE {
+            rates.push(f64::from(longest_denominator) / f64::from(longest_numerator));
             break;
         }
     }
@@ -187,27 +188,27 @@ fn rates(file: &File, pixel_format: u32, width: u32, height: u32) -> Vec<f64> {
     rates
 }
 
-/// Text that the kernel has put into a field, up to its zero.
+/// The text in a field of the kernel, up to its terminating zero.
 fn text(field: &[u8]) -> String {
     let end = field.iter().position(|byte| *byte == 0).unwrap_or(field.len());
     let text = String::from_utf8_lossy(&field[..end]);
     text.chars().filter(|letter| !letter.is_control()).collect::<String>().trim().to_owned()
 }
 
-fn ask<const OPCODE: Opcode, T>(file: &File, value: &mut T) -> Result<(), Errno> {
-    // SAFETY: every opcode here is made of the structure that it is called with, whose layout is the kernel's.
+fn query<const OPCODE: Opcode, T>(file: &File, value: &mut T) -> Result<(), Errno> {
+    // SAFETY: every opcode here is built from the structure that it is called with, which has the kernel's layout.
     unsafe { ioctl(file, Updater::<OPCODE, T>::new(value)) }
 }
 
 const VIDEO_CAPTURE: u32 = 1;
 const STREAMING: u32 = 0x0400_0000;
 const HAS_DEVICE_CAPS: u32 = 0x8000_0000;
-/// The kind of buffer that frames of a camera come in.
+/// The buffer type of captured frames.
 const CAPTURE: u32 = 1;
-/// The kind of size or interval that is one value, not a span.
+/// The type of a size or interval with one value, not a range.
 const DISCRETE: u32 = 1;
 
-// The structures of the kernel's linux/videodev2.h; the asserted sizes are part of the ioctls' numbers.
+// The structures of the kernel's linux/videodev2.h. The asserted sizes are part of the ioctl numbers.
 
 #[repr(C)]
 #[derive(Default)]
@@ -223,7 +224,7 @@ struct Capability {
 
 #[repr(C)]
 #[derive(Default)]
-struct FormatDescription {
+struct FormatQuery {
     index: u32,
     kind: u32,
     flags: u32,
@@ -235,29 +236,29 @@ struct FormatDescription {
 
 #[repr(C)]
 #[derive(Default)]
-struct FrameSize {
+struct FrameSizeQuery {
     index: u32,
     pixel_format: u32,
     kind: u32,
-    /// Width and height; or the least, most and step of the width, then of the height.
+    /// Width and height; or the minimum, maximum and step of the width, then of the height.
     numbers: [u32; 6],
     reserved: [u32; 2],
 }
 
 #[repr(C)]
 #[derive(Default)]
-struct FrameInterval {
+struct FrameIntervalQuery {
     index: u32,
     pixel_format: u32,
     width: u32,
     height: u32,
     kind: u32,
-    /// Numerator and denominator; or those of the least, most and step.
+    /// Numerator and denominator; or those of the minimum, maximum and step.
     numbers: [u32; 6],
     reserved: [u32; 2],
 }
 
 const _: () = assert!(size_of::<Capability>() == 104);
-const _: () = assert!(size_of::<FormatDescription>() == 64);
-const _: () = assert!(size_of::<FrameSize>() == 44);
-const _: () = assert!(size_of::<FrameInterval>() == 52);
+const _: () = assert!(size_of::<FormatQuery>() == 64);
+const _: () = assert!(size_of::<FrameSizeQuery>() == 44);
+const _: () = assert!(size_of::<FrameIntervalQuery>() == 52);

@@ -15,7 +15,7 @@
 //! - **a wire, such as an RTSP server**: `proto::wire::rtsp` for its bytes, with a [`Wire`] that recognises a first line ending in
 //!   `RTSP/1.0` ([`first_line`](wire::first_line); HTTP leaves those alone); `serve::rtsp` with its handler, which gets the
 //!   connection, the bytes read so far and the hub; and a row in [`WIRES`]. A program that embeds the library adds such a row by
-//!   [`Config::extra_wires`] and touches nothing here. `toy.rs`, a wire for the tests, shows all of it.
+//!   [`Config::extra_wires`] and touches nothing here: `examples/toy_wire.rs` shows all of it.
 //! - **TLS**: `net::socket`, `net::accept` and, for the dialling end, `net::client`: see [`net`](crate::net). Nothing here.
 //! - **audio**: a codec in `proto::Codec`, its encoder and decoder in `media`. A stream carries frames of any codec, so `net`,
 //!   `pace` and `serve` stay; a browser's decoder for it is in `web/`.
@@ -30,8 +30,6 @@ pub mod http;
 pub mod metrics;
 mod mjpeg;
 mod publish;
-#[cfg(test)]
-mod toy;
 mod viewer;
 mod watch;
 pub mod websocket;
@@ -58,7 +56,7 @@ pub(crate) use viewer::ViewerSession;
 const TICK: Duration = Duration::from_millis(100);
 
 /// A wire of the hub's port and what serves it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone)]
 pub struct ServedWire {
     /// The wire, with its recogniser.
     pub wire: &'static Wire,
@@ -66,24 +64,33 @@ pub struct ServedWire {
     pub serve: Handler,
 }
 
-/// Serves one connection until it ends. An error is logged, and the connection is closed.
-pub type Handler = for<'a> fn(Accepted, &'a HubPort) -> Serving<'a>;
+/// What serves a connection until it ends. An error is logged, and the connection is closed.
+#[derive(Clone)]
+pub enum Handler {
+    /// A part of this port.
+    Port(for<'a> fn(Accepted, &'a HubPort) -> Serving<'a>),
+    /// A part of the program that embeds the library.
+    Program(Arc<dyn Fn(Accepted) -> Serving<'static> + Send + Sync>),
+}
 
 /// A [`Handler`] at work.
 pub type Serving<'a> = Pin<Box<dyn Future<Output = Result<(), Error>> + Send + 'a>>;
 
 /// The wires of the hub's port. Where two recognise the same first bytes, the first serves.
 pub const WIRES: &[ServedWire] = &[
-    ServedWire { wire: &wire::NATIVE, serve: |accepted, port| Box::pin(handshake::serve(accepted, port)) },
-    ServedWire { wire: &wire::HTTP, serve: |accepted, port| Box::pin(port.pages.serve(accepted)) },
-    ServedWire { wire: &lhh::WIRE, serve: |accepted, port| Box::pin(serve_camera(accepted, port)) },
-    ServedWire { wire: &pickle::WIRE, serve: |accepted, _| Box::pin(ready(refuse_camera(&accepted))) },
-    ServedWire { wire: &base64::WIRE, serve: |accepted, port| Box::pin(serve_camera(accepted, port)) },
-    ServedWire { wire: &stopwait::WIRE, serve: |accepted, port| Box::pin(serve_camera(accepted, port)) },
+    ServedWire {
+        wire: &wire::NATIVE,
+        serve: Handler::Port(|accepted, port| Box::pin(handshake::serve(accepted, port))),
+    },
+    ServedWire { wire: &wire::HTTP, serve: Handler::Port(|accepted, port| Box::pin(port.pages.serve(accepted))) },
+    ServedWire { wire: &lhh::WIRE, serve: Handler::Port(|accepted, port| Box::pin(serve_camera(accepted, port))) },
+    ServedWire { wire: &pickle::WIRE, serve: Handler::Port(|accepted, _| Box::pin(ready(refuse_camera(&accepted)))) },
+    ServedWire { wire: &base64::WIRE, serve: Handler::Port(|accepted, port| Box::pin(serve_camera(accepted, port))) },
+    ServedWire { wire: &stopwait::WIRE, serve: Handler::Port(|accepted, port| Box::pin(serve_camera(accepted, port))) },
 ];
 
 /// What a hub's port does beyond the defaults.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Config {
     /// Host names by which browsers may call this hub, besides IP addresses, `localhost` and this machine's name.
     pub host_names: Vec<String>,
@@ -113,11 +120,6 @@ impl HubPort {
             clients,
         }
     }
-
-    /// The hub.
-    pub fn hub(&self) -> &Hub {
-        &self.hub
-    }
 }
 
 /// Serves this hub on this listener for as long as it is polled.
@@ -141,7 +143,11 @@ async fn look_after(hub: &Hub) {
 async fn connection(accepted: Accepted, port: Arc<HubPort>, rows: Arc<[ServedWire]>) {
     let (peer, name) = (accepted.socket.peer(), accepted.wire.name);
     let Some(row) = rows.iter().find(|row| row.wire.name == name) else { return };
-    match (row.serve)(accepted, &port).await {
+    let serving = match &row.serve {
+        Handler::Port(serve) => serve(accepted, &port),
+        Handler::Program(serve) => serve(accepted),
+    };
+    match serving.await {
         Ok(()) => debug!("{peer}: left"),
         Err(error) => info!("{peer}: closed: {error}"),
     }

@@ -1,4 +1,4 @@
-//! A stream that is watched and not shown: decoded as a window does, and measured.
+//! Measures a stream: decodes it as a window would, without display.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,85 +15,85 @@ use crate::{
     stop::Stop,
 };
 
-/// How long it is waited for a frame before it is looked whether to end.
-const PATIENCE: Duration = Duration::from_millis(100);
+/// How often a wait for a frame checks the stop.
+const CHECK_INTERVAL: Duration = Duration::from_millis(100);
 
-/// What was seen of a stream.
+/// What was measured of a stream.
 #[derive(Debug, Default)]
-pub struct Seen {
-    /// As its hub said last.
+pub struct Measurement {
+    /// The hub's last report of the stream's state.
     pub state: Option<State>,
-    /// Nothing more will come.
+    /// The stream has ended.
     pub ended: bool,
-    /// How its frames are coded.
+    /// The configuration of the frames.
     pub config: Option<Arc<Config>>,
-    /// Frames that were born before one that came earlier.
+    /// Frames that were captured before a frame that arrived earlier.
     pub reordered: u64,
-    /// What came and was born since it is watched.
+    /// Frames that were captured since the start.
     pub meter: Meter,
-    /// Where the frames' time went, until they were decoded.
+    /// The latency split, up to decoding.
     pub split: Split,
-    /// Frames that were decoded, and how long that took, in µs.
+    /// Frames that were decoded, and the total time for it, in µs.
     pub decoded: (u64, Micros),
     /// Frames that could not be decoded.
     pub bad: u64,
-    /// Why the last of them could not.
+    /// Why the last of them could not be decoded.
     pub fault: Option<String>,
-    /// What became of the frames before they were decoded.
+    /// How many frames were delivered, and how many were dropped before decoding.
     pub counts: Counts,
-    /// How the hub that they come from serves this viewer.
+    /// How the hub serves this viewer; `None` where the frames do not come from a hub.
     pub service: Option<Service>,
-    /// The least capacity that the link was believed to have meanwhile, in bits a second; `None` while that is not known.
+    /// The lowest capacity of the link so far, in bits per second; `None` while unknown.
     pub least_capacity: Option<u64>,
-    /// The hub has sent H.264 made for slower links meanwhile: the lesser of what there is.
+    /// The lowest of the renditions for slow links that the hub has sent.
     pub lowered: Option<Rendition>,
-    /// Bits of frames as their publisher sent them, and how long they were on the way to the hub, in µs.
+    /// Bits of frames as the publisher sent them, and their time on the way to the hub, in µs.
     uplink: (u64, Micros),
-    /// Since when it is watched: what was born before only leads up to the present.
-    begun: Micros,
-    /// Number and birth of the first frame that was born since, and of the youngest.
-    born: Option<[(u64, Micros); 2]>,
+    /// When the measurement started. Frames captured before only catch up with the live stream.
+    started: Micros,
+    /// Number and capture time of the first frame captured since then, and of the newest.
+    captured: Option<[(u64, Micros); 2]>,
 }
 
-impl Seen {
-    /// Frames a second that the source gave, those included that were dropped on the way; `None` while fewer than two came.
+impl Measurement {
+    /// Frames per second that the source gave, including frames dropped on the way; `None` before the second frame.
     pub fn source_fps(&self) -> Option<f64> {
-        let [(first, from), (last, to)] = self.born?;
+        let [(first, from), (last, to)] = self.captured?;
         let seconds = to.checked_sub(from).filter(|time| *time > 0)? as f64 / 1e6;
         Some(last.checked_sub(first)? as f64 / seconds)
     }
 
-    /// Bits a second with which frames crossed the link from the publisher to the hub; `None` while none is known to have.
+    /// Bits per second at which frames crossed the link from the publisher to the hub; `None` while unknown.
     pub fn uplink_rate(&self) -> Option<f64> {
         let (bits, took) = self.uplink;
         (took > 0).then(|| bits as f64 / took as f64 * 1e6)
     }
 }
 
-/// Watches until the stream ends or `stop` is raised.
-pub fn run(mut subscriber: Subscriber, stop: &Stop) -> Seen {
-    let (mut seen, mut decoder) = (Seen { begun: clock::now(), ..Seen::default() }, Decoder::new());
-    while !stop.stopped() && !seen.ended {
-        let event = subscriber.next_within(PATIENCE, clock::now);
+/// Measures until the stream ends or `stop` is raised.
+pub fn run(mut subscriber: Subscriber, stop: &Stop) -> Measurement {
+    let (mut measured, mut decoder) = (Measurement { started: clock::now(), ..Measurement::default() }, Decoder::new());
+    while !stop.stopped() && !measured.ended {
+        let event = subscriber.next_within(CHECK_INTERVAL, clock::now);
         if stop.stopped() {
-            // The source was told to end too, and what it says now is its farewell.
+            // The stop ends the source too, so this event may be that end.
             break;
         }
-        seen.counts = subscriber.counts();
-        seen.serve(subscriber.service());
+        measured.counts = subscriber.counts();
+        measured.note_service(subscriber.service());
         match event {
-            Some(Event::State(state)) => seen.state = Some(state),
-            Some(Event::Config(config)) => seen.config = Some(config),
-            Some(Event::Frame(frame)) => seen.take(&frame, &mut decoder, &subscriber),
-            Some(Event::Ended) => seen.ended = true,
+            Some(Event::State(state)) => measured.state = Some(state),
+            Some(Event::Config(config)) => measured.config = Some(config),
+            Some(Event::Frame(frame)) => measured.decode(&frame, &mut decoder, &subscriber),
+            Some(Event::Ended) => measured.ended = true,
             None => {}
         }
     }
-    seen
+    measured
 }
 
-impl Seen {
-    fn serve(&mut self, service: Option<Service>) {
+impl Measurement {
+    fn note_service(&mut self, service: Option<Service>) {
         let Some(Service { rendition, capacity, .. }) = service else { return };
         self.service = service;
         let known = (capacity > 0).then_some(capacity);
@@ -102,35 +102,23 @@ impl Seen {
         self.lowered = self.lowered.into_iter().chain(lowered).max_by_key(|rendition| *rendition as u8);
     }
 
-    fn take(&mut self, frame: &Frame, decoder: &mut Decoder, subscriber: &Subscriber) {
+    fn decode(&mut self, frame: &Frame, decoder: &mut Decoder, subscriber: &Subscriber) {
         let Some(config) = self.config.clone() else { return };
-        let given = clock::now();
-        let received = if frame.times.arrived == 0 { given } else { frame.times.arrived };
-        let Times { sent, received: at_hub, .. } = frame.times;
-        let born = Times { arrived: received, ..frame.times }.captured_or_received();
-        // What was there before anybody watched is only decoded: its age is not the latency of its way.
-        let fresh = born >= self.begun;
+        let taken = clock::now();
+        let received = if frame.times.arrived == 0 { taken } else { frame.times.arrived };
+        let captured = Times { arrived: received, ..frame.times }.captured_or_received();
+        // Older frames were stored in the hub, so their age is not a latency. They are only decoded.
+        let fresh = captured >= self.started;
         if fresh {
-            self.meter.count(given, frame.data.len());
-            let as_sent = self.service.is_none_or(|service| service.rendition == Rendition::Source);
-            if as_sent && sent > 0 && at_hub > sent {
-                self.uplink.0 += 8 * frame.data.len() as u64;
-                self.uplink.1 += at_hub - sent;
-            }
-            let last = &mut self.born.get_or_insert([(frame.sequence, born); 2])[1];
-            if born < last.1 {
-                self.reordered += 1;
-            } else {
-                *last = (frame.sequence, born);
-            }
+            self.count_fresh(frame, captured, taken);
         }
         match decoder.decode(&config, frame, Codec::I420) {
-            // A decoder that begins here, in the middle.
+            // The decoder started between keyframes.
             Ok(None) => {}
             Ok(Some(_)) => {
                 let decoded = clock::now();
                 self.decoded.0 += 1;
-                self.decoded.1 += decoded - given;
+                self.decoded.1 += decoded - taken;
                 let report = Report { sequence: frame.sequence, received, decoded, shown: 0 };
                 subscriber.reporter().report(&frame.times, &report, true);
                 if fresh {
@@ -146,6 +134,22 @@ impl Seen {
                     subscriber.request_keyframe();
                 }
             }
+        }
+    }
+    /// Counts a frame that was captured since the start.
+    fn count_fresh(&mut self, frame: &Frame, captured: Micros, now: Micros) {
+        self.meter.count(now, frame.data.len());
+        let Times { sent, received: at_hub, .. } = frame.times;
+        let as_sent = self.service.is_none_or(|service| service.rendition == Rendition::Source);
+        if as_sent && sent > 0 && at_hub > sent {
+            self.uplink.0 += 8 * frame.data.len() as u64;
+            self.uplink.1 += at_hub - sent;
+        }
+        let last = &mut self.captured.get_or_insert([(frame.sequence, captured); 2])[1];
+        if captured < last.1 {
+            self.reordered += 1;
+        } else {
+            *last = (frame.sequence, captured);
         }
     }
 }

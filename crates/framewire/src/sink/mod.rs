@@ -53,7 +53,7 @@ pub struct Outlet {
     /// The stream there.
     pub stream: Name,
     /// How frames are coded.
-    pub encode: encode::Config,
+    pub encode: encode::EncodeOptions,
     /// Frames older than this, in µs, are not sent.
     pub max_age: Option<Micros>,
     /// What went out.

@@ -143,6 +143,6 @@ async fn viewer(
     stop: &Stop,
 ) -> Result<()> {
     let subscriber = served.subscribe(name, Policy::Newest, false, clock::now()).context("the stream is gone")?;
-    let as_it_comes = encode::Config { codec: encode::CodecChoice::Copy, ..encode::Config::default() };
+    let as_it_comes = encode::EncodeOptions { codec: encode::CodecChoice::Copy, ..encode::EncodeOptions::default() };
     feed(&accepted.socket, transmitter.as_mut(), &mut Transcoded::new(subscriber, as_it_comes), stop, |_, _| {}).await
 }

@@ -1,4 +1,4 @@
-//! Frames for another program to read, one after another: what `record FROM -` writes to standard output.
+//! Frames for another program, one after another: the output of `record FROM -` to standard output.
 
 use std::{
     io::{ErrorKind, Write},
@@ -12,14 +12,14 @@ use framewire_proto::{
     wire::y4m::{Chroma, FRAME_LINE, Header},
 };
 
-/// How frames are written.
+/// The format of the output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     /// YUV4MPEG2, full-range 4:2:0.
     Y4m,
-    /// JPEGs, nothing between them.
+    /// JPEGs, with nothing between them.
     Mjpeg,
-    /// Rows of blue, green, red, nothing between pictures: what `numpy.frombuffer` and OpenCV take.
+    /// Rows of blue, green and red, with nothing between pictures, for `numpy.frombuffer` and OpenCV.
     Bgr24,
 }
 
@@ -27,7 +27,7 @@ impl Format {
     /// Every format.
     pub const ALL: [Self; 3] = [Self::Y4m, Self::Mjpeg, Self::Bgr24];
 
-    /// The word for it on the command line.
+    /// The format's name on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Self::Y4m => "y4m",
@@ -36,7 +36,7 @@ impl Format {
         }
     }
 
-    /// What its pictures are coded in.
+    /// The codec of its pictures.
     pub fn codec(self) -> Codec {
         match self {
             Self::Y4m => Codec::I420,
@@ -51,16 +51,16 @@ impl FromStr for Format {
 
     fn from_str(text: &str) -> Result<Self> {
         let named = Self::ALL.into_iter().find(|format| format.name() == text);
-        named.or_error(Error::InvalidInput, || format!("'{text}' is no format: y4m, mjpeg or bgr24"))
+        named.or_error(Error::InvalidInput, || format!("unknown format '{text}': expected y4m, mjpeg or bgr24"))
     }
 }
 
-/// Whether anybody still reads what is written.
+/// The state of the program that reads the output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reader {
-    /// Go on.
+    /// It reads.
     Reads,
-    /// The pipe's other end was closed: that is the end, not an error.
+    /// It has closed the pipe: that is the end, not an error.
     Gone,
 }
 
@@ -69,21 +69,21 @@ pub struct Raw<W> {
     out: W,
     format: Format,
     size: Option<(u16, u16)>,
-    begun: bool,
+    started: bool,
 }
 
 impl<W: Write> Raw<W> {
-    /// A writer of pictures of this size, or else of the first frame's.
+    /// A writer of pictures of this size; `None`: of the first frame's size.
     pub fn new(out: W, format: Format, size: Option<(u16, u16)>) -> Self {
-        Self { out, format, size, begun: false }
+        Self { out, format, size, started: false }
     }
 
-    /// Writes one frame, as it is where its codec and size are those that are written. Any other is handed to `convert` with
-    /// the codec and the size it shall have.
+    /// Writes one frame, unchanged where it has the right codec and size. Otherwise `convert` gets the frame with the codec and
+    /// size that it must have.
     ///
     /// # Errors
-    /// The frame cannot be converted, or writing fails. A frame that failed to convert left nothing behind, so the next may
-    /// be written.
+    /// The frame cannot be converted, or writing fails. Nothing was written of a frame that cannot be converted, so the next frame
+    /// can be written.
     pub fn write<C>(&mut self, config: &Config, frame: &Frame, convert: C) -> Result<Reader>
     where
         C: FnOnce(&Config, &Frame, Codec, (u16, u16)) -> Result<Bytes>,
@@ -110,23 +110,23 @@ impl<W: Write> Raw<W> {
             Ok(()) => Ok(Reader::Reads),
             Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(Reader::Gone),
             Err(error) => {
-                bail!(System, "standard output cannot be written ({error}): is the disk that it goes to full?")
+                bail!(System, "writing to standard output failed ({error}): check that the disk behind it is not full")
             }
         }
     }
 
     fn put(&mut self, config: &Config, data: &[u8]) -> std::io::Result<()> {
         if self.format == Format::Y4m {
-            if let (false, Some((width, height))) = (self.begun, self.size) {
+            if let (false, Some((width, height))) = (self.started, self.size) {
                 let (width, height, millifps) = (width.into(), height.into(), config.millifps);
                 let header = Header { width, height, millifps, chroma: Chroma::C420, full_range: true };
                 self.out.write_all(header.to_line().as_bytes())?;
             }
             self.out.write_all(FRAME_LINE.as_bytes())?;
         }
-        self.begun = true;
+        self.started = true;
         self.out.write_all(data)?;
-        // A frame that waited in a buffer for the next would be late.
+        // Without a flush the frame would wait in a buffer for the next one.
         self.out.flush()
     }
 }
@@ -150,14 +150,15 @@ mod tests {
         Frame { sequence: 0, keyframe: true, times: Times::default(), data: Bytes::copy_from_slice(data) }
     }
 
-    /// Stands in for decoding and scaling: a picture of the right length, filled with the frame's first byte.
+    /// Replaces decoding and scaling: a picture of the right length, filled with the frame's first byte.
+    #[expect(clippy::unnecessary_wraps, reason = "the type of a converter")]
     fn fill(_: &Config, frame: &Frame, codec: Codec, (width, height): (u16, u16)) -> Result<Bytes> {
         let length = codec.raw_length(width.into(), height.into()).unwrap();
         Ok(vec![frame.data[0]; length].into())
     }
 
     fn never(_: &Config, _: &Frame, _: Codec, _: (u16, u16)) -> Result<Bytes> {
-        panic!("what fits is written as it is")
+        panic!("a frame of the right codec and size is not converted")
     }
 
     #[test]
@@ -184,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn mjpeg_is_jpegs_as_they_came() {
+    fn mjpeg_is_a_sequence_of_unchanged_jpegs() {
         let one = turbojpeg::compress(
             turbojpeg::Image {
                 pixels: &[9; 64][..],
@@ -208,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_that_lies_or_cannot_be_converted_leaves_nothing_behind() {
+    fn a_frame_of_the_wrong_length_or_without_a_conversion_writes_nothing() {
         let mut out = Vec::new();
         let mut raw = Raw::new(&mut out, Format::Y4m, None);
         let error = raw.write(&config(Codec::I420, 2, 2), &frame(b"abc"), never).unwrap_err().to_string();
@@ -219,7 +220,7 @@ mod tests {
         assert!(out.starts_with(b"YUV4MPEG2 W2 H2 ") && out.ends_with(b"\nFRAME\nabcdef"));
     }
 
-    /// A pipe whose reader left, or a disk that is full.
+    /// A pipe whose reader is gone, or a full disk.
     struct Broken(ErrorKind);
 
     impl Write for Broken {
@@ -233,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_leaves_is_the_end_and_a_full_disk_an_error() {
+    fn a_closed_pipe_is_the_end_and_a_full_disk_is_an_error() {
         let write = |kind| {
             Raw::new(Broken(kind), Format::Bgr24, None).write(&config(Codec::Bgr24, 1, 1), &frame(b"abc"), never)
         };
@@ -242,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn formats_are_named() {
+    fn formats_have_names() {
         for format in Format::ALL {
             assert_eq!(format.name().parse::<Format>().unwrap(), format);
         }

@@ -204,7 +204,7 @@ impl Output {
         match target {
             Target::File(path) => Self::Files(Box::new(Files {
                 path,
-                encoder: jpeg::Encoder::new(QUALITY),
+                encoder: jpeg::JpegEncoder::new(QUALITY),
                 open: None,
                 begun: Vec::new(),
             })),
@@ -215,7 +215,7 @@ impl Output {
                 convert: Convert {
                     decoder: Decoder::new(),
                     scaler: Scaler::new(),
-                    encoder: jpeg::Encoder::new(QUALITY),
+                    encoder: jpeg::JpegEncoder::new(QUALITY),
                 },
             })),
         }
@@ -225,7 +225,7 @@ impl Output {
 /// A recording in files, usually one.
 struct Files {
     path: PathBuf,
-    encoder: jpeg::Encoder,
+    encoder: jpeg::JpegEncoder,
     open: Option<(Config, Muxer)>,
     begun: Vec<PathBuf>,
 }
@@ -359,7 +359,7 @@ impl Plain {
 struct Convert {
     decoder: Decoder,
     scaler: Scaler,
-    encoder: jpeg::Encoder,
+    encoder: jpeg::JpegEncoder,
 }
 
 impl Convert {
@@ -418,7 +418,7 @@ mod tests {
 
     fn jpeg_of(width: u16, height: u16) -> Bytes {
         let picture = Picture::new(Codec::I420, width.into(), height.into(), grey(width, height)).unwrap();
-        jpeg::Encoder::new(80).encode(&picture).unwrap()
+        jpeg::JpegEncoder::new(80).encode(&picture).unwrap()
     }
 
     /// Publishes frames of this coding, a thirtieth of a second apart.

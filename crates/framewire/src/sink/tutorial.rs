@@ -170,7 +170,7 @@ pub(super) async fn feed(
             if !answered {
                 probe(socket, &mut pacer, &mut probes).await?;
             }
-            pictures.aim(pacer.target());
+            pictures.set_target(pacer.target());
             Ok::<_, crate::Error>(pacer.reading_acks(socket, pictures.next()).await)
         };
         tokio::select! {

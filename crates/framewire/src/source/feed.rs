@@ -25,7 +25,7 @@ pub struct Feed {
     /// What to feed.
     pub publisher: Publisher,
     /// How to code frames before they are published; `None` publishes them as they come.
-    pub encode: Option<encode::Config>,
+    pub encode: Option<encode::EncodeOptions>,
     /// Opened only while somebody watches, and opened again when it fails.
     pub on_demand: bool,
     /// Played anew for the next viewer once it has ended; else its end is the stream's.
@@ -116,7 +116,7 @@ async fn deserted(viewers: &mut watch::Receiver<u32>) {
 struct Pump {
     spec: Spec,
     publisher: Arc<Publisher>,
-    encode: Option<encode::Config>,
+    encode: Option<encode::EncodeOptions>,
 }
 
 impl Pump {

@@ -1,24 +1,24 @@
-//! Frames at an even pace.
+//! Frames at a constant rate.
 
 use std::time::{Duration, Instant};
 
 use crate::stop::Stop;
 
-/// Lets one frame through at a time, at a fixed rate from the first on.
+/// Delays frames so that they keep a constant rate.
 pub struct Pace {
     interval: Duration,
     due: Option<Instant>,
 }
 
 impl Pace {
-    /// A pace of this many frames per second; none for 0, which is as fast as they are taken.
+    /// A rate in frames per second; `None` for 0, which means no delay.
     pub fn new(fps: f64) -> Option<Self> {
         let interval = Duration::try_from_secs_f64(1.0 / fps).ok()?;
         Some(Self { interval, due: None })
     }
 
-    /// Waits until the next frame is due, or the stop is raised; returns whether it is. Who comes more than a frame late
-    /// begins a new count instead of hurrying after the old one.
+    /// Waits until the next frame is due. Returns whether the stop was raised. After a frame that is more than one interval late,
+    /// later frames do not hurry to catch up.
     pub fn wait(&mut self, stop: &Stop) -> bool {
         let now = Instant::now();
         let due = self.due.filter(|due| *due + self.interval >= now).unwrap_or(now);
@@ -35,9 +35,9 @@ mod tests {
     fn the_rate_is_kept_and_a_stop_ends_the_wait() {
         let stop = Stop::default();
         let mut pace = Pace::new(200.0).unwrap();
-        let begun = Instant::now();
+        let started = Instant::now();
         assert!((0..5).all(|_| !pace.wait(&stop)));
-        assert!(begun.elapsed() >= Duration::from_millis(20));
+        assert!(started.elapsed() >= Duration::from_millis(20));
         stop.stop();
         assert!(Pace::new(0.001).unwrap().wait(&stop));
         assert!(Pace::new(0.0).is_none());

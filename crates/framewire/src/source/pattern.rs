@@ -1,4 +1,4 @@
-//! The test scene: drawn here, so it needs no camera, and made so that lag, tearing and bad quality show.
+//! The test scene as a source: it needs no camera, and shows lag, tearing and bad quality.
 
 mod digits;
 mod scene;
@@ -13,7 +13,7 @@ use super::{Item, Kind, Options, Source, Spec, pace::Pace};
 use crate::error::{Context as _, Result, error};
 use crate::{clock, media::pool::Pool, stop::Stop};
 
-/// The test scene's row in the table of sources.
+/// The row of [`super::SOURCES`].
 pub const KIND: Kind = Kind {
     usage: "pattern",
     summary: "a moving test scene with a clock",
@@ -23,8 +23,10 @@ pub const KIND: Kind = Kind {
     open: |Spec { options, .. }, stop| Ok(Box::new(Pattern::new(options, stop)?)),
 };
 
-const SIZE: (u32, u32) = (1280, 720);
-const FPS: f64 = 30.0;
+/// The size where none is asked for.
+const DEFAULT_SIZE: (u32, u32) = (1280, 720);
+/// Frames per second where no rate is asked for.
+const DEFAULT_FPS: f64 = 30.0;
 
 /// The test scene as raw video.
 pub struct Pattern {
@@ -38,14 +40,14 @@ pub struct Pattern {
 }
 
 impl Pattern {
-    /// The scene in the size and at the rate of these options: 1280x720 at 30 fps where they are silent.
+    /// The scene in the size and at the rate of these options: by default 1280x720 at 30 fps.
     ///
     /// # Errors
-    /// The size is refused.
+    /// The size is outside the limits.
     pub fn new(options: &Options, stop: &Stop) -> Result<Self> {
-        let (width, height) = options.size.unwrap_or(SIZE);
+        let (width, height) = options.size.unwrap_or(DEFAULT_SIZE);
         limits::check_size(width, height).map_err(|why| error!(InvalidInput, "{why}")).context("pattern")?;
-        let fps = options.fps.unwrap_or(FPS);
+        let fps = options.fps.unwrap_or(DEFAULT_FPS);
         let config = Config {
             codec: Codec::I420,
             width: u16::try_from(width).context("pattern: the picture is too wide")?,
@@ -129,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn something_moves_and_most_stands_still() {
+    fn a_small_part_of_the_scene_moves() {
         let mut source = pattern((1280, 720), 20.0);
         let frames = frames(&mut source, 2);
         let changed = frames[0].data.iter().zip(frames[1].data.iter()).filter(|(one, two)| one != two).count();
@@ -149,25 +151,25 @@ mod tests {
     fn the_rate_is_kept_and_a_stop_ends_it() {
         let stop = Stop::default();
         let mut source = Pattern::new(&Options { fps: Some(50.0), ..Options::default() }, &stop).unwrap();
-        let begun = Instant::now();
+        let started = Instant::now();
         assert_eq!(frames(&mut source, 6).len(), 6);
-        assert!(begun.elapsed() >= Duration::from_millis(100));
+        assert!(started.elapsed() >= Duration::from_millis(100));
         stop.stop();
         assert!(source.next().unwrap().is_none());
         assert_eq!(source.describe(), "pattern: 1280x720 at 50 fps");
     }
 
     #[test]
-    fn the_code_survives_h264_at_a_low_rate() {
+    fn the_stamp_survives_h264_at_a_low_bitrate() {
         let drawn = frames(&mut pattern((640, 360), 0.0), 30);
         let script = "ffmpeg -v error -f rawvideo -pix_fmt yuv420p -s 640x360 -r 30 -i - -c:v libx264 -preset superfast \
             -b:v 150k -f h264 - | ffmpeg -v error -f h264 -i - -f rawvideo -pix_fmt yuv420p -";
-        let mut coder =
+        let mut encoder =
             Command::new("sh").args(["-c", script]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let raw: Vec<u8> = drawn.iter().flat_map(|frame| frame.data.iter().copied()).collect();
-        let mut input = coder.stdin.take().unwrap();
+        let mut input = encoder.stdin.take().unwrap();
         let writer = std::thread::spawn(move || input.write_all(&raw).unwrap());
-        let decoded = coder.wait_with_output().unwrap().stdout;
+        let decoded = encoder.wait_with_output().unwrap().stdout;
         writer.join().unwrap();
         let numbers: Vec<_> = decoded
             .chunks(drawn[0].data.len())

@@ -1,4 +1,4 @@
-//! The screen as a source, by X11.
+//! An X11 screen as a source.
 
 use std::time::Duration;
 
@@ -26,12 +26,15 @@ pub const KIND: Kind = Kind {
     open: |spec, stop| Ok(Box::new(Screen::open(spec, stop)?)),
 };
 
-const FPS: f64 = 30.0;
-/// FFmpeg would sleep between pictures, deaf to a stop; at this rate each is due at once, and the pace is kept here.
-const AT_ONCE: &str = "1000";
-const PATIENCE: Duration = Duration::from_secs(5);
+/// Frames per second where no rate is asked for.
+const DEFAULT_FPS: f64 = 30.0;
+/// The frame rate that FFmpeg gets. FFmpeg sleeps between pictures and ignores a stop meanwhile, so at this rate it never sleeps,
+/// and the real rate is kept here.
+const NEVER_SLEEP: &str = "1000";
+/// How long the X server may take to respond.
+const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A screen. The decoder comes first: it is to be dropped before the memory that it may use.
+/// A screen. The decoder comes first, because it must be dropped before the memory of `input` that it may use.
 pub struct Screen {
     decoder: VideoDecoder,
     input: Input,
@@ -42,7 +45,8 @@ pub struct Screen {
     pace: Option<Pace>,
     stop: Stop,
     config: Option<Config>,
-    waiting: Option<Frame>,
+    /// The frame after the configuration that was just returned.
+    queued: Option<Frame>,
     sequence: u64,
 }
 
@@ -50,23 +54,24 @@ impl Screen {
     /// Opens the display named after `screen:`, else that of `$DISPLAY`.
     ///
     /// # Errors
-    /// There is no display, or it does not answer.
+    /// The display does not exist, does not respond, or refuses access.
     pub fn open(spec: &Spec, stop: &Stop) -> Result<Self> {
         let display = match spec.source.strip_prefix("screen:") {
             Some(display) => display.to_owned(),
             None => std::env::var("DISPLAY").unwrap_or_default(),
         };
         if display.is_empty() {
-            bail!(NotFound, "screen: $DISPLAY is not set: only X11 screens can be captured, as in `screen::0`");
+            bail!(NotFound, "screen: $DISPLAY is not set: name an X11 display, as in 'screen::0'");
         }
-        let input = Input::open(&display, Some("x11grab"), &[("framerate", AT_ONCE)], stop, PATIENCE);
+        let input = Input::open(&display, Some("x11grab"), &[("framerate", NEVER_SLEEP)], stop, TIMEOUT);
         let input = input.with_context(|| {
             format!(
-                "screen: the X11 display '{display}' cannot be captured: is it there, and may this user see it (xhost)?"
+                "screen: the X11 display '{display}' cannot be captured: check that it exists, and that this user has access \
+                 (xhost)"
             )
         })?;
         let decoder = input.decoder(Threads::LowDelay)?;
-        let fps = spec.options.fps.unwrap_or(FPS);
+        let fps = spec.options.fps.unwrap_or(DEFAULT_FPS);
         Ok(Self {
             decoder,
             input,
@@ -77,12 +82,12 @@ impl Screen {
             pace: Pace::new(fps),
             stop: stop.clone(),
             config: None,
-            waiting: None,
+            queued: None,
             sequence: 0,
         })
     }
 
-    /// What the screen shows now; `None` when the stop was raised.
+    /// Captures the screen; `None` when the stop was raised.
     fn grab(&mut self) -> Result<Option<(Config, Frame)>> {
         let picture = loop {
             let captured = clock::now();
@@ -112,7 +117,7 @@ impl Screen {
 
 impl Source for Screen {
     fn next(&mut self) -> Result<Option<Item>> {
-        if let Some(frame) = self.waiting.take() {
+        if let Some(frame) = self.queued.take() {
             return Ok(Some(Item::Frame(frame)));
         }
         let stopped = match &mut self.pace {
@@ -122,12 +127,12 @@ impl Source for Screen {
         if stopped {
             return Ok(None);
         }
-        let grabbed = self.grab().with_context(|| format!("screen {}: can no longer be captured", self.display))?;
+        let grabbed = self.grab().with_context(|| format!("screen {} can no longer be captured", self.display))?;
         let Some((config, frame)) = grabbed else { return Ok(None) };
         if self.config.as_ref() == Some(&config) {
             return Ok(Some(Item::Frame(frame)));
         }
-        self.waiting = Some(frame);
+        self.queued = Some(frame);
         self.config = Some(config.clone());
         Ok(Some(Item::Config(config)))
     }
@@ -147,7 +152,7 @@ mod tests {
 
     use super::*;
 
-    /// An X server of its own, which picks a free display.
+    /// An X server for one test, on a free display.
     struct Xvfb(Child, String);
 
     impl Xvfb {
@@ -177,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn a_screen_comes_in_its_size_and_at_its_rate() {
+    fn a_screen_is_captured_in_its_size_and_at_the_rate_asked_for() {
         let server = Xvfb::start();
         let stop = Stop::default();
         let mut screen = open(&server.1, "#fps=50", &stop).unwrap();
@@ -187,7 +192,7 @@ mod tests {
         let mut times = Vec::new();
         while times.len() < 6 {
             let Some(Item::Frame(frame)) = screen.next().unwrap() else { panic!("frames follow") };
-            // The root window of a fresh server is black.
+            // The root window of a new server is black.
             assert!(frame.data[100 * 320..101 * 320].iter().all(|luma| *luma <= 2));
             times.push(frame.times.captured);
         }
@@ -197,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn a_size_is_scaled_to() {
+    fn a_screen_is_scaled_to_the_size_asked_for() {
         let server = Xvfb::start();
         let mut screen = open(&server.1, "#size=160x120#fps=0", &Stop::default()).unwrap();
         let Some(Item::Config(config)) = screen.next().unwrap() else { panic!("a configuration first") };
@@ -205,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn a_display_that_is_not_there_is_named() {
+    fn a_missing_display_is_named() {
         let error = format!("{:#}", open(":4711", "", &Stop::default()).err().unwrap());
         assert!(error.contains("':4711' cannot be captured"), "{error}");
     }

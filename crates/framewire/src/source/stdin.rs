@@ -1,4 +1,4 @@
-//! Standard input: YUV4MPEG2, or JPEGs one after another, told apart by the first bytes.
+//! Standard input as a source: YUV4MPEG2, or JPEGs one after another, recognised by the first bytes.
 
 use std::{
     io::Read,
@@ -27,41 +27,41 @@ pub const KIND: Kind = Kind {
     open: |Spec { options, .. }, stop| Ok(Box::new(Stdin::new(std::io::stdin(), options, stop)?)),
 };
 
-/// Items that wait between the thread that reads and the one that takes: one under way while the next is read. The writer
-/// at the pipe's other end waits for the rest.
+/// The most items between the reading thread and the source: one is used while the next is read. Then the writer to the pipe
+/// must wait.
 const QUEUE: usize = 2;
-/// How long the stop may go unnoticed.
-const PATIENCE: Duration = Duration::from_millis(50);
-/// Bytes read at once: as many as a pipe holds.
+/// How often a wait for an item checks the stop.
+const CHECK_INTERVAL: Duration = Duration::from_millis(50);
+/// Bytes per read: the capacity of a pipe.
 const CHUNK: usize = 64 << 10;
-const ADVICE: &str =
-    "pipe YUV4MPEG2 or JPEGs into it, as `ffmpeg -i FILE -f yuv4mpegpipe -pix_fmt yuv420p -` writes them";
+const ADVICE: &str = "pipe YUV4MPEG2 or JPEGs into it, as 'ffmpeg -i FILE -f yuv4mpegpipe -pix_fmt yuv420p -' writes";
 
-/// Video read from standard input, or from anything else that can be read.
+/// Video from standard input, or from any other reader.
 pub struct Stdin {
     items: Receiver<Result<Item>>,
     stop: Stop,
     pace: Option<Pace>,
-    given: String,
+    description: String,
 }
 
 impl Stdin {
-    /// Begins to read, on a thread of its own: nothing can interrupt a read of a pipe, so the thread is left behind when the
-    /// source is closed, and ends with the next bytes.
+    /// Starts a thread that reads. Nothing can interrupt the read of a pipe, so the thread outlives a closed source, and ends when
+    /// the next bytes arrive.
     ///
     /// # Errors
     /// The system refuses a thread.
     pub fn new(input: impl Read + Send + 'static, options: &Options, stop: &Stop) -> Result<Self> {
         let (sender, items) = sync_channel(QUEUE);
         let read = move || {
-            if let Err(error) = Feed::new(&sender).run(input) {
-                // When nobody takes items any more, nobody wants the error either.
+            if let Err(error) = StdinReader::new(&sender).run(input) {
+                // The send fails when the source is closed, and then the error does not matter.
                 let _ = sender.send(Err(error));
             }
         };
-        thread::Builder::new().name("stdin".into()).spawn(read).context("standard input: no thread to read it")?;
+        let spawned = thread::Builder::new().name("stdin".into()).spawn(read);
+        spawned.context("standard input: the reading thread cannot start")?;
         let pace = options.fps.and_then(Pace::new);
-        Ok(Self { items, stop: stop.clone(), pace, given: "stdin".into() })
+        Ok(Self { items, stop: stop.clone(), pace, description: "stdin".into() })
     }
 }
 
@@ -71,7 +71,7 @@ impl Source for Stdin {
             if self.stop.stopped() {
                 return Ok(None);
             }
-            match self.items.recv_timeout(PATIENCE) {
+            match self.items.recv_timeout(CHECK_INTERVAL) {
                 Ok(item) => break item?,
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return Ok(None),
@@ -80,14 +80,14 @@ impl Source for Stdin {
         match &mut item {
             Item::Config(config) => {
                 let format = if config.codec == Codec::Jpeg { "JPEGs" } else { "YUV4MPEG2" };
-                self.given = format!("stdin: {}x{} {format}", config.width, config.height);
+                self.description = format!("stdin: {}x{} {format}", config.width, config.height);
             }
             Item::Frame(frame) => {
                 if let Some(pace) = &mut self.pace {
                     if pace.wait(&self.stop) {
                         return Ok(None);
                     }
-                    // A picture that was held back is born when its time has come.
+                    // A picture that was delayed counts as captured when it is due.
                     frame.times.captured = clock::now();
                 }
             }
@@ -97,12 +97,12 @@ impl Source for Stdin {
     }
 
     fn describe(&self) -> String {
-        self.given.clone()
+        self.description.clone()
     }
 }
 
-/// The thread that reads: bytes to items.
-struct Feed<'a> {
+/// The reading thread: bytes to items.
+struct StdinReader<'a> {
     items: &'a SyncSender<Result<Item>>,
     /// The next frame's number.
     sequence: u64,
@@ -110,10 +110,10 @@ struct Feed<'a> {
     bytes: u64,
 }
 
-/// Nobody takes items any more.
+/// The source was closed.
 struct Closed;
 
-impl<'a> Feed<'a> {
+impl<'a> StdinReader<'a> {
     fn new(items: &'a SyncSender<Result<Item>>) -> Self {
         Self { items, sequence: 0, config: None, bytes: 0 }
     }
@@ -137,7 +137,7 @@ impl<'a> Feed<'a> {
                 let shown = first[..first.len().min(16)].escape_ascii();
                 bail!(
                     InvalidData,
-                    "standard input begins with '{shown}', which is neither YUV4MPEG2 nor a JPEG: {ADVICE}"
+                    "standard input starts with '{shown}', which is neither YUV4MPEG2 nor a JPEG: {ADVICE}"
                 );
             }
         }
@@ -152,11 +152,11 @@ impl<'a> Feed<'a> {
                 match jpeg::size(&picture) {
                     Ok((width, height)) => {
                         let config = Config { codec: Codec::Jpeg, width, height, millifps: 0, extra: Bytes::new() };
-                        let Ok(()) = self.give(config, picture) else { return Ok(()) };
+                        let Ok(()) = self.send(config, picture) else { return Ok(()) };
                     }
                     Err(fault) => {
                         if broken == 0 {
-                            tracing::warn!("standard input: picture {} is passed over: {fault}", self.sequence);
+                            tracing::warn!("standard input: frame {} dropped: {fault}", self.sequence);
                         }
                         broken += 1;
                         self.sequence += 1;
@@ -168,7 +168,7 @@ impl<'a> Feed<'a> {
                 let lost = splitter.skipped() + splitter.pending() as u64;
                 if broken > 0 || lost > 0 {
                     tracing::warn!(
-                        "standard input: {broken} broken pictures and {lost} bytes between pictures were lost"
+                        "standard input: {broken} broken frames and {lost} bytes between frames were dropped"
                     );
                 }
                 return self.end();
@@ -186,15 +186,15 @@ impl<'a> Feed<'a> {
                 match (part, &stream) {
                     (Part::Header(header), _) => stream = Some((i420(&header)?, Converter::new(header))),
                     (Part::Frame(planes), Some((config, converter))) => {
-                        let Ok(()) = self.give(config.clone(), converter.convert(planes)) else { return Ok(()) };
+                        let Ok(()) = self.send(config.clone(), converter.convert(planes)) else { return Ok(()) };
                     }
-                    (Part::Frame(_), None) => unreachable!("the reader gives the header first"),
+                    (Part::Frame(_), None) => unreachable!("the header comes first"),
                 }
             }
             let count = self.read(&mut input, &mut chunk)?;
             if count == 0 {
                 if reader.pending() > 0 {
-                    tracing::warn!("standard input: the last picture breaks off after {} bytes", reader.pending());
+                    tracing::warn!("standard input: the last frame is cut short after {} bytes", reader.pending());
                 }
                 return self.end();
             }
@@ -202,7 +202,7 @@ impl<'a> Feed<'a> {
         }
     }
 
-    fn give(&mut self, config: Config, data: Bytes) -> Result<(), Closed> {
+    fn send(&mut self, config: Config, data: Bytes) -> Result<(), Closed> {
         let captured = clock::now();
         if self.config.as_ref() != Some(&config) {
             self.config = Some(config.clone());
@@ -231,7 +231,7 @@ impl<'a> Feed<'a> {
         if self.config.is_none() {
             bail!(
                 InvalidData,
-                "standard input ended after {} bytes, before its first whole picture: {ADVICE}",
+                "standard input ended after {} bytes, before the first whole frame: {ADVICE}",
                 self.bytes
             );
         }
@@ -240,7 +240,7 @@ impl<'a> Feed<'a> {
 }
 
 fn i420(header: &Header) -> Result<Config> {
-    let side = |pixels: u32| u16::try_from(pixels).context("standard input: the picture is too large");
+    let side = |pixels: u32| u16::try_from(pixels).context("standard input: the pictures are too large");
     let (width, height) = (side(header.width)?, side(header.height)?);
     Ok(Config { codec: Codec::I420, width, height, millifps: header.millifps, extra: Bytes::new() })
 }
@@ -268,7 +268,7 @@ mod tests {
         let mut source = source(input, None);
         loop {
             match source.next() {
-                Ok(item) => assert!(item.is_some(), "it ended without an error"),
+                Ok(item) => assert!(item.is_some(), "the source ended without an error"),
                 Err(error) => return format!("{error}"),
             }
         }
@@ -286,10 +286,10 @@ mod tests {
         turbojpeg::compress(image, 80, turbojpeg::Subsamp::Sub2x2).unwrap().to_vec()
     }
 
-    /// Gives a few bytes at a time, as a slow writer does.
-    struct Dribble(Vec<u8>, usize);
+    /// Returns a few bytes per read, as with a slow writer.
+    struct SlowWriter(Vec<u8>, usize);
 
-    impl Read for Dribble {
+    impl Read for SlowWriter {
         fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
             let count = 3.min(out.len()).min(self.0.len() - self.1);
             out[..count].copy_from_slice(&self.0[self.1..][..count]);
@@ -298,7 +298,7 @@ mod tests {
         }
     }
 
-    /// A writer that says nothing and does not go away.
+    /// A writer that sends nothing and keeps the pipe open.
     struct Silent(Receiver<()>);
 
     impl Read for Silent {
@@ -309,9 +309,9 @@ mod tests {
     }
 
     #[test]
-    fn raw_video_comes_as_full_range_i420() {
+    fn y4m_becomes_full_range_i420() {
         let stream = b"YUV4MPEG2 W2 H2 F25:1 C420jpeg\nFRAME\n\x10\xeb\x10\xeb\x80\x80FRAME\n\x10\x10\x10\x10\x80\xf0";
-        let items = items(Dribble(stream.to_vec(), 0));
+        let items = items(SlowWriter(stream.to_vec(), 0));
         let [Item::Config(config), Item::Frame(first), Item::Frame(second)] = &items[..] else { panic!("{items:?}") };
         assert_eq!((config.codec, config.width, config.height, config.millifps), (Codec::I420, 2, 2, 25_000));
         assert_eq!(first.data, [0, 255, 0, 255, 128, 128].as_slice());
@@ -321,12 +321,12 @@ mod tests {
     }
 
     #[test]
-    fn a_jpeg_of_another_size_brings_another_configuration_and_a_broken_one_a_gap() {
+    fn a_jpeg_of_another_size_changes_the_configuration_and_a_broken_one_leaves_a_gap() {
         let (small, large) = (jpeg(16, 16), jpeg(32, 16));
         let mut lossless = small.clone();
         let frame_header = lossless.windows(2).position(|marker| marker == [0xFF, 0xC0]).unwrap();
         lossless[frame_header + 1] = 0xC3;
-        let items = items(Dribble([&small[..], &small, &lossless, &large].concat(), 0));
+        let items = items(SlowWriter([&small[..], &small, &lossless, &large].concat(), 0));
         let shape = |item: &Item| match item {
             Item::Config(config) => (u64::from(config.width), usize::from(config.height)),
             Item::State(state) => panic!("{state:?}"),
@@ -338,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn what_ffmpeg_writes_into_a_pipe_is_read_whole() {
+    fn video_from_ffmpegs_pipe_is_read_completely() {
         for (format, codec) in [("yuv4mpegpipe", Codec::I420), ("mjpeg", Codec::Jpeg), ("image2pipe", Codec::Jpeg)] {
             let mut ffmpeg = Command::new("ffmpeg")
                 .args(["-v", "error", "-f", "lavfi", "-i", "testsrc2=duration=1:rate=30,scale=323:181"])
@@ -355,17 +355,17 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_video_is_named() {
+    fn data_that_is_no_video_is_refused_with_the_reason() {
         assert!(error(b"").contains("is empty"));
-        assert!(error(b"\x89PNG\r\n\x1a\nxxxxxxxxxx").contains(r"begins with '\x89PNG\r\n\x1a\n"));
-        assert!(error(b"YUV4").contains("begins with 'YUV4'"));
-        assert!(error(b"YUV4MPEG2 W2 H2\nFRAME\n123").contains("before its first whole picture"));
+        assert!(error(b"\x89PNG\r\n\x1a\nxxxxxxxxxx").contains(r"starts with '\x89PNG\r\n\x1a\n"));
+        assert!(error(b"YUV4").contains("starts with 'YUV4'"));
+        assert!(error(b"YUV4MPEG2 W2 H2\nFRAME\n123").contains("before the first whole frame"));
         assert!(error(b"YUV4MPEG2 W2 H2 C420p12\n").contains("'420p12'"));
-        assert!(error(b"\xff\xd8\xff\xd9").contains("before its first whole picture"));
+        assert!(error(b"\xff\xd8\xff\xd9").contains("before the first whole frame"));
     }
 
     #[test]
-    fn a_stop_ends_it_while_the_writer_is_silent() {
+    fn a_stop_ends_the_source_while_the_writer_is_silent() {
         let (_held, silence) = sync_channel(0);
         let stop = Stop::default();
         let mut source = Stdin::new(Silent(silence), &Options::default(), &stop).unwrap();
@@ -382,13 +382,13 @@ mod tests {
     }
 
     #[test]
-    fn a_rate_that_is_asked_for_paces() {
+    fn a_requested_rate_is_kept() {
         let small = jpeg(16, 16);
-        let mut source = source(Dribble(small.repeat(6), 0), Some(100.0));
-        let begun = Instant::now();
+        let mut source = source(SlowWriter(small.repeat(6), 0), Some(100.0));
+        let started = Instant::now();
         let frames =
             std::iter::from_fn(|| source.next().unwrap()).filter(|item| matches!(item, Item::Frame(_))).count();
         assert_eq!(frames, 6);
-        assert!(begun.elapsed() >= Duration::from_millis(50), "{:?}", begun.elapsed());
+        assert!(started.elapsed() >= Duration::from_millis(50), "{:?}", started.elapsed());
     }
 }

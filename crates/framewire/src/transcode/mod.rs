@@ -1,4 +1,4 @@
-//! Frames in another codec, size or bitrate than they came in.
+//! Re-encodes frames with another codec, size or bitrate.
 
 pub mod encode;
 mod rate_target;

@@ -1,99 +1,105 @@
-//! How large frames may be for their link, and what they are therefore coded in.
+//! From the bitrate that a link allows to the next frame's codec, JPEG quality, H.264 bitrate and size.
 
-use framewire_proto::{Codec, Config, Micros, hysteresis::RaiseDelay};
+use framewire_proto::{Codec, Config, Micros};
 
-/// Frames per second where they are not known.
-const FPS: u64 = 30;
-/// JPEGs are coded no worse than this: below, smaller pictures are the better choice.
-const WORST: u8 = 20;
-/// A link must carry this many hundredths of what JPEGs need to begin with them, and to go on with them.
-const TO_JPEG: u64 = 200;
-const KEEP_JPEG: u64 = 110;
-/// How long it must do so before JPEGs are begun with again, in µs: at first, and at most when that has failed before.
-const PATIENCE: [Micros; 2] = [5_000_000, 80_000_000];
-/// H.264 frames may each have this many hundredths of their budget, for most of them leave some of it.
-const ROOM: f64 = 1.12;
-/// Where they leave little they may have less, so that in the mean they take no more than this share of it.
-const MEAN: f64 = 1.04;
-/// Frames over which that mean is taken, about.
-const MEAN_OF: f64 = 32.0;
-/// Bits per pixel beyond which nobody sees H.264 get better.
-const BITS_PER_PIXEL: f64 = 0.9;
+/// Frames per second where the stream does not state them.
+const DEFAULT_FPS: u64 = 30;
+/// The lowest JPEG quality. Below it, a smaller picture looks better.
+const MIN_QUALITY: u8 = 20;
+/// The target, in percent of the bitrate that full-quality JPEGs need, from which JPEG replaces H.264.
+const TO_JPEG_PERCENT: u64 = 200;
+/// The target, in percent of the bitrate that full-quality JPEGs need, below which H.264 replaces JPEG.
+const KEEP_JPEG_PERCENT: u64 = 110;
+/// How long the target must allow JPEG before it replaces H.264, in µs: the first wait, and the longest. Each change to JPEG
+/// doubles the wait, so that a link near the limit does not switch back and forth.
+const TO_JPEG_AFTER: [Micros; 2] = [5_000_000, 80_000_000];
+/// The H.264 bitrate is at most this multiple of the target: most frames leave some of their share unused.
+const MAX_HEADROOM: f64 = 1.12;
+/// Where H.264 frames use nearly all they may, the bitrate is lowered until their mean is this multiple of the target.
+const MEAN_HEADROOM: f64 = 1.04;
+/// About how many frames that mean is taken over.
+const MEAN_FRAMES: f64 = 32.0;
+/// The H.264 bitrate limit, in bits per pixel. Above it no improvement is visible.
+const MAX_BITS_PER_PIXEL: f64 = 0.9;
 
-/// H.264 of fewer thousandths of a bit per pixel is smeared, and pictures of half the width and height look better; back when
-/// they may have more than that many.
-const SMEARED: u64 = 20;
-const CLEAR: u64 = 32;
-/// Pictures are made no smaller than by this factor, and larger again after so many frames that had room.
-const SMALLEST: u32 = 4;
-const ROOMY_FRAMES: u32 = 60;
+/// Below this many thousandths of a bit per pixel H.264 smears, and half the width and height look better.
+const SHRINK_BELOW: u64 = 20;
+/// Above this many thousandths of a bit per pixel, counted at the larger size, pictures may grow again.
+const GROW_ABOVE: u64 = 32;
+/// The largest factor that width and height are divided by.
+const MAX_SHRINK: u32 = 4;
+/// Pictures grow again after this many frames that had room for it.
+const GROW_AFTER_FRAMES: u32 = 60;
 
-/// What a link carries and what that means for the next frame.
+/// Decides how the next frame is encoded, from the target bitrate and the sizes of the frames before.
 #[derive(Debug)]
 pub(super) struct RateTarget {
-    /// Bits a second that the link carries; `None` while that is not known.
+    /// Bits per second that encoded frames may take; `None` while unknown.
     target: Option<u64>,
-    /// Bits a second at most, by hand.
-    most: Option<u64>,
-    /// The quality of JPEGs that was asked for, and that of the next.
-    wanted: u8,
+    /// The user's limit in bits per second.
+    max_bitrate: Option<u64>,
+    /// The JPEG quality that was asked for.
+    full_quality: u8,
+    /// The quality of the next JPEG.
     quality: u8,
-    /// Bits a second that JPEGs of the quality asked for take.
-    jpegs: Option<u64>,
+    /// Bits per second that full-quality JPEGs take.
+    jpeg_bitrate: Option<u64>,
     codec: Codec,
-    /// What width and height are divided by, and how many frames lately would have had room for larger ones.
+    /// What width and height are divided by.
     shrink: u32,
-    roomy_frames: u32,
-    /// How much of what they may have H.264 frames took lately.
-    filled: f64,
-    /// Waits until the link has carried JPEGs for long enough.
-    back_to_jpeg: RaiseDelay,
+    /// How many frames in a row had room for a larger picture.
+    frames_with_room: u32,
+    /// The share of their limit that H.264 frames took lately, in the mean.
+    used_share: f64,
+    /// Since when the target allows JPEG again.
+    jpeg_fits_since: Option<Micros>,
+    to_jpeg_after: Micros,
 }
 
 impl RateTarget {
-    pub(super) fn new(quality: u8, most: Option<u64>) -> Self {
+    pub(super) fn new(quality: u8, max_bitrate: Option<u64>) -> Self {
         Self {
             target: None,
-            most,
-            wanted: quality,
+            max_bitrate,
+            full_quality: quality,
             quality,
-            jpegs: None,
+            jpeg_bitrate: None,
             codec: Codec::Jpeg,
             shrink: 1,
-            roomy_frames: 0,
-            filled: 0.0,
-            back_to_jpeg: RaiseDelay::new(PATIENCE[0], PATIENCE[1]),
+            frames_with_room: 0,
+            used_share: 0.0,
+            jpeg_fits_since: None,
+            to_jpeg_after: TO_JPEG_AFTER[0],
         }
     }
 
-    /// From now on the link carries this many bits a second.
-    pub(super) fn target(&mut self, target: Option<u64>) {
+    /// Sets the bits per second that encoded frames may take; `None` while unknown.
+    pub(super) fn set(&mut self, target: Option<u64>) {
         self.target = target;
     }
 
-    /// The codec of the next frame, where that is free.
-    pub(super) fn choose(&mut self, now: Micros) -> Codec {
-        let (Some(target), Some(jpegs)) = (self.limit(), self.jpegs) else { return self.codec };
+    /// The codec of the next frame, where the choice is free.
+    pub(super) fn choose_codec(&mut self, now: Micros) -> Codec {
+        let (Some(limit), Some(jpeg_bitrate)) = (self.limit(), self.jpeg_bitrate) else { return self.codec };
         if self.codec == Codec::Jpeg {
-            // JPEGs that are too large are none, rather than worse.
-            (self.quality, self.shrink) = (self.wanted, 1);
-            if target < jpegs / 100 * KEEP_JPEG {
+            // Here JPEGs that are too large become H.264, not JPEGs of less quality.
+            (self.quality, self.shrink) = (self.full_quality, 1);
+            if limit < jpeg_bitrate / 100 * KEEP_JPEG_PERCENT {
                 self.codec = Codec::H264;
-                self.back_to_jpeg.interrupt();
+                self.jpeg_fits_since = None;
             }
-        } else if target < jpegs / 100 * TO_JPEG {
-            self.back_to_jpeg.interrupt();
-        } else if self.back_to_jpeg.is_due(now) {
+        } else if limit < jpeg_bitrate / 100 * TO_JPEG_PERCENT {
+            self.jpeg_fits_since = None;
+        } else if now.saturating_sub(*self.jpeg_fits_since.get_or_insert(now)) >= self.to_jpeg_after {
             self.codec = Codec::Jpeg;
-            // If H.264 is needed again, this was too early: then wait longer.
-            self.back_to_jpeg.lengthen();
+            self.to_jpeg_after = (2 * self.to_jpeg_after).min(TO_JPEG_AFTER[1]);
         }
         self.codec
     }
 
-    /// Whether the next JPEG may be as good as was asked for.
-    pub(super) fn best(&self) -> bool {
-        self.quality == self.wanted && self.shrink == 1
+    /// Whether the next JPEG has the quality and size that were asked for.
+    pub(super) fn is_full_quality(&self) -> bool {
+        self.quality == self.full_quality && self.shrink == 1
     }
 
     /// The quality of the next JPEG.
@@ -101,89 +107,90 @@ impl RateTarget {
         self.quality
     }
 
-    /// A JPEG of this quality has so many bytes.
-    pub(super) fn made(&mut self, config: &Config, bytes: usize) {
+    /// Counts a JPEG of the current quality and size, and adapts both to the target.
+    pub(super) fn count_jpeg(&mut self, config: &Config, bytes: usize) {
         let bits = 8 * bytes as u64 * fps(config);
-        if self.best() {
-            self.jpegs = Some(self.jpegs.map_or(bits, |before| before - before / 8 + bits / 8));
+        if self.is_full_quality() {
+            self.jpeg_bitrate = Some(self.jpeg_bitrate.map_or(bits, |before| before - before / 8 + bits / 8));
         }
-        let Some(target) = self.limit() else { return };
-        let room = target as f64 / bits.max(1) as f64;
-        // Near the quality that fits, bytes go roughly with its power of 1.4; upward in small steps.
+        let Some(limit) = self.limit() else { return };
+        let room = limit as f64 / bits.max(1) as f64;
+        // A JPEG's size grows about with its quality to the power of 1.4. Quality falls at once and rises in small steps.
         self.quality = match room {
             room if room < 1.0 => (f64::from(self.quality) * room.powf(0.7)) as u8,
             room if room > 1.15 => self.quality.saturating_add(2),
             _ => self.quality,
         };
-        let worst = WORST.min(self.wanted);
-        if self.quality < worst {
-            self.smaller(self.wanted.midpoint(worst));
-        } else if self.quality >= self.wanted.midpoint(worst) && room > 1.15 {
-            self.larger(worst);
+        let lowest = MIN_QUALITY.min(self.full_quality);
+        let middle = self.full_quality.midpoint(lowest);
+        if self.quality < lowest {
+            self.shrink_pictures(middle);
+        } else if self.quality >= middle && room > 1.15 {
+            self.grow_pictures(lowest);
         }
-        self.quality = self.quality.clamp(worst, self.wanted);
+        self.quality = self.quality.clamp(lowest, self.full_quality);
     }
 
     /// What the width and height of the next JPEG are divided by.
-    pub(super) fn side(&self) -> u32 {
+    pub(super) fn jpeg_shrink(&self) -> u32 {
         self.shrink
     }
 
-    /// What the width and height of the next H.264 frame are divided by, for pictures of so many pixels.
-    pub(super) fn shrink(&mut self, pixels: u64, config: &Config) -> u32 {
+    /// What the width and height of the next H.264 frame are divided by, for pictures of `pixels` pixels.
+    pub(super) fn h264_shrink(&mut self, pixels: u64, config: &Config) -> u32 {
         let pixels = pixels * fps(config);
-        let side = u64::from(self.shrink);
+        let shrink = u64::from(self.shrink);
         let bits = 1000 * self.bitrate(config);
-        if bits * side * side < pixels * SMEARED {
-            self.smaller(self.quality);
-        } else if bits * (side / 2).max(1).pow(2) > pixels * CLEAR {
-            self.larger(self.quality);
+        if bits * shrink * shrink < pixels * SHRINK_BELOW {
+            self.shrink_pictures(self.quality);
+        } else if bits * (shrink / 2).max(1).pow(2) > pixels * GROW_ABOVE {
+            self.grow_pictures(self.quality);
         } else {
-            self.roomy_frames = 0;
+            self.frames_with_room = 0;
         }
         self.shrink
     }
 
-    /// Pictures get smaller at once, if they may; JPEGs then have this quality.
-    fn smaller(&mut self, quality: u8) {
-        self.roomy_frames = 0;
-        if self.shrink < SMALLEST {
+    /// Halves the width and height, down to the smallest size. The next JPEG has this quality.
+    fn shrink_pictures(&mut self, quality: u8) {
+        self.frames_with_room = 0;
+        if self.shrink < MAX_SHRINK {
             self.shrink *= 2;
             self.quality = quality;
         }
     }
 
-    /// Pictures get larger once they could for a while.
-    fn larger(&mut self, quality: u8) {
-        self.roomy_frames += 1;
-        if self.shrink > 1 && self.roomy_frames >= ROOMY_FRAMES {
-            self.roomy_frames = 0;
+    /// Doubles the width and height once enough frames had room for it. The next JPEG has this quality.
+    fn grow_pictures(&mut self, quality: u8) {
+        self.frames_with_room += 1;
+        if self.shrink > 1 && self.frames_with_room >= GROW_AFTER_FRAMES {
+            self.frames_with_room = 0;
             self.shrink /= 2;
             self.quality = quality;
         }
     }
 
-    /// Bits a second for an H.264 encoder.
+    /// The bits per second that an H.264 encoder is given.
     pub(super) fn bitrate(&self, config: &Config) -> u64 {
         let pixels = f64::from(config.width) * f64::from(config.height);
-        let best = (pixels * fps(config) as f64 * BITS_PER_PIXEL) as u64;
-        let room = ROOM.min(MEAN / self.filled.max(0.01));
-        self.limit().map_or(best, |limit| ((limit as f64 * room) as u64).min(best))
+        let highest = (pixels * fps(config) as f64 * MAX_BITS_PER_PIXEL) as u64;
+        let headroom = MAX_HEADROOM.min(MEAN_HEADROOM / self.used_share.max(0.01));
+        self.limit().map_or(highest, |limit| ((limit as f64 * headroom) as u64).min(highest))
     }
 
-    /// An H.264 frame has so many bytes.
-    pub(super) fn coded(&mut self, config: &Config, bytes: usize) {
-        let most = self.bitrate(config) as f64 / fps(config) as f64;
-        self.filled += (8.0 * bytes as f64 / most.max(1.0) - self.filled) / MEAN_OF;
+    /// Counts an H.264 frame of this size.
+    pub(super) fn count_h264(&mut self, config: &Config, bytes: usize) {
+        let limit = self.bitrate(config) as f64 / fps(config) as f64;
+        self.used_share += (8.0 * bytes as f64 / limit.max(1.0) - self.used_share) / MEAN_FRAMES;
     }
 
     fn limit(&self) -> Option<u64> {
-        [self.target, self.most].into_iter().flatten().min()
+        [self.target, self.max_bitrate].into_iter().flatten().min()
     }
 }
 
 fn fps(config: &Config) -> u64 {
-    if config.millifps == 0 { FPS } else { u64::from(config.millifps).div_ceil(1000) }
+    if config.millifps == 0 { DEFAULT_FPS } else { u64::from(config.millifps).div_ceil(1000) }
 }
 
 #[cfg(test)]
@@ -194,116 +201,116 @@ mod tests {
 
     const CONFIG: Config =
         Config { codec: Codec::Jpeg, width: 1280, height: 720, millifps: 30_000, extra: Bytes::new() };
-    /// What makes 24 Mbit/s of JPEGs.
+    /// At 30 frames per second, 24 Mbit/s of JPEGs.
     const BYTES: usize = 100_000;
     const SECOND: Micros = 1_000_000;
 
     #[test]
-    fn a_link_that_does_not_carry_jpegs_gets_h264_until_it_does_for_a_while() {
-        let mut aim = RateTarget::new(80, None);
-        assert_eq!(aim.choose(0), Codec::Jpeg, "nothing is known");
-        aim.made(&CONFIG, BYTES);
-        aim.target(Some(30_000_000));
-        assert_eq!(aim.choose(0), Codec::Jpeg);
-        aim.target(Some(20_000_000));
-        assert_eq!(aim.choose(0), Codec::H264);
-        aim.target(Some(60_000_000));
-        assert_eq!(aim.choose(SECOND), Codec::H264);
-        assert_eq!(aim.choose(5 * SECOND), Codec::H264);
-        assert_eq!(aim.choose(6 * SECOND), Codec::Jpeg);
-        aim.target(Some(20_000_000));
-        assert_eq!(aim.choose(7 * SECOND), Codec::H264);
-        aim.target(Some(60_000_000));
-        assert_eq!(aim.choose(8 * SECOND), Codec::H264);
-        assert_eq!(aim.choose(14 * SECOND), Codec::H264, "it was wrong before");
-        assert_eq!(aim.choose(18 * SECOND), Codec::Jpeg);
+    fn h264_replaces_jpeg_on_a_slow_link_until_the_link_is_fast_for_a_while() {
+        let mut rate = RateTarget::new(80, None);
+        assert_eq!(rate.choose_codec(0), Codec::Jpeg, "no target is known");
+        rate.count_jpeg(&CONFIG, BYTES);
+        rate.set(Some(30_000_000));
+        assert_eq!(rate.choose_codec(0), Codec::Jpeg);
+        rate.set(Some(20_000_000));
+        assert_eq!(rate.choose_codec(0), Codec::H264);
+        rate.set(Some(60_000_000));
+        assert_eq!(rate.choose_codec(SECOND), Codec::H264);
+        assert_eq!(rate.choose_codec(5 * SECOND), Codec::H264);
+        assert_eq!(rate.choose_codec(6 * SECOND), Codec::Jpeg);
+        rate.set(Some(20_000_000));
+        assert_eq!(rate.choose_codec(7 * SECOND), Codec::H264);
+        rate.set(Some(60_000_000));
+        assert_eq!(rate.choose_codec(8 * SECOND), Codec::H264);
+        assert_eq!(rate.choose_codec(14 * SECOND), Codec::H264, "the second wait is twice as long");
+        assert_eq!(rate.choose_codec(18 * SECOND), Codec::Jpeg);
     }
 
     #[test]
-    fn jpegs_get_worse_until_they_fit_and_better_again() {
-        let mut aim = RateTarget::new(80, None);
-        // Bytes go with the quality's power of 1.4.
-        let made = |aim: &RateTarget| (BYTES as f64 * (f64::from(aim.quality()) / 80.0).powf(1.4)) as usize;
-        aim.target(Some(12_000_000));
+    fn jpeg_quality_falls_until_frames_fit_and_rises_again() {
+        let mut rate = RateTarget::new(80, None);
+        // A JPEG's size grows with its quality to the power of 1.4.
+        let size = |rate: &RateTarget| (BYTES as f64 * (f64::from(rate.quality()) / 80.0).powf(1.4)) as usize;
+        rate.set(Some(12_000_000));
         for _ in 0..10 {
-            aim.made(&CONFIG, made(&aim));
+            rate.count_jpeg(&CONFIG, size(&rate));
         }
-        assert!((40..=52).contains(&aim.quality()), "{}", aim.quality());
-        aim.target(Some(1_000_000));
+        assert!((40..=52).contains(&rate.quality()), "{}", rate.quality());
+        rate.set(Some(1_000_000));
         for _ in 0..10 {
-            aim.made(&CONFIG, made(&aim));
+            rate.count_jpeg(&CONFIG, size(&rate));
         }
-        assert_eq!(aim.quality(), WORST);
-        aim.target(None);
-        aim.target(Some(100_000_000));
+        assert_eq!(rate.quality(), MIN_QUALITY);
+        rate.set(None);
+        rate.set(Some(100_000_000));
         for _ in 0..60 {
-            aim.made(&CONFIG, made(&aim));
+            rate.count_jpeg(&CONFIG, size(&rate));
         }
-        assert_eq!(aim.quality(), 80);
+        assert_eq!(rate.quality(), 80);
     }
 
     #[test]
-    fn pictures_get_smaller_on_the_slowest_links_and_larger_again_after_a_while() {
-        let mut aim = RateTarget::new(80, None);
+    fn pictures_shrink_on_the_slowest_links_and_grow_again_after_a_while() {
+        let mut rate = RateTarget::new(80, None);
         let mut shrink = |target| {
-            aim.target(Some(target));
-            aim.shrink(1280 * 720, &CONFIG)
+            rate.set(Some(target));
+            rate.h264_shrink(1280 * 720, &CONFIG)
         };
         assert_eq!(shrink(1_000_000), 1);
         assert_eq!(shrink(400_000), 2);
-        assert_eq!(shrink(600_000), 2, "not enough to turn back");
-        assert_eq!(shrink(2_000_000), 2, "for a moment only");
-        let turns = (0..200).map(|_| shrink(2_000_000)).filter(|shrink| *shrink == 2).count();
-        assert!((20..100).contains(&turns), "{turns}");
+        assert_eq!(shrink(600_000), 2, "too little to grow again");
+        assert_eq!(shrink(2_000_000), 2, "too short to grow again");
+        let shrunk = (0..200).map(|_| shrink(2_000_000)).filter(|shrink| *shrink == 2).count();
+        assert!((20..100).contains(&shrunk), "{shrunk}");
         assert_eq!(shrink(100_000), 2);
         assert_eq!(shrink(100_000), 4);
-        assert_eq!(shrink(1_000), 4, "no smaller");
+        assert_eq!(shrink(1_000), 4, "the smallest size");
     }
 
     #[test]
-    fn jpegs_that_do_not_fit_at_their_worst_get_smaller() {
-        let mut aim = RateTarget::new(80, None);
-        aim.target(Some(2_000_000));
+    fn jpegs_that_do_not_fit_at_the_lowest_quality_shrink() {
+        let mut rate = RateTarget::new(80, None);
+        rate.set(Some(2_000_000));
         for _ in 0..20 {
-            let side = usize::try_from(aim.side()).unwrap();
-            let bytes = BYTES as f64 * (f64::from(aim.quality()) / 80.0).powf(1.4);
-            aim.made(&CONFIG, bytes as usize / side / side);
+            let shrink = usize::try_from(rate.jpeg_shrink()).unwrap();
+            let bytes = BYTES as f64 * (f64::from(rate.quality()) / 80.0).powf(1.4);
+            rate.count_jpeg(&CONFIG, bytes as usize / shrink / shrink);
         }
-        assert!(aim.side() > 1 && !aim.best(), "{}", aim.side());
-        aim.target(Some(100_000_000));
+        assert!(rate.jpeg_shrink() > 1 && !rate.is_full_quality(), "{}", rate.jpeg_shrink());
+        rate.set(Some(100_000_000));
         for _ in 0..400 {
-            let side = usize::try_from(aim.side()).unwrap();
-            aim.made(&CONFIG, BYTES / side / side);
+            let shrink = usize::try_from(rate.jpeg_shrink()).unwrap();
+            rate.count_jpeg(&CONFIG, BYTES / shrink / shrink);
         }
-        assert!(aim.best());
+        assert!(rate.is_full_quality());
     }
 
     #[test]
-    fn h264_gets_what_the_link_carries_up_to_what_can_be_seen_or_was_allowed() {
-        let mut aim = RateTarget::new(80, None);
-        assert!((20_000_000..30_000_000).contains(&aim.bitrate(&CONFIG)));
-        aim.target(Some(2_000_000));
-        assert_eq!(aim.bitrate(&CONFIG), 2_240_000);
-        let mut aim = RateTarget::new(80, Some(1_000_000));
-        aim.target(Some(2_000_000));
-        assert_eq!(aim.bitrate(&CONFIG), 1_120_000);
+    fn h264_bitrate_follows_the_target_up_to_the_visible_and_the_user_limit() {
+        let mut rate = RateTarget::new(80, None);
+        assert!((20_000_000..30_000_000).contains(&rate.bitrate(&CONFIG)));
+        rate.set(Some(2_000_000));
+        assert_eq!(rate.bitrate(&CONFIG), 2_240_000);
+        let mut rate = RateTarget::new(80, Some(1_000_000));
+        rate.set(Some(2_000_000));
+        assert_eq!(rate.bitrate(&CONFIG), 1_120_000);
     }
 
     #[test]
-    fn h264_that_takes_all_that_it_may_gets_less_so_that_the_link_keeps_up() {
-        let mut aim = RateTarget::new(80, None);
-        aim.target(Some(2_000_000));
-        let mut code = |share: f64| {
+    fn h264_that_uses_all_it_may_gets_a_lower_bitrate_to_stay_near_the_target() {
+        let mut rate = RateTarget::new(80, None);
+        rate.set(Some(2_000_000));
+        let mut encode = |share: f64| {
             for _ in 0..200 {
-                let bits = aim.bitrate(&CONFIG) as f64 / 30.0 * share;
-                aim.coded(&CONFIG, (bits / 8.0) as usize);
+                let bits = rate.bitrate(&CONFIG) as f64 / 30.0 * share;
+                rate.count_h264(&CONFIG, (bits / 8.0) as usize);
             }
-            (aim.bitrate(&CONFIG) as f64 * share) as u64
+            (rate.bitrate(&CONFIG) as f64 * share) as u64
         };
         for share in [1.0, 0.95] {
-            let taken = code(share);
+            let taken = encode(share);
             assert!((2_060_000..2_100_000).contains(&taken), "{taken}");
         }
-        assert_eq!(code(0.5), 1_120_000, "an easy picture");
+        assert_eq!(encode(0.5), 1_120_000, "an easy picture");
     }
 }

@@ -1,54 +1,52 @@
-//! Codes a hub's renditions: each once for all who take it, by threads that may take their time.
+//! Encodes a hub's renditions: each once for all its viewers, on threads that may block.
 
 use framewire_proto::{Codec, Config, Frame, Rendition};
 use tokio::{runtime::Handle, task::spawn_blocking};
 use tracing::{debug, warn};
 
+use super::encode::{CodecChoice, EncodeOptions, Encoder};
 use crate::error::{Context as _, Result};
-use crate::{
-    hub::{Hub, TranscodeJob, Transcoder},
-    transcode::encode::{self, Encoder},
-};
+use crate::hub::{Hub, TranscodeJob, Transcoder};
 
-/// Has this hub's renditions coded from now on, on the runtime that this is called on.
+/// Encodes this hub's renditions from now on, on the runtime that calls this.
 pub fn serve(hub: &Hub) {
     let runtime = Handle::current();
-    hub.transcode_with(move |coder| {
-        runtime.spawn(run(coder));
+    hub.transcode_with(move |transcoder| {
+        runtime.spawn(run(transcoder));
     });
 }
 
-/// Codes one rendition while somebody takes it.
-async fn run(mut coder: Transcoder) {
-    let name = coder.name().clone();
-    let rendition = coder.rendition().name();
-    debug!("'{name}': {rendition} is coded");
-    if let Err(error) = code(&mut coder).await {
-        warn!("'{name}': {rendition} cannot be coded: {error}");
+/// Encodes one rendition while it has viewers.
+async fn run(mut transcoder: Transcoder) {
+    let name = transcoder.name().clone();
+    let rendition = transcoder.rendition().name();
+    debug!("stream '{name}': encoding rendition {rendition}");
+    if let Err(error) = transcode(&mut transcoder).await {
+        warn!("stream '{name}': encoding of rendition {rendition} stopped: {error}");
     }
-    debug!("'{name}': {rendition} is coded no more");
+    debug!("stream '{name}': no longer encoding rendition {rendition}");
 }
 
-async fn code(coder: &mut Transcoder) -> Result<()> {
-    let mut encoder = Encoder::new(config(coder.rendition()))?;
+async fn transcode(transcoder: &mut Transcoder) -> Result<()> {
+    let mut encoder = Encoder::new(options(transcoder.rendition()))?;
     let mut bad: u64 = 0;
-    while let Some(job) = coder.next().await {
+    while let Some(job) = transcoder.next().await {
         let wanted = job.wanted;
-        let coding = spawn_blocking(move || {
-            let coded = frame(&mut encoder, &job);
-            (encoder, coded)
+        let encoding = spawn_blocking(move || {
+            let encoded = encode(&mut encoder, &job);
+            (encoder, encoded)
         });
-        let coded;
-        (encoder, coded) = coding.await.context("the coding thread panicked")?;
-        match coded {
-            Ok(Some((config, frame))) => coder.publish(config, &frame),
-            // A decoder that begins here, in the middle.
-            Ok(None) if wanted => coder.request_keyframe(),
+        let encoded;
+        (encoder, encoded) = encoding.await.context("the encoding thread panicked")?;
+        match encoded {
+            Ok(Some((config, frame))) => transcoder.publish(config, &frame),
+            // The decoder started between keyframes and needs one.
+            Ok(None) if wanted => transcoder.request_keyframe(),
             Ok(None) => {}
             Err(error) => {
                 bad += 1;
                 if bad.is_power_of_two() {
-                    warn!("'{}': {error}: dropped ({bad} so far)", coder.name());
+                    warn!("stream '{}': frame dropped ({bad} so far): {error}", transcoder.name());
                 }
             }
         }
@@ -56,23 +54,23 @@ async fn code(coder: &mut Transcoder) -> Result<()> {
     Ok(())
 }
 
-fn frame(encoder: &mut Encoder, job: &TranscodeJob) -> Result<Option<(Config, Frame)>> {
+/// One frame of the rendition. Its `encoded` time stays the publisher's: the time spent here counts as the hub's.
+fn encode(encoder: &mut Encoder, job: &TranscodeJob) -> Result<Option<(Config, Frame)>> {
     if !job.wanted {
         encoder.skip(&job.config, &job.frame)?;
         return Ok(None);
     }
-    encoder.aim(job.target);
+    encoder.set_target(job.target);
     if job.keyframe {
         encoder.request_keyframe();
     }
-    // When its publisher had coded it stays known: the time that this takes here is the hub's.
     encoder.encode(&job.config, &job.frame)
 }
 
-/// How a rendition is coded.
-fn config(rendition: Rendition) -> encode::Config {
+/// How a rendition is encoded.
+fn options(rendition: Rendition) -> EncodeOptions {
     match rendition {
-        Rendition::Jpeg => encode::Config { only: Some(Codec::Jpeg), ..encode::Config::default() },
-        _ => encode::Config { codec: encode::CodecChoice::H264, anew: true, ..encode::Config::default() },
+        Rendition::Jpeg => EncodeOptions { only: Some(Codec::Jpeg), ..EncodeOptions::default() },
+        _ => EncodeOptions { codec: CodecChoice::H264, reencode: true, ..EncodeOptions::default() },
     }
 }

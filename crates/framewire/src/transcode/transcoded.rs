@@ -1,4 +1,4 @@
-//! A viewer's frames in what it takes, coded by threads that may take their time.
+//! A viewer's frames in the codec that it accepts, encoded on threads that may block.
 
 use std::sync::Arc;
 
@@ -6,29 +6,29 @@ use framewire_proto::{Config, Frame};
 use tokio::task::spawn_blocking;
 use tracing::warn;
 
+use super::encode::{EncodeOptions, Encoder};
 use crate::error::{Context as _, Error, Result};
 use crate::{
     clock,
     hub::{Event, Subscriber},
-    transcode::encode::{self, Encoder},
 };
 
-/// Turns what a stream holds into what its viewer takes. What is that already passes untouched.
+/// Encodes a stream's frames for one viewer. Frames in the right codec pass through.
 pub struct Transcoded {
     viewer: Subscriber,
-    encode: encode::Config,
+    options: EncodeOptions,
     given: Option<Arc<Config>>,
-    /// Made when the first frame comes that is to be coded; away while one is.
+    /// Created for the first frame that must be encoded. `None` while a thread uses it.
     encoder: Option<Encoder>,
-    /// Bits a second that the viewer's link carries; `None` while that is not known.
+    /// Bits per second that encoded frames may take; `None` while unknown.
     target: Option<u64>,
     bad: u64,
 }
 
 impl Transcoded {
-    /// What this viewer gets, coded like this.
-    pub fn new(viewer: Subscriber, encode: encode::Config) -> Self {
-        Self { viewer, encode, given: None, encoder: None, target: None, bad: 0 }
+    /// This viewer's frames, encoded as `options` say.
+    pub fn new(viewer: Subscriber, options: EncodeOptions) -> Self {
+        Self { viewer, options, given: None, encoder: None, target: None, bad: 0 }
     }
 
     /// The viewer.
@@ -36,26 +36,26 @@ impl Transcoded {
         &self.viewer
     }
 
-    /// From now on the viewer's link carries this many bits a second; `None` while that is not known.
-    pub fn aim(&mut self, target: Option<u64>) {
+    /// Sets the bits per second that encoded frames may take from now on; `None` while unknown.
+    pub fn set_target(&mut self, target: Option<u64>) {
         self.target = target;
     }
 
-    /// Waits for the next frame. A broken one is passed over and counted. `None`: nothing more will come, unless another
-    /// publisher takes the stream over.
+    /// Waits for the next frame. A broken frame is dropped and counted. `None`: the stream has ended, and continues only if
+    /// another publisher takes it over.
     pub async fn next(&mut self) -> Option<(Arc<Config>, Frame)> {
         loop {
             match self.viewer.next(clock::now).await {
                 Event::Config(config) => self.given = Some(config),
                 Event::Frame(frame) => {
                     let Some(given) = self.given.clone() else { continue };
-                    if self.target.is_none() && self.encode.passes(&given) {
+                    if self.target.is_none() && self.options.passes_through(&given) {
                         return Some((given, frame));
                     }
-                    match self.code(given, frame).await {
+                    match self.encode(given, frame).await {
                         Ok(Some((config, frame))) => return Some((Arc::new(config), frame)),
                         Ok(None) if self.viewer.catching_up() => {}
-                        // A decoder that begins here, in the middle.
+                        // The decoder started between keyframes and needs one.
                         Ok(None) => self.viewer.request_keyframe(),
                         Err(error) => self.count_bad(&error),
                     }
@@ -66,27 +66,27 @@ impl Transcoded {
         }
     }
 
-    async fn code(&mut self, given: Arc<Config>, frame: Frame) -> Result<Option<(Config, Frame)>> {
+    async fn encode(&mut self, given: Arc<Config>, frame: Frame) -> Result<Option<(Config, Frame)>> {
         let catching_up = self.viewer.catching_up();
         let mut encoder = match self.encoder.take() {
             Some(encoder) => encoder,
-            None => Encoder::new(self.encode.clone())?,
+            None => Encoder::new(self.options.clone())?,
         };
-        encoder.aim(self.target);
-        let coding = spawn_blocking(move || {
-            let coded =
+        encoder.set_target(self.target);
+        let encoding = spawn_blocking(move || {
+            let encoded =
                 if catching_up { encoder.skip(&given, &frame).map(|()| None) } else { encoder.encode(&given, &frame) };
-            (encoder, coded)
+            (encoder, encoded)
         });
-        let (encoder, coded) = coding.await.context("the coding thread panicked")?;
+        let (encoder, encoded) = encoding.await.context("the encoding thread panicked")?;
         self.encoder = Some(encoder);
-        coded
+        encoded
     }
 
     fn count_bad(&mut self, error: &Error) {
         self.bad += 1;
         if self.bad.is_power_of_two() {
-            warn!("'{}': {error}: dropped ({} so far)", self.viewer.name(), self.bad);
+            warn!("stream '{}': frame dropped ({} so far): {error}", self.viewer.name(), self.bad);
         }
     }
 }

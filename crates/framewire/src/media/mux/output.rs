@@ -1,4 +1,4 @@
-//! FFmpeg's libavformat as a writer of one video stream.
+//! FFmpeg's libavformat as a muxer of one video track.
 #![allow(unsafe_code, reason = "FFmpeg's muxers behind an owned type")]
 
 use std::{ffi::CString, io, path::Path, ptr};
@@ -7,22 +7,22 @@ use bytes::Bytes;
 use ffmpeg_the_third::{Error, ffi};
 use framewire_proto::{Codec, Micros};
 
-/// What a file says of its one stream.
-pub(super) struct Stream {
+/// The file's only track.
+pub(super) struct Track {
     pub(super) codec: Codec,
     pub(super) width: u16,
     pub(super) height: u16,
-    pub(super) pixels: Pixels,
+    pub(super) pixels: PixelLayout,
     /// H.264's parameter sets.
     pub(super) extra: Bytes,
-    pub(super) base: TimeBase,
-    /// 0 when it is not known.
+    pub(super) time_base: TimeBase,
+    /// 0 when unknown.
     pub(super) millifps: u32,
 }
 
-/// How pixels are laid out.
+/// The subsampling of a track's pictures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Pixels {
+pub(super) enum PixelLayout {
     Grey,
     C420,
     C422,
@@ -30,7 +30,7 @@ pub(super) enum Pixels {
     C444,
 }
 
-/// A unit of time: so many seconds divided into so many ticks.
+/// A unit of time: `seconds` divided into `ticks`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct TimeBase {
     pub(super) seconds: u32,
@@ -38,7 +38,7 @@ pub(super) struct TimeBase {
 }
 
 impl TimeBase {
-    /// A time in ticks, rounded to the nearest.
+    /// A time in ticks, rounded to the nearest one.
     pub(super) fn ticks(self, time: Micros) -> i64 {
         let unit = u128::from(self.seconds.max(1)) * 1_000_000;
         let ticks = (u128::from(time) * u128::from(self.ticks) + unit / 2) / unit;
@@ -46,33 +46,33 @@ impl TimeBase {
     }
 }
 
-/// Where a frame goes, in ticks.
+/// When to decode (DTS) and when to display (PTS) a frame, in ticks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct Timestamps {
     pub(super) decoded: i64,
     pub(super) shown: i64,
 }
 
 /// An open file.
-pub(super) struct Output {
-    /// Null once finished.
+pub(super) struct FileWriter {
+    /// Null once the file is finished.
     context: *mut ffi::AVFormatContext,
     packet: *mut ffi::AVPacket,
-    begun: bool,
+    started: bool,
 }
 
-// SAFETY: the context and the packet belong to this value alone, and FFmpeg ties neither to a thread.
-unsafe impl Send for Output {}
+// SAFETY: only this value uses the context and the packet, and FFmpeg binds neither to a thread.
+unsafe impl Send for FileWriter {}
 
-impl Output {
+impl FileWriter {
     /// Creates the file.
     pub(super) fn create(format: &str, path: &Path) -> io::Result<Self> {
-        let invalid = |_| io::Error::new(io::ErrorKind::InvalidInput, "the name holds a zero byte");
-        // Without the protocol's name a colon in the path would be taken for one's end.
+        let invalid = |_| io::Error::new(io::ErrorKind::InvalidInput, "the name contains a zero byte");
+        // Without `file:`, FFmpeg would read a path up to its first colon as a protocol's name.
         let url = CString::new([b"file:", path.as_os_str().as_encoded_bytes()].concat()).map_err(invalid)?;
         let format = CString::new(format).map_err(invalid)?;
-        let mut output = Self { context: ptr::null_mut(), packet: ptr::null_mut(), begun: false };
-        // SAFETY: the strings live through the calls; what the calls allocate belongs to `output`, which frees it.
+        let mut output = Self { context: ptr::null_mut(), packet: ptr::null_mut(), started: false };
+        // SAFETY: the strings live through the calls. `output` owns what the calls allocate, and frees it.
         unsafe {
             check(ffi::avformat_alloc_output_context2(
                 &raw mut output.context,
@@ -95,53 +95,53 @@ impl Output {
     }
 
     /// Writes the file's header.
-    pub(super) fn begin(&mut self, stream: &Stream, options: &[(&str, &str)]) -> io::Result<()> {
+    pub(super) fn begin(&mut self, track: &Track, options: &[(&str, &str)]) -> io::Result<()> {
         let mut dictionary = ptr::null_mut();
-        // SAFETY: the context is open; the new stream and its parameters belong to it. The dictionary is freed on every path.
+        // SAFETY: the context is open; the new track and its parameters belong to it. The dictionary is freed on every path.
         unsafe {
             let made = ffi::avformat_new_stream(self.open()?, ptr::null());
             if made.is_null() {
                 return Err(io::ErrorKind::OutOfMemory.into());
             }
-            (*made).time_base = rational(stream.base.seconds, stream.base.ticks);
-            if stream.millifps > 0 {
-                (*made).avg_frame_rate = rational(stream.millifps, 1000);
+            (*made).time_base = rational(track.time_base.seconds, track.time_base.ticks);
+            if track.millifps > 0 {
+                (*made).avg_frame_rate = rational(track.millifps, 1000);
             }
-            describe(&mut *(*made).codecpar, stream)?;
-            let begun = set(&mut dictionary, options)
+            describe(&mut *(*made).codecpar, track)?;
+            let started = set(&mut dictionary, options)
                 .and_then(|()| check(ffi::avformat_write_header(self.context, &raw mut dictionary)));
             ffi::av_dict_free(&raw mut dictionary);
-            begun?;
+            started?;
         }
-        self.begun = true;
+        self.started = true;
         self.check_file()
     }
 
-    /// The unit of time that the file really has; known once it was begun.
+    /// The track's real unit of time, which is known after the header was written.
     pub(super) fn time_base(&self) -> TimeBase {
-        // SAFETY: a begun context has the one stream that `begin` made.
-        let base = unsafe {
-            if self.begun && !self.context.is_null() {
+        // SAFETY: after the header was written, the context has the track that `begin` created.
+        let time_base = unsafe {
+            if self.started && !self.context.is_null() {
                 (*(*(*self.context).streams)).time_base
             } else {
                 rational(1, 1000)
             }
         };
-        TimeBase { seconds: base.num.unsigned_abs(), ticks: base.den.unsigned_abs() }
+        TimeBase { seconds: time_base.num.unsigned_abs(), ticks: time_base.den.unsigned_abs() }
     }
 
-    /// Writes one frame, to be decoded at this time, which must be later than the last one's, shown then or later, for this
-    /// long.
-    pub(super) fn write(&mut self, data: &[u8], place: Place, length: i64, keyframe: bool) -> io::Result<()> {
+    /// Writes one frame. It must be decoded later than the last one, and displayed no earlier than decoded; `duration` is in
+    /// ticks.
+    pub(super) fn write(&mut self, data: &[u8], times: Timestamps, duration: i64, keyframe: bool) -> io::Result<()> {
         let size = i32::try_from(data.len()).map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge))?;
         let context = self.open()?;
-        // SAFETY: the packet only borrows the data, which outlives the call; `av_write_frame` copies what it keeps and never
-        // writes to it.
+        // SAFETY: the packet only borrows the data, which outlives the call. `av_write_frame` copies what it keeps, and never
+        // writes to the data.
         unsafe {
             let packet = &mut *self.packet;
             packet.data = data.as_ptr().cast_mut();
             packet.size = size;
-            (packet.pts, packet.dts, packet.duration) = (place.shown, place.decoded, length);
+            (packet.pts, packet.dts, packet.duration) = (times.shown, times.decoded, duration);
             packet.flags = if keyframe { ffi::AV_PKT_FLAG_KEY } else { 0 };
             packet.stream_index = 0;
             let written = check(ffi::av_write_frame(context, packet));
@@ -150,19 +150,19 @@ impl Output {
         }
     }
 
-    /// Writes the file's end and closes it; does nothing when that was done.
+    /// Writes the file's end and closes the file. Does nothing the second time.
     pub(super) fn finish(&mut self) -> io::Result<()> {
         if self.context.is_null() {
             return Ok(());
         }
-        // SAFETY: the context is open and not used after this; the trailer belongs to a context whose header was written.
+        // SAFETY: the context is open and not used after this. A trailer is written only after a header.
         unsafe {
             let failed = (*self.context).pb.as_ref().is_some_and(|file| file.error < 0);
-            let ended = if self.begun { check(ffi::av_write_trailer(self.context)) } else { Ok(()) };
+            let ended = if self.started { check(ffi::av_write_trailer(self.context)) } else { Ok(()) };
             let closed = check(ffi::avio_closep(&raw mut (*self.context).pb));
             ffi::avformat_free_context(self.context);
             self.context = ptr::null_mut();
-            // An error that stopped the writing was reported then.
+            // An error of an earlier write was reported then.
             if failed { Ok(()) } else { ended.and(closed) }
         }
     }
@@ -171,7 +171,7 @@ impl Output {
         if self.context.is_null() { Err(io::ErrorKind::BrokenPipe.into()) } else { Ok(self.context) }
     }
 
-    /// What went wrong while buffered bytes were written out.
+    /// Writes out the buffered bytes, and returns an error of any write so far.
     fn check_file(&mut self) -> io::Result<()> {
         // SAFETY: an open context has a file.
         unsafe {
@@ -181,44 +181,44 @@ impl Output {
     }
 }
 
-impl Drop for Output {
+impl Drop for FileWriter {
     fn drop(&mut self) {
-        // Whoever wants to know of errors calls `finish`.
+        // To see errors, call `finish`.
         let _ = self.finish();
-        // SAFETY: the packet is this value's own, and borrows nothing between calls.
+        // SAFETY: only this value uses the packet, which borrows nothing between calls.
         unsafe { ffi::av_packet_free(&raw mut self.packet) };
     }
 }
 
-/// Fills in a stream's parameters.
-fn describe(parameters: &mut ffi::AVCodecParameters, stream: &Stream) -> io::Result<()> {
+/// Sets a track's parameters.
+fn describe(parameters: &mut ffi::AVCodecParameters, track: &Track) -> io::Result<()> {
     use ffi::{AVCodecID as Id, AVPixelFormat as Format};
     parameters.codec_type = ffi::AVMediaType::VIDEO;
-    (parameters.width, parameters.height) = (stream.width.into(), stream.height.into());
-    let jpeg = stream.codec == Codec::Jpeg;
+    (parameters.width, parameters.height) = (track.width.into(), track.height.into());
+    let jpeg = track.codec == Codec::Jpeg;
     parameters.codec_id = if jpeg { Id::MJPEG } else { Id::H264 };
-    let format = match stream.pixels {
-        Pixels::Grey => Format::GRAY8,
-        Pixels::C420 if jpeg => Format::YUVJ420P,
-        Pixels::C420 => Format::YUV420P,
-        Pixels::C422 => Format::YUVJ422P,
-        Pixels::C440 => Format::YUVJ440P,
-        Pixels::C444 => Format::YUVJ444P,
+    let format = match track.pixels {
+        PixelLayout::Grey => Format::GRAY8,
+        PixelLayout::C420 if jpeg => Format::YUVJ420P,
+        PixelLayout::C420 => Format::YUV420P,
+        PixelLayout::C422 => Format::YUVJ422P,
+        PixelLayout::C440 => Format::YUVJ440P,
+        PixelLayout::C444 => Format::YUVJ444P,
     };
     parameters.format = format.0;
     if jpeg {
         parameters.color_range = ffi::AVColorRange::JPEG;
     }
-    if !stream.extra.is_empty() {
-        let length = stream.extra.len();
+    if !track.extra.is_empty() {
+        let length = track.extra.len();
         let size = i32::try_from(length).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
-        // SAFETY: the copy is as long as what is copied, and zeros follow it as FFmpeg's parsers want; the context frees it.
+        // SAFETY: the copy has room for the data and for the zeros that FFmpeg's parsers need after it. The context frees it.
         unsafe {
             let copy = ffi::av_mallocz(length + ffi::AV_INPUT_BUFFER_PADDING_SIZE as usize).cast::<u8>();
             if copy.is_null() {
                 return Err(io::ErrorKind::OutOfMemory.into());
             }
-            ptr::copy_nonoverlapping(stream.extra.as_ptr(), copy, length);
+            ptr::copy_nonoverlapping(track.extra.as_ptr(), copy, length);
             (parameters.extradata, parameters.extradata_size) = (copy, size);
         }
     }
@@ -228,7 +228,7 @@ fn describe(parameters: &mut ffi::AVCodecParameters, stream: &Stream) -> io::Res
 fn set(dictionary: &mut *mut ffi::AVDictionary, options: &[(&str, &str)]) -> io::Result<()> {
     for (key, value) in options {
         let (key, value) = (CString::new(*key)?, CString::new(*value)?);
-        // SAFETY: FFmpeg copies both strings; the caller frees the dictionary.
+        // SAFETY: FFmpeg copies both strings. The caller frees the dictionary.
         check(unsafe { ffi::av_dict_set(dictionary, key.as_ptr(), value.as_ptr(), 0) })?;
     }
     Ok(())
@@ -239,7 +239,7 @@ fn rational(over: u32, under: u32) -> ffi::AVRational {
     ffi::AVRational { num: part(over), den: part(under) }
 }
 
-/// FFmpeg's way to tell success from failure, as Rust's.
+/// Turns FFmpeg's negative codes into errors.
 fn check(code: i32) -> io::Result<()> {
     if code >= 0 {
         return Ok(());

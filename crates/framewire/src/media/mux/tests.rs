@@ -1,4 +1,4 @@
-//! The files are judged by FFmpeg's own programs.
+//! FFmpeg's own programs check the files.
 
 use std::{
     path::{Path, PathBuf},
@@ -10,7 +10,7 @@ use framewire_proto::Times;
 
 use super::*;
 
-/// A directory of its own for a test, removed with it.
+/// A directory for one test, which removes it.
 struct Scratch(PathBuf);
 
 impl Scratch {
@@ -26,6 +26,24 @@ impl Scratch {
 impl Drop for Scratch {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A file system of 2 MiB, unmounted when this value is dropped.
+struct SmallDisk(Scratch);
+
+impl SmallDisk {
+    /// `None` where this user may not mount.
+    fn mount() -> Option<Self> {
+        let scratch = Scratch::new();
+        let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=2m", "none"]).arg(&scratch.0).output();
+        mount.is_ok_and(|mount| mount.status.success()).then_some(Self(scratch))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(&self.0.0).status();
     }
 }
 
@@ -57,18 +75,18 @@ fn jpeg(number: u64, subsamp: turbojpeg::Subsamp) -> Vec<u8> {
     turbojpeg::compress(image, 80, subsamp).unwrap().to_vec()
 }
 
-/// Access units as x264 makes them, parameter sets in band, each with whether it is a keyframe. An access unit
-/// delimiter begins each.
+/// Access units of x264 with parameter sets in band, each with whether it is a keyframe. Each begins with an access unit
+/// delimiter.
 fn h264(count: u32) -> Vec<(Vec<u8>, bool)> {
     let source = format!("testsrc2=size=320x240:rate=30:duration={}", f64::from(count) / 30.0);
-    let coded = Command::new("ffmpeg")
+    let encoded = Command::new("ffmpeg")
         .args(["-v", "error", "-f", "lavfi", "-i", &source, "-c:v", "libx264", "-preset", "superfast"])
         .args(["-tune", "zerolatency", "-pix_fmt", "yuv420p", "-g", "20", "-x264-params", "aud=1"])
         .args(["-bsf:v", "dump_extra", "-f", "h264", "-"])
         .output()
         .unwrap();
-    assert!(coded.status.success(), "{}", String::from_utf8_lossy(&coded.stderr));
-    units(&coded.stdout)
+    assert!(encoded.status.success(), "{}", String::from_utf8_lossy(&encoded.stderr));
+    units(&encoded.stdout)
 }
 
 /// Access units that begin with delimiters, each with whether it is a keyframe.
@@ -84,7 +102,7 @@ fn units(bytes: &[u8]) -> Vec<(Vec<u8>, bool)> {
     starts.iter().zip(ends).map(unit).collect()
 }
 
-/// One field of the file's first stream, or of the file.
+/// One field of the file's first track, or of the file.
 fn probe(path: &Path, entries: &str) -> String {
     let mut probe = Command::new("ffprobe");
     probe.args(["-v", "error", "-count_packets", "-show_entries", entries, "-of", "csv=p=0"]).arg(path);
@@ -97,7 +115,7 @@ fn packets(path: &Path) -> u64 {
     probe(path, "stream=nb_read_packets").parse().unwrap()
 }
 
-/// Frames that decode without complaint.
+/// How many frames can be decoded.
 fn decoded(path: &Path) -> u64 {
     let mut probe = Command::new("ffprobe");
     probe.args(["-v", "error", "-count_frames", "-show_entries", "stream=nb_read_frames", "-of", "csv=p=0"]);
@@ -115,7 +133,7 @@ fn jpegs_play_at_the_times_they_were_captured() {
     for extension in ["mkv", "mp4", "avi"] {
         let path = scratch.0.join(format!("a:b.{extension}"));
         let mut muxer = Muxer::create(&path, &config(Codec::Jpeg, 30_000)).unwrap();
-        // A second at 30 a second, a pause of a second, another second.
+        // A second of frames, a pause of a second, another second of frames.
         let captured = (0..30_u64).chain(60..90).map(|slot| 5_000_000 + slot * 33_333);
         for (number, captured) in (0..).zip(captured) {
             muxer.write(&frame(number, captured, true, jpeg(number, turbojpeg::Subsamp::Sub2x2))).unwrap();
@@ -130,7 +148,7 @@ fn jpegs_play_at_the_times_they_were_captured() {
 }
 
 #[test]
-fn h264_begins_with_its_first_keyframe_and_is_not_coded_again() {
+fn h264_starts_at_its_first_keyframe_and_is_not_reencoded() {
     let scratch = Scratch::new();
     let units = h264(90);
     assert_eq!(units.len(), 90);
@@ -148,16 +166,16 @@ fn h264_begins_with_its_first_keyframe_and_is_not_coded_again() {
 }
 
 #[test]
-fn b_frames_are_decoded_in_their_order_and_shown_in_theirs() {
+fn b_frames_keep_their_decoding_order_and_display_order() {
     let scratch = Scratch::new();
     let film = scratch.0.join("film.h264");
-    let coded = Command::new("ffmpeg")
+    let encoded = Command::new("ffmpeg")
         .args(["-v", "error", "-f", "lavfi", "-i", "testsrc2=size=320x240:rate=25:duration=2", "-pix_fmt", "yuv420p"])
         .args(["-c:v", "libx264", "-x264-params", "aud=1:keyint=25:scenecut=0:bframes=2:b-adapt=0:b-pyramid=none"])
         .arg(&film)
         .output()
         .unwrap();
-    assert!(coded.status.success(), "{}", String::from_utf8_lossy(&coded.stderr));
+    assert!(encoded.status.success(), "{}", String::from_utf8_lossy(&encoded.stderr));
     let bytes = fs::read(&film).unwrap();
     let units = units(&bytes);
     // I P B B P B B …, eight times three pictures and one in each GOP.
@@ -188,7 +206,7 @@ fn b_frames_are_decoded_in_their_order_and_shown_in_theirs() {
 }
 
 #[test]
-fn what_was_written_plays_without_an_end() {
+fn an_unfinished_file_plays() {
     let scratch = Scratch::new();
     let units = h264(150);
     for extension in ["mkv", "mp4", "avi"] {
@@ -202,7 +220,7 @@ fn what_was_written_plays_without_an_end() {
                 };
                 muxer.write(&picture).unwrap();
             }
-            // What a killed recorder leaves behind is what the file holds now.
+            // A copy now is what a killed recorder would leave.
             let killed = scratch.0.join(format!("killed.{extension}"));
             fs::copy(&path, &killed).unwrap();
             let count = decoded(&killed);
@@ -212,7 +230,32 @@ fn what_was_written_plays_without_an_end() {
 }
 
 #[test]
-fn every_kind_of_jpeg_keeps_its_colours_layout() {
+fn a_full_disk_is_reported_and_the_written_part_plays() {
+    for extension in ["mkv", "mp4", "avi"] {
+        let Some(disk) = SmallDisk::mount() else {
+            eprintln!("skipped: only root may mount a small file system here");
+            return;
+        };
+        let path = disk.0.0.join(format!("full.{extension}"));
+        let mut muxer = Muxer::create(&path, &config(Codec::Jpeg, 30_000)).unwrap();
+        let mut frames =
+            (0..).map(|number| frame(number, 1 + number * 33_333, true, jpeg(number, turbojpeg::Subsamp::Sub2x2)));
+        let error = frames.by_ref().take(500).find_map(|frame| muxer.write(&frame).err()).unwrap().to_string();
+        let written = muxer.written();
+        drop(muxer);
+        let playing = decoded(&path);
+        assert!(error.contains("the disk is full") && error.contains(&path.display().to_string()), "{error}");
+        assert!(error.contains(&format!("after {written} frames")), "{error}");
+        // Up to a second may be buffered. The last frame may be incomplete, and still decode.
+        assert!(
+            playing <= written + 1 && playing + 31 >= written && playing > 10,
+            "{extension}: {playing} of {written}"
+        );
+    }
+}
+
+#[test]
+fn every_kind_of_jpeg_keeps_its_subsampling() {
     use turbojpeg::Subsamp;
     let scratch = Scratch::new();
     for (subsamp, name) in [
@@ -230,9 +273,9 @@ fn every_kind_of_jpeg_keeps_its_colours_layout() {
 }
 
 #[test]
-fn times_rise_whatever_the_publisher_says() {
+fn time_stamps_increase_whatever_the_publisher_states() {
     let base = TimeBase { seconds: 1, ticks: 1000 };
-    let mut timeline = Timeline::new(50_000, false);
+    let mut timeline = TimestampSequence::new(50_000, false);
     let captured = [700_000, 700_100, 720_000, 10_000, 30_000, 0, 0, 5, u64::MAX];
     let places = captured.map(|captured| timeline.place(captured, base));
     assert_eq!(places[..7], [0, 1, 20, 40, 60, 80, 100]);
@@ -240,21 +283,21 @@ fn times_rise_whatever_the_publisher_says() {
 }
 
 #[test]
-fn an_avi_takes_a_pause_of_a_day_for_a_shorter_one() {
+fn an_avi_shortens_a_pause_of_a_day() {
     let scratch = Scratch::new();
     let path = scratch.0.join("pause.avi");
     let mut muxer = Muxer::create(&path, &config(Codec::Jpeg, 30_000)).unwrap();
-    for (number, captured) in (0..).zip([1, 33_334, PAUSE, PAUSE + 33_333]) {
+    for (number, captured) in (0..).zip([1, 33_334, MAX_PAUSE, MAX_PAUSE + 33_333]) {
         muxer.write(&frame(number, captured, true, jpeg(number, turbojpeg::Subsamp::Sub2x2))).unwrap();
     }
     assert_eq!(muxer.finish().unwrap(), 4);
     assert_eq!(decoded(&path), 4);
-    let slots = AVI_PAUSE as f64 + 3.0;
+    let slots = MAX_AVI_PAUSE as f64 + 3.0;
     assert!((seconds(&path) * 30.0 - slots).abs() < 3.0, "{}", seconds(&path));
 }
 
 #[test]
-fn what_cannot_be_recorded_is_named() {
+fn unsupported_recordings_are_refused_with_advice() {
     let scratch = Scratch::new();
     let create = |name: &str, codec| {
         let made = Muxer::create(&scratch.0.join(name), &config(codec, 0));

@@ -177,7 +177,7 @@ impl<'a> Publishing<'a> {
             Some(encoder) => encoder,
             None => self.encoder.insert(encode::Encoder::new(self.outlet.encode.clone())?),
         };
-        match encode(encoder, job, self.outlet.encode.passes(&job.config)) {
+        match encode(encoder, job, self.outlet.encode.passes_through(&job.config)) {
             Ok(None) => {}
             Ok(Some(encoded)) => {
                 let mut shared = lock(&self.shared);
@@ -217,7 +217,7 @@ impl Drop for Publishing<'_> {
 
 /// What a frame becomes; `None` where there is nothing to send.
 fn encode(encoder: &mut encode::Encoder, job: &EncodeJob, passes: bool) -> Result<Option<(Config, Frame)>> {
-    encoder.aim(job.target);
+    encoder.set_target(job.target);
     if job.keyframe {
         encoder.request_keyframe();
     }

@@ -1,4 +1,4 @@
-//! Words on the window, drawn as a mask: how light each pixel of a dark plate is.
+//! Text in the window, drawn as a mask: the brightness of each pixel of a dark plate.
 
 use framewire_proto::Codec;
 
@@ -12,18 +12,18 @@ use crate::media::{
 pub(super) struct Label {
     pub(super) width: u32,
     pub(super) height: u32,
-    /// Row by row, from 0 (the plate) to 255 (a letter).
+    /// The brightness of each pixel, row by row, from 0 (the plate) to 255 (a letter).
     pub(super) light: Vec<u8>,
 }
 
 impl Label {
-    /// Draws lines of text, broken where they reach `width` and cut where they reach `height`.
+    /// Draws lines of text, wrapped at `width` and cut off at `height`.
     pub(super) fn new(text: &str, font: &Font, width: u32, height: u32) -> Self {
         let side = font.height() as u32;
         let (margin, step) = (side / 2, side + side / 4);
         let columns = width.saturating_sub(2 * margin) / side;
         let rows = height.saturating_sub(2 * margin) / step;
-        let lines = broken(text, columns as usize, rows as usize);
+        let lines = wrap(text, columns as usize, rows as usize);
         let longest = lines.iter().map(|line| font.width(line)).max().unwrap_or(0) as u32;
         if longest == 0 {
             return Self { width: 0, height: 0, light: Vec::new() };
@@ -40,8 +40,8 @@ impl Label {
     }
 }
 
-/// The first rows of a text whose lines have at most this many letters.
-fn broken(text: &str, columns: usize, rows: usize) -> Vec<String> {
+/// The first rows of a text, wrapped at this many letters.
+fn wrap(text: &str, columns: usize, rows: usize) -> Vec<String> {
     let mut lines = Vec::new();
     for line in text.lines() {
         let letters: Vec<char> = line.chars().collect();
@@ -68,11 +68,11 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_broken_and_cut_and_no_text_is_no_plate() {
+    fn long_text_is_wrapped_and_cut_off_and_empty_text_has_no_plate() {
         let font = Font::new(8);
         let label = Label::new("a long line indeed\nand\nmany\nmore", &font, 60, 30);
         assert!(label.width <= 60 && label.height <= 30, "{label:?}");
-        assert_eq!(broken("abcdef\ng", 4, 9), ["abcd", "ef", "g"]);
+        assert_eq!(wrap("abcdef\ng", 4, 9), ["abcd", "ef", "g"]);
         for (text, width) in [("", 500), ("x", 3), ("\n\n", 500)] {
             assert_eq!(Label::new(text, &font, width, 500), Label { width: 0, height: 0, light: vec![] });
         }

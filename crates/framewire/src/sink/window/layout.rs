@@ -1,8 +1,8 @@
-//! Where in its window each picture goes, and where on the display each window.
+//! The place of each picture in its window, and of each window on the display.
 
 use sdl2::rect::Rect;
 
-/// How far a window is moved at a time, and how much of each there is to be seen, in pixels.
+/// The distance between two possible places of a window, and the least part of a window that must be visible, in pixels.
 const STEP: i32 = 32;
 
 /// A part of the window in pixels, from its upper left corner.
@@ -15,12 +15,12 @@ pub(super) struct Area {
 }
 
 impl Area {
-    /// From the upper left corner.
+    /// An area of this size in the upper left corner.
     pub(super) fn new(width: u32, height: u32) -> Self {
         Self { x: 0, y: 0, width, height }
     }
 
-    /// The largest area of a picture's shape in the middle of this one: at least a pixel, never beyond this.
+    /// The largest area with a picture's aspect ratio in the middle of this one: at least a pixel, and never outside.
     pub(super) fn letterbox(self, width: u32, height: u32) -> Self {
         let (outer_width, outer_height) = (u64::from(self.width), u64::from(self.height));
         let (width, height) = (u64::from(width.max(1)), u64::from(height.max(1)));
@@ -32,13 +32,13 @@ impl Area {
         self.middle(inner_width as u32, inner_height as u32)
     }
 
-    /// An area of this size, or as much of it as fits, in the middle of this one.
+    /// An area of this size, cut to this one, in the middle of this one.
     pub(super) fn middle(self, width: u32, height: u32) -> Self {
         let (width, height) = (width.min(self.width), height.min(self.height));
         Self { x: self.x + (self.width - width) / 2, y: self.y + (self.height - height) / 2, width, height }
     }
 
-    /// What of this lies in a window of this size.
+    /// The part of this area inside a window of this size.
     pub(super) fn within(self, width: u32, height: u32) -> Self {
         let (x, y) = (self.x.min(width), self.y.min(height));
         Self { x, y, width: self.width.min(width - x), height: self.height.min(height - y) }
@@ -49,7 +49,7 @@ impl Area {
     }
 }
 
-/// Cells for this many pictures, row by row: near-square, without a gap, the last row's stretched to its whole width.
+/// Cells for this many pictures, row by row: a nearly square grid without gaps. The cells of the last row fill its width.
 pub(super) fn grid(count: usize, width: u32, height: u32) -> Vec<Area> {
     let columns = columns(count);
     let rows = count.div_ceil(columns.max(1));
@@ -65,7 +65,7 @@ pub(super) fn grid(count: usize, width: u32, height: u32) -> Vec<Area> {
     cells
 }
 
-/// The size of a window in which pictures of this size are shown as they are, or as large as the display has room for.
+/// The size of a window that shows pictures of this size unscaled, or as large as fits on the display.
 pub(super) fn window_size(count: usize, picture: (u32, u32), display: (u32, u32)) -> (u32, u32) {
     let columns = columns(count) as u32;
     let rows = (count as u32).div_ceil(columns.max(1));
@@ -77,9 +77,8 @@ pub(super) fn window_size(count: usize, picture: (u32, u32), display: (u32, u32)
     (fitted.width, fitted.height)
 }
 
-/// Where on the display a window of this size goes: into the middle, or as little to the lower right or upper left of it
-/// as it takes that neither this nor another hides the other, if there is such a place. Where there is a window manager
-/// it decides.
+/// The place of a window of this size on the display: the middle, or the nearest place on the diagonal through it where no window
+/// hides another, if there is one. A window manager may decide otherwise.
 pub(super) fn place(size: (u32, u32), others: &[Rect], display: Rect) -> Rect {
     let middle = Rect::from_center(display.center(), size.0, size.1);
     let hides = |one: Rect, other: Rect| {
@@ -91,7 +90,7 @@ pub(super) fn place(size: (u32, u32), others: &[Rect], display: Rect) -> Rect {
     let most = display.width().max(display.height()) as i32 / 2 / STEP;
     let mut whole =
         (0..most).flat_map(|steps| [moved(steps), moved(-steps)]).filter(|place| display.contains_rect(*place));
-    // What reaches beyond the display is still seen when its corner isn't at the very edge.
+    // A window that reaches beyond the display is still visible if its corner is not at the edge.
     let mut cut = (0..most).map(moved).filter(|place| display.contains_point(place.top_left().offset(STEP, STEP)));
     whole.find(free).or_else(|| cut.find(free)).unwrap_or(middle)
 }
@@ -115,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_picture_keeps_its_shape_with_bars_where_the_window_is_too_wide_or_too_high() {
+    fn a_picture_keeps_its_aspect_ratio_with_bars_beside_it() {
         let wide = Area::new(1000, 360).letterbox(1280, 720);
         assert_eq!(wide, Area { x: 180, y: 0, width: 640, height: 360 });
         let high = Area { x: 10, y: 20, width: 640, height: 1000 }.letterbox(1280, 720);
@@ -124,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn three_pictures_make_two_rows_the_last_one_wide() {
+    fn three_pictures_make_two_rows_and_the_last_fills_its_row() {
         let cells = grid(3, 1280, 721);
         assert_eq!(cells[0], Area { x: 0, y: 0, width: 640, height: 360 });
         assert_eq!(cells[1], Area { x: 640, y: 0, width: 640, height: 360 });
@@ -134,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn the_window_starts_at_the_pictures_size_where_the_display_has_room() {
+    fn a_window_gets_the_pictures_size_if_it_fits_on_the_display() {
         assert_eq!(window_size(1, (1280, 720), (1920, 1080)), (1280, 720));
         assert_eq!(window_size(1, (3840, 2160), (1920, 1000)), (1778, 1000));
         assert_eq!(window_size(4, (640, 480), (1920, 1080)), (1280, 960));
@@ -142,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn windows_lie_about_the_middle_of_the_display_and_none_hides_another() {
+    fn windows_are_near_the_middle_of_the_display_and_none_hides_another() {
         let display = Rect::new(0, 0, 1280, 800);
         let mut places = vec![];
         for (width, height) in [(640, 480); 3].into_iter().chain([(320, 240), (800, 600), (1280, 800)]) {
@@ -155,11 +154,11 @@ mod tests {
             assert!(hidden == 1 && display.contains_point(place.top_left()), "{place:?} of {places:?}");
         }
         let everywhere: Vec<Rect> = (-40..40).map(|step| Rect::new(16 * step, 16 * step, 1280, 800)).collect();
-        assert_eq!(place((1280, 800), &everywhere, display), display, "there is no such place");
+        assert_eq!(place((1280, 800), &everywhere, display), display, "no place is free");
     }
 
     proptest! {
-        /// Whatever the sizes: the picture lies inside, touches two sides, and its shape is right to a pixel.
+        /// For all sizes the picture lies inside, touches two sides, and its aspect ratio is right to a pixel.
         #[test]
         fn a_letterboxed_picture_fits(width in 1..4000u32, height in 1..4000u32, w in 1..8192u32, h in 1..8192u32) {
             let inner = Area::new(width, height).letterbox(w, h);
@@ -169,7 +168,7 @@ mod tests {
             prop_assert!(error.abs() <= f64::from(w.max(h)), "{inner:?}");
         }
 
-        /// Cells tile the window: together they have its area, and none reaches beyond it.
+        /// Together the cells have the area of the window, and none is outside.
         #[test]
         fn a_grid_fills_the_window(count in 1..40usize, width in 64..4000u32, height in 64..4000u32) {
             let cells = grid(count, width, height);

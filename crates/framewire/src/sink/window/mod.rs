@@ -1,18 +1,23 @@
-//! Windows in which streams are watched: each with one, or with several in a grid. More may come while others are open.
+//! Windows that show streams: each shows one stream, or several in a grid. More windows may open while others are open.
 //!
 //! ```text
-//!   player    a thread a tile: coded frames in, the newest picture out
-//!   tile      a player, what it shows and what is written over it
-//!   pane      a window: its tiles, its keys, its place and size
-//!   screen    pictures and labels onto the window
-//!   layout    where they go      label  words as pixels      stats  what is known of a tile
+//!   options   what windows show and how they behave
+//!   player    one thread per tile: decodes frames and keeps the newest picture
+//!   tile      a player, its picture and its labels
+//!   pane      a window: its tiles, keys, place and size
+//!   screen    paints pictures and labels
+//!   layout    the places of pictures and windows
+//!   label     text as pixels
+//!   stats     the figures of a tile
+//!   snapshot  saves a picture to a file
 //! ```
 //!
-//! A picture is painted when it is decoded, not by a timer: the player wakes the windows' thread by an event. Nothing
-//! is painted without news.
+//! A picture is painted when it is decoded, not by a timer: the player wakes the windows' thread with an event. Nothing is painted
+//! without a change.
 
 mod label;
 mod layout;
+mod options;
 mod pane;
 mod player;
 mod screen;
@@ -27,114 +32,76 @@ use std::{
 
 use sdl2::{EventPump, Sdl, VideoSubsystem, event::Event, mouse::MouseUtil, rect::Rect};
 
-use crate::error::{Error, Result, error};
-use crate::{hub, latency::Bound, stop::Stop};
-use pane::Open;
-use player::{Bell, News};
+use crate::error::Result;
+use crate::stop::Stop;
+use pane::{OpenPane, window_error};
+use player::{WakeEvent, Waker};
+
+pub use options::{OnSecond, Pane, Tile, WindowOptions};
 pub use stats::Stats;
 
-/// How long the windows' thread waits before it looks whether it shall end, or open another.
-const PATIENCE: Duration = Duration::from_millis(100);
+/// How often the windows' thread checks the stop, and for new panes.
+const CHECK_INTERVAL: Duration = Duration::from_millis(100);
 
-/// What a window shall show.
-pub struct Pane {
-    /// The window's title.
-    pub title: String,
-    /// Side by side in a grid, where there are several.
-    pub tiles: Vec<Tile>,
-}
-
-/// One stream to be shown.
-pub struct Tile {
-    /// What it is called on the window.
-    pub name: String,
-    /// Where its frames come from; when each was received, decoded and shown is reported there. Dropped
-    /// about a tenth of a second after the window was closed, at the latest.
-    pub subscriber: hub::Subscriber,
-    /// Which pictures are too old to be shown.
-    pub bound: Bound,
-}
-
-/// Takes what is known of each tile.
-pub type OnSecond = Box<dyn FnMut(&[Stats])>;
-
-/// How windows behave.
-#[derive(Default)]
-pub struct Config {
-    /// The overlay is there from the beginning.
-    pub overlay: bool,
-    /// A window closes by itself when every stream in it has ended.
-    pub close_at_end: bool,
-    /// Called once a second with what is known of each tile of the windows that are open.
-    pub on_second: Option<OnSecond>,
-}
-
-/// Shows each pane in a window of its own until that is closed or `q` or ESC is pressed in it, and those that come out
-/// of `more` too, each within about a tenth of a second. Returns when no window is left and no pane can come any more
-/// (every sender into `more` was dropped), or when the stop is raised. To be called by the main thread.
+/// Shows each pane in its own window, until the user closes the window or presses `q` or ESC in it. Panes from `more` are shown
+/// too, each within about a tenth of a second.
+///
+/// Returns when no window is open and all senders of `more` were dropped, or when the stop is raised. Must be called on the main
+/// thread.
 ///
 /// # Errors
-/// There is no display, or it takes no window: what, and what to try. Of a window for a pane that came later it is only
-/// warned.
-pub fn run(panes: Vec<Pane>, more: Option<Receiver<Pane>>, config: Config, stop: &Stop) -> Result<()> {
-    // Ctrl-C is this program's own affair.
+/// There is no display, or it refuses a window. If the window of a later pane cannot be opened, a warning is logged instead.
+pub fn run(panes: Vec<Pane>, more: Option<Receiver<Pane>>, options: WindowOptions, stop: &Stop) -> Result<()> {
+    // This program handles Ctrl-C itself.
     sdl2::hint::set("SDL_NO_SIGNAL_HANDLERS", "1");
     sdl2::hint::set("SDL_VIDEO_ALLOW_SCREENSAVER", "0");
-    let sdl = sdl2::init().map_err(no_display)?;
-    let video = sdl.video().map_err(no_display)?;
+    let sdl = sdl2::init().map_err(window_error)?;
+    let video = sdl.video().map_err(window_error)?;
     let driver = video.current_video_driver();
-    // What SDL falls back to shows nothing to anybody; a test may ask for it.
+    // These are SDL's fallbacks without a visible display. A test may select one.
     if ["offscreen", "dummy", "evdev"].contains(&driver) && std::env::var_os("SDL_VIDEODRIVER").is_none() {
-        return Err(no_display("no display was found"));
+        return Err(window_error("no display was found"));
     }
-    let mut windows = Windows::new(&sdl, video, more, config)?;
+    let mut windows = Windows::new(&sdl, video, more, options)?;
     let outcome = windows.show(panes, stop);
     windows.close();
     outcome
 }
 
-fn no_display(error: impl std::fmt::Display) -> Error {
-    error!(
-        NotFound,
-        "cannot open a window ({error}): run this in a desktop session or set DISPLAY; without a screen, `framewire \
-         record` writes to a file and the hub's page shows streams in a browser"
-    )
-}
-
-/// What the windows' thread works with.
+/// The data of the windows' thread.
 struct Windows {
     video: VideoSubsystem,
     mouse: MouseUtil,
     pump: EventPump,
-    bell: Bell,
-    config: Config,
-    open: Vec<Open>,
-    /// Hidden, and kept until they may go, see [`Windows::clear_away`].
-    closed: Vec<Open>,
-    /// The window that was opened last.
+    waker: Waker,
+    options: WindowOptions,
+    open: Vec<OpenPane>,
+    /// Hidden windows that cannot be destroyed yet, see [`Windows::remove_closed`].
+    closed: Vec<OpenPane>,
+    /// The identifier of the window that was opened last.
     newest: u32,
-    /// Where panes come from, while some can.
+    /// Later panes; `None` when there can be no more.
     more: Option<Receiver<Pane>>,
-    /// When [`Config::on_second`] was called.
-    told: Instant,
+    /// When [`WindowOptions::on_second`] was last called.
+    last_figures: Instant,
 }
 
 impl Windows {
-    fn new(sdl: &Sdl, video: VideoSubsystem, more: Option<Receiver<Pane>>, config: Config) -> Result<Self> {
-        let events = sdl.event().map_err(no_display)?;
-        // A second run in this process finds its event registered already.
-        let _ = events.register_custom_event::<News>();
+    fn new(sdl: &Sdl, video: VideoSubsystem, more: Option<Receiver<Pane>>, options: WindowOptions) -> Result<Self> {
+        let events = sdl.event().map_err(window_error)?;
+        // This fails in a second run of this process, where the event is already registered.
+        let _ = events.register_custom_event::<WakeEvent>();
         Ok(Self {
             video,
             mouse: sdl.mouse(),
-            pump: sdl.event_pump().map_err(no_display)?,
-            bell: Bell::new(events.event_sender()),
-            config,
+            pump: sdl.event_pump().map_err(window_error)?,
+            waker: Waker::new(events.event_sender()),
+            options,
             open: Vec::new(),
             closed: Vec::new(),
             newest: 0,
             more,
-            told: Instant::now(),
+            last_figures: Instant::now(),
         })
     }
 
@@ -144,34 +111,34 @@ impl Windows {
         }
         while !stop.stopped() && (!self.open.is_empty() || self.more.is_some()) {
             let first = self.wait();
-            self.bell.answered();
+            self.waker.clear();
             let later: Vec<Event> = self.pump.poll_iter().collect();
             for event in first.into_iter().chain(later) {
-                self.take(&event);
+                self.handle(&event);
             }
             self.paint()?;
-            self.clear_away();
-            self.tell();
+            self.remove_closed();
+            self.report_figures();
         }
         Ok(())
     }
 
-    /// Waits for an event, and opens a window for each pane that came.
+    /// Waits for an event, and opens a window for each new pane.
     fn wait(&mut self) -> Option<Event> {
-        let (event, mut patience) = if self.open.is_empty() {
-            // SDL would not sleep without a window but look for events again and again: the pane is waited for.
-            (None, PATIENCE)
+        let (event, mut timeout) = if self.open.is_empty() {
+            // Without a window SDL would poll for events without sleeping, so wait for a pane instead.
+            (None, CHECK_INTERVAL)
         } else {
-            (self.pump.wait_event_timeout(PATIENCE.as_millis() as u32), Duration::ZERO)
+            (self.pump.wait_event_timeout(CHECK_INTERVAL.as_millis() as u32), Duration::ZERO)
         };
         while let Some(more) = &self.more {
-            match more.recv_timeout(patience) {
+            match more.recv_timeout(timeout) {
                 Ok(pane) => {
                     let title = pane.title.clone();
                     if let Err(error) = self.open(pane) {
                         tracing::warn!("'{title}': {error}");
                     }
-                    patience = Duration::ZERO;
+                    timeout = Duration::ZERO;
                 }
                 Err(RecvTimeoutError::Timeout) => break,
                 Err(RecvTimeoutError::Disconnected) => self.more = None,
@@ -182,32 +149,32 @@ impl Windows {
 
     fn open(&mut self, pane: Pane) -> Result<()> {
         let others = self.areas(None);
-        let open = Open::new(&self.video, pane, self.config.overlay, &self.bell, &others)?;
+        let open = OpenPane::new(&self.video, pane, self.options.overlay, &self.waker, &others)?;
         self.newest = open.id;
         self.open.push(open);
         Ok(())
     }
 
-    /// Gives an event to the window that it names.
-    fn take(&mut self, event: &Event) {
+    /// Gives an event to its window.
+    fn handle(&mut self, event: &Event) {
         if let Event::Quit { .. } = event {
-            // The desktop wants the program to close what it has open, or the last window's close button was pressed.
+            // The desktop session ends, or the user has closed the last window.
             return self.open.iter_mut().for_each(|open| open.closing = true);
         }
         let id = match event.get_window_id() {
-            // A key that is no window's, as may be without a window manager, is for the one under the pointer.
+            // A key event without a window, possible without a window manager, is for the window under the pointer.
             Some(0) => self.mouse.focused_window_id(),
             id => id,
         };
         if let Some(open) = self.open.iter_mut().find(|open| Some(open.id) == id) {
-            open.take(event);
+            open.handle(event);
         }
     }
 
     /// Paints what is new on each window.
     fn paint(&mut self) -> Result<()> {
         for place in 0..self.open.len() {
-            // Each takes its newest picture when it is its turn.
+            // Each window takes its newest picture just before it is painted.
             if let Some(picture) = self.open[place].collect() {
                 let others = self.areas(Some(self.open[place].id));
                 self.open[place].fit(picture, &others);
@@ -217,44 +184,44 @@ impl Windows {
         Ok(())
     }
 
-    /// Where windows are, besides this one.
-    fn areas(&mut self, besides: Option<u32>) -> Vec<Rect> {
-        self.open.iter_mut().filter(|open| Some(open.id) != besides).map(Open::area).collect()
+    /// The places of all windows except this one.
+    fn areas(&mut self, except: Option<u32>) -> Vec<Rect> {
+        self.open.iter_mut().filter(|open| Some(open.id) != except).map(OpenPane::area).collect()
     }
 
-    /// Hides the windows that shall close, and lets those go that were hidden before and whose players have ended.
+    /// Hides the windows that were told to close, and destroys hidden windows whose players have ended.
     ///
-    /// To wake this thread, SDL sends an event to the window that was opened last, by another connection to the X server
-    /// than the one that destroys windows, and a program that has sent one to a window that is gone is ended. So that
-    /// window is only hidden until another is the last, and none goes while a player may be sending.
-    fn clear_away(&mut self) {
-        let at_end = self.config.close_at_end;
+    /// To wake this thread, SDL sends an event to the newest window, on another connection to the X server than the one that
+    /// destroys windows. An event to a destroyed window would end the program. So the newest window is only hidden until another is
+    /// the newest, and no window is destroyed while a player may send an event.
+    fn remove_closed(&mut self) {
+        let at_end = self.options.close_at_end;
         for mut open in self.open.extract_if(.., |open| open.closing || at_end && open.ended()) {
             open.hide();
             self.closed.push(open);
         }
         let newest = self.newest;
-        let gone: Vec<Open> = self.closed.extract_if(.., |open| open.id != newest && open.finished()).collect();
+        let gone: Vec<OpenPane> = self.closed.extract_if(.., |open| open.id != newest && open.finished()).collect();
         if !gone.is_empty() {
-            self.bell.hush(|| drop(gone));
+            self.waker.pause_while(|| drop(gone));
         }
     }
 
-    fn tell(&mut self) {
+    fn report_figures(&mut self) {
         let now = Instant::now();
-        if let Some(tell) = &mut self.config.on_second
-            && now.duration_since(self.told) >= Duration::from_secs(1)
+        if let Some(on_second) = &mut self.options.on_second
+            && now.duration_since(self.last_figures) >= Duration::from_secs(1)
         {
-            self.told = now;
-            tell(&self.open.iter().flat_map(Open::stats).collect::<Vec<_>>());
+            self.last_figures = now;
+            on_second(&self.open.iter().flat_map(OpenPane::stats).collect::<Vec<_>>());
         }
     }
 
-    /// Closes every window, when no player can send to one any more.
+    /// Closes all windows, after their players have ended.
     fn close(&mut self) {
-        self.open.iter_mut().for_each(Open::hide);
+        self.open.iter_mut().for_each(OpenPane::hide);
         self.closed.append(&mut self.open);
-        self.closed.iter_mut().for_each(Open::join);
+        self.closed.iter_mut().for_each(OpenPane::join);
         self.closed.clear();
     }
 }

@@ -1,4 +1,4 @@
-//! An open window: its tiles, its keys, its place and size.
+//! An open window: its tiles, keys, place and size.
 
 use std::time::{Duration, Instant};
 
@@ -11,61 +11,69 @@ use sdl2::{
 };
 
 use super::{
-    Pane, Stats, layout, no_display,
-    player::Bell,
-    screen::{self, Screen},
+    layout,
+    options::Pane,
+    player::Waker,
+    screen::{self, Painter},
+    stats::Stats,
     tile::View,
 };
 use crate::clock;
-use crate::error::Result;
+use crate::error::{Error, Result, error};
 
-/// How often the labels are written anew, at most.
-const REFRESH: Duration = Duration::from_millis(250);
+/// The least time between two updates of the labels.
+const RELABEL_INTERVAL: Duration = Duration::from_millis(250);
 /// The window's size before the first picture.
-const FIRST: (u32, u32) = (640, 360);
+const INITIAL_SIZE: (u32, u32) = (640, 360);
 
-/// A pane on the display.
-pub(super) struct Open {
-    /// What its events name it.
+/// A pane in its window.
+pub(super) struct OpenPane {
+    /// The window's identifier in events.
     pub(super) id: u32,
-    /// It shall close.
+    /// The window was told to close.
     pub(super) closing: bool,
     view: View,
-    screen: Box<dyn Screen>,
-    /// When its labels were written.
-    refreshed: Option<Instant>,
-    /// Its first picture has come.
-    begun: bool,
-    /// Where the window was before it filled the display.
+    painter: Box<dyn Painter>,
+    /// When the labels were last updated.
+    relabelled: Option<Instant>,
+    /// The window has got the size of its first picture.
+    fitted: bool,
+    /// The window's place before it filled the display.
     windowed: Option<Rect>,
 }
 
-impl Open {
-    /// Opens a window and starts its players. `others` is where windows are already.
+impl OpenPane {
+    /// Opens a window and starts its players. `others` are the places of other windows.
     ///
     /// # Errors
-    /// The display takes no window, or the system gives no thread.
-    pub(super) fn new(video: &VideoSubsystem, pane: Pane, overlay: bool, bell: &Bell, others: &[Rect]) -> Result<Self> {
-        let area = layout::place(FIRST, others, bounds(video, 0));
-        let mut screen = screen::open(video, &pane.title, area).map_err(no_display)?;
+    /// The window cannot be opened, or the system refuses a thread.
+    pub(super) fn new(
+        video: &VideoSubsystem,
+        pane: Pane,
+        overlay: bool,
+        waker: &Waker,
+        others: &[Rect],
+    ) -> Result<Self> {
+        let area = layout::place(INITIAL_SIZE, others, bounds(video, 0));
+        let mut painter = screen::open(video, &pane.title, area).map_err(window_error)?;
         Ok(Self {
-            id: screen.window().id(),
+            id: painter.window().id(),
             closing: false,
-            view: View::new(pane.tiles, overlay, bell)?,
-            screen,
-            refreshed: None,
-            begun: false,
+            view: View::new(pane.tiles, overlay, waker)?,
+            painter,
+            relabelled: None,
+            fitted: false,
             windowed: None,
         })
     }
 
-    /// Where the window is.
+    /// The window's place.
     pub(super) fn area(&mut self) -> Rect {
-        area(self.screen.window())
+        area(self.painter.window())
     }
 
-    /// Does what an event asks for.
-    pub(super) fn take(&mut self, event: &Event) {
+    /// Handles an event of this window.
+    pub(super) fn handle(&mut self, event: &Event) {
         match event {
             Event::Window { win_event: WindowEvent::Close, .. } => self.closing = true,
             Event::Window { win_event: WindowEvent::Exposed | WindowEvent::SizeChanged(..), .. } => self.view.expose(),
@@ -85,59 +93,59 @@ impl Open {
     /// Takes the newest pictures. Returns the size of the first, once.
     pub(super) fn collect(&mut self) -> Option<(u32, u32)> {
         if self.view.collect() {
-            self.refreshed = None;
+            self.relabelled = None;
         }
-        let first = self.view.first_size().filter(|_| !self.begun);
-        self.begun |= first.is_some();
+        let first = self.view.first_size().filter(|_| !self.fitted);
+        self.fitted |= first.is_some();
         first
     }
 
-    /// Gives the window this picture's size and a place among these others, unless somebody has given it another size
-    /// already.
+    /// Gives the window the size of its first picture, and a place among these other windows, unless the user has already changed
+    /// its size.
     pub(super) fn fit(&mut self, picture: (u32, u32), others: &[Rect]) {
-        let window = self.screen.window();
-        if window.size() != FIRST || window.fullscreen_state() != FullscreenType::Off {
+        let window = self.painter.window();
+        if window.size() != INITIAL_SIZE || window.fullscreen_state() != FullscreenType::Off {
             return;
         }
         let (video, display) = (window.subsystem(), window.display_index().unwrap_or(0));
-        let room = video.display_usable_bounds(display).map_or(FIRST, |bounds| bounds.size());
+        let room = video.display_usable_bounds(display).map_or(INITIAL_SIZE, |bounds| bounds.size());
         let size = layout::window_size(self.view.len(), picture, room);
         let area = layout::place(size, others, bounds(video, display));
-        put(window, area);
+        place(window, area);
         self.view.expose();
     }
 
     /// Paints what has changed.
     ///
     /// # Errors
-    /// The window cannot be painted any more.
+    /// The window can no longer be painted.
     pub(super) fn paint(&mut self, pump: &EventPump) -> Result<()> {
         let now = Instant::now();
-        if self.refreshed.is_none_or(|last| now.duration_since(last) >= REFRESH) {
-            self.refreshed = Some(now);
+        if self.relabelled.is_none_or(|last| now.duration_since(last) >= RELABEL_INTERVAL) {
+            self.relabelled = Some(now);
             self.view.relabel(clock::now());
         }
-        self.view.arrange(self.screen.size(pump)?);
-        self.view.paint(|cells| self.screen.paint(pump, cells))
+        self.view.arrange(self.painter.size(pump)?);
+        self.view.paint(|cells| self.painter.paint(pump, cells))
     }
 
-    /// Every stream has ended and its last picture was shown.
+    /// Whether every stream has ended and its last picture was shown.
     pub(super) fn ended(&self) -> bool {
         self.view.ended()
     }
 
-    /// What is known of each tile.
+    /// The figures of each tile.
     pub(super) fn stats(&self) -> Vec<Stats> {
         self.view.stats(clock::now())
     }
 
-    /// Takes the window from the display and asks its players to end.
+    /// Hides the window and tells its players to end.
     pub(super) fn hide(&mut self) {
         self.view.stop();
-        self.screen.window().hide();
+        self.painter.window().hide();
     }
 
-    /// The players have ended, and their subscribers are gone.
+    /// Whether the players have ended and their subscribers were dropped.
     pub(super) fn finished(&self) -> bool {
         self.view.finished()
     }
@@ -147,10 +155,9 @@ impl Open {
         self.view.join();
     }
 
-    /// Gives the window the keys, where no window manager has done so by the time the mouse button is let go: SDL does
-    /// when it is shown anew.
+    /// Gives the window the keyboard after a click, where no window manager does that: SDL does it when the window is shown again.
     fn focus(&mut self) {
-        let window = self.screen.window();
+        let window = self.painter.window();
         if !window.has_input_focus() {
             window.hide();
             window.show();
@@ -158,26 +165,26 @@ impl Open {
     }
 
     fn toggle_fullscreen(&mut self) {
-        let window = self.screen.window();
+        let window = self.painter.window();
         let bounds = window.subsystem().display_bounds(window.display_index().unwrap_or(0));
         let changed = match (window.fullscreen_state(), bounds) {
             (FullscreenType::Off, Ok(bounds)) => {
-                // A window manager makes it fill the display; where there is none, as in a kiosk, this does.
+                // Without a window manager, as in a kiosk, only `place` makes the window fill the display.
                 self.windowed = Some(area(window));
-                put(window, bounds);
+                place(window, bounds);
                 window.set_fullscreen(FullscreenType::Desktop)
             }
             (FullscreenType::Off, Err(error)) => Err(error),
             _ => {
                 let changed = window.set_fullscreen(FullscreenType::Off);
                 if let Some(area) = self.windowed.take() {
-                    put(window, area);
+                    place(window, area);
                 }
                 changed
             }
         };
         if let Err(error) = changed {
-            tracing::warn!("no full screen: {error}");
+            tracing::warn!("the window cannot fill the display: {error}");
         }
         self.view.expose();
     }
@@ -188,12 +195,21 @@ fn area(window: &Window) -> Rect {
     Rect::new(x, y, width, height)
 }
 
-fn put(window: &mut Window, area: Rect) {
+/// The error where no window can be opened, and what to try.
+pub(super) fn window_error(error: impl std::fmt::Display) -> Error {
+    error!(
+        NotFound,
+        "no window can be opened ({error}): run this in a desktop session or set DISPLAY; without a screen, use 'framewire \
+         record' to write a file, or the hub's page to watch in a browser"
+    )
+}
+
+fn place(window: &mut Window, area: Rect) {
     window.set_position(WindowPos::Positioned(area.x()), WindowPos::Positioned(area.y()));
-    // Only a size of zero is refused.
+    // SDL refuses only a size of zero.
     let _ = window.set_size(area.width(), area.height());
 }
 
 fn bounds(video: &VideoSubsystem, display: i32) -> Rect {
-    video.display_bounds(display).unwrap_or(Rect::new(0, 0, FIRST.0, FIRST.1))
+    video.display_bounds(display).unwrap_or(Rect::new(0, 0, INITIAL_SIZE.0, INITIAL_SIZE.1))
 }

@@ -1,4 +1,4 @@
-//! A thread for each tile: takes coded frames, decodes them, and keeps the newest picture for the window.
+//! A thread for each tile: decodes the stream's frames and keeps the newest picture for the window.
 
 use std::{
     sync::{
@@ -18,124 +18,124 @@ use sdl2::event::EventSender;
 use crate::error::{Context as _, Result};
 use crate::{
     clock, hub,
-    latency::{Bound, Meter},
+    latency::{Meter, StaleFilter},
     media::{Picture, decode::Decoder},
     stop::Stop,
 };
 
-/// How long a thread waits for a frame before it looks whether it shall end.
-const PATIENCE: Duration = Duration::from_millis(100);
+/// How often a wait for a frame checks the stop.
+const CHECK_INTERVAL: Duration = Duration::from_millis(100);
 
-/// While later frames wait already, a picture is shown this often.
-const GLIMPSE: Duration = Duration::from_millis(50);
+/// How often a picture is shown while a backlog of frames is decoded.
+const BACKLOG_PICTURE_INTERVAL: Duration = Duration::from_millis(50);
 
-/// A picture and where it comes from.
+/// A picture and its frame.
 #[derive(Debug)]
-pub(super) struct Ready {
+pub(super) struct DecodedPicture {
     pub(super) picture: Picture,
     pub(super) config: Arc<Config>,
     pub(super) frame: Frame,
     pub(super) received: Micros,
     pub(super) decoded: Micros,
-    /// It was there before anybody watched here, and only leads up to the present.
-    pub(super) led_up: bool,
+    /// The frame was captured before the tile started, and only catches up with the live stream.
+    pub(super) catching_up: bool,
 }
 
-/// How a tile's stream is.
+/// The status of a tile's stream.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Condition {
-    /// As its hub says.
+pub(super) struct StreamStatus {
+    /// The hub's report of the stream's state.
     pub(super) state: Option<State>,
-    /// The publisher said that nothing more will come.
+    /// The publisher has ended the stream.
     pub(super) ended: bool,
     pub(super) config: Option<Arc<Config>>,
     pub(super) meter: Meter,
-    /// What became of the frames before they came here.
+    /// How many frames were delivered to this player, and how many were dropped before.
     pub(super) counts: hub::Counts,
-    /// How the hub that they come from serves this viewer.
+    /// How the hub serves this viewer.
     pub(super) service: Option<Service>,
-    /// Decoded, but a newer one came before it could be shown.
+    /// Frames that were decoded, but replaced by a newer one before they could be shown.
     pub(super) before_show: u64,
-    /// Decoded, but too old to be shown.
+    /// Frames that were decoded, but too old to be shown.
     pub(super) stale: u64,
-    /// Decoded while the window was frozen.
+    /// Frames that were decoded while the window was frozen.
     pub(super) frozen: u64,
     /// Frames that could not be decoded.
     pub(super) bad: u64,
-    /// Why the last frame could not be decoded; `None` once one could.
+    /// Why the last frame could not be decoded; `None` if it was decoded.
     pub(super) fault: Option<String>,
 }
 
-/// Tells the windows' thread that there is news; pushes no second event while one is on its way.
+/// Wakes the windows' thread with an event. There is at most one event in the queue.
 #[derive(Clone)]
-pub(super) struct Bell(Arc<Inner>);
+pub(super) struct Waker(Arc<WakerState>);
 
-struct Inner {
-    rung: AtomicBool,
+struct WakerState {
+    pending: AtomicBool,
     sender: Mutex<EventSender>,
 }
 
-/// The event that a [`Bell`] pushes.
+/// The event of a [`Waker`].
 #[derive(Debug)]
-pub(super) struct News;
+pub(super) struct WakeEvent;
 
-/// The thread of one tile. Dropped, it is ended and waited for.
+/// The thread of one tile. Dropping the player ends the thread and waits for it.
 pub(super) struct Player {
-    inside: Arc<Mutex<Inside>>,
+    state: Arc<Mutex<PlayerState>>,
     stop: Stop,
     thread: Option<JoinHandle<()>>,
 }
 
 #[derive(Default)]
-struct Inside {
-    newest: Option<Ready>,
-    condition: Condition,
+struct PlayerState {
+    newest: Option<DecodedPicture>,
+    status: StreamStatus,
     freeze: bool,
 }
 
-impl Bell {
-    /// For a thread that may push [`News`], which has been registered.
+impl Waker {
+    /// A waker with this sender. [`WakeEvent`] must be registered with SDL.
     pub(super) fn new(sender: EventSender) -> Self {
-        Self(Arc::new(Inner { rung: AtomicBool::new(false), sender: Mutex::new(sender) }))
+        Self(Arc::new(WakerState { pending: AtomicBool::new(false), sender: Mutex::new(sender) }))
     }
 
-    /// The windows are about to be given what is new.
-    pub(super) fn answered(&self) {
-        self.0.rung.store(false, Ordering::SeqCst);
+    /// Notes that the windows' thread is awake. Later news need another event.
+    pub(super) fn clear(&self) {
+        self.0.pending.store(false, Ordering::SeqCst);
     }
 
-    /// Does this while no player pushes an event.
-    pub(super) fn hush(&self, work: impl FnOnce()) {
+    /// Runs `work` while no player can send an event.
+    pub(super) fn pause_while(&self, work: impl FnOnce()) {
         let _sender = lock(&self.0.sender);
         work();
     }
 
-    fn ring(&self) {
-        // A full queue of events wakes the thread just as well.
-        if !self.0.rung.swap(true, Ordering::SeqCst) {
-            let _ = lock(&self.0.sender).push_custom_event(News);
+    fn wake(&self) {
+        // If the event queue is full, its other events wake the thread.
+        if !self.0.pending.swap(true, Ordering::SeqCst) {
+            let _ = lock(&self.0.sender).push_custom_event(WakeEvent);
         }
     }
 }
 
 impl Player {
-    /// Starts to decode what the subscriber gets.
+    /// Starts to decode the subscriber's frames.
     ///
     /// # Errors
-    /// The system gives no thread.
-    pub(super) fn start(subscriber: hub::Subscriber, bound: Bound, bell: Bell) -> Result<Self> {
-        let (inside, stop) = (Arc::new(Mutex::new(Inside::default())), Stop::default());
+    /// The system refuses a thread.
+    pub(super) fn start(subscriber: hub::Subscriber, stale_filter: StaleFilter, waker: Waker) -> Result<Self> {
+        let (state, stop) = (Arc::new(Mutex::new(PlayerState::default())), Stop::default());
         let name = subscriber.name().clone();
-        let mut work = Work {
-            inside: inside.clone(),
-            bell,
+        let mut work = PlayerThread {
+            state: state.clone(),
+            waker,
             subscriber,
             decoder: Decoder::new(),
-            bound,
-            begun: clock::now(),
+            stale_filter,
+            started: clock::now(),
             config: None,
             next: None,
-            wanted: None,
+            last_wanted: None,
         };
         let ended = stop.clone();
         let thread = thread::Builder::new()
@@ -145,32 +145,32 @@ impl Player {
                     work.step();
                 }
             })
-            .with_context(|| format!("{name}: cannot start a thread to decode it"))?;
-        Ok(Self { inside, stop, thread: Some(thread) })
+            .with_context(|| format!("stream '{name}': the decoding thread cannot start"))?;
+        Ok(Self { state, stop, thread: Some(thread) })
     }
 
-    /// The newest picture that was not taken yet.
-    pub(super) fn take(&self) -> Option<Ready> {
-        lock(&self.inside).newest.take()
+    /// Takes the newest picture, once.
+    pub(super) fn take(&self) -> Option<DecodedPicture> {
+        lock(&self.state).newest.take()
     }
 
-    /// How the stream is.
-    pub(super) fn condition(&self) -> Condition {
-        lock(&self.inside).condition.clone()
+    /// The status of the stream.
+    pub(super) fn status(&self) -> StreamStatus {
+        lock(&self.state).status.clone()
     }
 
-    /// The hub's word for how the stream is and whether it has ended: what changes its sign on the window.
-    pub(super) fn standing(&self) -> (Option<State>, bool) {
-        let inside = lock(&self.inside);
-        (inside.condition.state, inside.condition.ended && inside.newest.is_none())
+    /// The stream's state, and whether it has ended and its last picture was taken: what the banner depends on.
+    pub(super) fn state_and_end(&self) -> (Option<State>, bool) {
+        let state = lock(&self.state);
+        (state.status.state, state.status.ended && state.newest.is_none())
     }
 
-    /// From now on pictures wait for the window on purpose, or no longer.
+    /// Counts pictures that are not shown as frozen from now on, or no longer.
     pub(super) fn freeze(&self, freeze: bool) {
-        lock(&self.inside).freeze = freeze;
+        lock(&self.state).freeze = freeze;
     }
 
-    /// Asks the thread to end, and does not wait for it.
+    /// Tells the thread to end, without waiting for it.
     pub(super) fn stop(&self) {
         self.stop.stop();
     }
@@ -183,7 +183,7 @@ impl Player {
         }
     }
 
-    /// The thread has ended, and its subscriber is gone.
+    /// Whether the thread has ended and its subscriber was dropped.
     pub(super) fn finished(&self) -> bool {
         self.thread.as_ref().is_none_or(JoinHandle::is_finished)
     }
@@ -195,114 +195,114 @@ impl Drop for Player {
     }
 }
 
-/// What the thread holds.
-struct Work {
-    inside: Arc<Mutex<Inside>>,
-    bell: Bell,
+/// The data of the thread.
+struct PlayerThread {
+    state: Arc<Mutex<PlayerState>>,
+    waker: Waker,
     subscriber: hub::Subscriber,
     decoder: Decoder,
-    bound: Bound,
-    /// Since when it is watched here.
-    begun: Micros,
+    stale_filter: StaleFilter,
+    /// When the player started.
+    started: Micros,
     config: Option<Arc<Config>>,
-    /// What comes after the frame that is being decoded, where that is there already.
+    /// The event after the frame that is being decoded, if it has arrived already.
     next: Option<hub::Event>,
     /// When a picture was last wanted.
-    wanted: Option<Instant>,
+    last_wanted: Option<Instant>,
 }
 
-impl Work {
+impl PlayerThread {
     fn step(&mut self) {
-        let next = self.next.take().or_else(|| self.subscriber.next_within(PATIENCE, clock::now));
+        let next = self.next.take().or_else(|| self.subscriber.next_within(CHECK_INTERVAL, clock::now));
         let Some(event) = next else { return self.count() };
         match event {
-            hub::Event::State(state) => lock(&self.inside).condition.state = Some(state),
+            hub::Event::State(state) => lock(&self.state).status.state = Some(state),
             hub::Event::Config(config) => {
-                lock(&self.inside).condition.config = Some(config.clone());
+                lock(&self.state).status.config = Some(config.clone());
                 self.config = Some(config);
             }
             hub::Event::Frame(frame) => self.decode(&frame),
             hub::Event::Ended => {
                 self.decoder.end();
                 self.show(clock::now());
-                lock(&self.inside).condition.ended = true;
+                lock(&self.state).status.ended = true;
             }
         }
         self.count();
-        self.bell.ring();
+        self.waker.wake();
     }
 
     fn decode(&mut self, frame: &Frame) {
         let Some(config) = self.config.clone() else { return };
-        let given = clock::now();
-        let wanted = config.codec.independent() || self.wants();
+        let taken = clock::now();
+        let wanted = config.codec.independent() || self.wants_picture();
         let result = self.decoder.push(&config, frame, wanted.then_some(Codec::I420));
         {
-            let Inside { condition, freeze, .. } = &mut *lock(&self.inside);
-            condition.ended = false;
-            condition.meter.count(given, frame.data.len());
-            // Nobody misses a glimpse less of what leads up to the present.
-            if !wanted && result.is_ok() && !catching_up(frame, self.begun) {
-                *(if *freeze { &mut condition.frozen } else { &mut condition.before_show }) += 1;
+            let PlayerState { status, freeze, .. } = &mut *lock(&self.state);
+            status.ended = false;
+            status.meter.count(taken, frame.data.len());
+            // A frame that only catches up does not count as dropped.
+            if !wanted && result.is_ok() && !is_catching_up(frame, self.started) {
+                *(if *freeze { &mut status.frozen } else { &mut status.before_show }) += 1;
             }
         }
-        self.show(given);
+        self.show(taken);
         let Err(error) = result else { return };
         if !config.codec.independent() {
             self.subscriber.request_keyframe();
         }
         let fault = format!("{error}");
-        let condition = &mut lock(&self.inside).condition;
-        if condition.fault.is_none() {
-            tracing::warn!(stream = %self.subscriber.name(), frame = frame.sequence, "not shown: {fault}");
+        let status = &mut lock(&self.state).status;
+        if status.fault.is_none() {
+            tracing::warn!(stream = %self.subscriber.name(), frame = frame.sequence, "frame cannot be decoded: {fault}");
         }
-        condition.bad += 1;
-        condition.fault = Some(fault);
+        status.bad += 1;
+        status.fault = Some(fault);
     }
 
-    /// Whether the picture of a frame is to be made: behind what the hub kept for who joins waits the present, and what leads up
-    /// to it is only decoded, but for a glimpse.
-    fn wants(&mut self) -> bool {
+    /// Whether to make a picture of the current frame. While a backlog waits behind it (the GOP that the hub stores for new viewers),
+    /// most frames are only decoded.
+    fn wants_picture(&mut self) -> bool {
         self.next = self.subscriber.next_within(Duration::ZERO, clock::now);
         let more = matches!(self.next, Some(hub::Event::Frame(_)));
-        let wanted = !more || self.wanted.is_none_or(|wanted| wanted.elapsed() >= GLIMPSE);
+        let wanted = !more || self.last_wanted.is_none_or(|last| last.elapsed() >= BACKLOG_PICTURE_INTERVAL);
         if wanted {
-            self.wanted = Some(Instant::now());
+            self.last_wanted = Some(Instant::now());
         }
         wanted
     }
 
-    /// Puts the pictures that are there before the window: those of this frame, or of earlier ones that came `given`.
-    fn show(&mut self, given: Micros) {
+    /// Gives the decoder's pictures to the window. `taken` is when the last frame was taken from the subscriber.
+    fn show(&mut self, taken: Micros) {
         let Some(config) = self.config.clone() else { return };
         while let Some((frame, picture)) = self.decoder.pull() {
-            let received = if frame.times.arrived == 0 { given } else { frame.times.arrived };
+            let received = if frame.times.arrived == 0 { taken } else { frame.times.arrived };
             let decoded = clock::now();
-            let mut inside = lock(&self.inside);
-            let Inside { newest, condition, freeze } = &mut *inside;
-            condition.fault = None;
-            if !self.bound.shows(frame.times.captured, decoded) {
-                condition.stale += 1;
+            let mut state = lock(&self.state);
+            let PlayerState { newest, status, freeze } = &mut *state;
+            status.fault = None;
+            if !self.stale_filter.shows(frame.times.captured, decoded) {
+                status.stale += 1;
                 continue;
             }
-            let led_up = catching_up(&frame, self.begun);
-            let ready = Ready { picture, config: config.clone(), frame, received, decoded, led_up };
-            if newest.replace(ready).is_some_and(|before| !before.led_up) {
-                *(if *freeze { &mut condition.frozen } else { &mut condition.before_show }) += 1;
+            let catching_up = is_catching_up(&frame, self.started);
+            let picture = DecodedPicture { picture, config: config.clone(), frame, received, decoded, catching_up };
+            if newest.replace(picture).is_some_and(|before| !before.catching_up) {
+                *(if *freeze { &mut status.frozen } else { &mut status.before_show }) += 1;
             }
         }
     }
 
     fn count(&self) {
         let (counts, service) = (self.subscriber.counts(), self.subscriber.service());
-        let condition = &mut lock(&self.inside).condition;
-        (condition.counts, condition.service) = (counts, service);
+        let status = &mut lock(&self.state).status;
+        (status.counts, status.service) = (counts, service);
     }
 }
 
-/// Whether a frame was there before anybody watched here: its age is not the latency of its way.
-fn catching_up(frame: &Frame, begun: Micros) -> bool {
-    (1..begun).contains(&frame.times.captured_or_received())
+/// Whether a frame was captured before the player started. Such a frame was stored in the hub, so its age is not a latency.
+fn is_catching_up(frame: &Frame, started: Micros) -> bool {
+    (1..started).contains(&frame.times.captured_or_received())
 }
 
 fn lock<T>(held: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -1,4 +1,4 @@
-//! A picture on the window becomes a file.
+//! Saves the picture in a window to a file.
 
 use std::{
     fs::OpenOptions,
@@ -10,23 +10,23 @@ use std::{
 use bytes::Bytes;
 use framewire_proto::{Codec, Name};
 
-use super::player::Ready;
+use super::player::DecodedPicture;
 use crate::error::{Context as _, Result, bail};
-use crate::media::jpeg;
+use crate::media::jpeg::JpegEncoder;
 
-/// The quality of pictures that were no JPEG.
+/// The JPEG quality of pictures that did not arrive as JPEG.
 const QUALITY: u8 = 90;
-/// Pictures of one name and second at most.
-const MOST: u32 = 100;
+/// The most snapshots of a stream in one second.
+const MAX_PER_SECOND: u32 = 100;
 
-/// Writes the picture as a JPEG into the current directory, as it came where it came as one. Never overwrites. Returns
-/// the file's name: `framewire-NAME-20260131T235959Z.jpg`.
-pub(super) fn save(name: &str, ready: &Ready, now: SystemTime) -> Result<PathBuf> {
-    let data = coded(ready)?;
-    // A colon may stand in a stream's name, but not in a file's name everywhere.
+/// Saves the picture as a JPEG in the current directory; a JPEG of the stream is saved unchanged. Never overwrites a file.
+/// Returns the file's name: `framewire-NAME-20260131T235959Z.jpg`.
+pub(super) fn save(name: &str, picture: &DecodedPicture, now: SystemTime) -> Result<PathBuf> {
+    let data = jpeg_data(picture)?;
+    // Stream names may contain colons, but file names may not on every system.
     let name = Name::from_lossy(name).as_str().replace(':', "-");
     let stem = format!("framewire-{name}-{}", date(now));
-    for number in 1..=MOST {
+    for number in 1..=MAX_PER_SECOND {
         let path = PathBuf::from(if number == 1 { format!("{stem}.jpg") } else { format!("{stem}-{number}.jpg") });
         match OpenOptions::new().write(true).create_new(true).open(&path) {
             Ok(mut file) => {
@@ -38,17 +38,17 @@ pub(super) fn save(name: &str, ready: &Ready, now: SystemTime) -> Result<PathBuf
             Err(error) => return Err(error).with_context(|| format!("cannot create {}", path.display())),
         }
     }
-    bail!(Busy, "there are {MOST} pictures of this second already")
+    bail!(Busy, "there are already {MAX_PER_SECOND} snapshots of this second")
 }
 
-fn coded(ready: &Ready) -> Result<Bytes> {
-    if ready.config.codec == Codec::Jpeg {
-        return Ok(ready.frame.data.clone());
+fn jpeg_data(picture: &DecodedPicture) -> Result<Bytes> {
+    if picture.config.codec == Codec::Jpeg {
+        return Ok(picture.frame.data.clone());
     }
-    jpeg::Encoder::new(QUALITY).encode(&ready.picture)
+    JpegEncoder::new(QUALITY).encode(&picture.picture)
 }
 
-/// Date and time in UTC, as ISO 8601 has them without marks.
+/// Date and time in UTC, in the basic format of ISO 8601.
 fn date(time: SystemTime) -> String {
     let seconds = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
     let (mut days, second) = (seconds / 86_400, seconds % 86_400);
@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn dates_are_those_of_the_calendar() {
+    fn dates_follow_the_calendar() {
         for (seconds, expected) in [
             (0, "19700101T000000Z"),
             (951_782_399, "20000228T235959Z"),

@@ -1,86 +1,87 @@
-//! What is known of a tile, for its overlay and for `--stats`.
+//! The figures of a tile, for its overlay and for `--stats`.
 
 use std::fmt::Write as _;
 
 use framewire_proto::{Micros, wire::native::State};
 use serde::Serialize;
 
-use super::player::{Condition, Ready};
+use super::player::{DecodedPicture, StreamStatus};
 use crate::{
     hub::{Reason, ServiceInfo, drops_in_words},
     latency::{Split, Stage},
 };
 
-/// One tile as it is now.
+/// The current figures of a tile.
 #[derive(Debug, Clone, Serialize)]
 pub struct Stats {
-    /// Its name.
+    /// The tile's name.
     pub name: String,
     /// `waiting` before the first picture, then `live`, `stalled`, `idle` or `ended`.
     pub state: &'static str,
-    /// What its frames are coded in; `None` before the first.
+    /// The codec of the frames; `None` before the first frame.
     pub codec: Option<&'static str>,
-    /// Width of the picture in pixels, 0 before the first.
+    /// Width of the picture in pixels, 0 before the first picture.
     pub width: u32,
-    /// Height of the picture in pixels, 0 before the first.
+    /// Height of the picture in pixels, 0 before the first picture.
     pub height: u32,
-    /// Frames a second that came.
+    /// Frames per second that arrived.
     pub fps: f64,
-    /// Bits a second that came.
+    /// Bits per second that arrived.
     pub bitrate: f64,
-    /// Milliseconds since the picture on the window was captured; `None` before the first or without an agreed clock.
+    /// Milliseconds since the picture in the window was captured; `None` before the first picture, or where its capture time is
+    /// unknown.
     pub age_ms: Option<f64>,
     /// Pictures that were shown.
     pub shown: u64,
     /// Frames that were not shown, by reason.
     pub dropped: Drops,
-    /// How the hub that they come from serves this viewer; `None` where they come from none.
+    /// How the hub serves this viewer; `None` where the frames do not come from a hub.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub service: Option<ServiceInfo>,
     /// The latency split in milliseconds.
     pub latency_ms: Split,
-    /// Why the last frame could not be decoded, if it could not.
+    /// Why the last frame could not be decoded; `None` if it was decoded.
     pub fault: Option<String>,
 }
 
-/// How many frames were not shown for each reason: those of a hub's mailbox, then `bad` (could not be decoded),
-/// `before_show` (a newer one was decoded before it could be shown) and `frozen` (the window stood still).
+/// How many frames were not shown, by reason: the reasons of the hub's mailbox, then `bad` (could not be decoded), `before_show`
+/// (a newer one was decoded before this one could be shown) and `frozen` (the window was frozen).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Drops(pub Vec<(&'static str, u64)>);
 
 impl Stats {
     pub(super) fn new(
         name: &str,
-        condition: Condition,
-        picture: Option<&Ready>,
+        status: StreamStatus,
+        picture: Option<&DecodedPicture>,
         shown: u64,
         split: Split,
         now: Micros,
     ) -> Self {
         let captured = picture.map_or(0, |ready| ready.frame.times.captured);
-        let known = [("bad", condition.bad), ("before_show", condition.before_show), ("frozen", condition.frozen)];
-        let stale = |reason| if reason == Reason::Stale { condition.stale } else { 0 };
-        let hub = Reason::ALL.map(|reason| (reason.name(), condition.counts.dropped(reason) + stale(reason)));
+        let known = [("bad", status.bad), ("before_show", status.before_show), ("frozen", status.frozen)];
+        let stale = |reason| if reason == Reason::Stale { status.stale } else { 0 };
+        let hub = Reason::ALL.map(|reason| (reason.name(), status.counts.dropped(reason) + stale(reason)));
         Self {
             name: name.into(),
-            state: word(picture.is_some(), condition.state, condition.ended),
-            codec: condition.config.as_ref().map(|config| config.codec.name()),
+            state: state_name(picture.is_some(), status.state, status.ended),
+            codec: status.config.as_ref().map(|config| config.codec.name()),
             width: picture.map_or(0, |ready| ready.picture.width()),
             height: picture.map_or(0, |ready| ready.picture.height()),
-            fps: condition.meter.fps(now),
-            bitrate: condition.meter.bitrate(now),
+            fps: status.meter.fps(now),
+            bitrate: status.meter.bitrate(now),
             age_ms: (captured != 0).then(|| now.saturating_sub(captured) as f64 / 1000.0),
             shown,
             dropped: Drops(hub.into_iter().chain(known).collect()),
-            service: condition.service.map(ServiceInfo::from),
+            service: status.service.map(ServiceInfo::from),
             latency_ms: split,
-            fault: condition.fault,
+            fault: status.fault,
         }
     }
 
-    /// The overlay's lines, with the sign, if there is one, instead of the state's mere word.
-    pub(super) fn overlay(&self, sign: Option<&str>) -> String {
-        let mut text = format!("{}  {}\n", self.name, sign.unwrap_or(self.state));
+    /// The overlay's lines. The first has the banner, or else the state.
+    pub(super) fn overlay(&self, banner: Option<&str>) -> String {
+        let mut text = format!("{}  {}\n", self.name, banner.unwrap_or(self.state));
         if let Some(codec) = self.codec {
             let rate = self.bitrate / 1e6;
             let _ = writeln!(text, "{}x{} {codec}  {:.1} fps  {rate:.1} Mbit/s", self.width, self.height, self.fps);
@@ -105,17 +106,17 @@ impl Stats {
         text
     }
 
-    /// What stands over the picture in plain words, when there is something to say.
-    pub(super) fn sign(&self, since: Option<f64>) -> Option<String> {
+    /// The text over the picture, when something is wrong. `since` is the time since the last picture, in milliseconds.
+    pub(super) fn banner(&self, since: Option<f64>) -> Option<String> {
         let name = &self.name;
-        let fault = self.fault.as_ref().map(|fault| format!("frames come but cannot be shown:\n{fault}"));
+        let fault = self.fault.as_ref().map(|fault| format!("frames arrive but cannot be decoded:\n{fault}"));
         match self.state {
             "waiting" => Some(fault.unwrap_or_else(|| format!("waiting for {name}"))),
             "stalled" => Some(match since {
                 Some(since) => format!("stalled: no new picture for {:.0} s", (since / 1000.0).floor()),
                 None => "stalled: no new picture".into(),
             }),
-            "idle" => Some("the source sleeps".into()),
+            "idle" => Some("the source is idle".into()),
             "ended" => Some("ended".into()),
             _ => fault,
         }
@@ -128,8 +129,8 @@ impl Serialize for Drops {
     }
 }
 
-/// The word for how a tile is.
-pub(super) fn word(picture: bool, state: Option<State>, ended: bool) -> &'static str {
+/// The name of a tile's state.
+pub(super) fn state_name(picture: bool, state: Option<State>, ended: bool) -> &'static str {
     match state {
         _ if ended => "ended",
         _ if !picture => "waiting",
@@ -154,57 +155,57 @@ mod tests {
 
     use super::*;
 
-    fn stats(condition: Condition) -> Stats {
+    fn stats(status: StreamStatus) -> Stats {
         let mut split = Split::default();
         let times = Times { captured: 1_000, encoded: 3_500, ..Times::default() };
         split.take_arrival(&times);
         split.take_showing(&times, &Report { sequence: 0, received: 4_000, decoded: 6_000, shown: 9_000 });
-        Stats::new("door", condition, None, 7, split, 20_000)
+        Stats::new("door", status, None, 7, split, 20_000)
     }
 
     #[test]
-    fn the_overlay_tells_drops_and_latency_in_words() {
+    fn the_overlay_lists_drops_and_latency() {
         let config = Config { codec: Codec::Jpeg, width: 64, height: 48, millifps: 0, extra: Bytes::new() };
-        let condition = Condition { config: Some(Arc::new(config)), before_show: 3, bad: 2, ..Condition::default() };
-        let text = stats(condition).overlay(None);
+        let status = StreamStatus { config: Some(Arc::new(config)), before_show: 3, bad: 2, ..StreamStatus::default() };
+        let text = stats(status).overlay(None);
         assert!(text.contains("not shown: 2 bad, 3 before show\n"), "{text}");
         assert!(text.contains("  encode        2.5    2.5\n"), "{text}");
         assert!(text.contains("= total         8.0    8.0\n"), "{text}");
-        assert!(stats(Condition::default()).overlay(None).contains("not shown: none\n"));
+        assert!(stats(StreamStatus::default()).overlay(None).contains("not shown: none\n"));
     }
 
     #[test]
-    fn the_overlay_tells_how_the_hub_serves() {
+    fn the_overlay_lists_rendition_and_capacity() {
         let service = Service { rendition: Rendition::High, capacity: 2_140_000, superseded: 3, ..Service::default() };
-        let text = stats(Condition { service: Some(service), ..Condition::default() }).overlay(None);
+        let text = stats(StreamStatus { service: Some(service), ..StreamStatus::default() }).overlay(None);
         assert!(text.contains("rendition high  capacity 2.1 Mbit/s\ndropped by the hub: 3 superseded\n"), "{text}");
         let service = Some(Service::default());
-        let text = stats(Condition { service, ..Condition::default() }).overlay(None);
+        let text = stats(StreamStatus { service, ..StreamStatus::default() }).overlay(None);
         assert!(text.contains("rendition source  capacity not known\ndropped by the hub: none\n"), "{text}");
     }
 
     #[test]
-    fn the_overlay_heads_with_the_sign() {
-        let stats = stats(Condition::default());
+    fn the_overlay_starts_with_the_banner() {
+        let stats = stats(StreamStatus::default());
         assert!(stats.overlay(None).starts_with("door  waiting\n"));
         assert!(stats.overlay(Some("stalled: for long")).starts_with("door  stalled: for long\n"));
     }
 
     #[test]
-    fn signs_say_what_is_wrong() {
-        assert_eq!(stats(Condition::default()).sign(None).as_deref(), Some("waiting for door"));
-        let fault = Condition { fault: Some("cut short".into()), ..Condition::default() };
-        assert!(stats(fault).sign(None).unwrap().contains("cut short"));
-        let mut stalled = stats(Condition::default());
-        stalled.state = word(true, Some(State::Stalled), false);
-        assert_eq!(stalled.sign(Some(3_900.0)).as_deref(), Some("stalled: no new picture for 3 s"));
-        stalled.state = word(true, Some(State::Live), false);
-        assert_eq!(stalled.sign(None), None);
+    fn banners_say_what_is_wrong() {
+        assert_eq!(stats(StreamStatus::default()).banner(None).as_deref(), Some("waiting for door"));
+        let fault = StreamStatus { fault: Some("cut short".into()), ..StreamStatus::default() };
+        assert!(stats(fault).banner(None).unwrap().contains("cut short"));
+        let mut stalled = stats(StreamStatus::default());
+        stalled.state = state_name(true, Some(State::Stalled), false);
+        assert_eq!(stalled.banner(Some(3_900.0)).as_deref(), Some("stalled: no new picture for 3 s"));
+        stalled.state = state_name(true, Some(State::Live), false);
+        assert_eq!(stalled.banner(None), None);
     }
 
     #[test]
     fn stats_are_json_with_drops_by_reason() {
-        let json = serde_json::to_value(stats(Condition { bad: 4, ..Condition::default() })).unwrap();
+        let json = serde_json::to_value(stats(StreamStatus { bad: 4, ..StreamStatus::default() })).unwrap();
         assert_eq!(json["dropped"]["bad"], 4);
         assert_eq!(json["dropped"]["superseded"], 0);
         assert_eq!(json["latency_ms"]["total"]["p50"], 8.0);

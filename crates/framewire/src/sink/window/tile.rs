@@ -1,35 +1,36 @@
-//! What a window shows: each tile with its player, its picture and what is written over it.
+//! The contents of a window: each tile with its player, its picture and its labels.
 
 use std::time::{Duration, Instant, SystemTime};
 
 use framewire_proto::{Micros, wire::native::Report};
 
 use super::{
-    Stats, Tile,
     label::Label,
     layout::{self, Area},
-    player::{Bell, Player, Ready},
-    screen::{Cell, Placed},
-    snapshot, stats,
+    options::Tile,
+    player::{DecodedPicture, Player, Waker},
+    screen::{Cell, PlacedLabel},
+    snapshot,
+    stats::{self, Stats},
 };
 use crate::error::Result;
 use crate::{clock, hub::Reporter, latency::Split, media::text::Font};
 
-/// How long a note stays.
-const NOTE: Duration = Duration::from_secs(3);
+/// How long a note is shown.
+const NOTE_TIME: Duration = Duration::from_secs(3);
 /// Pixels between a label and its cell's edge.
-const GAP: u32 = 8;
-/// What the keys do, under the overlay.
+const MARGIN: u32 = 8;
+/// The keys, at the end of the overlay.
 const KEYS: &str = "i overlay  f full screen  s snapshot\nspace freeze  q close";
 
-/// All that is on a window.
+/// The contents of a window.
 pub(super) struct View {
-    tiles: Vec<Shown>,
+    tiles: Vec<TileView>,
     mode: Mode,
     size: (u32, u32),
 }
 
-/// What the keys have been set to, and whether there is but one tile.
+/// The settings that keys change, and whether there is only one tile.
 #[derive(Debug, Clone, Copy)]
 struct Mode {
     overlay: bool,
@@ -39,9 +40,9 @@ struct Mode {
 
 impl View {
     /// Starts a player for each tile.
-    pub(super) fn new(tiles: Vec<Tile>, overlay: bool, bell: &Bell) -> Result<Self> {
+    pub(super) fn new(tiles: Vec<Tile>, overlay: bool, waker: &Waker) -> Result<Self> {
         let mode = Mode { overlay, frozen: false, alone: tiles.len() == 1 };
-        let tiles = tiles.into_iter().map(|tile| Shown::new(tile, bell)).collect::<Result<_>>()?;
+        let tiles = tiles.into_iter().map(|tile| TileView::new(tile, waker)).collect::<Result<_>>()?;
         Ok(Self { tiles, mode, size: (0, 0) })
     }
 
@@ -49,34 +50,34 @@ impl View {
         self.tiles.len()
     }
 
-    /// Takes the newest pictures; returns whether anything changed that the labels tell at once.
+    /// Takes the newest pictures. Returns whether a state has changed, which the labels must show at once.
     pub(super) fn collect(&mut self) -> bool {
-        let mut news = false;
+        let mut state_changed = false;
         for tile in &mut self.tiles {
             if !self.mode.frozen
-                && let Some(ready) = tile.player.take()
+                && let Some(picture) = tile.player.take()
             {
-                tile.ready = Some(ready);
+                tile.picture = Some(picture);
                 tile.fresh = true;
                 tile.changed = true;
             }
-            news |= tile.word() != tile.told;
+            state_changed |= tile.state_name() != tile.labelled_state;
         }
-        news
+        state_changed
     }
 
     /// The size of the first picture, once there is one.
     pub(super) fn first_size(&self) -> Option<(u32, u32)> {
-        let ready = self.tiles.iter().find_map(|tile| tile.ready.as_ref())?;
-        Some((ready.picture.width(), ready.picture.height()))
+        let picture = self.tiles.iter().find_map(|tile| tile.picture.as_ref())?;
+        Some((picture.picture.width(), picture.picture.height()))
     }
 
-    /// Every stream has ended and its last picture was shown.
+    /// Whether every stream has ended and its last picture was shown.
     pub(super) fn ended(&self) -> bool {
-        self.tiles.iter().all(|tile| tile.player.standing().1 && !tile.fresh)
+        self.tiles.iter().all(|tile| tile.player.state_and_end().1 && !tile.fresh)
     }
 
-    /// The window must be painted anew.
+    /// Notes that the whole window must be painted again.
     pub(super) fn expose(&mut self) {
         for tile in &mut self.tiles {
             tile.changed = true;
@@ -96,11 +97,11 @@ impl View {
         }
     }
 
-    /// Writes anew what stands over the pictures, where it says something else than before.
+    /// Updates the labels where their text has changed.
     pub(super) fn relabel(&mut self, now: Micros) {
         for (number, tile) in self.tiles.iter_mut().enumerate() {
             let texts = tile.texts(now, self.mode, number == 0);
-            tile.told = tile.word();
+            tile.labelled_state = tile.state_name();
             if texts != tile.texts {
                 tile.texts = texts;
                 tile.place_labels();
@@ -108,12 +109,12 @@ impl View {
         }
     }
 
-    /// Paints when there is anything new, then reports the pictures that came onto the window.
+    /// Paints if anything has changed, then reports the pictures that were shown.
     pub(super) fn paint(&mut self, paint: impl FnOnce(&[Cell]) -> Result<()>) -> Result<()> {
         if !self.tiles.iter().any(|tile| tile.changed) {
             return Ok(());
         }
-        let cells: Vec<Cell> = self.tiles.iter().map(Shown::cell).collect();
+        let cells: Vec<Cell> = self.tiles.iter().map(TileView::cell).collect();
         paint(&cells)?;
         let now = clock::now();
         for tile in &mut self.tiles {
@@ -135,11 +136,11 @@ impl View {
         self.relabel(clock::now());
     }
 
-    /// Writes each picture on the window to a file and says where.
+    /// Saves each picture in the window to a file, and shows the file's name.
     pub(super) fn snapshot(&mut self) {
         for tile in &mut self.tiles {
-            let Some(ready) = &tile.ready else { continue };
-            let note = match snapshot::save(&tile.name, ready, SystemTime::now()) {
+            let Some(picture) = &tile.picture else { continue };
+            let note = match snapshot::save(&tile.name, picture, SystemTime::now()) {
                 Ok(file) => format!("saved {}", file.display()),
                 Err(error) => format!("not saved: {error}"),
             };
@@ -149,7 +150,7 @@ impl View {
         self.relabel(clock::now());
     }
 
-    /// Asks the players to end.
+    /// Tells the players to end.
     pub(super) fn stop(&self) {
         for tile in &self.tiles {
             tile.player.stop();
@@ -163,56 +164,56 @@ impl View {
         }
     }
 
-    /// The players have ended, and their subscribers are gone.
+    /// Whether the players have ended and their subscribers were dropped.
     pub(super) fn finished(&self) -> bool {
         self.tiles.iter().all(|tile| tile.player.finished())
     }
 
-    /// What is known of each tile.
+    /// The figures of each tile.
     pub(super) fn stats(&self, now: Micros) -> Vec<Stats> {
         self.tiles.iter().map(|tile| tile.stats(now)).collect()
     }
 }
 
-/// One tile on the window.
-struct Shown {
+/// One tile in the window.
+struct TileView {
     name: String,
     reporter: Reporter,
     player: Player,
-    ready: Option<Ready>,
-    /// The word for its state when its labels were written.
-    told: &'static str,
+    picture: Option<DecodedPicture>,
+    /// The state that the labels show.
+    labelled_state: &'static str,
     count: u64,
     split: Split,
     note: Option<(String, Instant)>,
     area: Area,
-    texts: Vec<(Place, String)>,
+    texts: Vec<(LabelPosition, String)>,
     font: Font,
-    labels: Vec<Placed>,
-    /// The picture has not been painted yet.
+    labels: Vec<PlacedLabel>,
+    /// The picture was not painted yet.
     fresh: bool,
-    /// Something about the tile has not been painted yet.
+    /// Something in the tile was not painted yet.
     changed: bool,
 }
 
-/// Where in its cell a text stands.
+/// The place of a label in its cell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum LabelPosition {
     Corner,
     Middle,
     Bottom,
 }
 
-impl Shown {
-    fn new(tile: Tile, bell: &Bell) -> Result<Self> {
+impl TileView {
+    fn new(tile: Tile, waker: &Waker) -> Result<Self> {
         let reporter = tile.subscriber.reporter();
-        let player = Player::start(tile.subscriber, tile.bound, bell.clone())?;
+        let player = Player::start(tile.subscriber, tile.stale_filter, waker.clone())?;
         Ok(Self {
             name: tile.name,
             reporter,
             player,
-            ready: None,
-            told: "",
+            picture: None,
+            labelled_state: "",
             count: 0,
             split: Split::default(),
             note: None,
@@ -225,56 +226,56 @@ impl Shown {
         })
     }
 
-    fn word(&self) -> &'static str {
-        let (state, ended) = self.player.standing();
-        stats::word(self.ready.is_some(), state, ended)
+    fn state_name(&self) -> &'static str {
+        let (state, ended) = self.player.state_and_end();
+        stats::state_name(self.picture.is_some(), state, ended)
     }
 
     fn stats(&self, now: Micros) -> Stats {
-        Stats::new(&self.name, self.player.condition(), self.ready.as_ref(), self.count, self.split.clone(), now)
+        Stats::new(&self.name, self.player.status(), self.picture.as_ref(), self.count, self.split.clone(), now)
     }
 
-    fn texts(&mut self, now: Micros, mode: Mode, keys: bool) -> Vec<(Place, String)> {
+    fn texts(&mut self, now: Micros, mode: Mode, keys: bool) -> Vec<(LabelPosition, String)> {
         let stats = self.stats(now);
-        let since = self.ready.as_ref().map(|ready| now.saturating_sub(ready.received) as f64 / 1000.0);
-        let sign = stats.sign(since);
+        let since = self.picture.as_ref().map(|picture| now.saturating_sub(picture.received) as f64 / 1000.0);
+        let banner = stats.banner(since);
         let mut texts = Vec::new();
         if mode.overlay {
             let keys = if keys { KEYS } else { "" };
-            texts.push((Place::Corner, format!("{}{keys}", stats.overlay(sign.as_deref()))));
+            texts.push((LabelPosition::Corner, format!("{}{keys}", stats.overlay(banner.as_deref()))));
         } else {
-            texts.extend((!mode.alone).then(|| (Place::Corner, format!("{}  {}", self.name, stats.state))));
-            texts.extend(sign.map(|sign| (Place::Middle, sign)));
+            texts.extend((!mode.alone).then(|| (LabelPosition::Corner, format!("{}  {}", self.name, stats.state))));
+            texts.extend(banner.map(|banner| (LabelPosition::Middle, banner)));
         }
-        self.note.take_if(|(_, at)| at.elapsed() > NOTE);
+        self.note.take_if(|(_, at)| at.elapsed() > NOTE_TIME);
         if let Some((note, _)) = &self.note {
-            texts.push((Place::Bottom, note.clone()));
+            texts.push((LabelPosition::Bottom, note.clone()));
         } else if mode.frozen {
-            texts.push((Place::Bottom, "frozen: space goes on".into()));
+            texts.push((LabelPosition::Bottom, "frozen: press space to continue".into()));
         }
         texts
     }
 
     fn place_labels(&mut self) {
-        // Large enough to be read, small enough that the overlay fits.
+        // Large enough to read, and small enough for the overlay to fit.
         let (across, down) = (self.area.width, self.area.height);
         let side = (across / 80).max(12.min(across / 34)).min(down / 18).clamp(8, 24);
         if self.font.height() != side as i32 {
             self.font = Font::new(side);
         }
-        let (width, height) = (self.area.width.saturating_sub(2 * GAP), self.area.height.saturating_sub(2 * GAP));
-        let place = |(place, text): &(Place, String)| {
+        let (width, height) = (self.area.width.saturating_sub(2 * MARGIN), self.area.height.saturating_sub(2 * MARGIN));
+        let place = |(place, text): &(LabelPosition, String)| {
             let label = Label::new(text, &self.font, width, height);
             let middle = self.area.middle(label.width, label.height);
             let area = match place {
-                Place::Middle => middle,
-                Place::Corner => Area { x: self.area.x + GAP, y: self.area.y + GAP, ..middle },
-                Place::Bottom => {
-                    let y = (self.area.y + self.area.height).saturating_sub(GAP + label.height);
-                    Area { x: self.area.x + GAP, y, ..middle }
+                LabelPosition::Middle => middle,
+                LabelPosition::Corner => Area { x: self.area.x + MARGIN, y: self.area.y + MARGIN, ..middle },
+                LabelPosition::Bottom => {
+                    let y = (self.area.y + self.area.height).saturating_sub(MARGIN + label.height);
+                    Area { x: self.area.x + MARGIN, y, ..middle }
                 }
             };
-            Placed { label, area }
+            PlacedLabel { label, area }
         };
         self.labels = self.texts.iter().map(place).filter(|placed| !placed.area.empty()).collect();
         self.changed = true;
@@ -283,8 +284,8 @@ impl Shown {
     fn cell(&self) -> Cell<'_> {
         Cell {
             area: self.area,
-            picture: self.ready.as_ref().map(|ready| &ready.picture),
-            dimmed: matches!(self.told, "stalled" | "idle"),
+            picture: self.picture.as_ref().map(|picture| &picture.picture),
+            dimmed: matches!(self.labelled_state, "stalled" | "idle"),
             labels: &self.labels,
             fresh: self.fresh,
             changed: self.changed,
@@ -296,11 +297,11 @@ impl Shown {
         if !std::mem::take(&mut self.fresh) {
             return;
         }
-        let Some(Ready { frame, received, decoded, led_up, .. }) = &self.ready else { return };
+        let Some(DecodedPicture { frame, received, decoded, catching_up, .. }) = &self.picture else { return };
         let report = Report { sequence: frame.sequence, received: *received, decoded: *decoded, shown: now };
         self.count += 1;
-        // The age of what was there before is not the latency of its way.
-        if !led_up {
+        // A frame that catches up was stored in the hub, so its age is not a latency.
+        if !catching_up {
             self.split.take_arrival(&frame.times);
             self.split.take_delivery(&frame.times, &report);
             self.split.take_showing(&frame.times, &report);

@@ -2,7 +2,7 @@ use std::{net::TcpListener, path::PathBuf, process::Command, sync::OnceLock};
 
 use super::*;
 
-/// Where clips are made.
+/// A path in the directory of the test clips.
 fn path(name: &str) -> String {
     static HOME: OnceLock<PathBuf> = OnceLock::new();
     let home = HOME.get_or_init(|| {
@@ -13,7 +13,7 @@ fn path(name: &str) -> String {
     home.join(name).to_str().unwrap().to_owned()
 }
 
-/// A clip, made by FFmpeg's command.
+/// A clip made by the command `ffmpeg`.
 fn clip(name: &str, arguments: &str) -> String {
     let path = path(name);
     let mut command = Command::new("ffmpeg");
@@ -45,7 +45,7 @@ fn error(source: &str) -> String {
 }
 
 #[test]
-fn a_film_plays_at_its_own_pace_as_i420() {
+fn a_film_plays_at_its_own_rate_as_i420() {
     let film = clip("film.mp4", "-f lavfi -i testsrc2=size=160x120:rate=50 -frames:v 15 -c:v libx264 -bf 2");
     let mut source = open(&film, "").unwrap();
     assert_eq!(source.describe(), format!("{film}: 160x120 h264 at 50 fps"));
@@ -59,18 +59,18 @@ fn a_film_plays_at_its_own_pace_as_i420() {
 }
 
 #[test]
-fn a_rate_that_is_asked_for_is_kept_and_none_is_as_fast_as_can_be() {
+fn a_requested_rate_is_kept_and_zero_plays_at_full_speed() {
     let film = clip("slow.mp4", "-f lavfi -i testsrc2=size=64x48:rate=1 -frames:v 10 -c:v mpeg4");
-    let begun = Instant::now();
+    let started = Instant::now();
     assert_eq!(all(&mut open(&film, "#fps=0").unwrap()).1.len(), 10);
     let (configs, frames) = all(&mut open(&film, "#fps=100").unwrap());
     assert_eq!(configs[0].millifps, 100_000);
     assert!(frames[9].times.captured - frames[0].times.captured >= 80_000);
-    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
 }
 
 #[test]
-fn a_loop_begins_again_without_an_end_of_the_count() {
+fn a_loop_repeats_and_frame_numbers_continue() {
     let film = clip("loop.avi", "-f lavfi -i testsrc2=size=64x48:rate=25 -frames:v 3 -c:v mjpeg");
     let mut source = open(&film, "#loop#fps=0").unwrap();
     let mut last = 0;
@@ -82,7 +82,7 @@ fn a_loop_begins_again_without_an_end_of_the_count() {
 }
 
 #[test]
-fn jpegs_are_passed_on_as_they_are() {
+fn jpegs_pass_through() {
     let film = clip("mjpeg.mkv", "-f lavfi -i testsrc2=size=96x64:rate=25 -frames:v 4 -c:v mjpeg -q:v 3");
     let (configs, frames) = all(&mut open(&film, "#fps=0").unwrap());
     assert_eq!((configs[0].codec, configs[0].width, configs[0].height), (Codec::Jpeg, 96, 64));
@@ -94,16 +94,16 @@ fn jpegs_are_passed_on_as_they_are() {
 }
 
 #[test]
-fn jpegs_without_tables_get_them() {
+fn jpegs_without_huffman_tables_get_them() {
     let film = clip(
         "avi1.avi",
         "-f lavfi -i testsrc2=size=96x64:rate=25 -frames:v 3 -c:v mjpeg -huffman default -pix_fmt yuvj420p",
     );
-    // What a camera's AVI lacks is taken out of every frame.
+    // Remove the tables from every frame, as in a camera's AVI.
     let mut bytes = fs::read(&film).unwrap();
     let mut cut = 0;
     while let Some(at) = bytes.windows(4).position(|four| four[..3] == [0xFF, 0xC4, 0x01]) {
-        // Same length: the tables become a comment, which says nothing.
+        // The tables become a comment of the same length.
         bytes[at + 1] = 0xFE;
         cut += 1;
     }
@@ -113,7 +113,7 @@ fn jpegs_without_tables_get_them() {
     assert_eq!(configs[0].codec, Codec::Jpeg);
     for frame in &frames {
         assert!(frame.data.windows(2).any(|marker| marker == [0xFF, 0xC4]));
-        crate::media::jpeg::Decoder::new().decode(&frame.data, Codec::I420).unwrap();
+        crate::media::jpeg::JpegDecoder::new().decode(&frame.data, Codec::I420).unwrap();
     }
     assert_eq!(frames.len(), 3);
 }
@@ -134,7 +134,7 @@ fn another_size_is_announced_before_its_first_frame() {
     assert_eq!(shapes, [64, 0, 1, 128, 2, 3]);
 }
 
-/// The mean of a film's first picture, as blue, green and red.
+/// The mean colour of a film's first picture: blue, green, red.
 fn colour(film: &str) -> [u8; 3] {
     let (configs, frames) = all(&mut open(film, "#fps=0").unwrap());
     let picture = crate::media::decode::Decoder::new().decode(&configs[0], &frames[0], Codec::Bgr24);
@@ -147,10 +147,10 @@ fn colour(film: &str) -> [u8; 3] {
 }
 
 #[test]
-fn colours_are_right_whatever_matrix_and_range_a_film_has() {
+fn colours_are_right_for_every_colour_matrix_and_range() {
     let colours = [("red", [0, 0, 255]), ("blue", [255, 0, 0]), ("lime", [0, 255, 0]), ("gray", [128, 128, 128])];
     for (name, expected) in colours {
-        for (coded, size) in [
+        for (encoded, size) in [
             ("out_color_matrix=bt709:out_range=limited,format=yuv420p -colorspace bt709 -color_range tv", "128x96"),
             ("out_color_matrix=bt709:out_range=limited,format=yuv420p", "1280x720"),
             ("out_color_matrix=bt601:out_range=limited,format=yuv420p", "128x96"),
@@ -160,16 +160,16 @@ fn colours_are_right_whatever_matrix_and_range_a_film_has() {
             ("out_color_matrix=bt2020:out_range=limited,format=yuv422p -colorspace bt2020nc -color_range tv", "98x66"),
         ] {
             let made = format!(
-                "-f lavfi -i color={name}:size={size}:rate=1,format=gbrp -frames:v 1 -vf scale={coded} -c:v libx264 -qp 4"
+                "-f lavfi -i color={name}:size={size}:rate=1,format=gbrp -frames:v 1 -vf scale={encoded} -c:v libx264 -qp 4"
             );
             let given = colour(&clip("colour.mkv", &made));
             let off = given.iter().zip(expected).map(|(a, b)| a.abs_diff(b)).max().unwrap();
-            assert!(off <= 3, "{name} as {coded} at {size}: {given:?}");
+            assert!(off <= 3, "{name} as {encoded} at {size}: {given:?}");
         }
         for format in ["rgb24", "bgr0", "gbrp"] {
             let made = format!("-f lavfi -i color={name}:size=62x44:rate=1,format={format} -frames:v 1 -c:v ffv1");
-            let coded = if format == "rgb24" { made.replace("ffv1", "rawvideo") } else { made };
-            let given = colour(&clip("colour.nut", &coded));
+            let encoded = if format == "rgb24" { made.replace("ffv1", "rawvideo") } else { made };
+            let given = colour(&clip("colour.nut", &encoded));
             let off = given.iter().zip(expected).map(|(a, b)| a.abs_diff(b)).max().unwrap();
             assert!(off <= 3, "{name} as {format}: {given:?}");
         }
@@ -180,8 +180,8 @@ fn colours_are_right_whatever_matrix_and_range_a_film_has() {
 }
 
 #[test]
-fn what_cannot_be_played_is_named() {
-    assert!(error("/nowhere/film.mp4").contains("there is no such file"));
+fn a_file_that_cannot_be_played_is_named_with_the_reason() {
+    assert!(error("/nowhere/film.mp4").contains("/nowhere/film.mp4: no such file"));
     let sound = clip("sound.wav", "-f lavfi -i sine=duration=0.2");
     assert!(error(&sound).contains("has no video"), "{}", error(&sound));
     let home = Path::new(&sound).parent().unwrap();
@@ -195,14 +195,14 @@ fn what_cannot_be_played_is_named() {
 }
 
 #[test]
-fn a_film_cut_short_plays_what_it_has() {
+fn a_truncated_film_plays_up_to_its_end() {
     let film = clip("whole.mkv", "-f lavfi -i testsrc2=size=160x120:rate=25 -frames:v 30 -c:v libx264 -g 5 -bf 0");
     let bytes = fs::read(&film).unwrap();
     let cut = film.replace("whole", "cut");
     fs::write(&cut, &bytes[..bytes.len() * 2 / 3]).unwrap();
     let mut source = open(&cut, "#fps=0").unwrap();
     let mut frames = 0;
-    // A clean end or an error: either, but not before what is there was played.
+    // The end or an error, but only after most frames were played.
     while let Ok(Some(item)) = source.next() {
         frames += u32::from(matches!(item, Item::Frame(_)));
     }
@@ -214,7 +214,7 @@ fn a_film_cut_short_plays_what_it_has() {
 }
 
 #[test]
-fn a_host_that_says_nothing_is_left_when_the_stop_is_raised() {
+fn a_silent_host_is_given_up_when_the_stop_is_raised() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/film.mp4", silent.local_addr().unwrap());
     let stop = Stop::default();
@@ -228,10 +228,10 @@ fn a_host_that_says_nothing_is_left_when_the_stop_is_raised() {
 }
 
 #[test]
-fn a_port_where_nobody_listens_is_named() {
+fn a_closed_port_is_named() {
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let message = error(&format!("http://{free}/film.mp4"));
-    assert!(message.contains("refused") && message.contains(&free.to_string()), "{message}");
+    assert!(message.contains("nothing listens") && message.contains(&free.to_string()), "{message}");
 }
 
 #[test]
@@ -249,7 +249,7 @@ fn a_jump_of_the_clock_costs_one_interval() {
     assert_eq!(due(None, begin + Duration::from_secs(9)), 9000);
 }
 
-/// The frames of a film that is passed on, and what its decoder makes of them.
+/// The frames of a film that passes through, and the pictures that a decoder makes of them.
 fn copied(source: &str, options: &str) -> (Config, Vec<Frame>, Vec<(Frame, crate::media::Picture)>) {
     let (configs, frames) = all(&mut open(source, options).unwrap());
     let mut decoder = crate::media::decode::Decoder::new();
@@ -265,7 +265,7 @@ fn copied(source: &str, options: &str) -> (Config, Vec<Frame>, Vec<(Frame, crate
 }
 
 #[test]
-fn h264_is_passed_on_as_it_is_from_every_container() {
+fn h264_passes_through_from_every_container() {
     let made = "-f lavfi -i testsrc2=size=128x96:rate=25 -frames:v 40 -c:v libx264 -pix_fmt yuv420p -bf 3 -g 20";
     let film = clip("passed.mp4", made);
     let (_, truth) = all(&mut open(&film, "#fps=0").unwrap());
@@ -283,7 +283,7 @@ fn h264_is_passed_on_as_it_is_from_every_container() {
             );
         }
         assert_eq!(frames.iter().filter(|frame| frame.keyframe).count(), 2, "{name}");
-        // The very pictures, at their distances.
+        // The same pictures, at the same distances in time.
         let same = |((frame, picture), truth): (&(Frame, crate::media::Picture), &Frame)| {
             (frame.keyframe, *picture.data() == truth.data)
         };
@@ -300,11 +300,11 @@ fn h264_is_passed_on_as_it_is_from_every_container() {
 }
 
 #[test]
-fn what_is_passed_on_keeps_its_pace_and_is_never_captured_after_it_comes() {
+fn passthrough_keeps_the_rate_and_no_frame_is_captured_after_it_arrives() {
     let film =
         clip("pace.mp4", "-f lavfi -i testsrc2=size=64x48:rate=50 -frames:v 25 -c:v libx264 -pix_fmt yuv420p -bf 2");
     for (options, fps) in [("", 50), ("#fps=100", 100)] {
-        let (spec, begun) = (format!("#codec=copy{options}"), clock::now());
+        let (spec, started) = (format!("#codec=copy{options}"), clock::now());
         let mut source = open(&film, &spec).unwrap();
         let mut frames = Vec::new();
         while let Some(item) = source.next().unwrap() {
@@ -317,14 +317,14 @@ fn what_is_passed_on_keeps_its_pace_and_is_never_captured_after_it_comes() {
                 other => panic!("{other:?}"),
             }
         }
-        let took = clock::now() - begun;
+        let took = clock::now() - started;
         assert_eq!(frames.len(), 25);
         assert!(took >= Micros::from(24 * 1_000_000 / fps), "{took}");
     }
 }
 
 #[test]
-fn a_stream_of_parameter_sets_and_slices_has_them_on_every_keyframe() {
+fn every_keyframe_gets_parameter_sets_even_if_the_film_has_them_only_once() {
     // Encoders that write them once, as some cameras do.
     let made = "-f lavfi -i testsrc2=size=128x96:rate=25 -frames:v 40 -c:v libx264 -pix_fmt yuv420p -bf 0 -g 10";
     let film = clip(
@@ -339,7 +339,7 @@ fn a_stream_of_parameter_sets_and_slices_has_them_on_every_keyframe() {
     assert!(frames.iter().step_by(10).all(|frame| frame.keyframe && sets(&frame.data) == 1));
 }
 
-/// A film of these access units but one.
+/// A film of these access units without one.
 fn without(missing: usize, frames: &[Frame], name: &str) -> String {
     let path = path(name);
     let rest = (0..).zip(frames).filter(|(number, _)| *number != missing).map(|(_, frame)| &frame.data[..]);
@@ -348,13 +348,13 @@ fn without(missing: usize, frames: &[Frame], name: &str) -> String {
 }
 
 #[test]
-fn what_needs_a_missing_picture_is_not_passed_on() {
+fn frames_that_need_a_missing_frame_are_dropped() {
     let size = "-f lavfi -i testsrc2=size=128x96:rate=25 -frames:v 40 -pix_fmt yuv420p -c:v libx264 -g 20";
     for options in ["-tune zerolatency -x264-params aud=1", "-bf 3 -x264-params aud=1:b-pyramid=none:cqm=jvt"] {
         let film = clip("whole.h264", &format!("{size} {options}"));
         let (_, frames, truth) = copied(&film, "#codec=copy#fps=0");
         assert_eq!((frames.len(), truth.len()), (40, 40), "{options}");
-        // Pictures that no other needs may be missing without harm.
+        // A missing frame that no other frame needs has no effect.
         let needed = |frame: &Frame| {
             let slice = frame.data.windows(4).find(|head| head[..3] == [0, 0, 1] && matches!(head[3] & 0x1F, 1 | 5));
             slice.unwrap()[3] & 0x60 != 0
@@ -374,7 +374,7 @@ fn what_needs_a_missing_picture_is_not_passed_on() {
 }
 
 #[test]
-fn a_film_without_keyframes_goes_on_where_it_is_refreshed() {
+fn a_film_with_intra_refresh_resumes_after_the_refresh() {
     let size = "-f lavfi -i testsrc2=size=128x96:rate=25 -frames:v 60 -pix_fmt yuv420p -c:v libx264 -tune zerolatency";
     let film = clip("refreshed.h264", &format!("{size} -x264-params aud=1:intra-refresh=1:keyint=10"));
     let (_, frames, _) = copied(&film, "#codec=copy#fps=0");
@@ -384,12 +384,12 @@ fn a_film_without_keyframes_goes_on_where_it_is_refreshed() {
 }
 
 #[test]
-fn what_cannot_be_passed_on_is_named() {
+fn a_codec_that_cannot_pass_through_is_refused_with_advice() {
     let refused = |source: &str| format!("{:#}", open(source, "#codec=copy#fps=0").err().expect("an error"));
     let other = clip("other.mkv", "-f lavfi -i testsrc2=size=64x48:rate=25 -frames:v 3 -c:v ffv1");
     let words = refused(&other);
-    assert!(words.contains("other.mkv") && words.contains("ffv1") && words.contains("leave `copy` out"), "{words}");
-    // Behind whole parameter sets nothing but noise.
+    assert!(words.contains("other.mkv") && words.contains("ffv1") && words.contains("leave 'copy' out"), "{words}");
+    // Good parameter sets, and only noise after them.
     let film = clip("noise.h264", "-f lavfi -i testsrc2=size=64x48:rate=25 -frames:v 9 -c:v libx264 -pix_fmt yuv420p");
     let mut bytes = fs::read(&film).unwrap();
     let slice = bytes.windows(4).position(|head| head[..3] == [0, 0, 1] && head[3] & 0x1F == 5).unwrap();

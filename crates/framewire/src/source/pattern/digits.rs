@@ -1,4 +1,4 @@
-//! Large digits of seven segments, as on a digital clock.
+//! Large seven-segment digits, as on a digital clock.
 
 use crate::media::canvas::{Canvas, Colour, Rect};
 
@@ -9,7 +9,7 @@ pub(super) struct Digits {
     signs: Vec<(Vec<u8>, i32)>,
 }
 
-/// What can be shown.
+/// The characters that can be shown.
 const SIGNS: &str = "0123456789:.";
 /// The segments of each digit, from the lowest bit: top, upper right, lower right, bottom, lower left, upper left, middle.
 const LIT: [u8; 10] = [0x3F, 0x06, 0x5B, 0x4F, 0x66, 0x6D, 0x7D, 0x07, 0x7F, 0x6F];
@@ -19,7 +19,7 @@ const POINT: f32 = 0.14;
 const SPACE: f32 = 0.2;
 const STROKE: f32 = 0.13;
 
-type Place = (f32, f32);
+type Point = (f32, f32);
 
 impl Digits {
     /// Digits of this height in pixels.
@@ -33,7 +33,7 @@ impl Digits {
         text.chars().map(|sign| self.sign(sign).1).sum()
     }
 
-    /// Draws a text with its upper left corner here.
+    /// Draws a text with its upper left corner at `x` and `y`.
     pub(super) fn draw(&self, canvas: &mut Canvas<'_>, mut x: i32, y: i32, text: &str, colour: Colour) {
         for sign in text.chars() {
             let (mask, width) = self.sign(sign);
@@ -65,8 +65,8 @@ fn draw(sign: char, height: f32) -> (Vec<u8>, i32) {
     (places.map(|(column, row)| opacity(column, row)).collect(), width)
 }
 
-/// The strokes of a digit; small gaps keep them apart.
-fn segments(lit: u8, height: f32) -> Vec<(Place, Place)> {
+/// The strokes of a digit, with small gaps between them.
+fn segments(lit: u8, height: f32) -> Vec<(Point, Point)> {
     let radius = height * STROKE / 2.0;
     let (left, right) = (height * SPACE / 2.0 + radius, height * (SPACE / 2.0 + DIGIT) - radius);
     let (top, middle, bottom) = (radius, height / 2.0, height - radius);
@@ -85,14 +85,14 @@ fn segments(lit: u8, height: f32) -> Vec<(Place, Place)> {
     all.into_iter().enumerate().filter(|(place, _)| (lit >> place) & 1 == 1).map(|(_, stroke)| stroke).collect()
 }
 
-fn points(sign: char, height: f32) -> Vec<(Place, Place)> {
+fn points(sign: char, height: f32) -> Vec<(Point, Point)> {
     let x = height * (SPACE + POINT) / 2.0;
     let rows = if sign == ':' { vec![0.3, 0.7] } else { vec![1.0 - STROKE / 2.0] };
     rows.into_iter().map(|share| ((x, share * height), (x, share * height))).collect()
 }
 
-/// From a place to the nearest of a stroke.
-fn distance(place: Place, from: Place, to: Place) -> f32 {
+/// The distance from a place to the nearest point of a stroke.
+fn distance(place: Point, from: Point, to: Point) -> f32 {
     let (along_x, along_y) = (to.0 - from.0, to.1 - from.1);
     let (x, y) = (place.0 - from.0, place.1 - from.1);
     let length = along_x * along_x + along_y * along_y;

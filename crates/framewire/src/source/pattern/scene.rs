@@ -1,7 +1,7 @@
-//! What the test scene shows, and where.
+//! The contents of the test scene.
 //!
-//! Everything has its place on a sheet of 1280x720, which is scaled into the middle of the picture. What stands still is drawn once;
-//! for a frame it is copied, and what moves is drawn over it.
+//! Everything has its place on a sheet of 1280x720, which is scaled and centred in the picture. The still part is drawn once. Each
+//! frame is a copy of it, with the moving part drawn on top.
 
 use std::{f32::consts::PI, time::Duration};
 
@@ -27,7 +27,7 @@ const BRIGHT: Colour = Colour::rgb(0xF2_F5_F9);
 const BRAND: Colour = Colour::rgb(0x5C_CF_E6);
 const MOVING: Colour = Colour::rgb(0xFF_B4_54);
 
-/// Where the sheet's parts are.
+/// The places and sizes of the sheet's parts.
 const CLOCK: (f32, f32) = (78.0, 88.0);
 const COUNTER: (f32, f32) = (184.0, 36.0);
 const PANELS: [f32; 3] = [MARGIN, 452.0, 856.0];
@@ -41,7 +41,7 @@ const FOOT: f32 = 682.0;
 pub(super) struct Moment {
     /// The frame's number.
     pub(super) number: u64,
-    /// When the frame is captured, on the clock that frames are stamped with.
+    /// When the frame is captured, on the clock of all capture times.
     pub(super) captured: Micros,
     /// The time of day, since 1970 (UTC).
     pub(super) wall: Duration,
@@ -58,7 +58,7 @@ pub(super) struct Scene {
 }
 
 impl Scene {
-    /// Draws what stands still.
+    /// Draws the still part.
     pub(super) fn new(width: u32, height: u32, rate: &str) -> Self {
         let sheet = Sheet::new(width, height);
         let mut still = vec![0; Codec::I420.raw_length(width, height).expect("I420 is raw")];
@@ -80,7 +80,7 @@ impl Scene {
         self.still.len()
     }
 
-    /// Draws a picture over whatever is in `out`.
+    /// Draws a frame into `out`.
     pub(super) fn draw(&self, out: &mut [u8], moment: Moment) {
         out.copy_from_slice(&self.still);
         let (width, height) = (self.sheet.width, self.sheet.height);
@@ -98,14 +98,14 @@ impl Scene {
         let place = self.sheet.rect(0.0, CLOCK.0, SHEET.0, 1.0);
         let left = |width: i32| place.x + (place.width - width) / 2;
         self.clock.draw(canvas, left(self.clock.width(time)), place.y, time, BRIGHT);
-        let (word, top) = ("frame ", self.sheet.rect(0.0, COUNTER.0, 1.0, COUNTER.1));
-        let word_width = self.small.width(word);
-        let x = left(word_width + self.counter.width(number));
-        self.small.draw(canvas, x, top.y + top.height - self.small.height(), word, DIM);
-        self.counter.draw(canvas, x + word_width, top.y, number, MOVING);
+        let (label, top) = ("frame ", self.sheet.rect(0.0, COUNTER.0, 1.0, COUNTER.1));
+        let label_width = self.small.width(label);
+        let x = left(label_width + self.counter.width(number));
+        self.small.draw(canvas, x, top.y + top.height - self.small.height(), label, DIM);
+        self.counter.draw(canvas, x + label_width, top.y, number, MOVING);
     }
 
-    /// The bar and its ball, this share of the way across. They cross once a second, so where they stand is the time.
+    /// The bar and its ball, at this share of the way. They cross once a second, so their place shows the time.
     fn sweep(&self, canvas: &mut Canvas<'_>, share: f32) {
         let centre = MARGIN + share * (SHEET.0 - 2.0 * MARGIN);
         let (top, height) = LANE;
@@ -169,7 +169,7 @@ impl Sheet {
         }
     }
 
-    /// Bars at three quarters of full colour, and a grey that rises evenly.
+    /// Colour bars at 75 % saturation, and a ramp of greys.
     fn colours(&self, canvas: &mut Canvas<'_>) {
         const BARS: [u32; 7] = [0xBF_BF_BF, 0xBF_BF_00, 0x00_BF_BF, 0x00_BF_00, 0xBF_00_BF, 0xBF_00_00, 0x00_00_BF];
         let (top, width, height) = PANEL;
@@ -184,7 +184,7 @@ impl Sheet {
         }
     }
 
-    /// Rings that get finer outwards, to nearly the finest that pixels can show: what blurs or rescales leaves moiré.
+    /// Rings that get finer towards the outside, nearly down to single pixels: blurring or scaling causes moiré.
     fn zone_plate(&self, canvas: &mut Canvas<'_>) {
         let (top, width, height) = PANEL;
         let panel = self.rect(PANELS[1], top, width, height);
@@ -196,7 +196,7 @@ impl Sheet {
         });
     }
 
-    /// Lines and squares of one and two pixels, and a star whose spokes meet.
+    /// Lines and squares of one and two pixels, and a star of spokes.
     fn hair_lines(&self, canvas: &mut Canvas<'_>) {
         let (top, width, height) = PANEL;
         let panel = self.rect(PANELS[2], top, width, height);
@@ -217,7 +217,7 @@ impl Sheet {
         });
     }
 
-    /// The path of what moves, and a ruler of a second's milliseconds over it.
+    /// The path of the moving bar, and a ruler of a second in milliseconds.
     fn lane(&self, canvas: &mut Canvas<'_>) {
         let (top, height) = LANE;
         let length = SHEET.0 - 2.0 * MARGIN;
@@ -238,7 +238,7 @@ impl Sheet {
     }
 }
 
-/// Draws greys by their place in a rectangle.
+/// Draws a rectangle whose grey is a function of the place in it.
 fn paint(canvas: &mut Canvas<'_>, rect: Rect, grey: impl Fn(i32, i32) -> f32) {
     let places = (0..rect.height).flat_map(|row| (0..rect.width).map(move |column| (column, row)));
     let mask: Vec<u8> = places.map(|(column, row)| grey(column, row).clamp(0.0, 255.0) as u8).collect();
@@ -246,7 +246,7 @@ fn paint(canvas: &mut Canvas<'_>, rect: Rect, grey: impl Fn(i32, i32) -> f32) {
     canvas.blend(rect, &mask, Colour::grey(255));
 }
 
-/// The opacities of a rectangle with round corners.
+/// The opacities of a rectangle with rounded corners.
 fn rounded(width: i32, height: i32, radius: f32) -> Vec<u8> {
     let beyond = |place: i32, length: i32| {
         let from_centre = (place as f32 + 0.5 - length as f32 / 2.0).abs();

@@ -1,4 +1,4 @@
-//! Painting by the graphics processor: pictures go up as they are, it converts, scales and blends.
+//! Painting on the graphics processor: pictures are uploaded as I420, and it converts, scales and blends them.
 #![allow(unsafe_code, reason = "SDL's choice of colours for YUV, which its crate lacks")]
 
 use sdl2::{
@@ -10,18 +10,19 @@ use sdl2::{
 };
 use self_cell::self_cell;
 
-use super::{Area, Cell, Label, Placed, Screen, planes};
+use super::cell::{Cell, Painter, PlacedLabel, planes};
 use crate::error::{Result, error};
 use crate::media::Picture;
+use crate::sink::window::{label::Label, layout::Area};
 
-/// A window painted by the graphics processor.
-pub(super) struct Gpu {
+/// A window that the graphics processor paints.
+pub(super) struct GpuPainter {
     textures: Textures,
     canvas: WindowCanvas,
 }
 
 self_cell!(
-    /// Textures borrow from what created them: here they live together, so that a window can come and go as it likes.
+    /// Textures borrow from their creator. Both live here together, so that a window can be dropped at any time.
     struct Textures {
         owner: TextureCreator<WindowContext>,
         #[not_covariant]
@@ -29,24 +30,24 @@ self_cell!(
     }
 );
 
-type Cells<'a> = Vec<Kept<'a>>;
+type Cells<'a> = Vec<CellTextures<'a>>;
 
-/// What the graphics processor keeps of a cell.
+/// The textures of a cell.
 #[derive(Default)]
-struct Kept<'a> {
+struct CellTextures<'a> {
     picture: Option<Texture<'a>>,
     labels: Vec<(Label, Texture<'a>)>,
 }
 
-impl Gpu {
+impl GpuPainter {
     pub(super) fn new(canvas: WindowCanvas) -> Self {
-        // SAFETY: it sets a number in SDL that is read when a texture is painted, by this thread.
+        // SAFETY: sets a number in SDL. Only this thread reads it, when it paints a texture.
         unsafe { sdl2::sys::SDL_SetYUVConversionMode(sdl2::sys::SDL_YUV_CONVERSION_MODE::SDL_YUV_CONVERSION_JPEG) };
         Self { textures: Textures::new(canvas.texture_creator(), |_| Cells::new()), canvas }
     }
 }
 
-impl Screen for Gpu {
+impl Painter for GpuPainter {
     fn window(&mut self) -> &mut Window {
         self.canvas.window_mut()
     }
@@ -59,10 +60,10 @@ impl Screen for Gpu {
         let Self { textures, canvas } = self;
         canvas.set_draw_color(Color::BLACK);
         canvas.clear();
-        textures.with_dependent_mut(|textures, kept| {
-            kept.resize_with(cells.len(), Kept::default);
-            for (cell, kept) in cells.iter().zip(kept) {
-                if let Err(error) = kept.update(textures, cell).and_then(|()| kept.draw(canvas, cell)) {
+        textures.with_dependent_mut(|textures, stored| {
+            stored.resize_with(cells.len(), CellTextures::default);
+            for (cell, stored) in cells.iter().zip(stored) {
+                if let Err(error) = stored.update(textures, cell).and_then(|()| stored.draw(canvas, cell)) {
                     tracing::warn!("a picture could not be painted: {error}");
                 }
             }
@@ -72,7 +73,7 @@ impl Screen for Gpu {
     }
 }
 
-impl<'a> Kept<'a> {
+impl<'a> CellTextures<'a> {
     fn update(&mut self, textures: &'a TextureCreator<WindowContext>, cell: &Cell) -> Result<()> {
         if let Some(picture) = cell.picture
             && (cell.fresh || self.picture.is_none())
@@ -82,7 +83,7 @@ impl<'a> Kept<'a> {
         let same = self.labels.iter().map(|(label, _)| label).eq(cell.labels.iter().map(|placed| &placed.label));
         if !same {
             self.labels.clear();
-            for Placed { label, .. } in cell.labels {
+            for PlacedLabel { label, .. } in cell.labels {
                 self.labels.push((label.clone(), plate(textures, label)?));
             }
         }
@@ -103,22 +104,22 @@ impl<'a> Kept<'a> {
     }
 }
 
-/// Brings a picture into its texture, made anew where the size is another.
+/// Uploads a picture into its texture. For another size a new texture is created.
 fn upload<'a>(
-    kept: &mut Option<Texture<'a>>,
+    stored: &mut Option<Texture<'a>>,
     textures: &'a TextureCreator<WindowContext>,
     picture: &Picture,
 ) -> Result<()> {
     let [(luma, stride), (u, u_stride), (v, v_stride)] = planes(picture);
     let fits =
         |texture: &Texture| (texture.query().width, texture.query().height) == (picture.width(), picture.height());
-    if !kept.as_ref().is_some_and(fits) {
+    if !stored.as_ref().is_some_and(fits) {
         let mut texture =
             textures.create_texture_streaming(PixelFormatEnum::IYUV, picture.width(), picture.height())?;
         texture.set_scale_mode(ScaleMode::Linear);
-        *kept = Some(texture);
+        *stored = Some(texture);
     }
-    if let Some(texture) = kept {
+    if let Some(texture) = stored {
         texture.update_yuv(None, luma, stride as usize, u, u_stride as usize, v, v_stride as usize)?;
     }
     Ok(())

@@ -1,29 +1,30 @@
-//! Painting by the processor, straight into the window's own memory: five times cheaper than SDL's software renderer,
-//! which copies each picture three times.
+//! Painting on the processor, directly into the window's memory: five times cheaper than SDL's software renderer, which copies
+//! each picture three times.
 
 use framewire_proto::Codec;
 use sdl2::{EventPump, pixels::PixelFormatEnum, rect::Rect, surface::Surface, video::Window};
 use yuv::{YuvPlanarImage, YuvRange, YuvStandardMatrix, yuv420_to_bgra};
 
-use super::{Area, Cell, Label, Screen, planes};
+use super::cell::{Cell, Painter, planes};
 use crate::error::{Context as _, Error, OrError as _, Result, error};
 use crate::media::{Picture, scale::Scaler};
+use crate::sink::window::{label::Label, layout::Area};
 
-/// A window painted by the processor.
-pub(super) struct Plain {
+/// A window that the processor paints.
+pub(super) struct SoftwarePainter {
     window: Window,
     scaler: Scaler,
-    /// Painted instead of the window's memory where that has another format.
+    /// A buffer between, where the window's memory has another pixel format.
     backing: Option<Surface<'static>>,
 }
 
-impl Plain {
+impl SoftwarePainter {
     pub(super) fn new(window: Window) -> Self {
         Self { window, scaler: Scaler::new(), backing: None }
     }
 }
 
-impl Screen for Plain {
+impl Painter for SoftwarePainter {
     fn window(&mut self) -> &mut Window {
         &mut self.window
     }
@@ -41,7 +42,7 @@ impl Screen for Plain {
         if matches!(surface.pixel_format_enum(), PixelFormatEnum::RGB888 | PixelFormatEnum::ARGB8888) {
             let pitch = surface.pitch();
             surface.with_lock_mut(|pixels| {
-                let mut canvas = Canvas { pixels, pitch, width, height, scaler: &mut self.scaler };
+                let mut canvas = PixelBuffer { pixels, pitch, width, height, scaler: &mut self.scaler };
                 canvas.cells(&changed);
             });
         } else {
@@ -52,7 +53,7 @@ impl Screen for Plain {
             if let Some(backing) = &mut self.backing {
                 let pitch = backing.pitch();
                 backing.with_lock_mut(|pixels| {
-                    let mut canvas = Canvas { pixels, pitch, width, height, scaler: &mut self.scaler };
+                    let mut canvas = PixelBuffer { pixels, pitch, width, height, scaler: &mut self.scaler };
                     canvas.cells(&changed);
                 });
                 backing.blit(None, &mut surface, None).map_err(|error| error!(System, "{error}"))?;
@@ -66,8 +67,8 @@ impl Screen for Plain {
     }
 }
 
-/// Memory of blue, green, red and one unused byte a pixel.
-struct Canvas<'a> {
+/// Pixels of blue, green, red and an unused byte.
+struct PixelBuffer<'a> {
     pixels: &'a mut [u8],
     pitch: u32,
     width: u32,
@@ -75,7 +76,7 @@ struct Canvas<'a> {
     scaler: &'a mut Scaler,
 }
 
-impl Canvas<'_> {
+impl PixelBuffer<'_> {
     fn cells(&mut self, cells: &[&Cell]) {
         for cell in cells {
             self.cell(cell);
@@ -131,7 +132,7 @@ impl Canvas<'_> {
         let (width, height) = (picture.width(), picture.height());
         let image = YuvPlanarImage { y_plane, y_stride, u_plane, u_stride, v_plane, v_stride, width, height };
         let start = self.start(area.x, area.y);
-        let pixels = self.pixels.get_mut(start..).or_error(Error::System, || "it lies outside the window")?;
+        let pixels = self.pixels.get_mut(start..).or_error(Error::System, || "the picture is outside the window")?;
         Ok(yuv420_to_bgra(&image, pixels, self.pitch, YuvRange::Full, YuvStandardMatrix::Bt601)?)
     }
 
@@ -139,7 +140,7 @@ impl Canvas<'_> {
         let mut lights = label.light.chunks_exact(label.width.max(1) as usize);
         self.rows(area, |row| {
             for (pixel, light) in row.chunks_exact_mut(4).zip(lights.next().unwrap_or_default()) {
-                // Between a quarter of what is there and white.
+                // From a quarter of the brightness below to white.
                 for part in pixel {
                     *part = (*part >> 2).max(*light);
                 }
@@ -177,15 +178,15 @@ fn rect(area: Area) -> Rect {
 mod tests {
     use bytes::Bytes;
 
-    use super::{super::Placed, *};
+    use super::{super::cell::PlacedLabel, *};
 
     #[test]
-    fn colours_come_out_right_and_bars_black() {
+    fn colours_are_right_and_bars_are_black() {
         let (mut pixels, mut scaler) = (vec![9_u8; 8 * 4 * 4], Scaler::new());
         // Pure red in full-range BT.601: Y 76, Cb 85, Cr 255.
         let data: Vec<u8> = [vec![76; 16], vec![85; 4], vec![255; 4]].concat();
         let picture = Picture::new(Codec::I420, 4, 4, Bytes::from(data)).unwrap();
-        let mut canvas = Canvas { pixels: &mut pixels, pitch: 32, width: 8, height: 4, scaler: &mut scaler };
+        let mut canvas = PixelBuffer { pixels: &mut pixels, pitch: 32, width: 8, height: 4, scaler: &mut scaler };
         let area = Area::new(8, 4);
         let cell = Cell { area, picture: Some(&picture), dimmed: false, labels: &[], fresh: true, changed: true };
         canvas.cell(&cell);
@@ -198,13 +199,13 @@ mod tests {
     }
 
     #[test]
-    fn a_stalled_picture_is_dimmed_and_letters_are_white_on_dark() {
+    fn a_stalled_picture_is_dimmed_and_letters_are_white_on_a_dark_plate() {
         let (mut pixels, mut scaler) = (vec![9_u8; 8 * 4 * 4], Scaler::new());
         let data = [vec![200; 32], vec![128; 16]].concat();
         let picture = Picture::new(Codec::I420, 8, 4, Bytes::from(data)).unwrap();
-        let mut canvas = Canvas { pixels: &mut pixels, pitch: 32, width: 8, height: 4, scaler: &mut scaler };
+        let mut canvas = PixelBuffer { pixels: &mut pixels, pitch: 32, width: 8, height: 4, scaler: &mut scaler };
         let label = Label { width: 2, height: 1, light: vec![0, 255] };
-        let labels = [Placed { label, area: Area { x: 3, y: 2, width: 2, height: 1 } }];
+        let labels = [PlacedLabel { label, area: Area { x: 3, y: 2, width: 2, height: 1 } }];
         let area = Area::new(8, 4);
         canvas.cell(&Cell {
             area,

@@ -1,0 +1,104 @@
+//! The examples, run against a hub.
+#![allow(unreachable_pub, reason = "what an example shows is public in it")]
+
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+    time::Duration,
+};
+
+use framewire::{Error, Hub, Image, PixelFormat, Sender, Server, Stop, Viewer};
+
+#[expect(dead_code, reason = "its main is not called here")]
+#[path = "../examples/frame_age.rs"]
+mod frame_age;
+#[expect(dead_code, reason = "its main is not called here")]
+#[path = "../examples/toy_wire.rs"]
+mod toy_wire;
+
+fn server_with_scene() -> Server {
+    let scene = "pattern#size=320x240".parse().unwrap();
+    Server::builder("127.0.0.1:0").source("scene", scene).wire(toy_wire::TOY).start().unwrap()
+}
+
+/// What the hub's port answers to these bytes.
+fn answer(server: &Server, request: &str) -> String {
+    let mut stream = TcpStream::connect(server.address()).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn frame_age_prints_the_age_of_a_hubs_frames() {
+    let server = server_with_scene();
+    frame_age::print_ages(&format!("fw://{}/scene", server.address()), 3).unwrap();
+    let missing = frame_age::print_ages(&format!("fw://{}/nothing", server.address()), 1);
+    assert!(matches!(missing, Err(Error::NotFound(_))), "{missing:?}");
+}
+
+#[test]
+fn toy_wire_is_one_file_and_one_row() {
+    let server = server_with_scene();
+    assert_eq!(answer(&server, "TOY scene\n"), "0 viewers\n");
+    assert_eq!(answer(&server, "TOY yard\n"), "no stream 'yard'\n");
+    let health = answer(&server, "GET /healthz HTTP/1.0\r\nHost: localhost\r\n\r\n");
+    assert!(health.starts_with("HTTP/1.0 200"), "{health}");
+}
+
+#[test]
+fn pictures_of_a_program_reach_a_viewer_with_their_age() {
+    let server = Server::start("127.0.0.1:0").unwrap();
+    let address = format!("fw://{}/made", server.address());
+    let mut sender = Sender::open(&address).unwrap();
+    let picture = |gray: u8| Image::new(PixelFormat::Gray, 64, 48, vec![gray; 64 * 48]).unwrap();
+    sender.send(picture(10)).unwrap();
+    let mut viewer = Viewer::builder(address.parse().unwrap()).wait().open().unwrap();
+    let frame = loop {
+        sender.send(picture(200)).unwrap();
+        let frame = viewer.next().unwrap().expect("the stream goes on");
+        if frame.image(PixelFormat::Gray).unwrap().data()[0] > 100 {
+            break frame;
+        }
+    };
+    assert_eq!((frame.width(), frame.height(), frame.codec()), (64, 48, "jpeg"));
+    assert!(frame.age() < Duration::from_secs(5), "{:?}", frame.age());
+    assert!(frame.bgr().unwrap().data().iter().all(|value| value.abs_diff(200) < 4));
+    sender.finish().unwrap();
+}
+
+#[test]
+fn a_viewer_without_frames_times_out_and_a_stop_ends_it() {
+    let hub = Hub::new();
+    let stop = Stop::default();
+    let _publisher = hub.publish("silent").unwrap();
+    let builder = Viewer::builder("silent".parse().unwrap()).timeout(Duration::from_millis(20)).stop(&stop);
+    let mut viewer = hub.view_with("silent", builder).unwrap();
+    assert!(matches!(viewer.next(), Err(Error::Timeout(_))));
+    stop.stop();
+    assert!(viewer.next().unwrap().is_none());
+}
+
+#[tokio::test]
+async fn async_programs_watch_too() {
+    let mut viewer = Viewer::open("pattern#size=320x240#codec=h264").unwrap();
+    let first = viewer.next_frame().await.unwrap().expect("a frame");
+    let second = viewer.next_frame().await.unwrap().expect("another");
+    assert!(second.sequence() > first.sequence());
+    assert_eq!(second.missed(), second.sequence() - first.sequence() - 1);
+    assert_eq!(second.bgr().unwrap().data().len(), 320 * 240 * 3);
+}
+
+#[test]
+fn errors_say_their_kind_and_whose_fault_they_are() {
+    use framewire::Fault;
+    let refused = Viewer::open("fw://127.0.0.1:1/door").err().expect("nobody listens there");
+    assert!(matches!(refused, Error::Refused(_)) && refused.fault() == Fault::Circumstances, "{refused:?}");
+    assert!(refused.to_string().contains("framewire serve"), "{refused}");
+    for (from, kind) in [("fw://127.0.0.1:7070", "InvalidInput"), ("/nowhere/film.mp4", "NotFound")] {
+        let error = Viewer::open(from).err().expect(from);
+        assert!(format!("{error:?}").starts_with(kind) && error.fault() == Fault::Caller, "{error:?}");
+    }
+}
