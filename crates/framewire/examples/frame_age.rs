@@ -5,7 +5,10 @@ fn main() -> Result<(), framewire::Error> {
     print_ages(&from, usize::MAX)
 }
 
-/// Prints the age of so many frames.
+/// Prints the age of this many frames.
+///
+/// # Errors
+/// The stream cannot be opened, or no frame comes in time.
 pub fn print_ages(from: &str, frames: usize) -> Result<(), framewire::Error> {
     for frame in framewire::Viewer::open(from)?.frames().take(frames) {
         let frame = frame?;

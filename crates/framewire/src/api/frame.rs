@@ -25,7 +25,7 @@ const QUALITY: u8 = 90;
 /// One frame of a stream, with its times. It is decoded when its pixels are asked for.
 #[derive(Debug, Clone)]
 pub struct Frame {
-    pub(super) frame: proto::Frame,
+    pub(super) encoded: proto::Frame,
     pub(super) config: Arc<Config>,
     /// What a decoder made of it already: of H.264 each frame has to be decoded for the next one's sake.
     pub(super) picture: Option<Picture>,
@@ -91,7 +91,7 @@ impl Frame {
 
     /// The frame's number in its stream: rises by one for each frame, so a gap is frames that this viewer did not get.
     pub fn sequence(&self) -> u64 {
-        self.frame.sequence
+        self.encoded.sequence
     }
 
     /// How many frames of the stream were passed over since the frame that this viewer returned before.
@@ -106,18 +106,18 @@ impl Frame {
 
     /// When the frame was captured, by this machine's calendar clock. Where the source does not say: when it came in.
     pub fn captured_at(&self) -> SystemTime {
-        SystemTime::UNIX_EPOCH + Duration::from_micros(clock::calendar(self.frame.times.captured_or_received()))
+        SystemTime::UNIX_EPOCH + Duration::from_micros(clock::calendar(self.encoded.times.captured_or_received()))
     }
 
     /// How long ago the frame was captured. Measured on a monotonic clock that both ends of the connection agree on.
     pub fn age(&self) -> Duration {
-        Duration::from_micros(clock::now().saturating_sub(self.frame.times.captured_or_received()))
+        Duration::from_micros(clock::now().saturating_sub(self.encoded.times.captured_or_received()))
     }
 
     /// The stages of the frame's way and how long each took, in the order of the way. A stage whose begin or end is not
     /// known is left out.
     pub fn latency(&self) -> Vec<(&'static str, Duration)> {
-        let times = &self.frame.times;
+        let times = &self.encoded.times;
         let way = [
             ("encode", times.captured, times.encoded),
             ("send", times.encoded, times.sent),
@@ -153,17 +153,17 @@ impl Frame {
     pub fn image(&self, format: PixelFormat) -> Result<Image> {
         let mut converter = self.tools.decoder.lock().unwrap_or_else(PoisonError::into_inner);
         if format == PixelFormat::Jpeg && self.config.codec == Codec::Jpeg && self.size.is_none() {
-            return Image::jpeg(self.frame.data.clone());
+            return Image::jpeg(self.encoded.data.clone());
         }
         let picture = match self.picture(&mut converter, format) {
             Ok(picture) => picture,
             Err(error) => {
                 self.tools.fault.store(true, Ordering::Relaxed);
-                return Err(error.context(format!("frame {}", self.frame.sequence)));
+                return Err(error.context(format!("frame {}", self.encoded.sequence)));
             }
         };
         let decoded = clock::now();
-        self.tools.report(&self.frame, self.decoded.unwrap_or(decoded), decoded);
+        self.tools.report(&self.encoded, self.decoded.unwrap_or(decoded), decoded);
         let (width, height) = (picture.width(), picture.height());
         let data = match format {
             PixelFormat::Bgr | PixelFormat::I420 => picture.into_data(),
@@ -178,19 +178,18 @@ impl Frame {
 
     /// The bytes of the frame as they were sent.
     pub fn encoded(&self) -> &Bytes {
-        &self.frame.data
+        &self.encoded.data
     }
 
     fn picture(&self, converter: &mut Converter, format: PixelFormat) -> Result<Picture> {
         let want = format.decoded();
         let scaled = self.size.is_some_and(|size| size != self.encoded_size());
-        let picture = match &self.picture {
-            Some(picture) => picture.clone(),
-            None => {
-                let want = if scaled { Codec::I420 } else { want };
-                let decoded = converter.decoder.decode(&self.config, &self.frame, want)?;
-                decoded.or_error(Error::InvalidData, || "it holds no picture")?.1
-            }
+        let picture = if let Some(picture) = &self.picture {
+            picture.clone()
+        } else {
+            let want = if scaled { Codec::I420 } else { want };
+            let decoded = converter.decoder.decode(&self.config, &self.encoded, want)?;
+            decoded.or_error(Error::InvalidData, || "it holds no picture")?.1
         };
         match self.size {
             Some(size) if scaled => converter.scaler.scale(&picture, size, want),

@@ -235,8 +235,8 @@ impl Viewer {
     }
 
     fn taken(&mut self, mut frame: Frame) -> Frame {
-        let before = self.last.replace(frame.frame.sequence);
-        frame.missed = before.map_or(0, |before| frame.frame.sequence.saturating_sub(before + 1));
+        let before = self.last.replace(frame.encoded.sequence);
+        frame.missed = before.map_or(0, |before| frame.encoded.sequence.saturating_sub(before + 1));
         frame
     }
 
@@ -317,7 +317,7 @@ impl Reader {
         }
         let decoded = picture.is_some().then_some(now);
         let (size, tools) = (self.size, self.tools.clone());
-        Some(Frame { frame, config, picture, decoded, missed: 0, size, tools })
+        Some(Frame { encoded: frame, config, picture, decoded, missed: 0, size, tools })
     }
 
     /// Takes and decodes frames until the stream ends or `stop` is raised.

@@ -20,7 +20,7 @@ use crate::{
 /// Shows streams in windows, each frame as soon as it is decoded.
 ///
 /// ```no_run
-/// framewire::Window::builder().add("fw://127.0.0.1:7070/door".parse()?).show()?;
+/// framewire::Window::builder().stream("fw://127.0.0.1:7070/door".parse()?).show()?;
 /// # Ok::<(), framewire::Error>(())
 /// ```
 pub struct Window;
@@ -50,7 +50,7 @@ impl Window {
 
 impl WindowBuilder {
     /// Shows this stream; several make a grid. Where tutorials' cameras connect, each gets a window of its own.
-    pub fn add(mut self, from: Source) -> Self {
+    pub fn stream(mut self, from: Source) -> Self {
         self.streams.push(from);
         self
     }
