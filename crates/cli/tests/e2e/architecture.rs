@@ -66,7 +66,9 @@ const PROGRAMS: &[Ban] =
 const UNSAFE: &[&str] = &[
     "media/av.rs",
     "media/input.rs",
-    "media/jpeg.rs",
+    "media/input/packet.rs",
+    "media/input/watch.rs",
+    "media/jpeg/turbo.rs",
     "media/mux/output.rs",
     "media/scale.rs",
     "media/v4l2.rs",

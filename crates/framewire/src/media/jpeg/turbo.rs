@@ -1,5 +1,5 @@
 //! The C functions of libjpeg-turbo behind a safe type.
-#![allow(unsafe_code, reason = "libjpeg-turbo's handle behind an owned type: see above")]
+#![allow(unsafe_code, reason = "libjpeg-turbo's handle behind an owned type")]
 
 use std::{ffi::CStr, ptr};
 
