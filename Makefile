@@ -19,6 +19,7 @@ build:
 test: ## every test but those that need a camera
 	scripts/setup test
 	$(MAKE) --no-print-directory check
+	node --test tests/page/
 	@rm -f $(skipped)
 	@status=0; cargo test --release --workspace || status=$$?; \
 	if [ -s $(skipped) ]; then echo 'Skipped, since this machine or user does not allow them:'; sort -u $(skipped); \
