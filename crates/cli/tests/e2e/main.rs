@@ -20,6 +20,7 @@ mod hub;
 mod liars;
 mod namespaces;
 mod picture;
+mod public_api;
 mod slow_links;
 mod sources;
 mod tutorials;
