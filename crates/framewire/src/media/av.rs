@@ -8,7 +8,7 @@ use std::{
 };
 
 use crate::error::{Context as _, Result, bail, ensure};
-use ffmpeg_the_third::ffi;
+use ffmpeg_sys_the_third as ffi;
 
 /// The code that FFmpeg returns when it needs more input first.
 pub(super) const AGAIN: c_int = ffi::AVERROR(rustix::io::Errno::AGAIN.raw_os_error());

@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, mem};
 
-use ffmpeg_the_third::ffi;
+use ffmpeg_sys_the_third as ffi;
 use framewire_proto::{Codec, Config, Frame, Micros};
 
 use super::{

@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use ffmpeg_the_third::ffi::{self, AVCodecID, AVMediaType};
+use ffmpeg_sys_the_third::{self as ffi, AVCodecID, AVMediaType};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use self::{

@@ -12,7 +12,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use ffmpeg_the_third::ffi::AVCodecID;
+use ffmpeg_sys_the_third::AVCodecID;
 use framewire_proto::{Codec, Config, Frame, Micros, h264};
 
 use self::{

@@ -3,7 +3,7 @@
 
 use std::{ffi::c_int, ptr};
 
-use ffmpeg_the_third::ffi::{self, AVColorRange, AVColorSpace, AVPixelFormat};
+use ffmpeg_sys_the_third::{self as ffi, AVColorRange, AVColorSpace, AVPixelFormat};
 use framewire_proto::{Codec, limits};
 
 use super::{

@@ -81,5 +81,5 @@ pub(crate) fn abandon(socket: &impl AsFd) {
 
 /// This machine's name, in lower case.
 pub fn machine_name() -> String {
-    gethostname::gethostname().to_string_lossy().to_ascii_lowercase()
+    rustix::system::uname().nodename().to_string_lossy().to_ascii_lowercase()
 }

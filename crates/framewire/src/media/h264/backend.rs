@@ -3,7 +3,7 @@
 use std::{borrow::Cow, ffi::CStr};
 
 use bytes::Bytes;
-use ffmpeg_the_third::ffi;
+use ffmpeg_sys_the_third as ffi;
 
 use super::config::{EncodedFrame, H264Config};
 use crate::error::Result;

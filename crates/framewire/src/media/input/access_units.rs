@@ -1,7 +1,7 @@
 //! Demuxed packets to access units of H.264.
 
 use bytes::Bytes;
-use ffmpeg_the_third::ffi;
+use ffmpeg_sys_the_third as ffi;
 use framewire_proto::h264::{self, GapDetector};
 
 use super::packet::Packet;

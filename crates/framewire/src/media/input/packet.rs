@@ -2,7 +2,7 @@
 #![allow(unsafe_code, reason = "FFmpeg's packets behind an owned type")]
 
 use bytes::Bytes;
-use ffmpeg_the_third::ffi;
+use ffmpeg_sys_the_third as ffi;
 
 use crate::media::av::AvPacket;
 

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use ffmpeg_the_third::ffi;
+use ffmpeg_sys_the_third as ffi;
 use framewire_proto::Micros;
 
 use crate::error::{Error, error};

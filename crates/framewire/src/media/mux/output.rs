@@ -4,8 +4,10 @@
 use std::{ffi::CString, io, path::Path, ptr};
 
 use bytes::Bytes;
-use ffmpeg_the_third::{Error, ffi};
+use ffmpeg_sys_the_third as ffi;
 use framewire_proto::{Codec, Micros};
+
+use crate::media::av;
 
 /// The file's only track.
 pub(super) struct Track {
@@ -244,8 +246,7 @@ fn check(code: i32) -> io::Result<()> {
     if code >= 0 {
         return Ok(());
     }
-    Err(match Error::from(code) {
-        Error::Other { errno } => io::Error::from_raw_os_error(errno),
-        error => io::Error::other(error),
-    })
+    // FFmpeg's own codes are four letters as a number; the system's are small.
+    let own = code < -(1 << 16);
+    Err(if own { io::Error::other(av::message(code)) } else { io::Error::from_raw_os_error(ffi::AVUNERROR(code)) })
 }
