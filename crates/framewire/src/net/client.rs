@@ -21,7 +21,6 @@ use rustix::{
     net::{RecvFlags, recv},
 };
 
-pub use super::retry::Retry as Backoff;
 use super::{NO_PROGRESS, abandon, channel, endpoint::host_and_port, tune_blocking};
 use crate::error::{Context as _, Error, OrError as _, Result, bail, ensure};
 

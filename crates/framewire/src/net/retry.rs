@@ -38,7 +38,7 @@ impl Retry {
     }
 
     /// The wait before the next try.
-    pub fn next_wait(&mut self) -> Duration {
+    fn next_wait(&mut self) -> Duration {
         let longest = (FIRST << self.failures.min(6)).min(LONGEST);
         self.failures += 1;
         // The clock's last digits are random enough to spread clients out.

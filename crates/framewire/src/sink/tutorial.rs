@@ -11,7 +11,7 @@ use tokio::{
     runtime,
     time::{sleep, timeout},
 };
-use tracing::{info, warn};
+use tracing::info;
 
 use super::{
     Outlet,
@@ -20,7 +20,7 @@ use super::{
 use crate::{
     clock,
     error::{Context as _, Result, bail},
-    net::{NO_PROGRESS, client::Backoff, endpoint::Endpoint, no_progress, socket::Socket},
+    net::{NO_PROGRESS, endpoint::Endpoint, no_progress, retry::Retry, socket::Socket},
     pace::pacer::Pacer,
     stop::Stop,
     transcode::transcoded::Transcoded,
@@ -93,8 +93,8 @@ impl Push {
     /// The first try fails, unless told to wait.
     pub async fn run(&self, stop: &Stop) -> Result<()> {
         let authority = self.to.authority();
-        let mut backoff = Backoff::default();
-        let mut retry = self.wait;
+        let mut retry = Retry::default();
+        let mut may_retry = self.wait;
         while !stop.stopped() {
             let connected = tokio::select! {
                 connected = Socket::connect(&authority) => connected.with_context(|| self.to.to_string()),
@@ -103,8 +103,8 @@ impl Push {
             let error = match connected {
                 Ok(socket) => {
                     info!("{}: connected", self.to);
-                    backoff.reset();
-                    retry = true;
+                    retry.reset();
+                    may_retry = true;
                     let fed = tokio::select! {
                         fed = self.feed(&socket, stop) => fed,
                         // A server that hangs does not keep the program from ending.
@@ -115,13 +115,10 @@ impl Push {
                         Err(error) => error.context(self.to.to_string()),
                     }
                 }
-                Err(error) if !retry => return Err(error.context("--wait tries until it is there")),
+                Err(error) if !may_retry => return Err(error.context("--wait tries until it is there")),
                 Err(error) => error,
             };
-            let wait = backoff.next_wait();
-            warn!("{error}; trying again in {:.1} s", wait.as_secs_f64());
-            // The loop looks at the stop itself.
-            let _ = timeout(wait, stop.raised()).await;
+            retry.wait_async(&error, stop).await;
         }
         Ok(())
     }

@@ -7,11 +7,11 @@ use tokio::{
     sync::{oneshot, watch},
     time,
 };
-use tracing::{info, warn};
+use tracing::info;
 
 use super::{Item, Source, Spec, open};
 use crate::error::{Context as _, Result};
-use crate::{clock, hub::Publisher, net::client::Backoff, stop::Stop, transcode::encode};
+use crate::{bad_frames::BadFrames, clock, hub::Publisher, net::retry::Retry, stop::Stop, transcode::encode};
 
 /// A source is closed this long after its last viewer has gone: long enough for a page to be reloaded.
 const LINGER: Duration = Duration::from_secs(10);
@@ -46,7 +46,7 @@ impl Feed {
         publisher.set_passthrough(spec.is_passthrough());
         let publisher = Arc::new(publisher);
         let mut viewers = publisher.viewers();
-        let mut backoff = Backoff::default();
+        let mut retry = Retry::default();
         while !stop.stopped() {
             if on_demand && opened.is_none() {
                 publisher.set_state(State::Idle);
@@ -70,17 +70,15 @@ impl Feed {
             };
             match outcome.context("the source's thread is gone")? {
                 Ok(()) if again => {
-                    backoff.reset();
+                    retry.reset();
                     publisher.set_state(State::Stalled);
                     viewers_are(&mut viewers, &stop, |count| count == 0).await;
                 }
                 Ok(()) => break,
                 Err(error) if on_demand => {
-                    let wait = backoff.next_wait();
-                    warn!("'{}': {error}; trying again in {:.1} s", publisher.name(), wait.as_secs_f64());
                     publisher.set_state(State::Stalled);
-                    // Whether the time is over or the stop is raised, the loop looks what is next.
-                    let _ = time::timeout(wait, stop.raised()).await;
+                    let failure = format!("'{}': {error}", publisher.name());
+                    retry.wait_async(&failure, &stop).await;
                 }
                 Err(error) => return Err(error),
             }
@@ -142,7 +140,7 @@ impl Pump {
         }
         let mut encoder = self.encode.clone().map(encode::Encoder::new).transpose()?;
         let mut config = None;
-        let mut bad = 0_u64;
+        let mut bad = BadFrames::default();
         while let Some(item) = source.next()? {
             if stop.stopped() {
                 break;
@@ -173,10 +171,7 @@ impl Pump {
                                 frame
                             }
                             Err(error) => {
-                                bad += 1;
-                                if bad.is_power_of_two() {
-                                    warn!("'{}': {error}: dropped ({bad} so far)", self.publisher.name());
-                                }
+                                bad.count(self.publisher.name(), error);
                                 continue;
                             }
                         },

@@ -8,7 +8,7 @@ use framewire_proto::{
     wire::{native::State, tutorial::Picture},
 };
 use tokio::runtime::{self, Runtime};
-use tracing::{info, warn};
+use tracing::info;
 
 use super::{
     Item, Kind, Source,
@@ -18,7 +18,7 @@ use crate::{
     bad_frames::BadFrames,
     clock,
     error::{Context as _, Error, OrError as _, Result},
-    net::{client::Backoff, endpoint::Endpoint, socket::Socket},
+    net::{endpoint::Endpoint, retry::Retry, socket::Socket},
     stop::Stop,
 };
 
@@ -39,8 +39,8 @@ struct Viewer {
     stop: Stop,
     connection: Option<Connection>,
     /// Try again even if the first try fails.
-    retry: bool,
-    backoff: Backoff,
+    may_retry: bool,
+    retry: Retry,
     config: Option<Config>,
     /// A frame whose configuration was returned before it.
     waiting: Option<Frame>,
@@ -57,8 +57,8 @@ impl Viewer {
             runtime,
             stop: stop.clone(),
             connection: None,
-            retry: wait,
-            backoff: Backoff::default(),
+            may_retry: wait,
+            retry: Retry::default(),
             config: None,
             waiting: None,
             next: 0,
@@ -80,20 +80,18 @@ impl Viewer {
         match connected.with_context(|| self.from.to_string()) {
             Ok(socket) => {
                 info!("{}: connected", self.from);
-                self.retry = true;
+                self.may_retry = true;
                 let Endpoint { wire, tutorial, .. } = &self.from;
                 self.connection = socket.map(|socket| Connection::new(socket, wire, tutorial, BytesMut::new()));
             }
-            Err(error) if self.retry => self.wait_to_retry(&error),
+            Err(error) if self.may_retry => self.wait_to_retry(&error),
             Err(error) => return Err(error.context("--wait tries until it is there")),
         }
         Ok(())
     }
 
     fn wait_to_retry(&mut self, error: &Error) {
-        let wait = self.backoff.next_wait();
-        warn!("{error}; trying again in {:.1} s", wait.as_secs_f64());
-        self.stop.wait(wait);
+        self.retry.wait(error, &self.stop);
     }
 
     /// A picture as a frame, or its configuration first where that is new.
@@ -105,7 +103,7 @@ impl Viewer {
                 return None;
             }
         };
-        self.backoff.reset();
+        self.retry.reset();
         let now = clock::now();
         // This wire does not carry the time of capture: a frame is as old as its arrival here.
         let times = Times { captured: now, arrived: now, ..Times::default() };

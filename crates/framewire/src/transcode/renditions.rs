@@ -5,6 +5,7 @@ use tokio::{runtime::Handle, task::spawn_blocking};
 use tracing::{debug, warn};
 
 use super::encode::{CodecChoice, EncodeOptions, Encoder};
+use crate::bad_frames::BadFrames;
 use crate::error::{Context as _, Result};
 use crate::hub::{Hub, TranscodeJob, Transcoder};
 
@@ -29,7 +30,7 @@ async fn run(mut transcoder: Transcoder) {
 
 async fn transcode(transcoder: &mut Transcoder) -> Result<()> {
     let mut encoder = Encoder::new(options(transcoder.rendition()))?;
-    let mut bad: u64 = 0;
+    let mut bad = BadFrames::default();
     while let Some(job) = transcoder.next().await {
         let wanted = job.wanted;
         let encoding = spawn_blocking(move || {
@@ -43,12 +44,7 @@ async fn transcode(transcoder: &mut Transcoder) -> Result<()> {
             // The decoder started between keyframes and needs one.
             Ok(None) if wanted => transcoder.request_keyframe(),
             Ok(None) => {}
-            Err(error) => {
-                bad += 1;
-                if bad.is_power_of_two() {
-                    warn!("stream '{}': frame dropped ({bad} so far): {error}", transcoder.name());
-                }
-            }
+            Err(error) => bad.count(transcoder.name(), error),
         }
     }
     Ok(())

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use framewire_proto::{Config, Frame};
 use tokio::task::spawn_blocking;
-use tracing::warn;
 
 use super::encode::{EncodeOptions, Encoder};
-use crate::error::{Context as _, Error, Result};
+use crate::bad_frames::BadFrames;
+use crate::error::{Context as _, Result};
 use crate::{
     clock,
     hub::{Event, Subscriber},
@@ -22,13 +22,13 @@ pub struct Transcoded {
     encoder: Option<Encoder>,
     /// Bits per second that encoded frames may take; `None` while unknown.
     target: Option<u64>,
-    bad: u64,
+    bad: BadFrames,
 }
 
 impl Transcoded {
     /// This viewer's frames, encoded as `options` say.
     pub fn new(viewer: Subscriber, options: EncodeOptions) -> Self {
-        Self { viewer, options, given: None, encoder: None, target: None, bad: 0 }
+        Self { viewer, options, given: None, encoder: None, target: None, bad: BadFrames::default() }
     }
 
     /// The viewer.
@@ -57,7 +57,7 @@ impl Transcoded {
                         Ok(None) if self.viewer.catching_up() => {}
                         // The decoder started between keyframes and needs one.
                         Ok(None) => self.viewer.request_keyframe(),
-                        Err(error) => self.count_bad(&error),
+                        Err(error) => self.bad.count(self.viewer.name(), error),
                     }
                 }
                 Event::State(_) => {}
@@ -81,12 +81,5 @@ impl Transcoded {
         let (encoder, encoded) = encoding.await.context("the encoding thread panicked")?;
         self.encoder = Some(encoder);
         encoded
-    }
-
-    fn count_bad(&mut self, error: &Error) {
-        self.bad += 1;
-        if self.bad.is_power_of_two() {
-            warn!("stream '{}': frame dropped ({} so far): {error}", self.viewer.name(), self.bad);
-        }
     }
 }

@@ -11,7 +11,7 @@ use std::{
 };
 
 use framewire_proto::{Config, Frame, Name, wire::native::Message};
-use tracing::{info, warn};
+use tracing::info;
 
 pub(crate) use session::{EncodeJob, NextStep, PublisherSession};
 
@@ -19,6 +19,7 @@ use super::{
     Outlet,
     kind::{Kind, Sink, Way},
 };
+use crate::bad_frames::BadFrames;
 use crate::error::Result;
 use crate::{
     clock,
@@ -100,7 +101,7 @@ struct Publishing<'a> {
     end: Stop,
     encoder: Option<encode::Encoder>,
     /// Frames that could not be encoded.
-    bad: u64,
+    bad: BadFrames,
 }
 
 struct SharedSession {
@@ -138,7 +139,7 @@ impl<'a> Publishing<'a> {
                 }
             }
         });
-        Ok(Self { outlet, shared, end, encoder: None, bad: 0 })
+        Ok(Self { outlet, shared, end, encoder: None, bad: BadFrames::default() })
     }
 
     /// Encodes and sends frames until the stream ends or `stop` is raised.
@@ -184,12 +185,7 @@ impl<'a> Publishing<'a> {
                 shared.session.encoded(job.connection, encoded, clock::now());
                 self.outlet.measured(shared.session.capacity(), encoder.setting());
             }
-            Err(error) => {
-                self.bad += 1;
-                if self.bad.is_power_of_two() {
-                    warn!("{error}: dropped ({} so far)", self.bad);
-                }
-            }
+            Err(error) => self.bad.count(&self.outlet.stream, error),
         }
         Ok(())
     }
