@@ -59,7 +59,11 @@
 
 #![cfg_attr(
     not(all(feature = "server", feature = "window")),
-    allow(dead_code, reason = "much of the hub is only used by its port, and some of the drawing only by windows")
+    allow(
+        dead_code,
+        unused_imports,
+        reason = "much of the hub is only used by its port, and some of the drawing only by windows"
+    )
 )]
 #![allow(unreachable_pub, reason = "`pub` marks a room's interface; what the library offers is re-exported below")]
 

@@ -45,7 +45,6 @@ use framewire_proto::{
 
 pub use effects::Feedback;
 pub use info::{Info, RenditionInfo, ServiceInfo};
-pub use liveness::{FORGET_AFTER, FORGET_RETIRED_AFTER};
 pub use mailbox::{Counts, Policy, Reason, drops_in_words};
 pub use publisher::Publisher;
 pub use publisher_slot::{PublishError, Replaced};

@@ -8,7 +8,7 @@ use framewire_proto::{
     wire::native::{Report, Service, State},
 };
 
-use super::*;
+use super::{liveness::FORGET_AFTER, *};
 use crate::latency::Stage;
 
 const SECOND: Micros = 1_000_000;

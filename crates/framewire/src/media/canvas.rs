@@ -67,16 +67,6 @@ impl<'a> Canvas<'a> {
         self.luma
     }
 
-    /// Width in pixels.
-    pub fn width(&self) -> u32 {
-        self.width as u32
-    }
-
-    /// Height in pixels.
-    pub fn height(&self) -> u32 {
-        self.height as u32
-    }
-
     /// Fills a rectangle.
     pub fn fill(&mut self, rect: Rect, colour: Colour) {
         let (columns, rows) = self.clip(rect);
