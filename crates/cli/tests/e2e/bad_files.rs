@@ -48,9 +48,9 @@ fn what_is_no_address_is_refused_in_a_line() {
         (&format!("http://{refused}/film.mp4"), "nothing listens at this address"),
         (&format!("rtsp://{refused}/film"), "nothing listens at this address"),
         (&format!("fw://{refused}/door"), "no hub listens there"),
-        ("fw://no-such-host.invalid:7070/door", "no such host"),
+        ("fw://no-such-host.invalid:7070/door", "cannot find the host"),
         ("fw://127.0.0.1:99999/door", "port"),
-        ("fw://127.0.0.1:7070/door/bell", "may not stand in a stream's name"),
+        ("fw://127.0.0.1:7070/door/bell", "is not allowed in a stream's name"),
         ("http://", "http://: "),
     ] {
         let error = fails(record(source, &scratch));

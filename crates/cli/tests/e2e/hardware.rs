@@ -62,19 +62,19 @@ fn keyframes(stream: &[u8]) -> Vec<Coder> {
 
 #[test]
 fn a_graphics_card_takes_over_after_its_trial_without_losing_a_frame() {
-    let coders = coders("card", &[], "H.264 of 640x360 is coded by h264_nvenc");
+    let coders = coders("card", &[], "H.264 of 640x360 is encoded by h264_nvenc");
     assert!(coders.ends_with(&[Driver]), "{coders:?}");
 }
 
 #[test]
 fn libx264_takes_over_from_a_failing_card_without_losing_a_frame() {
     // Later than any frame of a trial.
-    let coders = coders("failing-card", &[("DRIVER_FAILS_AFTER", "60")], "h264_nvenc fails, libx264 goes on");
+    let coders = coders("failing-card", &[("DRIVER_FAILS_AFTER", "60")], "hardware encoder h264_nvenc failed, libx264 replaces it");
     assert!(coders.ends_with(&[Driver, Software]), "{coders:?}");
 }
 
 #[test]
 fn a_card_that_returns_frames_late_is_not_used() {
-    let why = "H.264 of 640x360 is not coded by h264_nvenc: the encoder held a picture back";
+    let why = "H.264 of 640x360 is not encoded by h264_nvenc: the encoder gave no frame for a picture at once";
     assert_eq!(coders("late-card", &[("DRIVER_DELAYS", "1")], why), [Software]);
 }
