@@ -69,7 +69,11 @@ fn a_graphics_card_takes_over_after_its_trial_without_losing_a_frame() {
 #[test]
 fn libx264_takes_over_from_a_failing_card_without_losing_a_frame() {
     // Later than any frame of a trial.
-    let coders = coders("failing-card", &[("DRIVER_FAILS_AFTER", "60")], "hardware encoder h264_nvenc failed, libx264 replaces it");
+    let coders = coders(
+        "failing-card",
+        &[("DRIVER_FAILS_AFTER", "60")],
+        "hardware encoder h264_nvenc failed, libx264 replaces it",
+    );
     assert!(coders.ends_with(&[Driver, Software]), "{coders:?}");
 }
 

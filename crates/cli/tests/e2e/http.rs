@@ -202,6 +202,33 @@ fn an_mjpeg_response_has_the_head_of_any_other_and_ends_with_its_connection() {
 }
 
 #[test]
+fn answers_that_wait_for_room_come_whole_before_an_mjpeg_response() {
+    // More than the kernel takes from the hub before anything is read; all requests are less than the hub reads ahead.
+    const BEFORE: usize = 600;
+    let hub = Hub::start(&[]);
+    let publisher = Peer::publish(&hub, "door");
+    publisher.send_jpeg(0, &jpeg(9));
+    hub.wait_until("door", "has a frame", |info| info["published"] == 1);
+    let (_, script) = hub.get("/wire.js");
+    let before = "GET /wire.js HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(BEFORE);
+    let mut stream = hub.connect();
+    let mjpeg = "GET /streams/door/mjpeg HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    stream.write_all([&before, mjpeg].concat().as_bytes()).expect("requests");
+    let mut reader = BufReader::new(stream);
+    for number in 0..BEFORE {
+        let head = head(&mut reader);
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).expect(&head);
+        let mut body = vec![0; length.parse().expect(&head)];
+        reader.read_exact(&mut body).expect("an answer");
+        assert!(body == script, "answer {number}");
+    }
+    assert!(head(&mut reader).contains(multipart::CONTENT_TYPE));
+    let mut opening = vec![0; multipart::OPENING.len()];
+    reader.read_exact(&mut opening).expect("the first delimiter");
+    assert_eq!(part(&mut reader), jpeg(9));
+}
+
+#[test]
 fn a_crowd_gets_every_byte_of_what_the_kernel_holds_once_for_all() {
     const CROWD: usize = 150;
     let hub = Hub::start(&[]);

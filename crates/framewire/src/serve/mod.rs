@@ -141,8 +141,8 @@ async fn look_after(hub: &Hub) {
 }
 
 async fn connection(accepted: Accepted, port: Arc<HubPort>, rows: Arc<[ServedWire]>) {
-    let (peer, name) = (accepted.socket.peer(), accepted.wire.name);
-    let Some(row) = rows.iter().find(|row| row.wire.name == name) else { return };
+    let peer = accepted.socket.peer();
+    let Some(row) = rows.iter().find(|row| std::ptr::eq(row.wire, accepted.wire)) else { return };
     let serving = match &row.serve {
         Handler::Port(serve) => serve(accepted, &port),
         Handler::Program(serve) => serve(accepted),

@@ -1,6 +1,6 @@
 //! A tutorial's displaying server as a sink: connects, sends the newest picture when the link is ready for it, and reconnects.
 
-use std::{mem, time::Duration};
+use std::{mem, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use framewire_proto::{
@@ -162,14 +162,6 @@ pub(super) async fn feed(
             times.received = if answered { clock::now() } else { 0 };
             pictures.viewer().report_arrival(&times);
         }
-        let next = async {
-            pacer.ready(socket).await?;
-            if !answered {
-                probe(socket, &mut pacer, &mut probes).await?;
-            }
-            pictures.set_target(pacer.target());
-            Ok::<_, crate::Error>(pacer.reading_acks(socket, pictures.next()).await)
-        };
         tokio::select! {
             biased;
             () = stop.raised() => break,
@@ -177,7 +169,7 @@ pub(super) async fn feed(
                 answer?;
                 transmitter.push(&answers);
             }
-            next = next => {
+            next = next(socket, &mut pacer, (!answered).then_some(&mut probes), pictures) => {
                 let Some((config, mut frame)) = next? else { break };
                 frame.times.sent = clock::now();
                 let arrived = frame.times.captured.max(frame.times.received);
@@ -196,6 +188,21 @@ pub(super) async fn feed(
     }
     transmitter.finish();
     write(socket, transmitter, &mut probes, 0).await
+}
+
+/// The next picture, once the other end is ready for it. The probes are for a wire without answers.
+async fn next(
+    socket: &Socket,
+    pacer: &mut Pacer,
+    probes: Option<&mut Bytes>,
+    pictures: &mut Transcoded,
+) -> Result<Option<(Arc<Config>, Frame)>> {
+    pacer.ready(socket).await?;
+    if let Some(probes) = probes {
+        probe(socket, pacer, probes).await?;
+    }
+    pictures.set_target(pacer.target());
+    Ok(pacer.reading_acks(socket, pictures.next()).await)
 }
 
 /// Writes the probes that are left and all that is to be written, and holds back so many of the last bytes as probes.

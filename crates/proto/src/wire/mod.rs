@@ -147,22 +147,26 @@ pub fn first_line(prefix: &[u8]) -> Option<&[u8]> {
 }
 
 /// An HTTP/1.x request line begins with a method (RFC 9110, section 9) and a space. Methods that nothing here answers
-/// count too, so that their sender gets its answer in HTTP. RTSP has the same form and shares methods, so the version at the
-/// line's end decides (RFC 2326, section 6.1).
+/// count too, so that their sender gets its answer in HTTP. Other protocols have the same form and share methods, as RTSP does
+/// (RFC 2326, section 6.1), so a request line that ends in another protocol's version is theirs.
 fn recognise_http(prefix: &[u8]) -> Verdict {
     const METHODS: [&[u8]; 9] =
         [b"GET ", b"HEAD ", b"POST ", b"PUT ", b"DELETE ", b"OPTIONS ", b"PATCH ", b"TRACE ", b"CONNECT "];
     let by_method = any(METHODS.map(|method| begins(prefix, method)));
-    if by_method != Verdict::Yes {
-        return by_method;
-    }
     match first_line(prefix) {
+        _ if by_method != Verdict::Yes => by_method,
         None => Verdict::More,
-        Some(line) => match line.rsplit(|byte| *byte == b' ').next() {
-            Some(version) if version.starts_with(b"RTSP/") => Verdict::No,
-            _ => Verdict::Yes,
-        },
+        Some(line) if other_protocol(line) => Verdict::No,
+        Some(_) => Verdict::Yes,
     }
+}
+
+/// Whether a request line ends in a version such as `RTSP/1.0`, and not in HTTP's.
+fn other_protocol(line: &[u8]) -> bool {
+    let last = line.rsplit(|byte| *byte == b' ').next().unwrap_or_default();
+    let letters = last.iter().take_while(|byte| byte.is_ascii_uppercase()).count();
+    let (name, version) = last.split_at(letters);
+    !name.is_empty() && name != b"HTTP" && matches!(version, [b'/', digit, ..] if digit.is_ascii_digit())
 }
 
 #[cfg(test)]
@@ -197,6 +201,9 @@ mod tests {
                     "{line} {end}"
                 );
             }
+        }
+        for https in ["GET /a/RTSP/1.0", "GET / http/1.1", "GET /", "GET / X", "OPTIONS * HTTP/1.1"] {
+            assert_eq!(name(format!("{https}\n").as_bytes()), Ok(Some("http")), "{https}");
         }
         // A line without an end is HTTP's, which knows how to refuse it.
         let endless = [b"GET /".to_vec(), vec![b'a'; 2 * PREFIX]].concat();
