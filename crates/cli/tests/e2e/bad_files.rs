@@ -1,4 +1,4 @@
-//! Files and addresses that are none, and pictures that break off.
+//! Files and addresses that are none, and truncated pictures.
 
 use std::{fs, net::TcpListener};
 
@@ -12,14 +12,14 @@ fn record(source: &str, scratch: &Scratch) -> std::process::Command {
 }
 
 #[test]
-fn what_is_no_film_is_refused_in_a_line() {
+fn a_file_without_video_is_refused_in_one_line() {
     let scratch = Scratch::new("no-film");
     let film = deps("media/bigbuckbunny.mp4");
     let (empty, text, cut, sound) =
         (scratch.file("empty.mp4"), scratch.file("text.mp4"), scratch.file("cut.mp4"), scratch.file("sound.m4a"));
     fs::write(&empty, "").unwrap();
     fs::write(&text, "no film at all\n").unwrap();
-    // What tells how to read this one stands at its end.
+    // The index of this file is at its end.
     fs::write(&cut, &fs::read(&film).unwrap()[..200_000]).unwrap();
     output(ffmpeg(&["-i", &film, "-vn", "-c", "copy", &sound]));
     let folder = scratch.path().to_str().unwrap();
@@ -39,7 +39,7 @@ fn what_is_no_film_is_refused_in_a_line() {
 }
 
 #[test]
-fn what_is_no_address_is_refused_in_a_line() {
+fn a_bad_address_is_refused_in_one_line() {
     let scratch = Scratch::new("no-address");
     let refused = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     for (source, word) in [
@@ -59,7 +59,7 @@ fn what_is_no_address_is_refused_in_a_line() {
 }
 
 #[test]
-fn a_film_that_breaks_off_plays_as_far_as_it_goes() {
+fn a_truncated_film_plays_up_to_its_end() {
     let scratch = Scratch::new("breaks-off");
     let (whole, cut, jpegs) = (scratch.file("whole.mkv"), scratch.file("cut.mkv"), scratch.file("jpegs"));
     output(ffmpeg(&["-i", &deps("media/bigbuckbunny.mp4"), "-c", "copy", &whole]));
@@ -68,12 +68,12 @@ fn a_film_that_breaks_off_plays_as_far_as_it_goes() {
     fs::write(&jpegs, output(framewire(["record", &cut, "-", "--format", "mjpeg", "--fps", "0", "--size", "64x36"])))
         .unwrap();
     let (there, played) = (probe(&["-i", &cut]).frames, probe(&["-f", "mjpeg", "-i", &jpegs]).frames);
-    // The last packet may lack its end.
+    // The last packet may be truncated.
     assert!(there > 10 && (there - 1..=there).contains(&played), "{played} of {there}");
 }
 
 #[test]
-fn what_stdin_holds_must_be_video() {
+fn standard_input_must_hold_video() {
     let scratch = Scratch::new("garbage");
     let picture = Rgb::quadrants(64, 48).jpeg();
     for (input, word) in [
@@ -89,28 +89,28 @@ fn what_stdin_holds_must_be_video() {
 }
 
 #[test]
-fn jpegs_after_a_broken_one_are_taken() {
+fn jpegs_after_a_broken_one_are_read() {
     let pictures = [(64, 40), (320, 240), (64, 120)].map(|(width, height)| Rgb::quadrants(width, height).jpeg());
     let broken = &pictures[1][..pictures[1].len() / 2];
     let input = [&pictures[0], broken, &pictures[2]].concat();
     let taken = run_fed(framewire(["record", "-", "-", "--format", "mjpeg", "--size", "64x40"]), input);
-    let said = String::from_utf8_lossy(&taken.stderr);
-    assert!(taken.status.success(), "{said}");
-    assert!(taken.stdout.starts_with(&pictures[0]), "the first is passed on as it is");
-    // Of the third only the size has changed.
+    let printed = String::from_utf8_lossy(&taken.stderr);
+    assert!(taken.status.success(), "{printed}");
+    assert!(taken.stdout.starts_with(&pictures[0]), "the first passes through unchanged");
+    // Only the size of the third has changed.
     let last = taken.stdout.windows(3).rposition(|three| three == [0xff, 0xd8, 0xff]).unwrap();
     let psnr = Rgb::of_jpeg(&taken.stdout[last..]).psnr(&Rgb::quadrants(64, 40));
-    assert!(last > 0 && psnr > 20.0, "{psnr:.1} dB: {said}");
+    assert!(last > 0 && psnr > 20.0, "{psnr:.1} dB: {printed}");
 }
 
 #[test]
-fn the_whole_pictures_of_a_cut_y4m_are_taken() {
+fn the_whole_frames_of_a_truncated_y4m_are_read() {
     let frame = [b"FRAME\n".to_vec(), (0..64 * 48 * 3 / 2).map(|place| place as u8).collect()].concat();
     let header = b"YUV4MPEG2 W64 H48 F25:1 C420jpeg XCOLORRANGE=FULL\n".to_vec();
     let input = [header, frame.clone(), frame.clone(), frame[..1000].to_vec()].concat();
     let taken = run_fed(framewire(["record", "-", "-", "--format", "y4m"]), input);
-    let said = String::from_utf8_lossy(&taken.stderr);
-    assert!(taken.status.success() && said.contains("cut short"), "{said}");
+    let printed = String::from_utf8_lossy(&taken.stderr);
+    assert!(taken.status.success() && printed.contains("cut short"), "{printed}");
     let line = taken.stdout.iter().position(|byte| *byte == b'\n').unwrap();
     assert_eq!(taken.stdout[line + 1..], [frame.clone(), frame].concat());
 }
