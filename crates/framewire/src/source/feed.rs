@@ -28,7 +28,7 @@ pub struct Feed {
     pub encode: Option<encode::EncodeOptions>,
     /// Opened only while somebody watches, and opened again when it fails.
     pub on_demand: bool,
-    /// Played anew for the next viewer once it has ended; else its end is the stream's.
+    /// Played again for the next viewer once it has ended; otherwise its end is the end of the stream.
     pub again: bool,
 }
 

@@ -10,7 +10,7 @@ use framewire_proto::{
 
 use crate::util::{decode, encode};
 
-/// Write the captures anew when the wire is meant to change.
+/// Write the captures again when the wire is meant to change.
 const REGENERATE: &str = "FRAMEWIRE_WRITE_GOLDEN";
 
 /// What a publisher sends.
