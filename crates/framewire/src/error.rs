@@ -212,7 +212,6 @@ macro_rules! from {
 }
 
 from! {
-    crate::hub::PublishError => Protocol,
     std::ffi::NulError => InvalidInput,
     tokio::sync::oneshot::error::RecvError => System,
     tokio::task::JoinError => System,
@@ -236,6 +235,17 @@ from! {
     sdl2::render::TextureValueError => System,
     sdl2::render::UpdateTextureError => System,
     sdl2::render::UpdateTextureYUVError => System,
+}
+
+impl From<crate::hub::PublishError> for Error {
+    fn from(error: crate::hub::PublishError) -> Self {
+        use crate::hub::PublishError;
+        let kind = match error {
+            PublishError::NoConfig => Self::Protocol,
+            PublishError::Replaced(_) => Self::Refused,
+        };
+        Self::new(kind, error.to_string())
+    }
 }
 
 impl From<rustix::io::Errno> for Error {

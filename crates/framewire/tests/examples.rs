@@ -102,3 +102,44 @@ fn errors_say_their_kind_and_whose_fault_they_are() {
         assert!(format!("{error:?}").starts_with(kind) && error.fault() == Fault::Caller, "{error:?}");
     }
 }
+
+#[tokio::test]
+async fn a_server_starts_inside_of_an_async_program_and_a_hub_is_served_twice() {
+    let hub = Hub::new();
+    hub.add_source("scene", "pattern#size=320x240#codec=h264".parse().unwrap()).unwrap();
+    for _ in 0..2 {
+        let server = Server::builder("127.0.0.1:0").hub(&hub).start().unwrap();
+        // JPEGs of an H.264 stream are transcoded.
+        let picture = tokio::task::spawn_blocking(move || {
+            let mut stream = TcpStream::connect(server.address()).unwrap();
+            stream.set_read_timeout(Some(Duration::from_secs(15))).unwrap();
+            stream.write_all(b"GET /streams/scene/snapshot.jpg HTTP/1.0\r\nHost: localhost\r\n\r\n").unwrap();
+            let mut answer = Vec::new();
+            stream.read_to_end(&mut answer).unwrap();
+            answer
+        });
+        let picture = picture.await.unwrap();
+        assert!(picture.starts_with(b"HTTP/1.0 200"), "{}", picture[..picture.len().min(200)].escape_ascii());
+    }
+}
+
+#[test]
+fn a_sender_that_reaches_nobody_finishes_with_a_timeout() {
+    let mut sender = Sender::builder("fw://127.0.0.1:1/door").wait().open().unwrap();
+    sender.send(Image::new(PixelFormat::Gray, 64, 48, vec![0; 64 * 48]).unwrap()).unwrap();
+    assert!(matches!(sender.finish(), Err(Error::Timeout(_))));
+}
+
+#[test]
+fn a_viewer_stays_at_the_end_of_its_stream() {
+    let hub = Hub::new();
+    let mut publisher = hub.publish("door").unwrap();
+    let picture = || Image::new(PixelFormat::Gray, 64, 48, vec![0; 64 * 48]).unwrap();
+    let mut viewer = hub.view_with("door", Viewer::builder("door".parse().unwrap()).timeout(Duration::MAX)).unwrap();
+    publisher.send(picture()).unwrap();
+    assert!(viewer.next().unwrap().is_some());
+    publisher.finish();
+    assert!(viewer.next().unwrap().is_none());
+    hub.publish("door").unwrap().send(picture()).unwrap();
+    assert!(viewer.next().unwrap().is_none());
+}

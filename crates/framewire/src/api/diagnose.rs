@@ -57,7 +57,7 @@ pub fn diagnose_until(from: &Source, duration: Duration, stop: &Stop) -> Result<
     let timer = {
         let over = over.clone();
         thread::spawn(move || {
-            over.wait(duration);
+            over.wait(duration.min(local::LONGEST_WAIT));
             over.stop();
         })
     };

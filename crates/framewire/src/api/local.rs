@@ -25,6 +25,8 @@ use crate::{
     transcode::encode,
 };
 
+/// The longest wait that an `Instant` surely holds: a century is for ever.
+pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 /// How often a hub looks for streams that stalled: within a second of it a stream counts as stalled.
 const TICK: Duration = Duration::from_millis(100);
 
@@ -110,7 +112,7 @@ pub(super) fn open(
 ) -> Result<Opened> {
     let unwatched = stop.child();
     let closing = unwatched.child();
-    let opened = (source::open(spec, &closing)?, closing);
+    let opened = (outside_of_tasks(|| source::open(spec, &closing))?, closing);
     let now = clock::now();
     let name = free_name(hub, &spec.source);
     let publisher = hub.publish(&name, now)?;
@@ -134,8 +136,11 @@ pub(super) fn open(
 
 /// Takes tutorials' cameras that connect to this address until `stop` is raised.
 pub(super) fn listen(at: &Endpoint, hub: &hub::Hub, streams: Streams, stop: &Stop) -> Result<Feeding> {
-    let runtime = runtime()?;
-    let listener = runtime.block_on(accept::bind_endpoint(at, "send pictures"))?;
+    let (runtime, listener) = outside_of_tasks(|| {
+        let runtime = runtime()?;
+        let listener = runtime.block_on(accept::bind_endpoint(at, "send pictures"))?;
+        Ok((runtime, listener))
+    })?;
     let (wire, cameras, stop) = (at.wire, Cameras { hub: hub.clone(), streams }, stop.clone());
     Ok(thread::spawn(move || {
         runtime.block_on(async {
@@ -176,14 +181,21 @@ pub(super) fn in_background(future: impl Future<Output = Result<()>> + Send + 's
     }))
 }
 
+/// Runs this on a thread of its own and waits for it: what blocks on a runtime may not do so inside of an async caller's.
+pub(super) fn outside_of_tasks<T: Send>(run: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    thread::scope(|scope| scope.spawn(run).join()).map_err(|_| error!(System, "{PANICKED}"))?
+}
+
 /// A runtime for the thread that waits on it.
 pub(super) fn runtime() -> Result<Runtime> {
     runtime::Builder::new_current_thread().enable_all().build().context("cannot wait for sockets and times")
 }
 
+const PANICKED: &str = "a thread of framewire panicked; please report this";
+
 /// The outcome of a thread. A panic there is a defect of framewire.
 pub(super) fn join<T>(thread: JoinHandle<Result<T>>) -> Result<T> {
-    thread.join().map_err(|_| error!(System, "a thread of framewire panicked; please report this"))?
+    thread.join().map_err(|_| error!(System, "{PANICKED}"))?
 }
 
 /// The name of a source's stream: the last part of its path, with a number where it is opened twice.

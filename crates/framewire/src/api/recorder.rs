@@ -75,7 +75,7 @@ enum To {
 impl RecorderBuilder {
     /// For how long, counted from the first frame. By default until the stream ends.
     pub fn duration(mut self, duration: Duration) -> Self {
-        self.duration = Some(duration);
+        self.duration = Some(duration.min(local::LONGEST_WAIT));
         self
     }
 

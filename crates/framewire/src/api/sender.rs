@@ -30,6 +30,9 @@ use crate::{
     transcode::encode::{self, CodecChoice},
 };
 
+/// How long the last picture may take: a session with a hub gives up after two seconds.
+const FINISH: Duration = Duration::from_secs(3);
+
 /// Sends frames to a hub over the network: the newest one, encoded when the link has room for it and as large as the link
 /// carries. It reconnects by itself, and encodes nothing while nobody watches.
 ///
@@ -266,13 +269,17 @@ impl Sender {
         self.images.as_ref().is_some_and(|images| images.wait_for_room(timeout))
     }
 
-    /// Sends the last picture and says goodbye: waits at most two seconds for its arrival.
+    /// Sends the last picture and says goodbye: waits a few seconds at most for its arrival.
     ///
     /// # Errors
-    /// As [`Sender::send`].
+    /// As [`Sender::send`]; and [`Error::Timeout`](crate::Error::Timeout): the other end did not get the last picture in time.
     pub fn finish(mut self) -> Result<()> {
         self.images.take().into_iter().for_each(|images| images.publisher.finish());
-        self.join()
+        // The thread that sends raises the flag when it ends.
+        let sent = self.stop.0.wait(FINISH);
+        self.stop.0.stop();
+        self.join()?;
+        if sent { Ok(()) } else { Err(error!(Timeout, "the last picture was not received within {FINISH:?}")) }
     }
 
     /// Waits until the forwarded source has ended or the sender was stopped.

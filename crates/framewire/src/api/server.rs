@@ -122,14 +122,17 @@ impl ServerBuilder {
         }
         let pickles = self.pickles.into_iter().map(|port| port.of(&hub)).collect();
         allow_many_connections();
-        let runtime =
-            runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the hub's threads")?;
-        let listener = runtime.block_on(accept::bind(&self.listen))?;
+        let (runtime, listener, pickles) = local::outside_of_tasks(|| {
+            let runtime =
+                runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the hub's threads")?;
+            let listener = runtime.block_on(accept::bind(&self.listen))?;
+            let pickles = runtime.block_on(bind_all(pickles))?;
+            Ok((runtime, listener, pickles))
+        })?;
         let address = listener.local_addr()?;
         for (name, source) in self.sources {
             hub.add_source(&name, source)?;
         }
-        let pickles = runtime.block_on(bind_all(pickles))?;
         let (served, stopped) = (hub.local.hub.clone(), stop.clone());
         let extra_wires = self.wires.into_iter().map(|wire| wire.row(&hub)).collect();
         let config = serve::Config { extra_wires, ..self.config };
@@ -264,7 +267,7 @@ fn check_address(listen: &str, insecure: bool) -> Result<()> {
     }
     bail!(
         InvalidInput,
-        "{open} is reached from other machines, and anybody there could watch and publish: add --insecure if that is wanted"
+        "{open} is reached from other machines, and anybody there could watch and publish: add --insecure, in a program `insecure(true)`, if that is wanted"
     )
 }
 

@@ -51,6 +51,7 @@ pub struct Viewer {
     feeding: Option<Feeding>,
     /// The number of the frame returned last.
     last: Option<u64>,
+    ended: bool,
     stop: StopOnDrop,
 }
 
@@ -68,7 +69,7 @@ impl ViewerBuilder {
     /// How long [`Viewer::next`] waits for a frame: 5 s by default.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
+        self.timeout = timeout.min(local::LONGEST_WAIT);
         self
     }
 
@@ -134,6 +135,7 @@ impl ViewerBuilder {
             frames: Frames::Direct(Box::new(reader)),
             feeding,
             last: None,
+            ended: false,
             stop: StopOnDrop(stop),
         }
     }
@@ -161,6 +163,9 @@ impl Viewer {
     /// failed and nothing more will come.
     #[expect(clippy::should_implement_trait, reason = "an iterator cannot tell the end from an error; see `frames`")]
     pub fn next(&mut self) -> Result<Option<Frame>> {
+        if self.ended {
+            return Ok(None);
+        }
         let deadline = Instant::now() + self.timeout;
         loop {
             let look = deadline.min(Instant::now() + CHECK_STOP);
@@ -191,6 +196,9 @@ impl Viewer {
     /// # Errors
     /// As [`Viewer::next`].
     pub async fn next_frame(&mut self) -> Result<Option<Frame>> {
+        if self.ended {
+            return Ok(None);
+        }
         let deadline = Instant::now() + self.timeout;
         let shared = self.decode_ahead(None);
         let next = poll_fn(|context| {
@@ -242,6 +250,7 @@ impl Viewer {
 
     /// The stream's end, or why its source failed.
     fn ended(&mut self) -> Result<Option<Frame>> {
+        self.ended = true;
         self.stop.0.stop();
         self.feeding.take().map_or(Ok(()), local::join).map(|()| None)
     }

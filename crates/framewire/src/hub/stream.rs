@@ -3,7 +3,7 @@
 use std::{
     fmt, mem,
     ops::{Deref, DerefMut},
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use framewire_proto::{Micros, Name, Rendition};
@@ -43,9 +43,9 @@ struct AfterUnlock<'a> {
 
 /// Has the renditions of a hub's streams transcoded.
 #[derive(Clone, Default)]
-pub(super) struct TranscoderFactory(Arc<OnceLock<Start>>);
+pub(super) struct TranscoderFactory(Arc<Mutex<Option<Start>>>);
 
-type Start = Box<dyn Fn(Arc<Stream>, Rendition) + Send + Sync>;
+type Start = Arc<dyn Fn(Arc<Stream>, Rendition) + Send + Sync>;
 
 impl Stream {
     pub(super) fn new(name: Name, transcoders: TranscoderFactory, now: Micros) -> Self {
@@ -80,7 +80,7 @@ impl Stream {
 
     /// Whether renditions can be transcoded at all.
     pub(super) fn can_transcode(&self) -> bool {
-        self.transcoders.0.get().is_some()
+        self.transcoders.lock().is_some()
     }
 
     pub(super) fn info(self: &Arc<Self>, now: Micros) -> Info {
@@ -145,15 +145,20 @@ impl Drop for AfterUnlock<'_> {
 }
 
 impl TranscoderFactory {
-    /// Sets what starts a transcoder. The first call counts.
+    /// Sets what starts a transcoder, instead of what was set before: a hub may be served a second time.
     pub(super) fn set(&self, start: impl Fn(Arc<Stream>, Rendition) + Send + Sync + 'static) {
-        let _ = self.0.set(Box::new(start));
+        *self.lock() = Some(Arc::new(start));
     }
 
     fn start(&self, stream: &Arc<Stream>, rendition: Rendition) {
-        if let Some(start) = self.0.get() {
+        let start = self.lock().clone();
+        if let Some(start) = start {
             start(stream.clone(), rendition);
         }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Start>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
