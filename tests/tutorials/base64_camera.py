@@ -43,6 +43,6 @@ while True:
     try:
         send_images(sock)
     except Exception as error:
-        print(f"begins anew: {error}", flush=True)
+        print(f"starts again: {error}", flush=True)
     sock.close()
     time.sleep(1)

@@ -70,6 +70,26 @@ pub struct Report {
     wire: Option<Box<WireError>>,
 }
 
+/// The report of an error of any kind, shared or mutable as the error is.
+macro_rules! report_of {
+    ($error:expr) => {
+        match $error {
+            Error::NotFound(report)
+            | Error::Refused(report)
+            | Error::PermissionDenied(report)
+            | Error::Busy(report)
+            | Error::Timeout(report)
+            | Error::ConnectionLost(report)
+            | Error::InvalidInput(report)
+            | Error::InvalidData(report)
+            | Error::Protocol(report)
+            | Error::Unsupported(report)
+            | Error::System(report)
+            | Error::Stopped(report) => report,
+        }
+    };
+}
+
 /// Makes an [`Error`] of a variant from a sentence.
 pub(crate) type Kind = fn(Report) -> Error;
 
@@ -110,37 +130,11 @@ impl Error {
     }
 
     fn report(&self) -> &Report {
-        match self {
-            Self::NotFound(report)
-            | Self::Refused(report)
-            | Self::PermissionDenied(report)
-            | Self::Busy(report)
-            | Self::Timeout(report)
-            | Self::ConnectionLost(report)
-            | Self::InvalidInput(report)
-            | Self::InvalidData(report)
-            | Self::Protocol(report)
-            | Self::Unsupported(report)
-            | Self::System(report)
-            | Self::Stopped(report) => report,
-        }
+        report_of!(self)
     }
 
     fn report_mut(&mut self) -> &mut Report {
-        match self {
-            Self::NotFound(report)
-            | Self::Refused(report)
-            | Self::PermissionDenied(report)
-            | Self::Busy(report)
-            | Self::Timeout(report)
-            | Self::ConnectionLost(report)
-            | Self::InvalidInput(report)
-            | Self::InvalidData(report)
-            | Self::Protocol(report)
-            | Self::Unsupported(report)
-            | Self::System(report)
-            | Self::Stopped(report) => report,
-        }
+        report_of!(self)
     }
 }
 

@@ -227,7 +227,7 @@ fn base64s_camera_replays_its_film() {
     let half = |number| number >= Scene::LENGTH / 2;
     while !half(sees(&mut display, Scene::Day, 1, ALIKE)) {}
     while half(sees(&mut display, Scene::Day, 1, ALIKE)) {}
-    camera.running.has_printed("begins anew");
+    camera.running.has_printed("starts again");
 }
 
 #[test]
@@ -471,7 +471,7 @@ fn a_reader_of_pixels_gets_one_camera_after_the_other() {
     sees(&mut display, Scene::Day, SOME, ALIKE);
     // It reconnects again and again while the port is taken.
     let mut second = Camera::start(By::Script, &BASE64, Scene::Night, At::Connect(display.address));
-    second.running.wait_for("begins anew");
+    second.running.wait_for("starts again");
     sees(&mut display, Scene::Day, SOME, ALIKE);
     drop(first);
     changes_to(&mut display, Scene::Night);
@@ -532,7 +532,7 @@ fn cameras_have_a_window_each_titled_with_their_address() {
         left.is_gone();
         if wire.name == BASE64.name {
             // It would reconnect and open a window above the others.
-            day.running.wait_for("begins anew");
+            day.running.wait_for("starts again");
             drop(day);
         } else {
             assert!(!day.running.ended().0.success());

@@ -1,10 +1,7 @@
 //! A frame as a viewer gets it.
 
 use std::{
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, SystemTime},
 };
 
@@ -14,7 +11,7 @@ use framewire_proto::{self as proto, Codec, Config, Micros, wire::native::Report
 use super::image::{Image, PixelFormat, swap_red_and_blue};
 use crate::{
     clock,
-    error::{Error, OrError as _, Result},
+    error::{Context as _, Error, OrError as _, Result},
     hub::Reporter,
     media::{Picture, Pool, colour, decode::Decoder, jpeg, scale::Scaler},
 };
@@ -43,7 +40,6 @@ pub(super) struct Tools {
     decoder: Mutex<Converter>,
     /// The newest frame that was reported as shown.
     reported: Mutex<Option<u64>>,
-    fault: AtomicBool,
 }
 
 #[derive(Default)]
@@ -62,7 +58,7 @@ impl std::fmt::Debug for Converter {
 
 impl Tools {
     pub(super) fn new(reporter: Reporter) -> Self {
-        Self { reporter, decoder: Mutex::default(), reported: Mutex::default(), fault: AtomicBool::new(false) }
+        Self { reporter, decoder: Mutex::default(), reported: Mutex::default() }
     }
 
     /// Reports a frame as decoded and shown, once.
@@ -153,15 +149,12 @@ impl Frame {
     pub fn image(&self, format: PixelFormat) -> Result<Image> {
         let mut converter = self.tools.decoder.lock().unwrap_or_else(PoisonError::into_inner);
         if format == PixelFormat::Jpeg && self.config.codec == Codec::Jpeg && self.size.is_none() {
+            let now = clock::now();
+            self.tools.report(&self.encoded, now, now);
             return Image::jpeg(self.encoded.data.clone());
         }
-        let picture = match self.picture(&mut converter, format) {
-            Ok(picture) => picture,
-            Err(error) => {
-                self.tools.fault.store(true, Ordering::Relaxed);
-                return Err(error.context(format!("frame {}", self.encoded.sequence)));
-            }
-        };
+        let picture = self.picture(&mut converter, format);
+        let picture = picture.with_context(|| format!("frame {}", self.encoded.sequence))?;
         let decoded = clock::now();
         self.tools.report(&self.encoded, self.decoded.unwrap_or(decoded), decoded);
         let (width, height) = (picture.width(), picture.height());
