@@ -18,8 +18,8 @@ pub const FIRST_PING_INTERVAL: Micros = 100_000;
 pub const PING_INTERVAL: Micros = 250_000;
 /// Answers until pings slow down.
 pub const FIRST_SAMPLES: usize = 5;
-/// Bounds the samples kept. 10 s of pings make at most 5 + 40; more arrive only from a peer that answers twice.
-const MAX_SAMPLES: usize = 48;
+/// Bounds the samples kept. 10 s of pings, with one ahead of each frame, make some 350; the oldest give way.
+const MAX_SAMPLES: usize = 400;
 
 /// What is known about the peer's clock.
 #[derive(Debug, Clone, Default)]

@@ -35,6 +35,11 @@ const TARGET_PERCENT: u64 = 92;
 /// A frame that took longer than this, in µs, was delayed by an outage: its time says nothing about capacity. The same 0.7 s
 /// after which [`crate::link::SUSPECT_AFTER`] doubts a connection. At the lowest bitrates used a frame takes far less.
 const OUTAGE: Micros = 700_000;
+/// Pings ahead of frames that tell the queue of others: enough for one of them to have met little of it; few enough to follow a
+/// queue that grows.
+const WAITS: usize = 12;
+/// How many times the usual jitter a report may be late before the link is suspected to have slowed down.
+const LATE_JITTERS: Micros = 4;
 /// TCP's initial congestion window in bytes: what a connection sends at once when it is new or after an outage (RFC 6928,
 /// section 2). The window doubles each round trip until the link is full (slow start).
 const INITIAL_WINDOW: usize = 14_600;
@@ -53,7 +58,14 @@ pub struct Flow {
     last_report: Micros,
     /// The frame interval.
     interval: Micros,
+    /// The shortest recent round trip of a small message.
     round_trip: Micros,
+    /// When a ping was sent ahead of the next frame.
+    ping: Option<Micros>,
+    /// How long the last pings ahead of frames waited for the bytes of others; `None` where they waited for ours.
+    waits: VecDeque<Option<Micros>>,
+    /// The queue that others keep on the link, in µs.
+    others_queue: Micros,
     /// Frames are sent this many times as fast as they were captured.
     speed: u64,
     /// The highest age a frame may have when it arrives.
@@ -79,6 +91,10 @@ struct Sent {
     sequence: u64,
     bytes: usize,
     at: Micros,
+    /// No earlier frame was in flight then.
+    alone: bool,
+    /// When the ping ahead of it was sent.
+    ping: Option<Micros>,
 }
 
 impl Default for Flow {
@@ -90,6 +106,9 @@ impl Default for Flow {
             last_report: 0,
             interval: DEFAULT_INTERVAL,
             round_trip: 0,
+            ping: None,
+            waits: VecDeque::new(),
+            others_queue: 0,
             speed: 1,
             max_age: None,
             link: CapacityEstimator::default(),
@@ -125,6 +144,12 @@ impl Flow {
         self.round_trip = round_trip.min(MAX_ROUND_TRIP);
     }
 
+    /// A ping was sent right ahead of the next frame, see [`Flow::on_pong`]. Without one, the link is taken to be free of the
+    /// bytes of others.
+    pub fn on_ping_sent(&mut self, now: Micros) {
+        self.ping = Some(now);
+    }
+
     /// Sets the highest age a frame may have when it arrives, in µs; `None`: no bound.
     pub fn set_max_age(&mut self, max_age: Option<Micros>) {
         self.max_age = max_age;
@@ -137,23 +162,51 @@ impl Flow {
 
     /// When the next frame may be sent if no more reports arrive; `None` if a report must arrive first.
     pub fn opens_at(&self, now: Micros) -> Option<Micros> {
-        let Some(oldest) = self.unreported.front() else { return Some(now) };
+        if self.unreported.is_empty() {
+            return Some(now);
+        }
         match self.reports {
             // Nothing is known about the link, so the first frame may take long.
             Reports::Unknown => return None,
             Reports::No => return Some(now),
             Reports::Yes => {}
         }
-        let in_flight: usize = self.unreported.iter().map(|sent| sent.bytes).sum();
-        let takes = self.link.estimate().map_or(0, |capacity| transfer_time(in_flight, capacity));
-        let overdue = now.saturating_sub(oldest.at) > 2 * self.interval + self.round_trip + takes;
-        let most = MAX_UNREPORTED + (self.speed * self.round_trip).div_ceil(self.interval) as usize;
-        if overdue || self.unreported.len() >= most {
+        let most = MAX_UNREPORTED + (self.speed * self.way()).div_ceil(self.interval) as usize;
+        if self.is_overdue(now) || self.unreported.len() >= most {
             return None;
         }
         // Open one frame interval and one round trip before the link finishes the bytes in flight.
-        let started = oldest.at.max(self.last_report.saturating_sub(self.round_trip));
-        Some((started + takes + 1).saturating_sub(self.interval + self.round_trip))
+        let finishes = self.link_began()? + self.transfer_time(self.in_flight());
+        Some((finishes + 1).saturating_sub(self.interval + self.way()))
+    }
+
+    /// The round trip of a frame that finds none of ours before it: with the queue of others.
+    fn way(&self) -> Micros {
+        self.round_trip + self.others_queue
+    }
+
+    /// Bytes in flight.
+    fn in_flight(&self) -> usize {
+        self.unreported.iter().map(|sent| sent.bytes).sum()
+    }
+
+    /// When the link began, or is expected to begin, to send the oldest frame in flight, less the round trip: when a frame had
+    /// to be sent to arrive in its place if the link were free.
+    fn link_began(&self) -> Option<Micros> {
+        let oldest = self.unreported.front()?;
+        Some(oldest.at.max(self.last_report.saturating_sub(self.way())))
+    }
+
+    /// Whether the report of the oldest frame should have come by now: the link may have slowed down.
+    fn is_overdue(&self, now: Micros) -> bool {
+        let (Some(oldest), Some(began)) = (self.unreported.front(), self.link_began()) else { return false };
+        let expected = began + self.way() + self.transfer_time(oldest.bytes);
+        now > expected + self.interval / 4 + LATE_JITTERS * self.link.jitter()
+    }
+
+    /// The time that the link takes for so many bytes; 0 while its capacity is unknown.
+    fn transfer_time(&self, bytes: usize) -> Micros {
+        self.link.estimate().map_or(0, |capacity| transfer_time(bytes, capacity))
     }
 
     /// The sender has started a frame of this many bytes.
@@ -161,7 +214,8 @@ impl Flow {
         if self.unreported.len() >= MAX_REMEMBERED {
             self.unreported.pop_front();
         }
-        self.unreported.push_back(Sent { sequence, bytes, at: now });
+        let alone = self.unreported.is_empty();
+        self.unreported.push_back(Sent { sequence, bytes, at: now, alone, ping: self.ping.take() });
         self.newest = Some(sequence);
     }
 
@@ -174,9 +228,10 @@ impl Flow {
     /// Like [`Flow::on_report`], but `missing` bytes at the end of the frame are not acknowledged yet: for receivers without
     /// reports, known only by their TCP acknowledgements.
     pub fn on_partial_report(&mut self, sequence: u64, missing: usize, now: Micros) {
-        let Some((bytes, first_sent)) = self.pop_reported(sequence) else { return };
-        let link_free = self.last_report.max(first_sent + self.round_trip);
-        let queued = self.last_report > first_sent + self.round_trip + self.interval / 4;
+        let Some((bytes, first)) = self.pop_reported(sequence) else { return };
+        let unqueued = first.at + self.way();
+        let link_free = self.last_report.max(unqueued);
+        let queued = self.last_report > unqueued + self.interval / 4;
         self.last_report = now;
         let sample = Sample::new(bytes.saturating_sub(missing), now.saturating_sub(link_free));
         if sample.time > OUTAGE && self.slow_start_window.is_none() && self.link.estimate().is_some() {
@@ -199,24 +254,43 @@ impl Flow {
         }
     }
 
-    /// Removes the frames up to this one; returns their bytes in total, and when the first of them was sent.
-    fn pop_reported(&mut self, sequence: u64) -> Option<(usize, Micros)> {
+    /// Removes the frames up to this one; returns their bytes in total, and the first of them.
+    fn pop_reported(&mut self, sequence: u64) -> Option<(usize, Sent)> {
         self.newest.filter(|newest| sequence <= *newest)?;
         self.reports = Reports::Yes;
         let (mut bytes, mut first) = (0, None);
         while let Some(sent) = self.unreported.front().filter(|sent| sent.sequence <= sequence) {
             bytes += sent.bytes;
-            first.get_or_insert(sent.at);
+            first.get_or_insert(*sent);
             self.unreported.pop_front();
         }
         first.map(|first| (bytes, first))
     }
 
-    /// The receiver has answered the ping that was sent at this time: it has received all that was sent before.
-    pub fn on_pong(&mut self, pinged: Micros) {
+    /// The receiver has answered the ping that was sent at this time: it has received all that was sent before. If that was
+    /// right ahead of a frame, the answer tells how long the frame's first byte waited for the bytes of others, such as those of a
+    /// download that keeps the link's queue filled. Taken for transfer time, that wait would make the link look slower with
+    /// each smaller frame, until nothing was left of our share.
+    pub fn on_pong(&mut self, pinged: Micros, now: Micros) {
+        if let Some(sent) = self.unreported.iter().find(|sent| sent.ping == Some(pinged)) {
+            // Right behind our bytes before it, it waited for those; bytes of others between them show that there are others.
+            let others = sent.alone || now.saturating_sub(self.last_report) > self.interval / 10;
+            self.on_wait(others.then(|| now.saturating_sub(pinged + self.round_trip)));
+        }
         if self.reports == Reports::Unknown && self.unreported.front().is_some_and(|first| first.at < pinged) {
             self.reports = Reports::No;
         }
+    }
+
+    /// A ping ahead of a frame waited this long for the bytes of others; `None`: for ours.
+    fn on_wait(&mut self, wait: Option<Micros>) {
+        if self.waits.len() == WAITS {
+            self.waits.pop_front();
+        }
+        self.waits.push_back(wait);
+        let known = self.waits.iter().flatten();
+        let often = 2 * known.clone().count() > WAITS;
+        self.others_queue = known.min().copied().filter(|_| often).unwrap_or(0);
     }
 
     /// The link's capacity in bits a second; `None` until it is measured.
@@ -241,6 +315,9 @@ impl Flow {
     pub fn reset(&mut self) {
         self.unreported.clear();
         self.newest = None;
+        self.ping = None;
+        self.waits.clear();
+        self.others_queue = 0;
         self.slow_start();
     }
 

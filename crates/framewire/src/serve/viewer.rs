@@ -91,7 +91,7 @@ impl ViewerSession {
         }
         match message {
             Message::Report(report) => self.report(report, now),
-            Message::Pong { pinged, .. } => self.flow.on_pong(pinged),
+            Message::Pong { pinged, .. } => self.flow.on_pong(pinged, now),
             Message::Keyframe => self.subscriber.request_keyframe(),
             Message::Bye { .. } => return Ok(false),
             Message::Error { text, .. } => bail!(Protocol, "the viewer ended with an error: {text}"),
@@ -124,8 +124,14 @@ impl ViewerSession {
                 }
                 Event::Frame(mut frame) => {
                     frame.times.forwarded = now;
+                    if self.local {
+                        self.remember(&frame, now);
+                        return Poll::Ready(Message::Frame(frame));
+                    }
+                    self.flow.on_ping_sent(now);
                     self.remember(&frame, now);
-                    return Poll::Ready(Message::Frame(frame));
+                    self.outbox.push_back(Message::Frame(frame));
+                    return Poll::Ready(Message::Ping { sent: now });
                 }
                 // The stream stays for its viewers: its publisher may return.
                 Event::Ended => {}

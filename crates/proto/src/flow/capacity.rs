@@ -87,6 +87,11 @@ impl CapacityEstimator {
         self.estimate
     }
 
+    /// How much transfer times usually differ from what is expected, in µs.
+    pub(super) fn jitter(&self) -> Micros {
+        self.jitter
+    }
+
     /// Drops the samples and keeps the estimate.
     pub(super) fn forget_samples(&mut self) {
         self.samples.clear();

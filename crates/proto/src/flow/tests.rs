@@ -19,13 +19,15 @@ struct Camera {
     miss: u64,
     /// Reports are delayed by up to this many µs.
     late: Micros,
+    /// From when on the traffic of others keeps a queue of so many µs on the link.
+    others: Option<(Micros, Micros)>,
     /// The state of the random number generator.
     random: u64,
 }
 
 impl Camera {
-    const STEADY: Self = Self { fill: 100, miss: 0, late: 0, random: 1 };
-    const REAL: Self = Self { fill: 100, miss: 25, late: 1_500, random: 1 };
+    const STEADY: Self = Self { fill: 100, miss: 0, late: 0, others: None, random: 1 };
+    const REAL: Self = Self { miss: 25, late: 1_500, ..Self::STEADY };
     const SMALL_FRAMES: Self = Self { fill: 60, ..Self::REAL };
 
     /// A random number from 0 to `most`.
@@ -45,11 +47,15 @@ impl Camera {
         let mut flow = Flow::default();
         flow.set_round_trip(2 * path.delay);
         let (mut seen, mut reports, mut sequence) = (Vec::new(), VecDeque::<(Micros, u64)>::new(), 0);
-        let (mut waiting, mut next) = (None, 0);
+        let (mut waiting, mut next, mut pongs) = (None, 0, VecDeque::<(Micros, Micros)>::new());
         for now in (0..until).step_by(500) {
             while let Some((at, sequence)) = reports.front().copied().filter(|(at, _)| *at <= now) {
                 flow.on_report(sequence, at);
                 reports.pop_front();
+            }
+            while let Some((at, pinged)) = pongs.front().copied().filter(|(at, _)| *at <= now) {
+                flow.on_pong(pinged, at);
+                pongs.pop_front();
             }
             if now >= next {
                 waiting = Some(now);
@@ -58,9 +64,12 @@ impl Camera {
             if flow.is_open(now)
                 && let Some(captured) = waiting.take()
             {
+                let queue = self.others.filter(|(from, _)| *from <= now).map_or(0, |(_, queue)| queue);
+                flow.on_ping_sent(now);
+                pongs.push_back((path.send(PING, now) + queue + path.delay, now));
                 let bytes = self.size(flow.target());
                 flow.on_sent(sequence, bytes, now);
-                let arrived = path.send(bytes, now);
+                let arrived = path.send(bytes, now) + queue;
                 seen.push(Arrival { captured, age: arrived - captured, bytes });
                 let reported = arrived + path.delay + self.random(self.late);
                 reports.push_back((reported.max(reports.back().map_or(0, |last| last.0)), sequence));
@@ -71,6 +80,8 @@ impl Camera {
     }
 }
 
+/// Bytes of a ping.
+const PING: usize = 20;
 const SECOND: Micros = 1_000_000;
 const MEGABIT: u64 = 1_000_000;
 /// 20, 4, 2 and 20 Mbit/s, ten seconds each.
@@ -112,7 +123,7 @@ fn frames_stay_fresh_and_fill_the_link_while_it_falls_and_rises() {
                 println!("{figures}");
                 assert!(fps >= 29.0, "{figures}");
                 // The sender learns of the fall one round trip later.
-                assert!(p95 < 80_000 + delay && max < 300_000 + 2 * delay, "{figures}");
+                assert!(p95 < 85_000 + delay && max < 220_000 + 2 * delay, "{figures}");
                 assert!(load > 0.8 || rate > 12 * MEGABIT, "{figures}");
             }
         }
@@ -131,6 +142,18 @@ fn after_an_outage_the_link_is_used_at_once_and_few_frames_were_queued() {
         assert!(first.captured + first.age < 10_200_000, "{first:?}");
         let full = seen.iter().find(|seen| seen.captured > 10 * SECOND && seen.bytes >= 200 * fill);
         assert!(full.is_some_and(|full| full.captured < 12 * SECOND), "{full:?}");
+    }
+}
+
+#[test]
+fn a_queue_that_others_keep_filled_is_not_taken_for_a_slow_link() {
+    for camera in [Camera::STEADY, Camera::REAL] {
+        // A download takes half of the link and keeps 65 ms of it in the queue.
+        let camera = Camera { others: Some((10 * SECOND, 65_000)), ..camera };
+        let mut path = Path::new(&[(0, 8 * MEGABIT), (10 * SECOND, 4 * MEGABIT)], 10_000);
+        let seen = camera.send(&mut path, 20 * SECOND);
+        let Phase { fps, p95, load, .. } = phase(&seen, 10 * SECOND, 4 * MEGABIT);
+        assert!(fps > 28.5 && load > 0.6 && p95 < 145_000, "{fps} fps, p95 {p95}, load {load:.2}");
     }
 }
 
@@ -266,12 +289,12 @@ fn the_second_frame_waits_until_it_is_known_whether_the_receiver_reports() {
         flow
     };
     let mut flow = begun();
-    flow.on_pong(10);
+    flow.on_pong(10, 20);
     assert!(!flow.is_open(3 * SECOND), "the ping was sent before the frame");
     flow.on_report(1, 3 * SECOND);
     assert!(flow.is_open(3 * SECOND));
     let mut flow = begun();
-    flow.on_pong(11);
+    flow.on_pong(11, 20);
     assert!(flow.is_open(20), "it answered a later ping and did not report");
     flow.on_sent(2, 100_000, 20);
     assert!(flow.is_open(20));
@@ -322,6 +345,7 @@ enum Event {
     Pong(Micros),
     RoundTrip(Micros),
     MaxAge(Option<Micros>),
+    Ping,
     FrameRate(u32),
     Speed(u64),
     Reset,
@@ -331,7 +355,8 @@ fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
         4 => (0..20_000_000_usize).prop_map(Event::Sent),
         4 => (prop_oneof![0..64_u64, any::<u64>()], any::<usize>()).prop_map(|(sequence, missing)| Event::Reported(sequence, missing)),
-        1 => any::<u64>().prop_map(Event::Pong),
+        1 => Just(Event::Ping),
+        1 => prop_oneof![0..2_000_000_u64, any::<u64>()].prop_map(Event::Pong),
         1 => prop_oneof![0..200_000_u64, any::<u64>()].prop_map(Event::RoundTrip),
         1 => any::<Option<u64>>().prop_map(Event::MaxAge),
         1 => any::<u32>().prop_map(Event::FrameRate),
@@ -357,7 +382,8 @@ proptest! {
                     sequence += 1;
                 }
                 Event::Reported(sequence, missing) => flow.on_partial_report(sequence, missing, now),
-                Event::Pong(sent) => flow.on_pong(sent),
+                Event::Ping => flow.on_ping_sent(now),
+                Event::Pong(sent) => flow.on_pong(sent, now),
                 Event::RoundTrip(round_trip) => flow.set_round_trip(round_trip),
                 Event::MaxAge(max_age) => flow.set_max_age(max_age),
                 Event::FrameRate(millifps) => {

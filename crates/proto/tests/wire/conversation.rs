@@ -82,7 +82,7 @@ fn ages_over_a_slow_link(reports: bool) -> Vec<Micros> {
             }
         }
         seen_by_hub = pair.ends[HUB].received.len();
-        pair.ends[HUB].answered.take().into_iter().for_each(|pinged| flow.on_pong(pinged));
+        pair.ends[HUB].answered.take().into_iter().for_each(|pinged| flow.on_pong(pinged, pair.now));
     }
     ages
 }

@@ -151,7 +151,7 @@ impl PublisherSession {
             Message::Report(Report { sequence, received, .. }) => {
                 self.reported(sequence, link.time_to_ours(received), now);
             }
-            Message::Pong { pinged, .. } => self.flow.on_pong(pinged),
+            Message::Pong { pinged, .. } => self.flow.on_pong(pinged, now),
             Message::Keyframe => self.keyframe_requested = true,
             Message::Error { text, .. } => bail!(ConnectionLost, "{text}"),
             Message::Bye { text } => bail!(ConnectionLost, "the hub ends: {text}"),
@@ -208,6 +208,9 @@ impl PublisherSession {
             self.flow.set_frame_rate(&config);
             self.outbox.push_back(Message::Config(config.clone()));
             self.sent_config = Some(config);
+        }
+        if !self.local {
+            self.outbox.push_back(Message::Ping { sent: now });
         }
         self.outbox.push_back(Message::Frame(frame));
     }
@@ -334,13 +337,20 @@ impl PublisherSession {
 
     /// Notes a message that is sent now.
     fn begin(&mut self, mut message: Message, now: Micros) -> Message {
-        if let Message::Frame(frame) = &mut message {
-            frame.times.sent = now;
-            self.flow.on_sent(frame.sequence, frame.data.len(), now);
-            if self.in_flight.len() == MOST_IN_FLIGHT {
-                self.in_flight.pop_front();
+        match &mut message {
+            Message::Ping { sent } => {
+                *sent = now;
+                self.flow.on_ping_sent(now);
             }
-            self.in_flight.push_back((frame.sequence, frame.times));
+            Message::Frame(frame) => {
+                frame.times.sent = now;
+                self.flow.on_sent(frame.sequence, frame.data.len(), now);
+                if self.in_flight.len() == MOST_IN_FLIGHT {
+                    self.in_flight.pop_front();
+                }
+                self.in_flight.push_back((frame.sequence, frame.times));
+            }
+            _ => {}
         }
         message
     }
