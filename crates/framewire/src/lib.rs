@@ -50,7 +50,7 @@
 //! # Ok::<(), framewire::Error>(())
 //! ```
 //!
-//! Calls that wait have a deadline. What runs in the background ends when its handle is dropped, or when the [`Stop`] that
+//! Calls that wait have a deadline; those named `wait` wait for an end, however long that takes. What runs in the background ends when its handle is dropped, or when the [`Stop`] that
 //! its builder was given is raised. An [`Error`] says by its kind what went wrong, and in one line what to try.
 //!
 //! # Features

@@ -74,8 +74,7 @@ fn a_viewer_without_frames_times_out_and_a_stop_ends_it() {
     let hub = Hub::new();
     let stop = Stop::default();
     let _publisher = hub.publish("silent").unwrap();
-    let builder = Viewer::builder("silent".parse().unwrap()).timeout(Duration::from_millis(20)).stop(&stop);
-    let mut viewer = hub.view_with("silent", builder).unwrap();
+    let mut viewer = hub.viewer("silent").timeout(Duration::from_millis(20)).stop(&stop).open().unwrap();
     assert!(matches!(viewer.next(), Err(Error::Timeout(_))));
     stop.stop();
     assert!(viewer.next().unwrap().is_none());
@@ -131,11 +130,52 @@ fn a_sender_that_reaches_nobody_finishes_with_a_timeout() {
 }
 
 #[test]
+fn settings_out_of_bounds_are_refused_where_they_are_used() {
+    let hub = Hub::new();
+    let refused = [
+        hub.viewer("door").size(9000, 1).open().err(),
+        Viewer::builder("pattern".parse().unwrap()).max_age(Duration::ZERO).open().err(),
+        Sender::builder("fw://127.0.0.1:1/door").bitrate(1).open().err(),
+        Sender::builder("fw://127.0.0.1:1/door").size(0, 0).open().err(),
+        Server::builder("127.0.0.1:0").wire(toy_wire::TOY).wire(toy_wire::TOY).start().err(),
+    ];
+    for error in refused {
+        assert!(matches!(error, Some(Error::InvalidInput(_))), "{error:?}");
+    }
+}
+
+#[test]
+fn a_server_that_does_not_start_leaves_no_source_in_its_hub() {
+    let hub = Hub::new();
+    let pattern = || "pattern#size=320x240".parse().unwrap();
+    let builder = Server::builder("127.0.0.1:0").hub(&hub).source("scene", pattern());
+    assert!(builder.source("no name", pattern()).start().is_err());
+    // Its feed has ended once the name is free again.
+    let started = std::time::Instant::now();
+    while let Err(error) = hub.publish("scene") {
+        assert!(started.elapsed() < Duration::from_secs(10), "{error}");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_sender_that_has_ended_waits_for_nothing() {
+    let stop = Stop::default();
+    let mut sender = Sender::builder("fw://127.0.0.1:1/door").wait().stop(&stop).open().unwrap();
+    let picture = || Image::new(PixelFormat::Gray, 64, 48, vec![0; 64 * 48]).unwrap();
+    sender.send(picture()).unwrap();
+    let raises = std::thread::spawn(move || stop.stop());
+    assert!(!sender.wait_for_room(Duration::MAX));
+    raises.join().unwrap();
+    assert!(matches!(sender.wait(), Err(Error::InvalidInput(_))), "only the program ends its own pictures");
+}
+
+#[test]
 fn a_viewer_stays_at_the_end_of_its_stream() {
     let hub = Hub::new();
     let mut publisher = hub.publish("door").unwrap();
     let picture = || Image::new(PixelFormat::Gray, 64, 48, vec![0; 64 * 48]).unwrap();
-    let mut viewer = hub.view_with("door", Viewer::builder("door".parse().unwrap()).timeout(Duration::MAX)).unwrap();
+    let mut viewer = hub.viewer("door").timeout(Duration::MAX).open().unwrap();
     publisher.send(picture()).unwrap();
     assert!(viewer.next().unwrap().is_some());
     publisher.finish();

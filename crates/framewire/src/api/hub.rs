@@ -1,6 +1,6 @@
 //! A hub inside a program, and frames that the program makes.
 
-use std::{sync::Arc, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use framewire_proto::{Config, Frame, Name, Times};
 
@@ -8,12 +8,12 @@ use super::{
     image::Image,
     local::{self, LocalHub, StopOnDrop},
     stats,
-    viewer::{Viewer, ViewerBuilder},
+    viewer::{Origin, Viewer, ViewerBuilder},
 };
 use crate::{
     clock,
     error::Result,
-    hub::{self, Policy},
+    hub,
     source::{self, Spec as Source, feed::Feed},
     stop::Stop,
     transcode::encode,
@@ -46,7 +46,7 @@ impl Hub {
         Self { local: LocalHub::new(), sources: Arc::new(StopOnDrop(Stop::default())) }
     }
 
-    /// Starts to feed a stream, which may be new.
+    /// Starts to feed a stream, which may be new. A publisher that has sent nothing for three seconds makes way for another.
     ///
     /// # Errors
     /// [`Error::Refused`](crate::Error::Refused): the stream has a publisher, or the hub is full;
@@ -61,17 +61,12 @@ impl Hub {
     /// # Errors
     /// As [`Hub::publish`].
     pub fn view(&self, name: &str) -> Result<Viewer> {
-        self.view_with(name, Viewer::builder(Source::local(name)))
+        self.viewer(name).open()
     }
 
-    /// The same with a builder's settings.
-    ///
-    /// # Errors
-    /// As [`Hub::publish`].
-    pub fn view_with(&self, name: &str, builder: ViewerBuilder) -> Result<Viewer> {
-        let subscriber = self.local.hub.subscribe(&name.parse()?, Policy::Newest, true, clock::now())?;
-        let stop = builder.stop_flag().child();
-        Ok(builder.watch(self.local.clone(), subscriber, None, stop))
+    /// Watches a stream of this hub as the builder says.
+    pub fn viewer(&self, name: &str) -> ViewerBuilder {
+        ViewerBuilder::new(Origin::Hub(self.local.clone(), name.into()))
     }
 
     /// Lets a source feed a stream. It is opened when the first viewer comes and closed ten seconds after the last has left.
@@ -79,7 +74,13 @@ impl Hub {
     /// # Errors
     /// As [`Hub::publish`]; and there is no such kind of source. That it cannot be opened is logged, and tried again.
     pub fn add_source(&self, name: &str, source: Source) -> Result<()> {
+        self.feed(name, source, &self.sources.0)
+    }
+
+    /// Lets a source feed a stream until `stop` is raised.
+    pub(super) fn feed(&self, name: &str, source: Source, stop: &Stop) -> Result<()> {
         let name: Name = name.parse()?;
+        source.options.check()?;
         source::kind(&source)?;
         let feed = Feed {
             encode: Some(encoding(&source)?),
@@ -88,7 +89,7 @@ impl Hub {
             on_demand: true,
             again: true,
         };
-        let stop = self.sources.0.child();
+        let stop = stop.child();
         let feed = async move {
             if let Err(error) = feed.run(None, stop).await {
                 tracing::error!("'{name}': {error}");
@@ -169,8 +170,8 @@ impl Images {
         *self.publisher.viewers().borrow()
     }
 
-    /// Waits until a viewer has room for another picture; `false` when none had in time.
-    pub(super) fn wait_for_room(&self, timeout: Duration) -> bool {
-        self.publisher.room_within(timeout, clock::now)
+    /// Waits until a viewer has room for another picture; `false` when none had in time, or at this end.
+    pub(super) fn wait_for_room(&self, timeout: Duration, end: impl Future<Output = ()>) -> bool {
+        self.publisher.room_within(timeout, end, clock::now)
     }
 }

@@ -4,7 +4,7 @@ use std::{
     io::Write,
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         mpsc::{self, Receiver},
     },
     thread,
@@ -49,10 +49,13 @@ const CHECK_STOP: Duration = Duration::from_millis(100);
 /// ```
 pub struct Recorder {
     hub: LocalHub,
-    progress: Arc<Mutex<Recording>>,
+    progress: Progress,
     recording: Option<thread::JoinHandle<Result<Recording>>>,
     stop: StopOnDrop,
 }
+
+/// What is recorded so far: of several cameras, each by itself.
+type Progress = Arc<Mutex<Vec<Recording>>>;
 
 /// How to record, see [`Recorder::builder`] and [`Recorder::to_program`].
 #[must_use]
@@ -103,10 +106,10 @@ impl RecorderBuilder {
             (To::Program(..), From::Source(source)) => !source::kind(source)?.live,
         };
         let (hub, stop) = (LocalHub::new(), self.stop.child());
-        let progress = Arc::<Mutex<Recording>>::default();
+        let progress = Progress::default();
         let recording = match from {
             From::Cameras(source, at) if matches!(self.to, To::File(_)) => {
-                self.each_camera(&source, &at, &hub, &stop)?
+                self.each_camera(&source, &at, &hub, &progress, &stop)?
             }
             From::Cameras(..) => {
                 let opened = from.open(&hub.hub, Policy::Every, &stop)?;
@@ -128,12 +131,7 @@ impl RecorderBuilder {
         local::open(&hub.hub, &self.from, (!plain).then_some(encode), policy, stop)
     }
 
-    fn one(
-        self,
-        opened: Opened,
-        progress: &Arc<Mutex<Recording>>,
-        stop: &Stop,
-    ) -> thread::JoinHandle<Result<Recording>> {
+    fn one(self, opened: Opened, progress: &Progress, stop: &Stop) -> thread::JoinHandle<Result<Recording>> {
         let (size, from) = (self.from.options.size, self.from.source);
         let target = match self.to {
             To::File(path) => Target::File(path),
@@ -145,7 +143,7 @@ impl RecorderBuilder {
         let (duration, finished, progress, stop) = (self.duration, self.finished, progress.clone(), stop.clone());
         thread::spawn(move || {
             let note = |recording: &Recording| {
-                *progress.lock().unwrap_or_else(PoisonError::into_inner) = recording.clone();
+                *lock(&progress) = vec![recording.clone()];
             };
             let outcome = record::run(opened.subscriber, target, duration, &stop, note);
             let ended = !stop.stopped();
@@ -168,6 +166,7 @@ impl RecorderBuilder {
         source: &Source,
         at: &Endpoint,
         hub: &LocalHub,
+        progress: &Progress,
         stop: &Stop,
     ) -> Result<thread::JoinHandle<Result<Recording>>> {
         let asked = source.options.size.is_some() || source.options.quality.is_some();
@@ -177,13 +176,15 @@ impl RecorderBuilder {
         let found = move |subscriber| drop(found.send(subscriber));
         let listening = local::listen_for_each(at, &hub.hub, Policy::Every, found, stop)?;
         let (duration, finished, stop) = (self.duration, self.finished, stop.clone());
+        let progress = progress.clone();
         Ok(thread::spawn(move || {
             let ending = duration.map(|duration| stop_after(duration, &stop));
-            let outcome = record_each(&cameras, &file, finished.as_ref(), &stop);
+            let each = EachCamera { file, finished, progress: progress.clone() };
+            let outcome = each.record(&cameras, &stop);
             stop.stop();
             ending.into_iter().for_each(|ending| drop(ending.join()));
             local::join(listening)?;
-            outcome.map(|()| Recording::default())
+            outcome.map(|()| Recording::of(&lock(&progress)))
         }))
     }
 }
@@ -197,26 +198,49 @@ fn stop_after(duration: Duration, stop: &Stop) -> thread::JoinHandle<()> {
     })
 }
 
-fn record_each(cameras: &Receiver<Subscriber>, file: &Path, finished: Option<&OnFinished>, stop: &Stop) -> Result<()> {
-    let mut recordings: Vec<Feeding> = Vec::new();
-    let mut started = 0;
-    while !stop.stopped() {
-        let Ok(subscriber) = cameras.recv_timeout(CHECK_STOP) else { continue };
-        let (done, going) = recordings.into_iter().partition(thread::JoinHandle::is_finished);
-        recordings = going;
-        join_all(done)?;
-        let file = if started == 0 { file.to_owned() } else { record::following(file, started)? };
-        started += 1;
-        let (stop, finished) = (stop.clone(), finished.cloned());
-        recordings.push(thread::spawn(move || {
-            let outcome = record::run(subscriber, Target::File(file), None, &stop, |_| {});
+/// The recording of several cameras, each into a file of its own.
+#[derive(Clone)]
+struct EachCamera {
+    /// The first camera's; the others' names follow from it.
+    file: PathBuf,
+    finished: Option<OnFinished>,
+    progress: Progress,
+}
+
+impl EachCamera {
+    fn record(&self, cameras: &Receiver<Subscriber>, stop: &Stop) -> Result<()> {
+        let mut recordings: Vec<Feeding> = Vec::new();
+        let mut started = 0;
+        while !stop.stopped() {
+            let Ok(subscriber) = cameras.recv_timeout(CHECK_STOP) else { continue };
+            let (done, going) = recordings.into_iter().partition(thread::JoinHandle::is_finished);
+            recordings = going;
+            join_all(done)?;
+            let file = if started == 0 { self.file.clone() } else { record::following(&self.file, started)? };
+            started += 1;
+            let (this, stop) = (self.clone(), stop.clone());
             // A disk that is full is full for all cameras.
-            let recording = outcome.inspect_err(|_| stop.stop())?;
-            finished.iter().for_each(|finished| finished(&recording));
-            Ok(())
-        }));
+            recordings.push(thread::spawn(move || this.one(subscriber, file, &stop).inspect_err(|_| stop.stop())));
+        }
+        join_all(recordings)
     }
-    join_all(recordings)
+
+    fn one(&self, subscriber: Subscriber, file: PathBuf, stop: &Stop) -> Result<()> {
+        let place = {
+            let mut progress = lock(&self.progress);
+            progress.push(Recording::default());
+            progress.len() - 1
+        };
+        let note = |recording: &Recording| lock(&self.progress)[place] = recording.clone();
+        let recording = record::run(subscriber, Target::File(file), None, stop, note)?;
+        note(&recording);
+        self.finished.iter().for_each(|finished| finished(&recording));
+        Ok(())
+    }
+}
+
+fn lock(progress: &Mutex<Vec<Recording>>) -> MutexGuard<'_, Vec<Recording>> {
+    progress.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Waits for all of them, then returns the first error.
@@ -242,7 +266,7 @@ impl Recorder {
 
     /// What is recorded so far.
     pub fn progress(&self) -> Recording {
-        self.progress.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        Recording::of(&lock(&self.progress))
     }
 
     /// Whether the recording is finished, or has failed.

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     clock,
-    error::{Result, error},
+    error::{Result, ensure, error},
     hub, net,
     sink::{
         self, Outlet, Sent,
@@ -140,7 +140,7 @@ impl SenderBuilder {
     /// Connects in the background, to send pictures that this program makes.
     ///
     /// # Errors
-    /// [`Error::InvalidInput`](crate::Error::InvalidInput): the address is none. That nobody listens there is an error of [`Sender::send`].
+    /// [`Error::InvalidInput`](crate::Error::InvalidInput): the address is none, or a setting is out of bounds. That nobody listens there is an error of [`Sender::send`].
     pub fn open(self) -> Result<Sender> {
         self.start(Input::Images)
     }
@@ -155,6 +155,7 @@ impl SenderBuilder {
     }
 
     fn start(self, input: Input) -> Result<Sender> {
+        self.options.check()?;
         let to = sink::open(&self.to)?;
         let (hub, stop, local) = (LocalHub::new(), self.stop.child(), local_name(&*to));
         let publisher = hub.hub.publish(&local, clock::now())?;
@@ -263,10 +264,10 @@ impl Sender {
         }
     }
 
-    /// Waits until there is room for another picture; `false` when there was none in time. Programs that make pictures as
-    /// fast as they can be sent call it before each.
+    /// Waits until there is room for another picture; `false` when there was none in time, or the sender has ended, which
+    /// [`Sender::send`] tells the reason of. Programs that make pictures as fast as they can be sent call it before each.
     pub fn wait_for_room(&self, timeout: Duration) -> bool {
-        self.images.as_ref().is_some_and(|images| images.wait_for_room(timeout))
+        self.images.as_ref().is_some_and(|images| images.wait_for_room(timeout, self.stop.0.raised()))
     }
 
     /// Sends the last picture and says goodbye: waits a few seconds at most for its arrival.
@@ -282,11 +283,16 @@ impl Sender {
         if sent { Ok(()) } else { Err(error!(Timeout, "the last picture was not received within {FINISH:?}")) }
     }
 
-    /// Waits until the forwarded source has ended or the sender was stopped.
+    /// Waits until the forwarded source has ended or the sender was stopped, however long that takes.
     ///
     /// # Errors
-    /// Why the source or the connection failed for good.
+    /// Why the source or the connection failed for good; or nothing is forwarded, so that there is no end to wait for.
     pub fn wait(mut self) -> Result<()> {
+        ensure!(
+            self.images.is_none(),
+            InvalidInput,
+            "this sender sends the program's own pictures, so only the program ends it: call `finish` after the last one"
+        );
         self.join()
     }
 

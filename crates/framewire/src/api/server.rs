@@ -19,7 +19,7 @@ use super::{
     wire::Wire,
 };
 use crate::{
-    error::{Context as _, Error, OrError as _, Result, bail},
+    error::{Context as _, Error, OrError as _, Result, bail, ensure},
     net::{accept, endpoint::Endpoint},
     serve,
     sink::{Outlet, pickle},
@@ -67,7 +67,7 @@ impl ServerBuilder {
         self
     }
 
-    /// Lets a source feed a stream, opened while somebody watches it.
+    /// Lets a source feed a stream, opened while somebody watches it, until the server is dropped.
     pub fn source(mut self, name: &str, source: Source) -> Self {
         self.sources.push((name.into(), source));
         self
@@ -112,10 +112,11 @@ impl ServerBuilder {
     /// Listens, and serves in the background.
     ///
     /// # Errors
-    /// The port is taken or not permitted, a name or source is wrong, or the address is reached from other machines
+    /// The port is taken or not permitted, a name or source is wrong, a wire has another's name, or the address is reached from other machines
     /// without [`ServerBuilder::insecure`].
     pub fn start(self) -> Result<Server> {
         check_address(&self.listen, self.insecure)?;
+        check_names(&self.wires)?;
         let (hub, stop) = (self.hub.unwrap_or_else(Hub::new), self.stop.child());
         for port in &self.pickles {
             check_address(&port.at.authority(), self.insecure)?;
@@ -130,10 +131,12 @@ impl ServerBuilder {
             Ok((runtime, listener, pickles))
         })?;
         let address = listener.local_addr()?;
+        // Dropped at an error, it takes the sources back.
+        let stop = StopOnDrop(stop);
         for (name, source) in self.sources {
-            hub.add_source(&name, source)?;
+            hub.feed(&name, source, &stop.0)?;
         }
-        let (served, stopped) = (hub.local.hub.clone(), stop.clone());
+        let (served, stopped) = (hub.local.hub.clone(), stop.0.clone());
         let extra_wires = self.wires.into_iter().map(|wire| wire.row(&hub)).collect();
         let config = serve::Config { extra_wires, ..self.config };
         let serving = thread::spawn(move || {
@@ -154,7 +157,7 @@ impl ServerBuilder {
             runtime.shutdown_timeout(SHUTDOWN);
             Ok(())
         });
-        Ok(Server { hub, address, serving: Some(serving), stop: StopOnDrop(stop) })
+        Ok(Server { hub, address, serving: Some(serving), stop })
     }
 }
 
@@ -252,6 +255,16 @@ async fn bind_all(ports: Vec<pickle::Port>) -> Result<Vec<(pickle::Port, TcpList
         bound.push((port, listener));
     }
     Ok(bound)
+}
+
+/// Refuses wires that logs could not tell apart.
+fn check_names(wires: &[Wire]) -> Result<()> {
+    let mut known: Vec<_> = serve::WIRES.iter().map(|row| row.wire.name).collect();
+    for Wire { name, .. } in wires {
+        ensure!(!known.contains(name), InvalidInput, "there are two wires named '{name}': give yours another name");
+        known.push(name);
+    }
+    Ok(())
 }
 
 /// Refuses to listen beyond this machine unless told to.

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use framewire_proto::{self as proto, Config};
+use framewire_proto::{self as proto, Config, Micros};
 
 use super::{
     frame::{Frame, Tools},
@@ -23,7 +23,7 @@ use crate::{
     hub::{Event, Policy, Subscriber},
     latency::StaleFilter,
     media::decode::Decoder,
-    source::Spec as Source,
+    source::{self, Spec as Source},
     stop::Stop,
 };
 
@@ -58,14 +58,36 @@ pub struct Viewer {
 /// How to watch a stream, see [`Viewer::builder`].
 #[derive(Debug, Clone)]
 pub struct ViewerBuilder {
-    from: Source,
+    origin: Origin,
+    max_age: Option<Duration>,
+    wait: bool,
     timeout: Duration,
     size: Option<(u32, u32)>,
     pixels: PixelFormat,
     stop: Stop,
 }
 
+/// Where a viewer's frames come from.
+#[derive(Debug, Clone)]
+pub(super) enum Origin {
+    Source(Source),
+    /// A stream of a hub in this process.
+    Hub(LocalHub, String),
+}
+
 impl ViewerBuilder {
+    pub(super) fn new(origin: Origin) -> Self {
+        Self {
+            origin,
+            max_age: None,
+            wait: false,
+            timeout: TIMEOUT,
+            size: None,
+            pixels: PixelFormat::Bgr,
+            stop: Stop::default(),
+        }
+    }
+
     /// How long [`Viewer::next`] waits for a frame: 5 s by default.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
@@ -76,7 +98,7 @@ impl ViewerBuilder {
     /// Frames older than this are dropped. Without it, only frames that an outage held back are.
     #[must_use]
     pub fn max_age(mut self, age: Duration) -> Self {
-        self.from.options.max_age = Some(age.as_micros() as u64);
+        self.max_age = Some(age);
         self
     }
 
@@ -94,10 +116,11 @@ impl ViewerBuilder {
         self
     }
 
-    /// Wait for a hub or a stream that does not exist yet, instead of an error from [`ViewerBuilder::open`].
+    /// Wait for a hub or a stream that does not exist yet, instead of an error from [`ViewerBuilder::open`]. A stream of a hub in
+    /// this process is always waited for.
     #[must_use]
     pub fn wait(mut self) -> Self {
-        self.from.options.wait = true;
+        self.wait = true;
         self
     }
 
@@ -108,25 +131,43 @@ impl ViewerBuilder {
         self
     }
 
-    pub(super) fn stop_flag(&self) -> &Stop {
-        &self.stop
-    }
-
     /// Opens the stream.
     ///
     /// # Errors
     /// The source is not there, refuses, or is no video: see the kinds of [`Error`](crate::Error).
     pub fn open(self) -> Result<Viewer> {
-        let (hub, stop) = (LocalHub::new(), self.stop.child());
-        let Opened { subscriber, feeding } = From::new(self.from.clone())?.open(&hub.hub, Policy::Newest, &stop)?;
-        Ok(self.watch(hub, subscriber, Some(feeding), stop))
+        self.size.map_or(Ok(()), source::check_size)?;
+        let stop = self.stop.child();
+        let max_age = self.max_age.map(|age| age.as_micros() as u64);
+        match self.origin.clone() {
+            Origin::Source(mut source) => {
+                source.options.max_age = max_age.or(source.options.max_age);
+                source.options.wait |= self.wait;
+                source.options.check()?;
+                let (hub, max_age) = (LocalHub::new(), source.options.max_age);
+                let Opened { subscriber, feeding } = From::new(source)?.open(&hub.hub, Policy::Newest, &stop)?;
+                Ok(self.watch(hub, subscriber, max_age, Some(feeding), stop))
+            }
+            Origin::Hub(hub, name) => {
+                let mut subscriber = hub.hub.subscribe(&name.parse()?, Policy::Newest, true, clock::now())?;
+                subscriber.set_max_age(max_age);
+                Ok(self.watch(hub, subscriber, max_age, None, stop))
+            }
+        }
     }
 
     /// Watches what this subscriber gets.
-    pub(super) fn watch(self, hub: LocalHub, subscriber: Subscriber, feeding: Option<Feeding>, stop: Stop) -> Viewer {
+    fn watch(
+        self,
+        hub: LocalHub,
+        subscriber: Subscriber,
+        max_age: Option<Micros>,
+        feeding: Option<Feeding>,
+        stop: Stop,
+    ) -> Viewer {
         let name = subscriber.name().to_string();
         let tools = Arc::new(Tools::new(subscriber.reporter()));
-        let bound = StaleFilter::new(self.from.options.max_age);
+        let bound = StaleFilter::new(max_age);
         let reader = Reader { subscriber, config: None, bound, size: self.size, pixels: self.pixels, tools };
         Viewer {
             hub,
@@ -153,10 +194,11 @@ impl Viewer {
 
     /// Watches a stream as the builder says.
     pub fn builder(from: Source) -> ViewerBuilder {
-        ViewerBuilder { from, timeout: TIMEOUT, size: None, pixels: PixelFormat::Bgr, stop: Stop::default() }
+        ViewerBuilder::new(Origin::Source(from))
     }
 
-    /// Waits for a frame newer than the last one returned. `None`: the stream has ended.
+    /// Waits for a frame newer than the last one returned. `None`: the stream has ended. A stream of a hub elsewhere never
+    /// ends: its publisher may return, and until then there are timeouts.
     ///
     /// # Errors
     /// [`Error::Timeout`](crate::Error::Timeout): none came in time; the next call may succeed. Any other error: the source
@@ -264,7 +306,10 @@ impl Viewer {
         if let Frames::Direct(mut reader) = mem::replace(&mut self.frames, Frames::Ahead(shared.clone())) {
             reader.config = config.or(reader.config);
             let (ahead, stop) = (shared.clone(), self.stop.0.clone());
-            thread::spawn(move || reader.run(&ahead, &stop));
+            thread::spawn(move || {
+                let _ended = EndsOnDrop(&ahead);
+                reader.run(&ahead, &stop);
+            });
         }
         shared
     }
@@ -351,8 +396,6 @@ impl Reader {
                 Some(Event::State(_)) | None => {}
             }
         }
-        shared.lock().stopped = true;
-        shared.put(Next::Nothing);
     }
 
     /// The frame with its picture, where the next frames need it to be decoded.
@@ -386,6 +429,16 @@ struct Slot {
     ended: bool,
     stopped: bool,
     waiting: Option<Waker>,
+}
+
+/// However the thread that decodes ends: nobody waits for it any more.
+struct EndsOnDrop<'a>(&'a Shared);
+
+impl Drop for EndsOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.lock().stopped = true;
+        self.0.put(Next::Nothing);
+    }
 }
 
 impl Shared {

@@ -77,7 +77,8 @@ impl Counts {
         self.dropped[reason as usize] += 1;
     }
 
-    pub(super) fn add(&mut self, other: &Self) {
+    /// Adds what another viewer got.
+    pub fn add(&mut self, other: &Self) {
         self.offered += other.offered;
         self.delivered += other.delivered;
         for (sum, more) in self.dropped.iter_mut().zip(other.dropped) {

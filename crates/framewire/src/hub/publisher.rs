@@ -1,7 +1,8 @@
 //! The publisher's end of a stream.
 
 use std::{
-    future::poll_fn,
+    future::{Future, poll_fn},
+    pin::pin,
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
@@ -94,9 +95,14 @@ impl Publisher {
     }
 
     /// Blocks this thread until a viewer has room for a frame; `false` when the timeout has passed on the clock `now`,
-    /// or another publisher has taken the stream over.
-    pub fn room_within(&self, timeout: Duration, now: impl Fn() -> Micros) -> bool {
-        block_within(timeout, now, |context, _| self.poll_room(context)).unwrap_or(false)
+    /// another publisher has taken the stream over, or `end` is ready.
+    pub fn room_within(&self, timeout: Duration, end: impl Future<Output = ()>, now: impl Fn() -> Micros) -> bool {
+        let mut end = pin!(end);
+        let room = block_within(timeout, now, |context, _| match end.as_mut().poll(context) {
+            Poll::Ready(()) => Poll::Ready(false),
+            Poll::Pending => self.poll_room(context),
+        });
+        room.unwrap_or(false)
     }
 
     fn poll_room(&self, context: &Context<'_>) -> Poll<bool> {

@@ -1,6 +1,9 @@
 //! Scenarios of a hub, on a clock of the test.
 
-use std::task::{Context, Poll, Waker};
+use std::{
+    future,
+    task::{Context, Poll, Waker},
+};
 
 use bytes::Bytes;
 use framewire_proto::{
@@ -334,10 +337,12 @@ fn waits_take_the_clock_of_their_caller() {
     let publisher = publish(&hub, SECOND);
     let mut viewer = hub.subscribe(&name("door"), Policy::Newest, false, SECOND).unwrap();
     let no_time = std::time::Duration::ZERO;
-    assert!(publisher.room_within(no_time, || SECOND));
+    assert!(publisher.room_within(no_time, future::pending(), || SECOND));
     let times = Times { captured: SECOND, ..Times::default() };
     publisher.publish(Frame { times, ..frame(0) }, SECOND).unwrap();
-    assert!(!publisher.room_within(no_time, || SECOND));
+    assert!(!publisher.room_within(no_time, future::pending(), || SECOND));
+    let for_ever = std::time::Duration::MAX;
+    assert!(!publisher.room_within(for_ever, future::ready(()), || SECOND), "its end is reached");
     viewer.set_max_age(Some(SECOND));
     assert_eq!(viewer.next_within(no_time, || 3 * SECOND), Some(Event::State(State::Live)));
     assert_eq!(viewer.next_within(no_time, || 3 * SECOND), None, "the frame is two seconds old");

@@ -21,13 +21,13 @@ pub(super) fn store_waker(stored: &mut Option<Waker>, context: &Context<'_>) {
 pub(super) fn block_within<T>(
     timeout: Duration,
     now: impl Fn() -> Micros,
-    mut poll: impl FnMut(&Context<'_>, Micros) -> Poll<T>,
+    mut poll: impl FnMut(&mut Context<'_>, Micros) -> Poll<T>,
 ) -> Option<T> {
     let waker = Waker::from(Arc::new(Unpark(thread::current())));
-    let context = Context::from_waker(&waker);
+    let mut context = Context::from_waker(&waker);
     let deadline = now().saturating_add(Micros::try_from(timeout.as_micros()).unwrap_or(Micros::MAX));
     loop {
-        if let Poll::Ready(value) = poll(&context, now()) {
+        if let Poll::Ready(value) = poll(&mut context, now()) {
             return Some(value);
         }
         match deadline.saturating_sub(now()) {

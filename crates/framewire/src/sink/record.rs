@@ -56,6 +56,22 @@ pub struct Summary {
     pub counts: Counts,
 }
 
+impl Summary {
+    /// These recordings as one.
+    pub fn of(recordings: &[Self]) -> Self {
+        let mut all = Self::default();
+        for recording in recordings {
+            all.files.extend_from_slice(&recording.files);
+            all.frames += recording.frames;
+            all.bytes += recording.bytes;
+            all.bad += recording.bad;
+            all.left |= recording.left;
+            all.counts.add(&recording.counts);
+        }
+        all
+    }
+}
+
 /// Records until the stream ends, the duration is over (by the times of capture where they are known, counted from the first
 /// frame, for a reader not from before now; or from now where none comes so long), the reader leaves or the stop is raised; the file is always finished. The subscriber should want
 /// [every](crate::hub::Policy::Every) frame. `progress` is called about ten times a second or more often.

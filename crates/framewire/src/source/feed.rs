@@ -15,8 +15,6 @@ use crate::{bad_frames::BadFrames, clock, hub::Publisher, net::retry::Retry, sto
 
 /// A source is closed this long after its last viewer has gone: long enough for a page to be reloaded.
 const LINGER: Duration = Duration::from_secs(10);
-/// How long a thread sleeps at most before it looks around.
-const LOOK_AROUND: Duration = Duration::from_millis(100);
 
 /// A source and the stream it feeds.
 pub struct Feed {
@@ -156,8 +154,11 @@ impl Pump {
                 }
                 Item::Frame(frame) => {
                     let Some(config) = &config else { continue };
-                    if self.spec.options.unpaced() && !self.wait_for_room(stop) {
-                        break;
+                    if self.spec.options.unpaced() {
+                        self.publisher.room_within(Duration::MAX, stop.raised(), clock::now);
+                        if stop.stopped() {
+                            break;
+                        }
                     }
                     let frame = match &mut encoder {
                         None => frame,
@@ -181,15 +182,5 @@ impl Pump {
             }
         }
         Ok(())
-    }
-
-    /// Waits until somebody takes frames; `false` when `stop` came first.
-    fn wait_for_room(&self, stop: &Stop) -> bool {
-        while !stop.stopped() {
-            if self.publisher.room_within(LOOK_AROUND, clock::now) {
-                return true;
-            }
-        }
-        false
     }
 }

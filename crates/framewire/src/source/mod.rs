@@ -23,7 +23,7 @@ use framewire_proto::{
 
 use crate::error::{Error, OrError as _, Result};
 use crate::{hub::Feedback, stop::Stop};
-pub use spec::{Options, Spec};
+pub use spec::{Options, Spec, check_size};
 
 /// What a source gives.
 #[derive(Debug)]

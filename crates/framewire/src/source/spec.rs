@@ -1,11 +1,16 @@
 //! What a user writes for a source: the source, then options, each after a `#`.
 
-use std::str::FromStr;
+use std::{ops::RangeInclusive, str::FromStr, time::Duration};
 
 use framewire_proto::Micros;
 
 use crate::error::{Context as _, Error, OrError as _, Result, bail, ensure, error};
 use crate::transcode::encode::CodecChoice;
+
+/// The bitrates that may be asked for, in bits a second.
+const BITRATES: RangeInclusive<u64> = 50_000..=1_000_000_000;
+/// The maximum ages that may be asked for, in µs.
+const MAX_AGES: RangeInclusive<Micros> = 10_000..=60_000_000;
 
 /// A source and how to open it, as in `/dev/video0#size=1280x720#fps=30`.
 #[derive(Debug, Clone, PartialEq)]
@@ -65,11 +70,6 @@ impl FromStr for Spec {
 }
 
 impl Spec {
-    /// A stream of this process's own hub: never opened, it only carries options.
-    pub(crate) fn local(name: &str) -> Self {
-        Self { source: name.into(), options: Options::default() }
-    }
-
     /// Whether its frames may be passed on as others coded them, who cannot be asked for a keyframe. Of another hub's stream
     /// that is not known.
     pub fn is_passthrough(&self) -> bool {
@@ -103,6 +103,21 @@ impl Options {
         Ok(())
     }
 
+    /// Checks what was set in a program, as [`Options::set`] does with what was written.
+    ///
+    /// # Errors
+    /// A picture of that size is refused, or the bitrate or the age is out of bounds.
+    pub(crate) fn check(&self) -> Result<()> {
+        self.size.map_or(Ok(()), check_size)?;
+        if let Some(bitrate) = self.bitrate.filter(|bitrate| !BITRATES.contains(bitrate)) {
+            bail!(InvalidInput, "{bitrate} is no bitrate: bits a second from 50000 to 1000000000");
+        }
+        if let Some(age) = self.max_age.filter(|age| !MAX_AGES.contains(age)) {
+            bail!(InvalidInput, "{:?} is no maximum age: from 10 ms to 60 s", Duration::from_micros(age));
+        }
+        Ok(())
+    }
+
     /// Whether frames are given as fast as they are taken.
     pub fn unpaced(&self) -> bool {
         self.fps == Some(0.0)
@@ -131,10 +146,9 @@ impl Options {
 /// # Errors
 /// It is no such number.
 pub fn parse_max_age(text: &str) -> Result<Micros> {
-    match text.parse::<Micros>() {
-        Ok(milliseconds @ 10..=60_000) => Ok(1000 * milliseconds),
-        _ => bail!(InvalidInput, "'{text}' is no age: a number of milliseconds from 10 to 60000"),
-    }
+    let age = text.parse::<Micros>().ok().and_then(|milliseconds| milliseconds.checked_mul(1000));
+    let age = age.filter(|age| MAX_AGES.contains(age));
+    age.or_error(Error::InvalidInput, || format!("'{text}' is no age: a number of milliseconds from 10 to 60000"))
 }
 
 /// `1280x720` as width and height.
@@ -145,8 +159,14 @@ pub fn parse_size(text: &str) -> Result<(u32, u32)> {
     let parts =
         text.split_once(['x', 'X']).and_then(|(width, height)| Some((width.parse().ok()?, height.parse().ok()?)));
     let Some((width, height)) = parts else { bail!(InvalidInput, "'{text}' is no size: write it like 1280x720") };
-    framewire_proto::limits::check_size(width, height).map_err(|why| error!(InvalidInput, "{why}"))?;
+    check_size((width, height))?;
     Ok((width, height))
+}
+
+/// # Errors
+/// A picture of this size is refused.
+pub fn check_size((width, height): (u32, u32)) -> Result<()> {
+    framewire_proto::limits::check_size(width, height).map_err(|why| error!(InvalidInput, "{why}"))
 }
 
 /// Frames per second, 0 to 1000.
@@ -178,9 +198,9 @@ pub fn parse_bitrate(text: &str) -> Result<u64> {
         number if number.len() == text.len() => (number, 1.0),
         number => (number, if text.ends_with('M') { 1e6 } else { 1e3 }),
     };
-    let bits = number.parse().ok().map(|number: f64| number * unit).filter(|bits| (50e3..=1e9).contains(bits));
+    let bits = number.parse().ok().map(|number: f64| (number * unit) as u64).filter(|bits| BITRATES.contains(bits));
     let wanted = || format!("'{text}' is no bitrate: bits per second from 50k to 1000M, as in 2M or 500k");
-    bits.map(|bits| bits as u64).or_error(Error::InvalidInput, wanted)
+    bits.or_error(Error::InvalidInput, wanted)
 }
 
 #[cfg(test)]
