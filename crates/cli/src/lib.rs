@@ -1,0 +1,157 @@
+//! The command line: flags to configurations, one file a command.
+//!
+//! Exit status: 0 done, 1 failed (one line that says what, where and what to try), 2 wrong usage.
+
+mod demo;
+mod devices;
+mod doctor;
+mod list;
+mod options;
+mod record;
+mod send;
+mod serve;
+mod stats;
+mod view;
+
+use std::{
+    ffi::OsString,
+    fmt,
+    io::{self, IsTerminal, Write},
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context, Result};
+use clap::{ArgAction, Parser, Subcommand};
+use signal_hook::{
+    consts::{SIGINT, SIGTERM},
+    iterator::Signals,
+};
+use tracing_subscriber::EnvFilter;
+
+use framewire::Stop;
+
+/// Live video from any camera to any screen or program, over one TCP port.
+#[derive(Parser)]
+#[command(name = "framewire", version, propagate_version = true, max_term_width = 120)]
+struct Cli {
+    /// Say more; twice, say all
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    verbose: u8,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// A hub with a moving test scene and the first camera, if there is one
+    Demo(demo::Args),
+    /// The hub: takes streams from publishers and gives them to viewers, all on one port
+    Serve(serve::Args),
+    /// Capture, encode and publish to a hub
+    Send(send::Args),
+    /// Watch streams in a window each, or in one grid
+    View(view::Args),
+    /// Record a stream into a file, or give it to a program
+    Record(record::Args),
+    /// The streams of a hub
+    List(list::Args),
+    /// Where a stream's time goes, and which side is slow
+    Doctor(doctor::Args),
+    /// The cameras of this machine: formats, sizes, rates
+    Devices(devices::Args),
+}
+
+/// Runs the command that these arguments ask for; the first one is the program's name. Returns the exit status.
+pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help goes to standard output, and whoever has read enough of it and left is no fault.
+            let _ = error.print();
+            return error.exit_code() as u8;
+        }
+    };
+    let quiet = match &cli.command {
+        Command::Send(args) => args.common.quiet(),
+        Command::View(args) => args.common.quiet(),
+        Command::Record(args) => args.common.quiet(),
+        Command::Doctor(_) => true,
+        _ => false,
+    };
+    log(cli.verbose, quiet);
+    match execute(cli.command) {
+        Ok(()) => 0,
+        Err(error) => {
+            eprintln!("framewire: {error:#}");
+            1
+        }
+    }
+}
+
+fn execute(command: Command) -> Result<()> {
+    let stop = stop_on_signals()?;
+    match command {
+        Command::Demo(args) => demo::run(&args, &stop),
+        Command::Serve(args) => serve::run(&args, &stop),
+        Command::Send(args) => send::run(&args, &stop),
+        Command::View(args) => view::run(&args, &stop),
+        Command::Record(args) => record::run(&args, &stop),
+        Command::List(args) => list::run(&args),
+        Command::Doctor(args) => doctor::run(&args, &stop),
+        Command::Devices(args) => devices::run(&args),
+    }
+}
+
+/// Writes to standard output. Whoever has read enough of it and left is no fault.
+fn print(text: impl fmt::Display) -> Result<()> {
+    match writeln!(io::stdout(), "{text}") {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        outcome => outcome.context("standard output cannot be written"),
+    }
+}
+
+/// A flag that the first Ctrl-C or SIGTERM raises; a second ends the program at once.
+fn stop_on_signals() -> Result<Stop> {
+    let stop = Stop::default();
+    let mut signals = Signals::new([SIGINT, SIGTERM]).context("cannot listen for Ctrl-C")?;
+    let raise = stop.clone();
+    thread::spawn(move || {
+        for signal in signals.forever() {
+            if raise.stopped() {
+                std::process::exit(128 + signal);
+            }
+            raise.stop();
+        }
+    });
+    Ok(stop)
+}
+
+/// Raises `stop` when this time is over.
+fn stop_after(duration: Option<Duration>, stop: &Stop) {
+    let Some(duration) = duration else { return };
+    let stop = stop.clone();
+    thread::spawn(move || {
+        if !stop.wait(duration) {
+            stop.stop();
+        }
+    });
+}
+
+/// What happens goes to stderr, in words; `quiet` leaves it to figures for programs.
+fn log(verbose: u8, quiet: bool) {
+    let level = match verbose {
+        0 if quiet => "framewire=warn",
+        0 => "framewire=info",
+        1 => "framewire=debug,info",
+        _ => "trace",
+    };
+    let filter = EnvFilter::try_from_env("FRAMEWIRE_LOG").unwrap_or_else(|_| EnvFilter::new(level));
+    let lines =
+        tracing_subscriber::fmt().with_writer(io::stderr).with_ansi(io::stderr().is_terminal()).with_target(false);
+    if verbose > 0 {
+        lines.with_env_filter(filter).init();
+    } else {
+        lines.without_time().with_env_filter(filter).init();
+    }
+}
