@@ -130,6 +130,18 @@ fn a_sender_that_reaches_nobody_finishes_with_a_timeout() {
 }
 
 #[test]
+fn every_viewer_of_a_hubs_h264_source_gets_pictures() {
+    let hub = Hub::new();
+    hub.add_source("scene", "pattern#size=320x240#codec=h264".parse().unwrap()).unwrap();
+    let mut first = hub.view("scene").unwrap();
+    // The keyframe that the first viewer began with is so long past that the frames since are not kept.
+    let later = first.frames().find(|frame| frame.as_ref().unwrap().sequence() >= 60);
+    assert_eq!(later.expect("the stream goes on").unwrap().codec(), "h264");
+    let mut second = hub.view("scene").unwrap();
+    assert!(second.next().unwrap().expect("a frame").bgr().is_ok());
+}
+
+#[test]
 fn settings_out_of_bounds_are_refused_where_they_are_used() {
     let hub = Hub::new();
     let refused = [

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, thread, time::Duration};
 
-use framewire_proto::wire::native::State;
+use framewire_proto::{Config, Frame, Micros, wire::native::State};
 use tokio::{
     sync::{oneshot, watch},
     time,
@@ -15,6 +15,9 @@ use crate::{bad_frames::BadFrames, clock, hub::Publisher, net::retry::Retry, sto
 
 /// A source is closed this long after its last viewer has gone: long enough for a page to be reloaded.
 const LINGER: Duration = Duration::from_secs(10);
+
+/// From one keyframe on request to the next, in µs: viewers that join together share one.
+const KEYFRAME_INTERVAL: Micros = 1_000_000;
 
 /// A source and the stream it feeds.
 pub struct Feed {
@@ -108,6 +111,31 @@ async fn deserted(viewers: &mut watch::Receiver<u32>) {
     }
 }
 
+/// The keyframes that viewers ask for when they join, or have lost frames.
+struct KeyframeRequests {
+    requests: watch::Receiver<u64>,
+    /// When the next one may be made.
+    next: Micros,
+}
+
+impl KeyframeRequests {
+    /// Encodes a frame, as a keyframe where one is wanted.
+    fn encode(
+        &mut self,
+        encoder: &mut encode::Encoder,
+        config: &Config,
+        frame: &Frame,
+    ) -> Result<Option<(Config, Frame)>> {
+        let now = clock::now();
+        if now >= self.next && self.requests.has_changed().unwrap_or(false) {
+            self.requests.mark_unchanged();
+            self.next = now + KEYFRAME_INTERVAL;
+            encoder.request_keyframe();
+        }
+        encoder.encode(config, frame)
+    }
+}
+
 /// A source that is read by a thread of its own.
 struct Pump {
     spec: Spec,
@@ -137,6 +165,7 @@ impl Pump {
             self.publisher.on_feedback(listener);
         }
         let mut encoder = self.encode.clone().map(encode::Encoder::new).transpose()?;
+        let mut keyframes = KeyframeRequests { requests: self.publisher.keyframe_requests(), next: 0 };
         let mut config = None;
         let mut bad = BadFrames::default();
         while let Some(item) = source.next()? {
@@ -162,7 +191,7 @@ impl Pump {
                     }
                     let frame = match &mut encoder {
                         None => frame,
-                        Some(encoder) => match encoder.encode(config, &frame) {
+                        Some(encoder) => match keyframes.encode(encoder, config, &frame) {
                             Ok(None) => continue,
                             Ok(Some((config, mut frame))) => {
                                 self.publisher.configure(config)?;
