@@ -20,7 +20,7 @@ const SAMPLED: u32 = 10;
 pub(crate) fn view(job: &Job, stop: &Stop) -> Result<()> {
     tell(&format!("\"connecting\": {}", now()));
     let format = if job.bgr { PixelFormat::Bgr } else { PixelFormat::I420 };
-    let viewer = Viewer::builder(job.to.parse()?).timeout(CHECK_STOP).pixels(format).stop(stop);
+    let viewer = Viewer::builder(job.to.parse()?).timeout(CHECK_STOP).stop(stop);
     let mut viewer = viewer.open()?;
     let mut screen = Screen { format, seen: Vec::new(), unreadable: 0, lumas: job.lumas.clone() };
     while !stop.stopped() {

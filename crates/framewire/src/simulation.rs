@@ -277,6 +277,13 @@ impl Pair {
     }
 
     fn step(&mut self) {
+        self.pass_messages();
+        self.drive();
+        self.viewer.iter_mut().for_each(|viewer| viewer.step(self.now));
+    }
+
+    /// What happens around the publisher: a picture, and messages that arrive.
+    fn pass_messages(&mut self) {
         let now = self.now;
         self.camera.shoot(now);
         while let Some(message) = self.up.receive(now) {
@@ -290,8 +297,6 @@ impl Pair {
             self.session.take(message, &self.link, now).unwrap();
         }
         self.link.poll_ping(now).into_iter().for_each(|ping| self.up.send(ping, now));
-        self.drive();
-        self.viewer.iter_mut().for_each(|viewer| viewer.step(now));
     }
 
     /// Does what the session asks for, as its thread does.
@@ -476,7 +481,7 @@ fn a_frame_that_was_encoded_for_a_lost_connection_is_not_sent_over_the_next() {
     let context = &mut Context::from_waker(Waker::noop());
     let job = loop {
         pair.now += STEP;
-        pair.camera.shoot(pair.now);
+        pair.pass_messages();
         if let Poll::Ready(Ok(NextStep::Encode(job))) = pair.session.poll(context, pair.now) {
             break job;
         }

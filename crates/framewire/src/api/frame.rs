@@ -11,7 +11,7 @@ use framewire_proto::{self as proto, Codec, Config, Micros, wire::native::Report
 use super::image::{Image, PixelFormat, swap_red_and_blue};
 use crate::{
     clock,
-    error::{Context as _, Error, OrError as _, Result},
+    error::{Context as _, Error, OrError as _, Result, ensure},
     hub::Reporter,
     media::{Picture, Pool, colour, decode::Decoder, jpeg, scale::Scaler},
 };
@@ -153,20 +153,33 @@ impl Frame {
             self.tools.report(&self.encoded, now, now);
             return Image::jpeg(self.encoded.data.clone());
         }
-        let picture = self.picture(&mut converter, format);
-        let picture = picture.with_context(|| format!("frame {}", self.encoded.sequence))?;
-        let decoded = clock::now();
-        self.tools.report(&self.encoded, self.decoded.unwrap_or(decoded), decoded);
-        let (width, height) = (picture.width(), picture.height());
-        let data = match format {
-            PixelFormat::Bgr | PixelFormat::I420 => picture.into_data(),
-            PixelFormat::Rgb => swap_red_and_blue(picture.data()),
-            PixelFormat::Gray => picture.data().slice(..width as usize * height as usize),
-            PixelFormat::Jpeg => {
-                converter.encoder.get_or_insert_with(|| jpeg::JpegEncoder::new(QUALITY)).encode(&picture)?
-            }
-        };
-        Image::new(format, width, height, data)
+        if format == PixelFormat::Jpeg {
+            let picture = self.picture(&mut converter, Codec::I420)?;
+            self.shown();
+            let encoder = converter.encoder.get_or_insert_with(|| jpeg::JpegEncoder::new(QUALITY));
+            return Image::jpeg(encoder.encode(&picture)?);
+        }
+        let (width, height) = self.dimensions();
+        let mut pixels = converter.pool.take(format.length(width, height));
+        self.fill(&mut converter, format, &mut pixels)?;
+        Image::new(format, width, height, pixels.freeze())
+    }
+
+    /// Fills these bytes with the picture in this format, which is not [`PixelFormat::Jpeg`]: with [`PixelFormat::length`] bytes
+    /// for the frame's width and height.
+    ///
+    /// # Errors
+    /// As [`Frame::image`]; and [`Error::InvalidInput`]: the picture takes more or fewer bytes.
+    pub fn image_into(&self, format: PixelFormat, out: &mut [u8]) -> Result<()> {
+        let (width, height) = self.dimensions();
+        let (expected, found) = (format.length(width, height), out.len());
+        ensure!(
+            found == expected && format != PixelFormat::Jpeg,
+            InvalidInput,
+            "{width}x{height} {format:?} takes {expected} bytes, and there are {found}"
+        );
+        let mut converter = self.tools.decoder.lock().unwrap_or_else(PoisonError::into_inner);
+        self.fill(&mut converter, format, out)
     }
 
     /// The bytes of the frame as they were sent.
@@ -174,28 +187,60 @@ impl Frame {
         &self.encoded.data
     }
 
-    fn picture(&self, converter: &mut Converter, format: PixelFormat) -> Result<Picture> {
-        let want = format.decoded();
-        let scaled = self.size.is_some_and(|size| size != self.encoded_size());
+    /// Fills `out`, which has the right length.
+    fn fill(&self, converter: &mut Converter, format: PixelFormat, out: &mut [u8]) -> Result<()> {
+        match format {
+            PixelFormat::Gray => {
+                let picture = self.picture(converter, Codec::I420)?;
+                out.copy_from_slice(&picture.data()[..out.len()]);
+            }
+            _ if self.picture.is_none() && !self.is_scaled() => converter
+                .decoder
+                .decode_into(&self.config, &self.encoded, format.decoded(), out)
+                .with_context(|| format!("frame {}", self.encoded.sequence))?,
+            _ => colour::convert_into(&self.picture(converter, format.decoded())?, format.decoded(), out)?,
+        }
+        if format == PixelFormat::Rgb {
+            swap_red_and_blue(out);
+        }
+        self.shown();
+        Ok(())
+    }
+
+    /// The picture in the size that the viewer was asked for; in `want` where it has to be decoded or scaled for that.
+    fn picture(&self, converter: &mut Converter, want: Codec) -> Result<Picture> {
         let picture = if let Some(picture) = &self.picture {
             picture.clone()
         } else {
-            let want = if scaled { Codec::I420 } else { want };
-            let decoded = converter.decoder.decode(&self.config, &self.encoded, want)?;
-            decoded.or_error(Error::InvalidData, || "it holds no picture")?.1
+            let want = if self.is_scaled() { Codec::I420 } else { want };
+            let decoded = converter.decoder.decode(&self.config, &self.encoded, want);
+            let decoded = decoded.with_context(|| format!("frame {}", self.encoded.sequence))?;
+            decoded.or_error(Error::InvalidData, || format!("frame {} holds no picture", self.encoded.sequence))?.1
         };
         match self.size {
-            Some(size) if scaled => converter.scaler.scale(&picture, size, want),
-            _ if picture.codec() == want => Ok(picture),
-            _ => colour::convert(&picture, want, &converter.pool),
+            Some(size) if self.is_scaled() => converter.scaler.scale(&picture, size, want),
+            _ => Ok(picture),
         }
+    }
+
+    /// Reports that the program has the pixels.
+    fn shown(&self) {
+        let now = clock::now();
+        self.tools.report(&self.encoded, self.decoded.unwrap_or(now), now);
+    }
+
+    fn is_scaled(&self) -> bool {
+        self.size.is_some_and(|size| size != self.encoded_size())
     }
 
     fn dimensions(&self) -> (u32, u32) {
         self.size.unwrap_or_else(|| self.encoded_size())
     }
 
+    /// The size of what was sent. Of a JPEG its header is right where the two differ.
     fn encoded_size(&self) -> (u32, u32) {
-        (self.config.width.into(), self.config.height.into())
+        let header = (self.config.codec == Codec::Jpeg).then(|| proto::jpeg::size(&self.encoded.data).ok()).flatten();
+        let (width, height) = header.unwrap_or((self.config.width, self.config.height));
+        (width.into(), height.into())
     }
 }

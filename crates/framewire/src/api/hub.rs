@@ -53,7 +53,7 @@ impl Hub {
     /// [`Error::InvalidInput`](crate::Error::InvalidInput): the text cannot be a stream's name.
     pub fn publish(&self, name: &str) -> Result<Publisher> {
         let publisher = self.local.hub.publish(&name.parse()?, clock::now())?;
-        Ok(Publisher { images: Images::new(publisher) })
+        Ok(Publisher { images: Images::new(publisher, 0) })
     }
 
     /// Watches a stream of this hub; waits for it if it does not exist yet.
@@ -145,16 +145,18 @@ pub(super) struct Images {
     pub(super) publisher: hub::Publisher,
     sequence: u64,
     config: Option<Config>,
+    /// Frames in a thousand seconds; 0: not known.
+    millifps: u32,
 }
 
 impl Images {
-    pub(super) fn new(publisher: hub::Publisher) -> Self {
-        Self { publisher, sequence: 0, config: None }
+    pub(super) fn new(publisher: hub::Publisher, millifps: u32) -> Self {
+        Self { publisher, sequence: 0, config: None, millifps }
     }
 
     pub(super) fn send(&mut self, image: Image) -> Result<()> {
         let captured = image.captured();
-        let (config, data) = image.for_hub(0);
+        let (config, data) = image.for_hub(self.millifps);
         if self.config.as_ref() != Some(&config) {
             self.publisher.configure(config.clone())?;
             self.config = Some(config);

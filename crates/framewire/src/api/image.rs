@@ -46,7 +46,7 @@ impl Image {
         if format == PixelFormat::Jpeg {
             return Self::jpeg(data);
         }
-        limits::check_size(width, height).map_err(|why| error!(InvalidInput, "{why}"))?;
+        Self::check_size(width, height)?;
         let expected = format.length(width, height);
         let found = data.len();
         ensure!(
@@ -56,6 +56,14 @@ impl Image {
         );
         // The limit of a side fits 16 bits.
         Ok(Self { width: width as u16, height: height as u16, format, data, captured: None })
+    }
+
+    /// Whether pictures of this size are handled at all.
+    ///
+    /// # Errors
+    /// [`Error::InvalidInput`](crate::Error::InvalidInput): the size is out of bounds.
+    pub fn check_size(width: u32, height: u32) -> Result<()> {
+        limits::check_size(width, height).map_err(|why| error!(InvalidInput, "{why}"))
     }
 
     /// A JPEG; its header says its size.
@@ -111,7 +119,11 @@ impl Image {
         let Self { width, height, format, data, .. } = self;
         let (codec, data) = match format {
             PixelFormat::Bgr => (Codec::Bgr24, data),
-            PixelFormat::Rgb => (Codec::Bgr24, swap_red_and_blue(&data)),
+            PixelFormat::Rgb => {
+                let mut pixels = data.to_vec();
+                swap_red_and_blue(&mut pixels);
+                (Codec::Bgr24, pixels.into())
+            }
             PixelFormat::Gray => (Codec::I420, with_gray_chroma(&data, width.into(), height.into())),
             PixelFormat::I420 => (Codec::I420, data),
             PixelFormat::Jpeg => (Codec::Jpeg, data),
@@ -129,7 +141,8 @@ impl PixelFormat {
         }
     }
 
-    fn length(self, width: u32, height: u32) -> usize {
+    /// The bytes of a picture of this size; 0 for a JPEG, whose length its content decides.
+    pub fn length(self, width: u32, height: u32) -> usize {
         let pixels = width as usize * height as usize;
         match self {
             Self::Bgr | Self::Rgb => 3 * pixels,
@@ -141,10 +154,8 @@ impl PixelFormat {
 }
 
 /// BGR becomes RGB, and the other way round.
-pub(super) fn swap_red_and_blue(pixels: &[u8]) -> Bytes {
-    let mut swapped = pixels.to_vec();
-    swapped.chunks_exact_mut(3).for_each(|pixel| pixel.swap(0, 2));
-    swapped.into()
+pub(super) fn swap_red_and_blue(pixels: &mut [u8]) {
+    pixels.chunks_exact_mut(3).for_each(|pixel| pixel.swap(0, 2));
 }
 
 fn with_gray_chroma(luma: &[u8], width: u32, height: u32) -> Bytes {

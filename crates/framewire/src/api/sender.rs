@@ -1,7 +1,10 @@
 //! Sending frames to a hub, or to a tutorial's script.
 
 use std::{
+    future::Future,
+    pin::pin,
     sync::{Arc, Mutex, PoisonError},
+    task::Poll,
     thread,
     time::Duration,
 };
@@ -10,6 +13,8 @@ use framewire_proto::{
     Name,
     wire::tutorial::{Size, Tutorial},
 };
+
+use tokio::sync::watch;
 
 use super::{
     hub::Images,
@@ -20,7 +25,8 @@ use super::{
 use crate::{
     clock,
     error::{Result, ensure, error},
-    hub, net,
+    hub::{self, block_within},
+    net,
     sink::{
         self, Outlet, Sent,
         kind::{Sink, Way},
@@ -52,6 +58,8 @@ pub struct Sender {
     sending: Option<Feeding>,
     feeding: Option<Feeding>,
     hub: LocalHub,
+    /// How many watch at the other end.
+    viewers: Arc<watch::Sender<u32>>,
     sent: Arc<Mutex<Sent>>,
     pub(super) preview: Option<LocalHub>,
     stop: StopOnDrop,
@@ -99,6 +107,13 @@ impl SenderBuilder {
     #[must_use]
     pub fn own_size(mut self) -> Self {
         self.own_size = true;
+        self
+    }
+
+    /// How many pictures a second the program will send: 30 by default. Each is made as large as the link carries in that time.
+    #[must_use]
+    pub fn fps(mut self, fps: f64) -> Self {
+        self.options.fps = Some(fps);
         self
     }
 
@@ -161,8 +176,9 @@ impl SenderBuilder {
         let publisher = hub.hub.publish(&local, clock::now())?;
         let (spec, images, feeding) = match input {
             Input::Images => {
+                let millifps = (self.options.fps.unwrap_or(0.0) * 1000.0) as u32;
                 let spec = Source { source: "images".into(), options: self.options };
-                (spec, Some(Images::new(publisher)), None)
+                (spec, Some(Images::new(publisher, millifps)), None)
             }
             Input::Source(source) => {
                 let spec = Source { options: source.options.or(&self.options), ..source };
@@ -177,12 +193,14 @@ impl SenderBuilder {
             (encode.size, encode.quality) = (None, spec.options.quality);
         }
         let sent = Arc::<Mutex<Sent>>::default();
+        let viewers = Arc::<watch::Sender<u32>>::default();
         let preview = self.preview.then(LocalHub::new);
         let outlet = Outlet {
             hub: hub.hub.clone(),
             stream: local,
             encode,
             max_age: spec.options.max_age,
+            viewers: viewers.clone(),
             sent: sent.clone(),
             preview: preview.as_ref().map(preview_publisher).transpose()?,
         };
@@ -195,7 +213,7 @@ impl SenderBuilder {
                 outcome
             })
         };
-        Ok(Sender { images, sending: Some(sending), feeding, hub, sent, preview, stop: StopOnDrop(stop) })
+        Ok(Sender { images, sending: Some(sending), feeding, hub, viewers, sent, preview, stop: StopOnDrop(stop) })
     }
 }
 
@@ -268,6 +286,26 @@ impl Sender {
     /// [`Sender::send`] tells the reason of. Programs that make pictures as fast as they can be sent call it before each.
     pub fn wait_for_room(&self, timeout: Duration) -> bool {
         self.images.as_ref().is_some_and(|images| images.wait_for_room(timeout, self.stop.0.raised()))
+    }
+
+    /// How many viewers the stream has at its hub now; of a tutorial's script, how many are connected.
+    pub fn viewers(&self) -> u32 {
+        *self.viewers.borrow()
+    }
+
+    /// Waits until somebody watches; `false` when nobody came in time, or the sender has ended. Meanwhile the program need not
+    /// make pictures.
+    pub fn wait_for_viewers(&self, timeout: Duration) -> bool {
+        let mut viewers = self.viewers.subscribe();
+        let mut watched = pin!(viewers.wait_for(|count| *count > 0));
+        let mut stopped = pin!(self.stop.0.raised());
+        let watched = block_within(timeout, clock::now, |context, _| {
+            if stopped.as_mut().poll(context).is_ready() {
+                return Poll::Ready(false);
+            }
+            watched.as_mut().poll(context).map(|watched| watched.is_ok())
+        });
+        watched.unwrap_or(false)
     }
 
     /// Sends the last picture and says goodbye: waits a few seconds at most for its arrival.

@@ -241,6 +241,7 @@ impl PicklePort {
             stream: self.stream,
             encode: self.encode,
             max_age: None,
+            viewers: Arc::default(),
             sent: Arc::default(),
             preview: None,
         };

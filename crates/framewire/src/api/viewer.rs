@@ -9,11 +9,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use framewire_proto::{self as proto, Config, Micros};
+use framewire_proto::{self as proto, Codec, Config, Micros};
 
 use super::{
     frame::{Frame, Tools},
-    image::PixelFormat,
     local::{self, Feeding, From, LocalHub, Opened, StopOnDrop},
     stats,
 };
@@ -63,7 +62,7 @@ pub struct ViewerBuilder {
     wait: bool,
     timeout: Duration,
     size: Option<(u32, u32)>,
-    pixels: PixelFormat,
+    reconnect: bool,
     stop: Stop,
 }
 
@@ -83,7 +82,7 @@ impl ViewerBuilder {
             wait: false,
             timeout: TIMEOUT,
             size: None,
-            pixels: PixelFormat::Bgr,
+            reconnect: true,
             stop: Stop::default(),
         }
     }
@@ -109,10 +108,11 @@ impl ViewerBuilder {
         self
     }
 
-    /// The format that images are asked for in most often: H.264 is decoded to it ahead. BGR by default.
+    /// Whether to connect again by itself when a hub's stream goes away: it does by default. Otherwise that is an error of
+    /// [`Viewer::next`].
     #[must_use]
-    pub fn pixels(mut self, format: PixelFormat) -> Self {
-        self.pixels = format;
+    pub fn reconnect(mut self, reconnect: bool) -> Self {
+        self.reconnect = reconnect;
         self
     }
 
@@ -143,6 +143,7 @@ impl ViewerBuilder {
             Origin::Source(mut source) => {
                 source.options.max_age = max_age.or(source.options.max_age);
                 source.options.wait |= self.wait;
+                source.options.once |= !self.reconnect;
                 source.options.check()?;
                 let (hub, max_age) = (LocalHub::new(), source.options.max_age);
                 let Opened { subscriber, feeding } = From::new(source)?.open(&hub.hub, Policy::Newest, &stop)?;
@@ -168,7 +169,7 @@ impl ViewerBuilder {
         let name = subscriber.name().to_string();
         let tools = Arc::new(Tools::new(subscriber.reporter()));
         let bound = StaleFilter::new(max_age);
-        let reader = Reader { subscriber, config: None, bound, size: self.size, pixels: self.pixels, tools };
+        let reader = Reader { subscriber, config: None, bound, size: self.size, tools };
         Viewer {
             hub,
             name,
@@ -205,10 +206,19 @@ impl Viewer {
     /// failed and nothing more will come.
     #[expect(clippy::should_implement_trait, reason = "an iterator cannot tell the end from an error; see `frames`")]
     pub fn next(&mut self) -> Result<Option<Frame>> {
+        self.next_within(self.timeout)
+    }
+
+    /// As [`Viewer::next`], with a timeout for this time. Zero takes a frame that is there already.
+    ///
+    /// # Errors
+    /// As [`Viewer::next`].
+    pub fn next_within(&mut self, timeout: Duration) -> Result<Option<Frame>> {
         if self.ended {
             return Ok(None);
         }
-        let deadline = Instant::now() + self.timeout;
+        let timeout = timeout.min(local::LONGEST_WAIT);
+        let deadline = Instant::now() + timeout;
         loop {
             let look = deadline.min(Instant::now() + CHECK_STOP);
             let next = match &mut self.frames {
@@ -228,7 +238,7 @@ impl Viewer {
                 Next::Dependent(_) | Next::Nothing => {}
             }
             if Instant::now() >= deadline {
-                return Err(self.timed_out());
+                return Err(self.timed_out(timeout));
             }
         }
     }
@@ -255,7 +265,7 @@ impl Viewer {
         });
         match next.await {
             Next::Frame(frame) => Ok(Some(self.taken(*frame))),
-            Next::Nothing if !self.stop.0.stopped() => Err(self.timed_out()),
+            Next::Nothing if !self.stop.0.stopped() => Err(self.timed_out(self.timeout)),
             _ => self.ended(),
         }
     }
@@ -280,8 +290,8 @@ impl Viewer {
         self.hub.hub.stream(&self.name, clock::now()).ok()
     }
 
-    fn timed_out(&self) -> crate::Error {
-        error!(Timeout, "'{}': no frame came for {:?}", self.name, self.timeout)
+    fn timed_out(&self, timeout: Duration) -> crate::Error {
+        error!(Timeout, "'{}': no frame came for {timeout:?}", self.name)
     }
 
     fn taken(&mut self, mut frame: Frame) -> Frame {
@@ -338,7 +348,6 @@ struct Reader {
     config: Option<Arc<Config>>,
     bound: StaleFilter,
     size: Option<(u32, u32)>,
-    pixels: PixelFormat,
     tools: Arc<Tools>,
 }
 
@@ -404,7 +413,7 @@ impl Reader {
         if config.codec.independent() {
             return self.frame(frame, None);
         }
-        match decoder.decode(&config, &frame, self.pixels.decoded()) {
+        match decoder.decode(&config, &frame, Codec::I420) {
             Ok(Some((frame, picture))) => self.frame(frame, Some(picture)),
             Ok(None) => None,
             Err(error) => {

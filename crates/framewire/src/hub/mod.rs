@@ -53,6 +53,7 @@ use stream::{Stream, TranscoderFactory};
 pub use subscriber::{Reporter, Subscriber};
 pub use transcoder::Transcoder;
 pub use viewer_slot::{Accepts, Event};
+pub use wait::block_within;
 
 /// The most streams that a hub holds.
 pub const STREAMS: usize = 256;

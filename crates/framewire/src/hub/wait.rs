@@ -18,7 +18,7 @@ pub(super) fn store_waker(stored: &mut Option<Waker>, context: &Context<'_>) {
 
 /// Blocks this thread until `poll` is ready; `None` once the timeout has passed on the clock `now`. Polls at least
 /// once.
-pub(super) fn block_within<T>(
+pub fn block_within<T>(
     timeout: Duration,
     now: impl Fn() -> Micros,
     mut poll: impl FnMut(&mut Context<'_>, Micros) -> Poll<T>,

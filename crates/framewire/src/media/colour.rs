@@ -4,7 +4,7 @@ use framewire_proto::Codec;
 use yuv::{BufferStoreMut, YuvConversionMode, YuvPlanarImage, YuvPlanarImageMut, YuvRange, YuvStandardMatrix};
 
 use super::{
-    picture::{Picture, planes, planes_mut, raw_length},
+    picture::{Picture, check_room, planes, planes_mut, raw_length},
     pool::Pool,
 };
 use crate::error::Result;
@@ -24,6 +24,21 @@ pub fn convert(picture: &Picture, codec: Codec, pool: &Pool) -> Result<Picture> 
         _ => bgr_to_i420(picture.data(), &mut buffer, width, height)?,
     }
     Picture::new(codec, width, height, buffer.freeze())
+}
+
+/// Fills these bytes with the picture in this pixel layout.
+///
+/// # Errors
+/// `codec` is not a raw pixel layout, or the picture takes more or fewer bytes.
+pub fn convert_into(picture: &Picture, codec: Codec, out: &mut [u8]) -> Result<()> {
+    let (width, height) = (picture.width(), picture.height());
+    check_room(codec, (width, height), out)?;
+    match codec {
+        same if same == picture.codec() => out.copy_from_slice(picture.data()),
+        Codec::Bgr24 => i420_to_bgr(picture.data(), out, width, height)?,
+        _ => bgr_to_i420(picture.data(), out, width, height)?,
+    }
+    Ok(())
 }
 
 /// Fills the bytes of an I420 picture from those of a BGR picture of the same size.

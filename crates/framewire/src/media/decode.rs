@@ -54,6 +54,18 @@ impl Decoder {
         Ok(())
     }
 
+    /// Decodes a frame that depends on no other into these bytes, as [`Codec::I420`] or [`Codec::Bgr24`].
+    ///
+    /// # Errors
+    /// The frame is broken, or its picture takes more or fewer bytes.
+    pub fn decode_into(&mut self, config: &Config, frame: &Frame, want: Codec, out: &mut [u8]) -> Result<()> {
+        if config.codec == Codec::Jpeg {
+            return self.jpeg.decode_into(&frame.data, want, out);
+        }
+        let picture = Picture::new(config.codec, config.width.into(), config.height.into(), frame.data.clone())?;
+        colour::convert_into(&picture, want, out)
+    }
+
     fn push_h264(&mut self, config: &Config, frame: &Frame, want: Option<Codec>) -> Result<()> {
         if self.h264.as_ref().is_none_or(|open| open.config != *config) {
             self.end();

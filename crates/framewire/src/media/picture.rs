@@ -70,6 +70,17 @@ pub(super) fn raw_length(codec: Codec, width: u32, height: u32) -> Result<usize>
     length.ok_or_else(|| error!(InvalidInput, "{} is not a raw pixel layout: use i420 or bgr24", codec.name()))
 }
 
+/// Checks that a raw picture takes exactly these bytes.
+pub(super) fn check_room(codec: Codec, (width, height): (u32, u32), room: &[u8]) -> Result<()> {
+    let (expected, found) = (raw_length(codec, width, height)?, room.len());
+    ensure!(
+        found == expected,
+        InvalidInput,
+        "a picture of {width}x{height} takes {expected} bytes, and there are {found}"
+    );
+    Ok(())
+}
+
 /// Y, U and V within the bytes of an I420 picture of this size.
 pub(super) fn planes(data: &[u8], width: u32, height: u32) -> [&[u8]; 3] {
     let (luma, chroma) = data.split_at(width as usize * height as usize);

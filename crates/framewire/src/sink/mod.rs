@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use framewire_proto::{Config, Frame, Micros, Name};
 use serde::Serialize;
+use tokio::sync::watch;
 
 use self::kind::{Kind, Sink};
 use crate::{
@@ -56,6 +57,8 @@ pub struct Outlet {
     pub encode: encode::EncodeOptions,
     /// Frames older than this, in µs, are not sent.
     pub max_age: Option<Micros>,
+    /// How many watch at the other end.
+    pub viewers: Arc<watch::Sender<u32>>,
     /// What went out.
     pub sent: Arc<Mutex<Sent>>,
     /// Gets what goes out too, to be shown here.

@@ -1,6 +1,6 @@
 //! The camera server of the tutorial that pickles its frames: any number of viewers, each of which connects and sends nothing.
 
-use std::time::Duration;
+use std::{future::pending, time::Duration};
 
 use framewire_proto::{
     Name,
@@ -77,6 +77,12 @@ impl Port {
         // A hub of its own, for these viewers only.
         let served = Hub::default();
         let publisher = served.publish(&self.outlet.stream, clock::now())?;
+        let mut viewers = publisher.viewers();
+        let tell = async {
+            while viewers.changed().await.is_ok() {
+                self.outlet.viewers.send_replace(*viewers.borrow_and_update());
+            }
+        };
         let (name, transmitter) = (self.outlet.stream.clone(), self.at.tutorial.transmitter);
         let stopped = stop.clone();
         let serve = move |accepted: Accepted| {
@@ -94,6 +100,7 @@ impl Port {
         tokio::select! {
             () = accept::run(listener, vec![self.at.wire], serve) => Ok(()),
             outcome = self.encode(publisher) => outcome,
+            () = async { tell.await; pending().await } => Ok(()),
             () = stop.raised() => Ok(()),
         }
     }

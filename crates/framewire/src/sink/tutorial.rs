@@ -105,11 +105,13 @@ impl Push {
                     info!("{}: connected", self.to);
                     retry.reset();
                     may_retry = true;
+                    self.outlet.viewers.send_replace(1);
                     let fed = tokio::select! {
                         fed = self.feed(&socket, stop) => fed,
                         // A server that hangs does not keep the program from ending.
                         () = async { stop.raised().await; sleep(FAREWELL).await } => return Ok(()),
                     };
+                    self.outlet.viewers.send_replace(0);
                     match fed {
                         Ok(()) => return Ok(()),
                         Err(error) => error.context(self.to.to_string()),

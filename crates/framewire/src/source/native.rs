@@ -29,7 +29,7 @@ pub const KIND: Kind = Kind {
     sized: false,
     matches: |source| source.starts_with("fw://"),
     open: |spec, stop| {
-        let options = WatchOptions { wait: spec.options.wait, every: spec.options.every };
+        let options = WatchOptions { wait: spec.options.wait, once: spec.options.once, every: spec.options.every };
         Ok(Box::new(HubSource::open(spec.source.parse()?, options, stop)?))
     },
 };
@@ -39,6 +39,8 @@ pub const KIND: Kind = Kind {
 pub struct WatchOptions {
     /// Wait for a hub or a stream that does not exist yet.
     pub wait: bool,
+    /// An error instead of connecting again when the hub goes away.
+    pub once: bool,
     /// Every frame, queued within bounds, instead of the newest.
     pub every: bool,
 }
@@ -86,7 +88,7 @@ impl HubSource {
     fn connect(&self) -> Result<HubClient> {
         let address = &self.identity.address;
         let Some(name) = address.name.clone() else { bail!(InvalidInput, "{address} names no stream") };
-        let WatchOptions { wait, every } = self.options;
+        let WatchOptions { wait, every, .. } = self.options;
         let request = Message::Subscribe { name, wait, every, jpegs: false };
         self.identity.connect(&request, &self.stop).map_err(|error| match error {
             Error::NotFound(_) => error!(NotFound, "{error}; --wait waits for it"),
@@ -135,7 +137,11 @@ impl Source for HubSource {
             };
             *lock(&self.reports_to) = None;
             self.client = None;
-            self.retry.wait(&error.context(self.identity.address.to_string()), &self.stop);
+            let error = error.context(self.identity.address.to_string());
+            if self.options.once {
+                return Err(error);
+            }
+            self.retry.wait(&error, &self.stop);
             return Ok(Some(Item::State(State::Stalled)));
         }
         if let Some(client) = &self.client {

@@ -7,6 +7,8 @@ use framewire_proto::Micros;
 use crate::error::{Context as _, Error, OrError as _, Result, bail, ensure, error};
 use crate::transcode::encode::CodecChoice;
 
+/// The rates that may be asked for, in frames a second.
+const RATES: RangeInclusive<f64> = 0.0..=1000.0;
 /// The bitrates that may be asked for, in bits a second.
 const BITRATES: RangeInclusive<u64> = 50_000..=1_000_000_000;
 /// The maximum ages that may be asked for, in µs.
@@ -24,6 +26,7 @@ pub struct Spec {
 /// How to open a source and code its frames. What is `None` is the source's own choice.
 #[derive(Debug, Clone, PartialEq, Default)]
 #[non_exhaustive]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct Options {
     /// Width and height in pixels: asked of a camera or screen, scaled to elsewhere.
     pub size: Option<(u32, u32)>,
@@ -43,6 +46,8 @@ pub struct Options {
     pub max_age: Option<Micros>,
     /// Of a hub's stream: wait for it if it is not there.
     pub wait: bool,
+    /// Of a hub's stream: an error instead of connecting again when the hub goes away.
+    pub once: bool,
     /// Of a hub's stream: every frame, queued within bounds, instead of the newest.
     pub every: bool,
 }
@@ -90,6 +95,7 @@ impl Options {
             "format" => self.format = Some(value.into()),
             "loop" => self.looped = true,
             "wait" => self.wait = true,
+            "once" => self.once = true,
             "every" => self.every = true,
             "codec" => self.codec = value.parse()?,
             "quality" => self.quality = Some(parse_quality(value)?),
@@ -97,7 +103,7 @@ impl Options {
             "max-age" => self.max_age = Some(parse_max_age(value)?),
             _ => bail!(
                 InvalidInput,
-                "'{key}' is no option of a source: size=WxH, fps=N, format=NAME, loop, codec=NAME, quality=1..100, bitrate=BITS, max-age=MS, wait, every"
+                "'{key}' is no option of a source: size=WxH, fps=N, format=NAME, loop, codec=NAME, quality=1..100, bitrate=BITS, max-age=MS, wait, once, every"
             ),
         }
         Ok(())
@@ -109,6 +115,9 @@ impl Options {
     /// A picture of that size is refused, or the bitrate or the age is out of bounds.
     pub(crate) fn check(&self) -> Result<()> {
         self.size.map_or(Ok(()), check_size)?;
+        if let Some(fps) = self.fps.filter(|fps| !RATES.contains(fps)) {
+            bail!(InvalidInput, "{fps} is no rate: frames per second from 0 to 1000");
+        }
         if let Some(bitrate) = self.bitrate.filter(|bitrate| !BITRATES.contains(bitrate)) {
             bail!(InvalidInput, "{bitrate} is no bitrate: bits a second from 50000 to 1000000000");
         }
@@ -136,6 +145,7 @@ impl Options {
             bitrate: self.bitrate.or(other.bitrate),
             max_age: self.max_age.or(other.max_age),
             wait: self.wait || other.wait,
+            once: self.once || other.once,
             every: self.every || other.every,
         }
     }
@@ -174,7 +184,7 @@ pub fn check_size((width, height): (u32, u32)) -> Result<()> {
 /// # Errors
 /// It is no such number.
 pub fn parse_fps(text: &str) -> Result<f64> {
-    let fps = text.parse().ok().filter(|fps| (0.0..=1000.0).contains(fps));
+    let fps = text.parse().ok().filter(|fps| RATES.contains(fps));
     fps.or_error(Error::InvalidInput, || {
         format!("'{text}' is no rate: frames per second from 0 (as fast as they are taken) to 1000")
     })

@@ -14,7 +14,7 @@ use super::{
 use crate::error::{Result, ensure};
 use crate::media::{
     colour,
-    picture::{Picture, planes, planes_mut, raw_length},
+    picture::{Picture, check_room, planes, planes_mut, raw_length},
     pool::Pool,
     strip_pool::StripPool,
 };
@@ -57,28 +57,41 @@ impl JpegDecoder {
     /// limit: checked in the header, before memory is taken.
     pub fn decode(&mut self, jpeg: &[u8], want: Codec) -> Result<Picture> {
         let header = self.turbo.header(jpeg)?;
+        let mut buffer = self.pool.take(raw_length(want, header.width, header.height)?);
+        self.fill(jpeg, &header, want, &mut buffer)?;
+        Picture::new(want, header.width, header.height, buffer.freeze())
+    }
+
+    /// Decodes as [`JpegDecoder::decode`] does, into these bytes.
+    ///
+    /// # Errors
+    /// As there; and the picture takes more or fewer bytes.
+    pub fn decode_into(&mut self, jpeg: &[u8], want: Codec, out: &mut [u8]) -> Result<()> {
+        let header = self.turbo.header(jpeg)?;
+        check_room(want, (header.width, header.height), out)?;
+        self.fill(jpeg, &header, want, out)
+    }
+
+    fn fill(&mut self, jpeg: &[u8], header: &JpegHeader, want: Codec, out: &mut [u8]) -> Result<()> {
         let (width, height) = (header.width, header.height);
         let started = Instant::now();
-        let mut buffer = self.pool.take(raw_length(want, width, height)?);
         match header.subsampling {
-            Some(subsampling) if want == Codec::I420 => {
-                self.decode_planes(jpeg, &header, subsampling, &mut buffer)?;
-            }
+            Some(subsampling) if want == Codec::I420 => self.decode_planes(jpeg, header, subsampling, out)?,
             // By way of I420, which is faster than libjpeg-turbo's own conversion.
             Some(Subsampling::C420) => {
                 let mut planes = self.pool.take(raw_length(Codec::I420, width, height)?);
-                self.decode_planes(jpeg, &header, Subsampling::C420, &mut planes)?;
-                colour::i420_to_bgr(&planes, &mut buffer, width, height)?;
+                self.decode_planes(jpeg, header, Subsampling::C420, &mut planes)?;
+                colour::i420_to_bgr(&planes, out, width, height)?;
             }
-            _ if want == Codec::Bgr24 => self.turbo.decompress_bgr(jpeg, &header, &mut buffer)?,
+            _ if want == Codec::Bgr24 => self.turbo.decompress_bgr(jpeg, header, out)?,
             _ => {
                 let mut bgr = self.pool.take(raw_length(Codec::Bgr24, width, height)?);
-                self.turbo.decompress_bgr(jpeg, &header, &mut bgr)?;
-                colour::bgr_to_i420(&bgr, &mut buffer, width, height)?;
+                self.turbo.decompress_bgr(jpeg, header, &mut bgr)?;
+                colour::bgr_to_i420(&bgr, out, width, height)?;
             }
         }
         self.planner.finished(started);
-        Picture::new(want, width, height, buffer.freeze())
+        Ok(())
     }
 
     /// Fills an I420 picture from strips that are decoded in parallel. Returns whether that worked.

@@ -11,6 +11,7 @@ use std::{
 };
 
 use framewire_proto::{Config, Frame, Name, wire::native::Message};
+use tokio::sync::watch;
 use tracing::info;
 
 pub(crate) use session::{EncodeJob, NextStep, PublisherSession};
@@ -132,9 +133,11 @@ impl<'a> Publishing<'a> {
         );
         let shared = Arc::new(Mutex::new(SharedSession { session, sender }));
         thread::spawn({
-            let shared = shared.clone();
+            let (shared, viewers) = (shared.clone(), outlet.viewers.clone());
             move || {
-                if let Err(why) = receive(client, &shared) {
+                let why = receive(client, &shared, &viewers);
+                viewers.send_replace(0);
+                if let Err(why) = why {
                     lock(&shared).session.lost(why);
                 }
             }
@@ -225,12 +228,15 @@ fn encode(encoder: &mut encode::Encoder, job: &EncodeJob, passes: bool) -> Resul
 }
 
 /// Hands the hub's messages to the session until the client ends.
-fn receive(mut client: HubClient, shared: &Mutex<SharedSession>) -> Result<()> {
+fn receive(mut client: HubClient, shared: &Mutex<SharedSession>, viewers: &watch::Sender<u32>) -> Result<()> {
     loop {
         match client.receive()? {
             HubEvent::Message(message) => {
                 // Before the lock, which would delay it: the link is measured by this time.
                 let now = clock::now();
+                if let Message::Demand { viewers: count } = message {
+                    viewers.send_replace(count);
+                }
                 lock(shared).session.take(message, client.link(), now)?;
             }
             HubEvent::Reconnected => {
