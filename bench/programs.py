@@ -38,8 +38,16 @@ def framewire(publish: tuple = (), view: tuple = (), release: Path = RELEASE):
     return command
 
 
+def package(role: str, job: Job) -> list:
+    """The command lines of framewire's Python package."""
+    if role == "hub":
+        return framewire()(role, job)
+    return in_python("package.py", "framewire-python")(role, job)
+
+
 PEERS = [
     Peer("framewire", "**framewire**", framewire(), "hub", ours=True),
+    Peer("framewire-python", "**framewire's Python package**, array to array as the peers", package, "hub", passthrough=False, ours=True),
     Peer("framewire-bgr", "**framewire**, decoded to BGR as by the peers", framewire(view=("--bgr",)), "hub", passthrough=False, ours=True),
     Peer("framewire-i420", "framewire, publishing I420 as many cameras deliver it", framewire(publish=("--i420",)), "hub", passthrough=False, ours=True),
     Peer("lhh", "lhh tutorial (8-byte header)", in_python("tutorials.py", "lhh"), "view"),

@@ -1,0 +1,20 @@
+"""Recording into a file."""
+
+from typing import Any, NamedTuple, Optional
+
+from . import _framewire
+
+
+class Recording(NamedTuple):
+    """What a recording holds."""
+
+    files: "list[str]"
+    """The files, in the order in which they were begun."""
+    frames: int
+    """How many frames they hold."""
+
+
+def record(source: Any, file: Any, duration: Optional[float] = None) -> Recording:
+    """Records a stream into a file (.mkv, .mp4, .avi) until it ends or `duration` seconds are over, without encoding again."""
+    files, frames = _framewire.record(source, file, duration)
+    return Recording([str(file) for file in files], frames)
