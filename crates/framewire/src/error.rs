@@ -8,7 +8,7 @@ use framewire_proto::WireError;
 pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What went wrong, by kind. Its text is one line that says what failed, on what, why, and what to try.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The stream, device, file or host does not exist.

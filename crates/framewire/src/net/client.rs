@@ -288,6 +288,7 @@ pub fn connect(address: &Address) -> Result<TcpStream> {
     let Address { host, port, .. } = address;
     let found = (host.as_str(), *port)
         .to_socket_addrs()
+        .map_err(|error| Error::new(Error::NotFound, error.to_string()))
         .with_context(|| format!("{address}: cannot find the host; check its name and the network"))?;
     let mut last = None;
     for socket in found {

@@ -16,6 +16,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::{
     io::{Interest, ReadBuf},
     net::TcpStream,
+    net::lookup_host,
     time::timeout,
 };
 
@@ -52,7 +53,10 @@ impl Socket {
     /// # Errors
     /// No such host, nobody listens there, or no answer in time; with what to try.
     pub async fn connect(authority: &str) -> Result<Self> {
-        let stream = timeout(CONNECT, TcpStream::connect(authority)).await;
+        let found = lookup_host(authority).await;
+        let found: Vec<_> =
+            found.map_err(|error| Error::new(Error::NotFound, format!("cannot find the host: {error}")))?.collect();
+        let stream = timeout(CONNECT, TcpStream::connect(&found[..])).await;
         let stream = stream.context("it does not answer; check the address and the network")?;
         let stream = stream.map_err(|error| {
             let refused = error.kind() == io::ErrorKind::ConnectionRefused;
