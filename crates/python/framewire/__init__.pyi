@@ -165,7 +165,7 @@ class Sender:
     def viewers(self) -> int:
         """How many watch the stream now."""
     def wait_for_viewers(self, timeout: Optional[float] = None) -> bool:
-        """Waits until somebody watches; False where nobody came in time."""
+        """Waits until somebody watches; False where nobody came in time. Raises why sending has ended."""
     def wait_for_room(self, timeout: Optional[float] = None) -> bool:
         """Waits until there is room for another picture; False where there was none in time."""
     @property
@@ -219,7 +219,14 @@ class Hub:
         """Its page, for a browser."""
     def streams(self) -> list[dict[str, Any]]:
         """The figures of every stream: name, state, codec, width, height, fps, viewers, latency_ms and more."""
-    def view(self, name: str, *, timeout: Optional[float] = 5.0) -> Viewer:
+    def view(
+        self,
+        name: str,
+        *,
+        timeout: Optional[float] = 5.0,
+        size: Optional[tuple[int, int]] = None,
+        max_age: Optional[float] = None,
+    ) -> Viewer:
         """Watches a stream of this hub; waits for it where it does not exist yet."""
     def snapshot(self, name: str, timeout: float = 5.0) -> Frame:
         """The newest frame of a stream; waits for one, at most so many seconds."""
@@ -241,9 +248,13 @@ class Recording(NamedTuple):
     """How many frames they hold."""
 
 def record(
-    source: Union[str, int, PathLike[str]], file: Union[str, PathLike[str]], duration: Optional[float] = None
+    source: Union[str, int, PathLike[str]],
+    file: Union[str, PathLike[str]],
+    duration: Optional[float] = None,
+    *,
+    overwrite: bool = False,
 ) -> Recording:
     """Records a stream into a file (.mkv, .mp4, .avi) until it ends or `duration` seconds are over, without encoding again.
 
-    Raises as Viewer does; framewire.Error where the file cannot be written.
+    Raises as Viewer does; FileExistsError where the file is there and `overwrite` is not given; framewire.Error where the file cannot be written.
     """

@@ -1,6 +1,7 @@
 """Waiting for a frame in an event loop: no thread waits."""
 
 import asyncio
+import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -25,10 +26,13 @@ async def next_frame(viewer: "Viewer") -> "Frame":
 
 async def _readable(loop: asyncio.AbstractEventLoop, fd: int, timeout: "float | None") -> None:
     """Waits until this is readable, or the time is over."""
+    # Of its own, since a loop has one reader for each number, and several tasks may wait for one viewer.
+    fd = os.dup(fd)
     readable = loop.create_future()
     loop.add_reader(fd, lambda: readable.done() or readable.set_result(None))
     try:
         await asyncio.wait([readable], timeout=timeout)
     finally:
         loop.remove_reader(fd)
+        os.close(fd)
         readable.cancel()

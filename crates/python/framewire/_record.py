@@ -1,5 +1,6 @@
 """Recording into a file."""
 
+import os
 from typing import Any, NamedTuple, Optional
 
 from . import _framewire
@@ -14,7 +15,9 @@ class Recording(NamedTuple):
     """How many frames they hold."""
 
 
-def record(source: Any, file: Any, duration: Optional[float] = None) -> Recording:
-    """Records a stream into a file (.mkv, .mp4, .avi) until it ends or `duration` seconds are over, without encoding again."""
+def record(source: Any, file: Any, duration: Optional[float] = None, *, overwrite: bool = False) -> Recording:
+    """Records a stream into a file (.mkv, .mp4, .avi) until it ends or `duration` seconds are over."""
+    if not overwrite and os.path.exists(file):
+        raise FileExistsError(f"{file} is there already: choose another name, or pass overwrite=True")
     files, frames = _framewire.record(source, file, duration)
     return Recording([str(file) for file in files], frames)

@@ -11,9 +11,19 @@ use pyo3::{
 
 create_exception!(framewire, Error, PyException, "What is no fault of a connection, a file, a time or a value.");
 
+/// What to try is told for the command line; in Python it is written otherwise.
+const HINTS: &[(&str, &str)] = &[
+    ("--wait waits", "wait=True waits"),
+    ("--wait tries", "wait=True tries"),
+    ("add --insecure, in a program `insecure(true)`, if", "pass insecure=True if"),
+];
+
 /// The exception for this error, with its sentence.
 pub(crate) fn exception(error: &Kind) -> PyErr {
-    let text = error.to_string();
+    let mut text = error.to_string();
+    for (program, python) in HINTS {
+        text = text.replace(program, python);
+    }
     match error {
         Kind::Timeout(_) => PyTimeoutError::new_err(text),
         Kind::ConnectionLost(_) | Kind::Refused(_) => PyConnectionError::new_err(text),

@@ -1,10 +1,14 @@
 //! A frame, with its times.
 
-use std::{collections::HashMap, time::SystemTime};
+use std::{sync::OnceLock, time::SystemTime};
 
 use framewire::PixelFormat;
 use numpy::PyArrayDyn;
-use pyo3::{prelude::*, sync::PyOnceLock, types::PyBytes};
+use pyo3::{
+    prelude::*,
+    sync::PyOnceLock,
+    types::{IntoPyDict as _, PyBytes, PyDict},
+};
 
 use crate::{errors::exception, memory, pool::Pool};
 
@@ -16,6 +20,8 @@ pub(crate) struct Frame {
     bgr: PyOnceLock<Py<PyArrayDyn<u8>>>,
     rgb: PyOnceLock<Py<PyArrayDyn<u8>>>,
     gray: PyOnceLock<Py<PyArrayDyn<u8>>>,
+    /// Once asked, the same for ever: the calendar clock runs unevenly beside the one that frames are timed by.
+    captured_at: OnceLock<SystemTime>,
 }
 
 impl Frame {
@@ -27,6 +33,7 @@ impl Frame {
             bgr: PyOnceLock::new(),
             rgb: PyOnceLock::new(),
             gray: PyOnceLock::new(),
+            captured_at: OnceLock::new(),
         }
     }
 
@@ -99,7 +106,7 @@ impl Frame {
     /// When it was captured, by this machine's calendar clock.
     #[getter]
     fn captured_at(&self) -> SystemTime {
-        self.encoded.captured_at()
+        *self.captured_at.get_or_init(|| self.encoded.captured_at())
     }
 
     /// How many seconds ago it was captured.
@@ -110,8 +117,8 @@ impl Frame {
 
     /// The stages of its way and how many seconds each took.
     #[getter]
-    fn latency(&self) -> HashMap<&'static str, f64> {
-        self.encoded.latency().into_iter().map(|(stage, took)| (stage, took.as_secs_f64())).collect()
+    fn latency<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        self.encoded.latency().into_iter().map(|(stage, took)| (stage, took.as_secs_f64())).into_py_dict(py)
     }
 
     fn __repr__(&self) -> String {

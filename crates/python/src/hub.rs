@@ -56,16 +56,23 @@ impl Hub {
     }
 
     /// Watches a stream of this hub; waits for it where it does not exist yet.
-    #[pyo3(signature = (name, *, timeout=Some(5.0)))]
-    fn view(&self, py: Python<'_>, name: &str, timeout: Option<f64>) -> PyResult<Viewer> {
+    #[pyo3(signature = (name, *, timeout=Some(5.0), size=None, max_age=None))]
+    fn view(
+        &self,
+        py: Python<'_>,
+        name: &str,
+        timeout: Option<f64>,
+        size: Option<(i64, i64)>,
+        max_age: Option<f64>,
+    ) -> PyResult<Viewer> {
         let builder = self.server.with(py, |server| server.hub().viewer(name))?;
-        Viewer::open(py, builder, timeout)
+        Viewer::open(py, builder, timeout, size, max_age)
     }
 
     /// The newest frame of a stream; waits for one.
     #[pyo3(signature = (name, timeout=5.0))]
     fn snapshot(&self, py: Python<'_>, name: &str, timeout: f64) -> PyResult<Frame> {
-        let viewer = self.view(py, name, Some(timeout))?;
+        let viewer = self.view(py, name, Some(timeout), None, None)?;
         viewer.newest(py, crate::viewer::seconds(Some(timeout))?)
     }
 

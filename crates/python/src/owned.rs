@@ -15,8 +15,9 @@ static END: LazyLock<Stop> = LazyLock::new(Stop::default);
 
 /// Ends all that [`Owned`] holds.
 pub(crate) fn end() {
-    END.stop();
+    // That the ends of this process lose each other now is no news.
     log::end();
+    END.stop();
 }
 
 /// A flag for what is opened now; it is raised at the latest when the interpreter ends.

@@ -12,7 +12,7 @@ use crate::{
     images, log,
     owned::{self, Owned},
     pool::Pool,
-    viewer::{interruptible, pixels, seconds},
+    viewer::{CHECK_SIGNALS, interruptible, pixels, seconds},
 };
 
 /// Sends pictures of this program to a hub, or to a tutorial's script.
@@ -140,22 +140,22 @@ impl Sender {
 }
 
 impl Sender {
-    /// Waits in slices, so that Ctrl-C is noticed, and another thread may send or close. A sender that has ended is not waited for.
+    /// Waits in slices, so that Ctrl-C is noticed, and another thread may send or close. Raises why the sender has ended.
     fn wait(
         &self,
         py: Python<'_>,
         timeout: Option<Duration>,
         step: fn(&framewire::Sender, Duration) -> bool,
     ) -> PyResult<bool> {
-        const SLICE: Duration = Duration::from_millis(50);
         let started = Instant::now();
         loop {
-            let left = timeout.map_or(SLICE, |timeout| timeout.saturating_sub(started.elapsed()));
-            let (done, ended) = self.owned.with(py, |sender| {
-                let done = step(sender, left.min(SLICE));
-                (done, sender.stop_flag().stopped())
+            let left = timeout.map_or(CHECK_SIGNALS, |timeout| timeout.saturating_sub(started.elapsed()));
+            let done = self.owned.with(py, |sender| {
+                let done = step(sender, left.min(CHECK_SIGNALS));
+                if done { Ok(true) } else { sender.check().map(|()| false) }
             })?;
-            if done || ended || left.is_zero() {
+            let done = done.map_err(|error| exception(&error))?;
+            if done || left.is_zero() {
                 return Ok(done);
             }
             py.check_signals()?;

@@ -33,7 +33,7 @@ use crate::{
 };
 
 /// How long a thread waits before it looks whether Ctrl-C was pressed.
-const CHECK_SIGNALS: Duration = Duration::from_millis(50);
+pub(crate) const CHECK_SIGNALS: Duration = Duration::from_millis(50);
 
 /// Watches one stream, and gives its newest frame.
 #[pyclass(frozen, weakref, module = "framewire")]
@@ -62,8 +62,20 @@ impl Wake for WriteByte {
 }
 
 impl Viewer {
-    pub(crate) fn open(py: Python<'_>, builder: ViewerBuilder, timeout: Option<f64>) -> PyResult<Self> {
+    pub(crate) fn open(
+        py: Python<'_>,
+        mut builder: ViewerBuilder,
+        timeout: Option<f64>,
+        size: Option<(i64, i64)>,
+        max_age: Option<f64>,
+    ) -> PyResult<Self> {
         let timeout = seconds(timeout)?;
+        if let Some((width, height)) = pixels(size)? {
+            builder = builder.size(width, height);
+        }
+        if let Some(age) = seconds(max_age)? {
+            builder = builder.max_age(age);
+        }
         log::begin(py)?;
         let stop = owned::new_stop();
         let viewer = interruptible(py, &stop, || builder.stop(&stop).open())?.map_err(|error| exception(&error))?;
@@ -101,7 +113,12 @@ impl Viewer {
                 }
                 Err(Error::Timeout(_)) => {
                     let waited = timeout.unwrap_or_default();
-                    return Err(PyTimeoutError::new_err(format!("'{}': no frame came for {waited:?}", self.name)));
+                    let text = if waited.is_zero() {
+                        format!("'{}': no new frame is there", self.name)
+                    } else {
+                        format!("'{}': no frame came for {waited:?}", self.name)
+                    };
+                    return Err(PyTimeoutError::new_err(text));
                 }
                 Err(error) => return Err(exception(&error)),
             }
@@ -125,16 +142,10 @@ impl Viewer {
         wait: bool,
     ) -> PyResult<Self> {
         let mut builder = framewire::Viewer::builder(parsed(source, codec)?).reconnect(reconnect);
-        if let Some((width, height)) = pixels(size)? {
-            builder = builder.size(width, height);
-        }
-        if let Some(age) = seconds(max_age)? {
-            builder = builder.max_age(age);
-        }
         if wait {
             builder = builder.wait();
         }
-        Self::open(py, builder, timeout)
+        Self::open(py, builder, timeout, size, max_age)
     }
 
     /// The newest frame that was not returned before; waits for one.

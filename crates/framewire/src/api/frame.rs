@@ -1,7 +1,7 @@
 //! A frame as a viewer gets it.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::{Duration, SystemTime},
 };
 
@@ -26,7 +26,7 @@ pub struct Frame {
     pub(super) config: Arc<Config>,
     /// What a decoder made of it already: of H.264 each frame has to be decoded for the next one's sake.
     pub(super) picture: Option<Picture>,
-    pub(super) decoded: Option<Micros>,
+    pub(super) decoded: OnceLock<Micros>,
     /// Frames of the stream between the one that was taken before and this one.
     pub(super) missed: u64,
     pub(super) size: Option<(u32, u32)>,
@@ -120,7 +120,7 @@ impl Frame {
             ("uplink", times.sent, times.received),
             ("hub", times.received, times.forwarded),
             ("downlink", times.forwarded, times.arrived),
-            ("decode", times.arrived, self.decoded.unwrap_or(0)),
+            ("decode", times.arrived, self.decoded.get().copied().unwrap_or(0)),
         ];
         let known = way.into_iter().filter(|(_, from, to)| *from > 0 && to >= from);
         known.map(|(stage, from, to)| (stage, Duration::from_micros(to - from))).collect()
@@ -226,7 +226,7 @@ impl Frame {
     /// Reports that the program has the pixels.
     fn shown(&self) {
         let now = clock::now();
-        self.tools.report(&self.encoded, self.decoded.unwrap_or(now), now);
+        self.tools.report(&self.encoded, *self.decoded.get_or_init(|| now), now);
     }
 
     fn is_scaled(&self) -> bool {

@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     clock,
-    error::{Result, ensure, error},
+    error::{Error, Result, ensure, error},
     hub::{self, block_within},
     net,
     sink::{
@@ -56,6 +56,8 @@ pub struct Sender {
     /// This program's pictures; `None` where a source is forwarded.
     images: Option<Images>,
     sending: Option<Feeding>,
+    /// Why sending has ended.
+    failure: Option<Error>,
     feeding: Option<Feeding>,
     hub: LocalHub,
     /// How many watch at the other end.
@@ -213,7 +215,17 @@ impl SenderBuilder {
                 outcome
             })
         };
-        Ok(Sender { images, sending: Some(sending), feeding, hub, viewers, sent, preview, stop: StopOnDrop(stop) })
+        Ok(Sender {
+            images,
+            sending: Some(sending),
+            failure: None,
+            feeding,
+            hub,
+            viewers,
+            sent,
+            preview,
+            stop: StopOnDrop(stop),
+        })
     }
 }
 
@@ -272,14 +284,26 @@ impl Sender {
     /// # Errors
     /// Why sending has ended: nobody listened at the first attempt, the name is taken, the sender was stopped.
     pub fn send(&mut self, image: Image) -> Result<()> {
-        if self.sending.as_ref().is_none_or(thread::JoinHandle::is_finished) {
-            self.join()?;
-            return Err(error!(Stopped, "the sender was stopped"));
-        }
+        self.check()?;
         match &mut self.images {
             Some(images) => images.send(image),
             None => Err(error!(InvalidInput, "this sender forwards a source: open another for pictures")),
         }
+    }
+
+    /// Whether the sender still sends.
+    ///
+    /// # Errors
+    /// As [`Sender::send`]: why it has ended.
+    pub fn check(&mut self) -> Result<()> {
+        if let Some(failure) = &self.failure {
+            return Err(failure.clone());
+        }
+        if self.sending.as_ref().is_some_and(|sending| !sending.is_finished()) {
+            return Ok(());
+        }
+        let failure = self.join().err().unwrap_or_else(|| error!(Stopped, "the sender was stopped"));
+        Err(self.failure.insert(failure).clone())
     }
 
     /// Waits until there is room for another picture; `false` when there was none in time, or the sender has ended, which

@@ -3,7 +3,7 @@
 use std::{
     future::poll_fn,
     mem,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError},
     task::{Poll, Waker},
     thread,
     time::{Duration, Instant},
@@ -378,7 +378,7 @@ impl Reader {
         if !self.bound.shows(frame.times.captured, now) {
             return None;
         }
-        let decoded = picture.is_some().then_some(now);
+        let decoded = picture.is_some().then_some(now).map_or_else(OnceLock::new, OnceLock::from);
         let (size, tools) = (self.size, self.tools.clone());
         Some(Frame { encoded: frame, config, picture, decoded, missed: 0, size, tools })
     }
