@@ -260,7 +260,7 @@ impl From<crate::hub::Refused> for Error {
         use crate::hub::Refused;
         let kind = match refused {
             Refused::NoSuchStream { .. } => Self::NotFound,
-            Refused::NameTaken(_) | Refused::TooMany => Self::Refused,
+            Refused::NameTaken(_) | Refused::OwnSource(_) | Refused::TooMany => Self::Refused,
         };
         Self::new(kind, refused.to_string())
     }

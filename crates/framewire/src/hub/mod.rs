@@ -71,6 +71,9 @@ pub enum Refused {
     /// The name has a live publisher.
     #[error("the stream '{0}' has a live publisher already: choose another name, or end that one first")]
     NameTaken(Name),
+    /// A source of this hub has the name, though it may sleep.
+    #[error("the stream '{0}' belongs to a source of this hub: choose another name")]
+    OwnSource(Name),
     /// The hub has no such stream.
     #[error("there is no stream '{name}'; {}", list_streams(.streams))]
     NoSuchStream {
@@ -88,7 +91,7 @@ impl Refused {
     /// The [code] of the refusal on the native wire.
     pub fn code(&self) -> u16 {
         match self {
-            Self::NameTaken(_) => code::NAME_TAKEN,
+            Self::NameTaken(_) | Self::OwnSource(_) => code::NAME_TAKEN,
             Self::NoSuchStream { .. } => code::NO_SUCH_STREAM,
             Self::TooMany => code::TOO_MANY,
         }
@@ -99,7 +102,7 @@ impl Hub {
     /// Begins to publish a stream, which is new or whose publisher is gone.
     ///
     /// # Errors
-    /// [`Refused::NameTaken`] by a publisher that was alive within 3 s, or [`Refused::TooMany`].
+    /// [`Refused::NameTaken`] by a publisher that was alive within 3 s, [`Refused::OwnSource`] or [`Refused::TooMany`].
     pub fn publish(&self, name: &Name, now: Micros) -> Result<Publisher, Refused> {
         self.publish_as(None, name, now)
     }
@@ -110,7 +113,7 @@ impl Hub {
     /// As [`Hub::publish`].
     pub fn publish_as(&self, owner: Option<Token>, name: &Name, now: Micros) -> Result<Publisher, Refused> {
         let stream = self.find_or_add(name, now)?;
-        Publisher::new(stream, owner, now).ok_or_else(|| Refused::NameTaken(name.clone()))
+        Publisher::new(stream, owner, now)
     }
 
     /// Begins to watch a stream; with `wait` also one that does not exist yet.

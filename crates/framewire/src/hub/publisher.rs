@@ -15,6 +15,7 @@ use framewire_proto::{
 use tokio::sync::watch;
 
 use super::{
+    Refused,
     effects::{Feedback, Upstream},
     publisher_slot::{PublishError, Replaced},
     stream::{Stream, StreamGuard},
@@ -29,10 +30,15 @@ pub struct Publisher {
 }
 
 impl Publisher {
-    /// `None`: the stream has a live publisher, and that is another client.
-    pub(super) fn new(stream: Arc<Stream>, owner: Option<Token>, now: Micros) -> Option<Self> {
-        let id = stream.lock().join_publisher(owner, now)?;
-        Some(Self { stream, id })
+    /// Fails where the stream has a live publisher, and that is another client.
+    pub(super) fn new(stream: Arc<Stream>, owner: Option<Token>, now: Micros) -> Result<Self, Refused> {
+        let mut state = stream.lock();
+        let Some(id) = state.join_publisher(owner, now) else {
+            let name = stream.name().clone();
+            return Err(if state.is_reserved() { Refused::OwnSource(name) } else { Refused::NameTaken(name) });
+        };
+        drop(state);
+        Ok(Self { stream, id })
     }
 
     /// The stream's name.
@@ -48,6 +54,13 @@ impl Publisher {
     /// How often viewers have requested a keyframe, to wait for the next request.
     pub fn keyframe_requests(&self) -> watch::Receiver<u64> {
         self.stream.keyframe_requests()
+    }
+
+    /// Keeps the stream's name for this publisher, however long it is silent: a source of the hub sleeps while nobody watches.
+    pub fn reserve(&self) {
+        if let Ok(mut state) = self.lock() {
+            state.reserve();
+        }
     }
 
     /// Whether the frames were encoded elsewhere, so that no keyframe can be made on request. The hub then keeps the

@@ -43,6 +43,8 @@ pub(super) struct PublisherSlot {
     /// The client of the current or last publisher, if it identified itself.
     owner: Option<Token>,
     last_seen: Micros,
+    /// It is a source of this hub, which sleeps while nobody watches.
+    reserved: bool,
     ended: bool,
     /// The source cannot make a keyframe on request.
     passthrough: bool,
@@ -58,7 +60,8 @@ impl PublisherSlot {
     /// client.
     pub(super) fn join(&mut self, owner: Option<Token>, now: Micros) -> Option<u64> {
         let same_client = owner.is_some() && owner == self.owner;
-        if self.current.is_some() && !same_client && self.last_seen.saturating_add(LOST_AFTER) > now {
+        let alive = self.reserved || self.last_seen.saturating_add(LOST_AFTER) > now;
+        if self.current.is_some() && !same_client && alive {
             return None;
         }
         let joined = self.joined + 1;
@@ -76,6 +79,16 @@ impl PublisherSlot {
 
     pub(super) fn leave(&mut self) {
         self.current = None;
+        self.reserved = false;
+    }
+
+    /// However long the publisher is silent, no other takes the slot.
+    pub(super) fn reserve(&mut self) {
+        self.reserved = true;
+    }
+
+    pub(super) fn is_reserved(&self) -> bool {
+        self.reserved
     }
 
     pub(super) fn is_current(&self, publisher: u64) -> bool {

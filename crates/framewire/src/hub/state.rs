@@ -168,6 +168,14 @@ impl StreamState {
         self.publisher.set_passthrough(passthrough);
     }
 
+    pub(super) fn reserve(&mut self) {
+        self.publisher.reserve();
+    }
+
+    pub(super) fn is_reserved(&self) -> bool {
+        self.publisher.is_reserved()
+    }
+
     pub(super) fn set_upstream(&mut self, upstream: Upstream) {
         self.publisher.set_upstream(upstream);
     }

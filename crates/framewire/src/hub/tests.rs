@@ -90,6 +90,17 @@ fn only_the_same_client_replaces_a_live_publisher() {
 }
 
 #[test]
+fn a_source_of_the_hub_keeps_its_name_while_it_sleeps() {
+    let hub = Hub::default();
+    let source = publish(&hub, SECOND);
+    source.reserve();
+    let refused = hub.publish(&name("door"), 3_600 * SECOND).unwrap_err();
+    assert_eq!(refused, Refused::OwnSource(name("door")));
+    drop(source);
+    assert!(hub.publish(&name("door"), 3_600 * SECOND).is_ok());
+}
+
+#[test]
 fn a_frame_is_held_once_for_all_viewers() {
     let hub = Hub::default();
     let publisher = publish(&hub, SECOND);

@@ -178,7 +178,7 @@ fn grant(hub: &Hub, wanted: &Wanted, client: Option<Token>) -> Result<Granted, R
 fn code(refused: &Refused) -> u16 {
     match refused {
         Refused::NoSuchStream { .. } => code::NO_SUCH_STREAM,
-        Refused::NameTaken(_) => code::NAME_TAKEN,
+        Refused::NameTaken(_) | Refused::OwnSource(_) => code::NAME_TAKEN,
         Refused::TooMany => code::TOO_MANY,
     }
 }

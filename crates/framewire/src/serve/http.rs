@@ -316,7 +316,7 @@ impl IntoResponse for Refused {
     fn into_response(self) -> Response {
         let status = match self {
             Self::NoSuchStream { .. } => StatusCode::NOT_FOUND,
-            Self::NameTaken(_) => StatusCode::CONFLICT,
+            Self::NameTaken(_) | Self::OwnSource(_) => StatusCode::CONFLICT,
             Self::TooMany => StatusCode::SERVICE_UNAVAILABLE,
         };
         plain(status, &self.to_string())

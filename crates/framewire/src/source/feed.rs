@@ -45,6 +45,9 @@ impl Feed {
     pub async fn run(self, mut opened: Option<Opened>, stop: Stop) -> Result<()> {
         let Self { spec, publisher, encode, on_demand, again } = self;
         publisher.set_passthrough(spec.is_passthrough());
+        if on_demand && again {
+            publisher.reserve();
+        }
         let publisher = Arc::new(publisher);
         let mut viewers = publisher.viewers();
         let mut retry = Retry::default();
