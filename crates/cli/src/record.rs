@@ -26,6 +26,9 @@ pub(crate) struct Args {
     /// What a program reads from standard output: y4m, mjpeg or bgr24
     #[arg(long, value_parser = parse_format)]
     format: Option<Format>,
+    /// Replace the file if it is there already
+    #[arg(long)]
+    overwrite: bool,
     #[command(flatten)]
     pub(crate) common: Common,
 }
@@ -33,7 +36,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, stop: &Stop) -> Result<()> {
     let from = args.common.apply(&args.from);
     let recorder = match program_format(args)? {
-        None => Recorder::builder(from, &args.file),
+        None => Recorder::builder(from, &args.file).overwrite(args.overwrite),
         Some(format) => Recorder::to_program(from, io::stdout(), format),
     };
     let bar = progress_bar(args.common.stats.is_some());

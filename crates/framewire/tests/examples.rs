@@ -4,10 +4,11 @@
 use std::{
     io::{Read, Write},
     net::TcpStream,
+    path::Path,
     time::Duration,
 };
 
-use framewire::{Error, Hub, Image, PixelFormat, Sender, Server, Stop, Viewer};
+use framewire::{Error, Hub, Image, PixelFormat, Recorder, Sender, Server, Stop, Viewer};
 
 #[expect(dead_code, reason = "its main is not called here")]
 #[path = "../examples/frame_age.rs"]
@@ -139,6 +140,31 @@ fn every_viewer_of_a_hubs_h264_source_gets_pictures() {
     assert_eq!(later.expect("the stream goes on").unwrap().codec(), "h264");
     let mut second = hub.view("scene").unwrap();
     assert!(second.next().unwrap().expect("a frame").bgr().is_ok());
+}
+
+#[test]
+fn a_recording_replaces_no_file_unasked_and_never_its_own_source() {
+    let folder = std::env::temp_dir().join(format!("framewire-overwrite-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let (film, copy) = (folder.join("film.mkv"), folder.join("copy.mkv"));
+    let record =
+        |from: &str, to: &Path| Recorder::builder(from.parse().unwrap(), to).duration(Duration::from_millis(300));
+    record("pattern#size=320x240", &film).start().unwrap().wait().unwrap();
+    std::fs::write(&copy, "precious").unwrap();
+    let from = film.to_str().unwrap();
+    let refused = [
+        (record(from, &copy).start().err(), "already"),
+        (record(from, &film).overwrite(true).start().err(), "what would be recorded"),
+        (record(from, &folder.join("film.txt")).start().err(), ".mkv, .mp4 or .avi"),
+        (record(from, &folder.join("no/film.mkv")).start().err(), "no folder"),
+    ];
+    for (error, text) in refused {
+        assert!(error.as_ref().is_some_and(|error| error.to_string().contains(text)), "{text}: {error:?}");
+    }
+    assert_eq!(std::fs::read(&copy).unwrap(), b"precious");
+    record(from, &copy).overwrite(true).start().unwrap().wait().unwrap();
+    assert!(std::fs::metadata(&copy).unwrap().len() > 1000);
+    std::fs::remove_dir_all(folder).unwrap();
 }
 
 #[test]

@@ -19,5 +19,5 @@ def record(source: Any, file: Any, duration: Optional[float] = None, *, overwrit
     """Records a stream into a file (.mkv, .mp4, .avi) until it ends or `duration` seconds are over."""
     if not overwrite and os.path.exists(file):
         raise FileExistsError(f"{file} is there already: choose another name, or pass overwrite=True")
-    files, frames = _framewire.record(source, file, duration)
+    files, frames = _framewire.record(source, file, duration, overwrite)
     return Recording([str(file) for file in files], frames)

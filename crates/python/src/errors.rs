@@ -15,6 +15,7 @@ create_exception!(framewire, Error, PyException, "What is no fault of a connecti
 const HINTS: &[(&str, &str)] = &[
     ("--wait waits", "wait=True waits"),
     ("--wait tries", "wait=True tries"),
+    ("add --overwrite", "pass overwrite=True"),
     ("add --insecure, in a program `insecure(true)`, if", "pass insecure=True if"),
 ];
 

@@ -256,17 +256,18 @@ impl Viewer {
 
 /// Records a stream into a file until it ends or the duration is over; returns the files, and how many frames they hold.
 #[pyfunction]
-#[pyo3(signature = (source, file, duration=None))]
+#[pyo3(signature = (source, file, duration=None, overwrite=false))]
 #[expect(clippy::needless_pass_by_value, reason = "Python hands it over")]
 pub(crate) fn record(
     py: Python<'_>,
     source: &Bound<'_, PyAny>,
     file: PathBuf,
     duration: Option<f64>,
+    overwrite: bool,
 ) -> PyResult<(Vec<PathBuf>, u64)> {
     log::begin(py)?;
     let stop = owned::new_stop();
-    let mut recorder = Recorder::builder(parsed(source, None)?, &file).stop(&stop);
+    let mut recorder = Recorder::builder(parsed(source, None)?, &file).overwrite(overwrite).stop(&stop);
     if let Some(duration) = seconds(duration)? {
         recorder = recorder.duration(duration);
     }

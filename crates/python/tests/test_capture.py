@@ -175,3 +175,14 @@ def test_a_recording_that_cannot_be_written_is_an_error(hub, tmp_path):
         framewire.record(f"{hub.url}/scene", tmp_path / "a.txt", 0.3)
     with pytest.raises(FileNotFoundError):
         framewire.record(f"{hub.url}/nothing", tmp_path / "a.mkv", 0.3)
+
+
+def test_a_recording_replaces_no_file_unasked(hub, tmp_path):
+    file = tmp_path / "a.mkv"
+    file.write_text("precious")
+    with pytest.raises(FileExistsError, match="overwrite=True"):
+        framewire.record(f"{hub.url}/scene", file, 0.3)
+    assert file.read_text() == "precious"
+    assert framewire.record(f"{hub.url}/scene", file, 0.3, overwrite=True).frames > 1
+    with pytest.raises(ValueError, match="what would be recorded"):
+        framewire.record(str(file), file, overwrite=True)

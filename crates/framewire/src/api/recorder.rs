@@ -63,6 +63,7 @@ pub struct RecorderBuilder {
     from: Source,
     to: To,
     duration: Option<Duration>,
+    overwrite: bool,
     finished: Option<OnFinished>,
     stop: Stop,
 }
@@ -82,6 +83,12 @@ impl RecorderBuilder {
         self
     }
 
+    /// Whether to replace a file that is there already. By default that is an error.
+    pub fn overwrite(mut self, overwrite: bool) -> Self {
+        self.overwrite = overwrite;
+        self
+    }
+
     /// Calls this whenever a recording is finished: where several tutorials' cameras connect, that is one for each.
     pub fn on_finished(mut self, call: impl Fn(&Recording) + Send + Sync + 'static) -> Self {
         self.finished = Some(Arc::new(call));
@@ -97,8 +104,12 @@ impl RecorderBuilder {
     /// Opens the stream and records in the background.
     ///
     /// # Errors
-    /// The source cannot be opened. That the file cannot be written is an error of [`Recorder::wait`].
+    /// The source cannot be opened; the file is there already, or its name or folder is wrong. That it cannot be written later is
+    /// an error of [`Recorder::wait`].
     pub fn start(mut self) -> Result<Recorder> {
+        if let To::File(file) = &self.to {
+            record::check_file(file, &self.from.source, self.overwrite)?;
+        }
         let from = From::new(self.from.clone())?;
         // A file shall hold every frame; a program that reads what happens now shall get the newest.
         self.from.options.every |= match (&self.to, &from) {
@@ -261,7 +272,7 @@ impl Recorder {
     }
 
     fn with(from: Source, to: To) -> RecorderBuilder {
-        RecorderBuilder { from, to, duration: None, finished: None, stop: Stop::default() }
+        RecorderBuilder { from, to, duration: None, overwrite: false, finished: None, stop: Stop::default() }
     }
 
     /// What is recorded so far.

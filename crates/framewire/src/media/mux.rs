@@ -67,18 +67,31 @@ pub struct Muxer {
     started: bool,
 }
 
+/// The container that a file's name asks for.
+fn container(path: &Path) -> Result<&'static Container> {
+    let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
+    let container = CONTAINERS.iter().find(|container| container.extension.eq_ignore_ascii_case(extension));
+    container.or_error(Error::InvalidInput, || {
+        format!("{}: recordings are .mkv, .mp4 or .avi files: use one of these extensions", path.display())
+    })
+}
+
 impl Muxer {
+    /// Whether files of this name can be made.
+    ///
+    /// # Errors
+    /// Its extension is not supported.
+    pub fn check_name(path: &Path) -> Result<()> {
+        container(path).map(drop)
+    }
+
     /// Creates the file, or replaces an existing one. The name's extension selects the format.
     ///
     /// # Errors
     /// The extension or the codec is not supported, or the file cannot be created.
     pub fn create(path: &Path, config: &Config) -> Result<Self> {
         let shown = path.display();
-        let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
-        let container = CONTAINERS.iter().find(|container| container.extension.eq_ignore_ascii_case(extension));
-        let container = container.or_error(Error::InvalidInput, || {
-            format!("{shown}: recordings are .mkv, .mp4 or .avi files: use one of these extensions")
-        })?;
+        let container = container(path)?;
         ensure!(
             matches!(config.codec, Codec::Jpeg | Codec::H264),
             System,

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use framewire_proto::{Codec, Config, Frame, Micros, jpeg::size, wire::native::Report};
 
 use super::raw::{Format, Raw, Reader};
-use crate::error::{Error, OrError as _, Result, bail};
+use crate::error::{Error, OrError as _, Result, bail, ensure};
 use crate::{
     clock,
     hub::{Counts, Event, Reporter, Subscriber},
@@ -288,6 +288,22 @@ impl Files {
 fn same_kind(one: &Config, other: &Config) -> bool {
     let kind = |config: &Config| (config.codec, config.width, config.height, config.extra.clone());
     kind(one) == kind(other)
+}
+
+/// Checks before anything is opened that a recording of this source may begin in this file.
+///
+/// # Errors
+/// It is the source itself, it is there already and shall not be replaced, or its extension or its folder is wrong.
+pub fn check_file(path: &Path, source: &str, overwrite: bool) -> Result<()> {
+    let shown = path.display();
+    Muxer::check_name(path)?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    ensure!(folder.is_dir(), NotFound, "{shown}: there is no folder {}: make it first", folder.display());
+    let Ok(existing) = path.canonicalize() else { return Ok(()) };
+    let same = Path::new(source).canonicalize().is_ok_and(|source| source == existing);
+    ensure!(!same, InvalidInput, "{shown} is what would be recorded: name another file");
+    ensure!(overwrite, InvalidInput, "{shown} is there already: name another file, or add --overwrite to replace it");
+    Ok(())
 }
 
 /// A name for the next file where so many were begun already: with a number before its ending, never that of a file that
