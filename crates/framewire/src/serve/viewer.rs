@@ -124,14 +124,10 @@ impl ViewerSession {
                 }
                 Event::Frame(mut frame) => {
                     frame.times.forwarded = now;
-                    if self.local {
-                        self.remember(&frame, now);
-                        return Poll::Ready(Message::Frame(frame));
-                    }
+                    // The connection sends a ping of this time with it, see `net::channel::frame_head`.
                     self.flow.on_ping_sent(now);
                     self.remember(&frame, now);
-                    self.outbox.push_back(Message::Frame(frame));
-                    return Poll::Ready(Message::Ping { sent: now });
+                    return Poll::Ready(Message::Frame(frame));
                 }
                 // The stream stays for its viewers: its publisher may return.
                 Event::Ended => {}

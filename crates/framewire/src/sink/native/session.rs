@@ -209,9 +209,6 @@ impl PublisherSession {
             self.outbox.push_back(Message::Config(config.clone()));
             self.sent_config = Some(config);
         }
-        if !self.local {
-            self.outbox.push_back(Message::Ping { sent: now });
-        }
         self.outbox.push_back(Message::Frame(frame));
     }
 
@@ -337,20 +334,15 @@ impl PublisherSession {
 
     /// Notes a message that is sent now.
     fn begin(&mut self, mut message: Message, now: Micros) -> Message {
-        match &mut message {
-            Message::Ping { sent } => {
-                *sent = now;
-                self.flow.on_ping_sent(now);
+        if let Message::Frame(frame) = &mut message {
+            // The connection sends a ping of this time with it, see `net::channel::frame_head`.
+            frame.times.sent = now;
+            self.flow.on_ping_sent(now);
+            self.flow.on_sent(frame.sequence, frame.data.len(), now);
+            if self.in_flight.len() == MOST_IN_FLIGHT {
+                self.in_flight.pop_front();
             }
-            Message::Frame(frame) => {
-                frame.times.sent = now;
-                self.flow.on_sent(frame.sequence, frame.data.len(), now);
-                if self.in_flight.len() == MOST_IN_FLIGHT {
-                    self.in_flight.pop_front();
-                }
-                self.in_flight.push_back((frame.sequence, frame.times));
-            }
-            _ => {}
+            self.in_flight.push_back((frame.sequence, frame.times));
         }
         message
     }
