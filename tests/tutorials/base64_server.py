@@ -39,7 +39,7 @@ while True:
     try:
         receive_images(conn, "%s:%d" % addr)
     except Exception as error:
-        print(f"opens anew: {error}", flush=True)
+        print(f"opens again: {error}", flush=True)
     port = server.getsockname()[1]
     conn.close()
     server.close()

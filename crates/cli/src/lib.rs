@@ -67,7 +67,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(error) => {
-            // Help goes to standard output, and whoever has read enough of it and left is no fault.
+            // Help goes to standard output, and it is no fault if its reader has left.
             let _ = error.print();
             return error.exit_code() as u8;
         }

@@ -38,8 +38,11 @@ const OUTAGE: Micros = 700_000;
 /// Pings ahead of frames that tell the queue of others: enough for one of them to have met little of it; few enough to follow a
 /// queue that grows.
 const WAITS: usize = 12;
+/// The largest frame, in bytes, that a ping goes ahead of. Larger ones leave in bursts that fill a whole queue that counts bytes:
+/// with a ping in it, the burst would be dropped. Links that carry such frames have a small share of others' bytes to wait for.
+const MOST_WITH_PING: usize = 32 << 10;
 /// How many times the usual jitter a report may be late before the link is suspected to have slowed down.
-const LATE_JITTERS: Micros = 4;
+const LATE_JITTERS: Micros = 2;
 /// TCP's initial congestion window in bytes: what a connection sends at once when it is new or after an outage (RFC 6928,
 /// section 2). The window doubles each round trip until the link is full (slow start).
 const INITIAL_WINDOW: usize = 14_600;
@@ -144,6 +147,11 @@ impl Flow {
         self.round_trip = round_trip.min(MAX_ROUND_TRIP);
     }
 
+    /// Whether to send a ping right ahead of a frame of so many bytes.
+    pub fn wants_ping(bytes: usize) -> bool {
+        bytes <= MOST_WITH_PING
+    }
+
     /// A ping was sent right ahead of the next frame, see [`Flow::on_pong`]. Without one, the link is taken to be free of the
     /// bytes of others.
     pub fn on_ping_sent(&mut self, now: Micros) {
@@ -201,7 +209,7 @@ impl Flow {
     fn is_overdue(&self, now: Micros) -> bool {
         let (Some(oldest), Some(began)) = (self.unreported.front(), self.link_began()) else { return false };
         let expected = began + self.way() + self.transfer_time(oldest.bytes);
-        now > expected + self.interval / 4 + LATE_JITTERS * self.link.jitter()
+        now > expected + self.interval / 8 + LATE_JITTERS * self.link.jitter()
     }
 
     /// The time that the link takes for so many bytes; 0 while its capacity is unknown.
@@ -213,6 +221,9 @@ impl Flow {
     pub fn on_sent(&mut self, sequence: u64, bytes: usize, now: Micros) {
         if self.unreported.len() >= MAX_REMEMBERED {
             self.unreported.pop_front();
+        }
+        if self.ping.is_none() {
+            self.on_wait(None);
         }
         let alone = self.unreported.is_empty();
         self.unreported.push_back(Sent { sequence, bytes, at: now, alone, ping: self.ping.take() });

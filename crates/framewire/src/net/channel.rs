@@ -6,7 +6,7 @@ use super::{accept::Accepted, socket::Socket};
 use crate::error::{Result, bail};
 use bytes::{BufMut, Bytes, BytesMut};
 use framewire_proto::{
-    Frame, Limits, Micros,
+    Limits,
     wire::native::{self, Message},
 };
 
@@ -60,10 +60,7 @@ impl Channel {
     /// The connection broke, or the other end took nothing for [`super::NO_PROGRESS`].
     pub async fn send(&self, message: &Message) -> Result<()> {
         match message {
-            Message::Frame(frame) => {
-                let ping = (!self.local()).then_some(frame.times.forwarded);
-                self.socket.write([&frame_head(frame, ping), &frame.data]).await
-            }
+            Message::Frame(frame) => self.socket.write([&native::frame_head(frame), &frame.data]).await,
             small => self.socket.write([&small.to_bytes()]).await,
         }
     }
@@ -84,15 +81,6 @@ impl Channel {
     fn decoder(&self) -> std::sync::MutexGuard<'_, native::Decoder> {
         self.decoder.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
-}
-
-/// What goes before a frame's data: over a network with a ping of this time, which leaves in the same packet as the frame's first
-/// bytes and so meets the same queue. By itself it would cost a packet, and in a queue that counts bytes the room for the frame.
-pub(super) fn frame_head(frame: &Frame, ping: Option<Micros>) -> Bytes {
-    let mut head = BytesMut::new();
-    ping.iter().for_each(|sent| Message::Ping { sent: *sent }.encode(&mut head));
-    head.put_slice(&native::frame_head(frame));
-    head.freeze()
 }
 
 /// The preamble and these messages as bytes.

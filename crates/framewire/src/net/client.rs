@@ -118,10 +118,7 @@ impl MessageSender {
     pub fn send(&self, message: &Message) -> Result<()> {
         let turn = lock(&self.writing);
         match message {
-            Message::Frame(frame) => {
-                let ping = (!self.local()).then_some(frame.times.sent);
-                self.write(&channel::frame_head(frame, ping), &frame.data)?;
-            }
+            Message::Frame(frame) => self.write(&native::frame_head(frame), &frame.data)?,
             small => self.write(&small.to_bytes(), &[])?,
         }
         drop(turn);

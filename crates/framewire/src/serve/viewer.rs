@@ -124,10 +124,14 @@ impl ViewerSession {
                 }
                 Event::Frame(mut frame) => {
                     frame.times.forwarded = now;
-                    // The connection sends a ping of this time with it, see `net::channel::frame_head`.
+                    if self.local || !Flow::wants_ping(frame.data.len()) {
+                        self.remember(&frame, now);
+                        return Poll::Ready(Message::Frame(frame));
+                    }
                     self.flow.on_ping_sent(now);
                     self.remember(&frame, now);
-                    return Poll::Ready(Message::Frame(frame));
+                    self.outbox.push_back(Message::Frame(frame));
+                    return Poll::Ready(Message::Ping { sent: now });
                 }
                 // The stream stays for its viewers: its publisher may return.
                 Event::Ended => {}

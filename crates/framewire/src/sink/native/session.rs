@@ -209,6 +209,9 @@ impl PublisherSession {
             self.outbox.push_back(Message::Config(config.clone()));
             self.sent_config = Some(config);
         }
+        if !self.local && Flow::wants_ping(frame.data.len()) {
+            self.outbox.push_back(Message::Ping { sent: now });
+        }
         self.outbox.push_back(Message::Frame(frame));
     }
 
@@ -334,15 +337,20 @@ impl PublisherSession {
 
     /// Notes a message that is sent now.
     fn begin(&mut self, mut message: Message, now: Micros) -> Message {
-        if let Message::Frame(frame) = &mut message {
-            // The connection sends a ping of this time with it, see `net::channel::frame_head`.
-            frame.times.sent = now;
-            self.flow.on_ping_sent(now);
-            self.flow.on_sent(frame.sequence, frame.data.len(), now);
-            if self.in_flight.len() == MOST_IN_FLIGHT {
-                self.in_flight.pop_front();
+        match &mut message {
+            Message::Ping { sent } => {
+                *sent = now;
+                self.flow.on_ping_sent(now);
             }
-            self.in_flight.push_back((frame.sequence, frame.times));
+            Message::Frame(frame) => {
+                frame.times.sent = now;
+                self.flow.on_sent(frame.sequence, frame.data.len(), now);
+                if self.in_flight.len() == MOST_IN_FLIGHT {
+                    self.in_flight.pop_front();
+                }
+                self.in_flight.push_back((frame.sequence, frame.times));
+            }
+            _ => {}
         }
         message
     }
