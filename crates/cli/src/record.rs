@@ -108,7 +108,7 @@ fn progress_bar(quiet: bool) -> ProgressBar {
 }
 
 fn summary(recording: &Recording) -> String {
-    let dropped = recording.counts.all_dropped();
+    let dropped = recording.left_out();
     format!("{} frames, {}, {dropped} dropped", recording.frames, HumanBytes(recording.bytes))
 }
 

@@ -139,7 +139,7 @@ pub(super) struct Mailbox {
     last_popped: Option<u64>,
     /// New frames that may still queue behind a GOP replay, beyond the usual bound; 0 once the viewer has caught up.
     backlog: usize,
-    /// Frames at the front of the queue that are only there to replay the GOP.
+    /// Frames at the front of the queue that were published before the viewer joined.
     replayed: usize,
     /// A keyframe was requested and has not been popped since: a viewer that takes nothing requests no other.
     keyframe_requested: bool,
@@ -173,11 +173,10 @@ impl Mailbox {
     }
 
     /// The next frame offered belongs to the GOP replay too: it is queued, and as many may follow as are queued by
-    /// then.
+    /// then. A recorder wants every frame anyway: no later keyframe stands in for it.
     pub(super) fn extend_replay(&mut self) {
-        if self.queue.len() < gop::MAX_FRAMES {
+        if self.policy == Policy::Newest && self.queue.len() < gop::MAX_FRAMES {
             self.backlog = self.backlog.max(self.queue.len() + 2);
-            self.replayed = self.queue.len() + 1;
         }
     }
 
@@ -323,7 +322,7 @@ impl Mailbox {
         &self.counts
     }
 
-    /// Frames that only replay the GOP are not counted as dropped: the viewer misses nothing.
+    /// Frames from before the viewer joined are not counted as dropped: it misses nothing.
     fn drop_replay(&mut self) {
         let dropped = self.queue.drain(..self.replayed.min(self.queue.len())).count();
         self.counts.offered -= dropped as u64;
@@ -525,6 +524,29 @@ mod tests {
         assert_eq!(mailbox.counts().dropped(Reason::Full), 44);
         let waiting: Vec<u64> = std::iter::from_fn(|| mailbox.pop()).map(|(_, frame)| frame.sequence).collect();
         assert_eq!(waiting, (0..256).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_recorder_loses_nothing_where_a_source_begins_with_old_frames() {
+        let (mut mailbox, h264) = (Mailbox::new(Policy::Every), config(Codec::H264));
+        for sequence in 0..60 {
+            mailbox.extend_replay();
+            mailbox.push(&h264, frame(sequence, sequence % 25 == 0));
+        }
+        assert_eq!(all(&mut mailbox), (0..60).collect::<Vec<_>>());
+        assert_eq!((mailbox.counts().offered, mailbox.counts().all_dropped()), (60, 0));
+    }
+
+    #[test]
+    fn frames_that_a_keyframe_replaces_count_unless_they_came_before_the_viewer() {
+        let (mut mailbox, h264) = (Mailbox::new(Policy::Newest), config(Codec::H264));
+        mailbox.replay(&h264, &gop_of(3));
+        for sequence in 3..30 {
+            mailbox.extend_replay();
+            mailbox.push(&h264, frame(sequence, sequence == 29));
+        }
+        assert_eq!(all(&mut mailbox), [29]);
+        assert_eq!((mailbox.counts().offered, mailbox.counts().dropped(Reason::Superseded)), (27, 26));
     }
 
     proptest! {

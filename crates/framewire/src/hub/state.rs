@@ -94,7 +94,7 @@ impl StreamState {
             age_ms: (newest.captured != 0).then(|| now.saturating_sub(newest.captured) as f64 / 1000.0),
             published: self.numbering.published(),
             bytes: source.bytes(),
-            missed: self.numbering.missed(),
+            missed: self.missed(),
             delivered: counts.delivered,
             dropped: counts,
             renditions: self.rendition_infos(now),
@@ -115,6 +115,11 @@ impl StreamState {
                 self.rendition(rendition).info(rendition, viewers, capacity, now)
             })
             .collect()
+    }
+
+    /// Frames that publishers numbered but that never arrived.
+    pub(super) fn missed(&self) -> u64 {
+        self.numbering.missed()
     }
 
     /// The number of viewers.

@@ -119,6 +119,11 @@ impl Subscriber {
         self.stream.lock().counts_of(self.id)
     }
 
+    /// Frames that the stream's publishers numbered, but that never came here.
+    pub fn missed(&self) -> u64 {
+        self.stream.lock().missed()
+    }
+
     /// Adds what the next hub reports about a frame that was sent there: the stages up to its arrival.
     pub fn report_arrival(&self, times: &Times) {
         self.stream.lock().report_arrival(times);

@@ -230,6 +230,13 @@ impl AvDecoder {
         usize::try_from(unsafe { (*self.context).has_b_frames }).unwrap_or(0)
     }
 
+    /// The size of the pictures, once a packet has stated it.
+    pub(super) fn size(&self) -> (u32, u32) {
+        // SAFETY: the context is ours and live.
+        let (width, height) = unsafe { ((*self.context).width, (*self.context).height) };
+        (width.try_into().unwrap_or(0), height.try_into().unwrap_or(0))
+    }
+
     /// Gives the decoder a packet; `None` ends the stream. Then receive frames until it needs more input.
     ///
     /// # Errors

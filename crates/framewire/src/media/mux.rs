@@ -29,10 +29,18 @@ struct Container {
     options: &'static [(&'static str, &'static str)],
     /// Ticks per second of its time stamps; `None` where it counts frames instead.
     ticks: Option<u32>,
+    /// Players expect pictures of any size in one track.
+    any_size: bool,
 }
 
 const CONTAINERS: &[Container] = &[
-    Container { extension: "mkv", format: "matroska", options: &[("cluster_time_limit", "1000")], ticks: Some(1000) },
+    Container {
+        extension: "mkv",
+        format: "matroska",
+        options: &[("cluster_time_limit", "1000")],
+        ticks: Some(1000),
+        any_size: true,
+    },
     Container {
         extension: "mp4",
         format: "mp4",
@@ -43,8 +51,9 @@ const CONTAINERS: &[Container] = &[
             ("frag_duration", "1000000"),
         ],
         ticks: Some(90_000),
+        any_size: false,
     },
-    Container { extension: "avi", format: "avi", options: &[], ticks: None },
+    Container { extension: "avi", format: "avi", options: &[], ticks: None, any_size: false },
 ];
 
 /// Frames per second in thousandths, where the rate is unknown.
@@ -135,6 +144,16 @@ impl Muxer {
         self.output.write(&frame.data, times, duration, frame.keyframe).map_err(|error| self.failed(&error))?;
         self.written += 1;
         Ok(())
+    }
+
+    /// Whether frames of another size may follow. Elsewhere players show them wrongly, or not at all.
+    pub fn holds_any_size(&self) -> bool {
+        self.container.any_size
+    }
+
+    /// Whether browsers open files of this format.
+    pub fn is_for_browsers(&self) -> bool {
+        self.container.extension == "mp4"
     }
 
     /// Frames written so far.

@@ -1,20 +1,24 @@
 //! A stream becomes a file, without coding it again, or plain frames for another program to read.
 
+mod files;
+
 use std::{
     io::Write,
-    path::{Path, PathBuf},
+    path::PathBuf,
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use framewire_proto::{Codec, Config, Frame, Micros, jpeg::size, wire::native::Report};
 
+use self::files::Files;
+pub use self::files::{check_file, following};
 use super::raw::{Format, Raw, Reader};
-use crate::error::{Error, OrError as _, Result, bail, ensure};
+use crate::error::{Error, OrError as _, Result, bail};
 use crate::{
     clock,
     hub::{Counts, Event, Reporter, Subscriber},
-    media::{Picture, decode::Decoder, jpeg, mux::Muxer, scale::Scaler},
+    media::{decode::Decoder, jpeg, scale::Scaler},
     stop::Stop,
 };
 
@@ -25,8 +29,9 @@ const PATIENCE: Duration = Duration::from_millis(100);
 
 /// What to record into.
 pub enum Target {
-    /// A file whose name ends with .mkv, .mp4 or .avi; one that is there is replaced. Where the stream changes its codec or
-    /// size, a file begins whose name has `-2` before its ending, or the first number that is free.
+    /// A file whose name ends with .mkv, .mp4 or .avi; one that is there is replaced. Pictures whose size changes go on in it:
+    /// as they are in .mkv, scaled to the first one's size in the others. Where the stream changes its codec, a file begins whose
+    /// name has `-2` before its ending, or the first number that is free.
     File(PathBuf),
     /// A program that reads, usually standard output.
     Reader {
@@ -50,6 +55,8 @@ pub struct Summary {
     pub bytes: u64,
     /// Frames that could not be read, and so were left out.
     pub bad: u64,
+    /// Frames that never came here: a hub had dropped them, or they were lost on the way.
+    pub missed: u64,
     /// The reader has gone.
     pub left: bool,
     /// What became of the frames before they came here.
@@ -57,6 +64,11 @@ pub struct Summary {
 }
 
 impl Summary {
+    /// Frames of the stream that are not in the recording, whatever the reason: dropped, missed or bad.
+    pub fn left_out(&self) -> u64 {
+        self.counts.all_dropped() + self.missed + self.bad
+    }
+
     /// These recordings as one.
     pub fn of(recordings: &[Self]) -> Self {
         let mut all = Self::default();
@@ -65,6 +77,7 @@ impl Summary {
             all.frames += recording.frames;
             all.bytes += recording.bytes;
             all.bad += recording.bad;
+            all.missed += recording.missed;
             all.left |= recording.left;
             all.counts.add(&recording.counts);
         }
@@ -116,7 +129,7 @@ pub fn run(
             Some(Event::Ended) => break,
             Some(Event::State(_)) | None => {}
         }
-        recorder.summary.counts = subscriber.counts();
+        (recorder.summary.counts, recorder.summary.missed) = (subscriber.counts(), subscriber.missed());
         progress(&recorder.summary);
     }
     recorder.finish()
@@ -165,8 +178,7 @@ impl Recorder {
     fn finish(mut self) -> Result<Summary> {
         match &mut self.output {
             Output::Files(files) => {
-                files.finish()?;
-                self.summary.files = std::mem::take(&mut files.begun);
+                self.summary.files = files.finish()?;
             }
             Output::Reader(reader) => {
                 if let Some(config) = &self.config
@@ -218,12 +230,7 @@ enum Output {
 impl Output {
     fn new(target: Target) -> Self {
         match target {
-            Target::File(path) => Self::Files(Box::new(Files {
-                path,
-                encoder: jpeg::JpegEncoder::new(QUALITY),
-                open: None,
-                begun: Vec::new(),
-            })),
+            Target::File(path) => Self::Files(Box::new(Files::new(path))),
             Target::Reader { out, format, size } => Self::Reader(Box::new(Plain {
                 raw: Raw::new(out, format, size),
                 pixels: if format.codec() == Codec::Jpeg { Codec::I420 } else { format.codec() },
@@ -236,89 +243,6 @@ impl Output {
             })),
         }
     }
-}
-
-/// A recording in files, usually one.
-struct Files {
-    path: PathBuf,
-    encoder: jpeg::JpegEncoder,
-    open: Option<(Config, Muxer)>,
-    begun: Vec<PathBuf>,
-}
-
-impl Files {
-    fn write(&mut self, config: &Config, frame: &Frame) -> Result<Outcome> {
-        if config.codec.raw_length(1, 1).is_none() {
-            return self.put(config, frame);
-        }
-        let picture = Picture::new(config.codec, config.width.into(), config.height.into(), frame.data.clone());
-        match picture.and_then(|picture| self.encoder.encode(&picture)) {
-            Ok(data) => self.put(&Config { codec: Codec::Jpeg, ..config.clone() }, &Frame { data, ..frame.clone() }),
-            Err(error) => Ok(Outcome::Bad(error)),
-        }
-    }
-
-    fn put(&mut self, config: &Config, frame: &Frame) -> Result<Outcome> {
-        if !self.open.as_ref().is_some_and(|(open, _)| same_kind(open, config)) {
-            self.finish()?;
-            let path = if self.begun.is_empty() { self.path.clone() } else { following(&self.path, self.begun.len())? };
-            self.open = Some((config.clone(), Muxer::create(&path, config)?));
-            self.begun.push(path);
-        }
-        let mut frames = 0;
-        if let Some((_, muxer)) = &mut self.open {
-            let before = muxer.written();
-            muxer.write(frame)?;
-            frames = muxer.written() - before;
-        }
-        Ok(Outcome::Written { frames, bytes: frame.data.len() })
-    }
-
-    fn finish(&mut self) -> Result<()> {
-        let Some((_, muxer)) = self.open.take() else { return Ok(()) };
-        if muxer.finish()? == 0 {
-            // It was removed.
-            self.begun.pop();
-        }
-        Ok(())
-    }
-}
-
-/// Whether frames of both can stand in one file. A change of rate alone shows in their times.
-fn same_kind(one: &Config, other: &Config) -> bool {
-    let kind = |config: &Config| (config.codec, config.width, config.height, config.extra.clone());
-    kind(one) == kind(other)
-}
-
-/// Checks before anything is opened that a recording of this source may begin in this file.
-///
-/// # Errors
-/// It is the source itself, it is there already and shall not be replaced, or its extension or its folder is wrong.
-pub fn check_file(path: &Path, source: &str, overwrite: bool) -> Result<()> {
-    let shown = path.display();
-    Muxer::check_name(path)?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    ensure!(folder.is_dir(), NotFound, "{shown}: there is no folder {}: make it first", folder.display());
-    let Ok(existing) = path.canonicalize() else { return Ok(()) };
-    let same = Path::new(source).canonicalize().is_ok_and(|source| source == existing);
-    ensure!(!same, InvalidInput, "{shown} is what would be recorded: name another file");
-    ensure!(overwrite, InvalidInput, "{shown} is there already: name another file, or add --overwrite to replace it");
-    Ok(())
-}
-
-/// A name for the next file where so many were begun already: with a number before its ending, never that of a file that
-/// is there.
-///
-/// # Errors
-/// No number is free.
-pub fn following(path: &Path, begun: usize) -> Result<PathBuf> {
-    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-    let extension = path.extension().unwrap_or_default().to_string_lossy();
-    let name = |number: usize| path.with_file_name(format!("{stem}-{number}.{extension}"));
-    let mut names = (begun + 1..begun + 10_000).map(name);
-    names
-        .find(|name| !name.exists())
-        .or_error(Error::Busy, || format!("{}: no number is free after it", path.display()))
 }
 
 /// A recording for a program that reads.
@@ -417,7 +341,10 @@ mod tests {
     use framewire_proto::{Name, Times, limits::Limits};
 
     use super::*;
-    use crate::hub::{Hub, Policy, Publisher};
+    use crate::{
+        hub::{Hub, Policy, Publisher},
+        media::Picture,
+    };
 
     /// A directory of its own for a test, removed with it.
     struct Scratch(PathBuf);
@@ -464,24 +391,32 @@ mod tests {
     }
 
     #[test]
-    fn a_change_of_size_begins_another_file_and_broken_frames_are_left_out() {
+    fn frames_go_into_one_file_and_broken_ones_are_left_out() {
         let (scratch, (publisher, subscriber)) = (Scratch::new(), stream());
-        let first = scratch.0.join("door.mkv");
-        let kept = scratch.0.join("door-2.mkv");
-        std::fs::write(&kept, "somebody's").unwrap();
+        let file = scratch.0.join("door.mkv");
         let broken = jpeg_of(64, 48).slice(..30);
         publish(&publisher, Codec::Jpeg, (64, 48), &[broken.clone(), jpeg_of(64, 48), broken, jpeg_of(64, 48)]);
         publish(&publisher, Codec::Jpeg, (32, 32), &[jpeg_of(32, 32)]);
         publish(&publisher, Codec::I420, (32, 32), &[grey(32, 32), grey(16, 16)]);
         publisher.finish();
-        let summary = run(subscriber, Target::File(first.clone()), None, &Stop::default(), |_| {}).unwrap();
-        assert_eq!(summary.files, [first.clone(), scratch.0.join("door-3.mkv")]);
-        assert_eq!((summary.frames, summary.bad), (4, 3));
-        assert_eq!(summary.counts.offered, 7);
-        assert_eq!(std::fs::read(&kept).unwrap(), b"somebody's");
-        for file in &summary.files {
-            assert!(std::fs::read(file).unwrap().starts_with(&[0x1A, 0x45, 0xDF, 0xA3]), "{}", file.display());
+        let summary = run(subscriber, Target::File(file.clone()), None, &Stop::default(), |_| {}).unwrap();
+        assert_eq!(summary.files, [file]);
+        assert_eq!((summary.frames, summary.bad, summary.missed), (4, 3, 0));
+        assert_eq!((summary.counts.offered, summary.left_out()), (7, 3));
+    }
+
+    #[test]
+    fn frames_that_never_came_are_told() {
+        let (scratch, (publisher, subscriber)) = (Scratch::new(), stream());
+        publish(&publisher, Codec::Jpeg, (64, 48), &[jpeg_of(64, 48)]);
+        for sequence in [1, 4, 5] {
+            let frame = Frame { sequence, keyframe: true, times: Times::default(), data: jpeg_of(64, 48) };
+            publisher.publish(frame, clock::now()).unwrap();
         }
+        publisher.finish();
+        let target = Target::File(scratch.0.join("door.mkv"));
+        let summary = run(subscriber, target, None, &Stop::default(), |_| {}).unwrap();
+        assert_eq!((summary.frames, summary.missed, summary.left_out()), (4, 2, 2));
     }
 
     /// A reader that keeps what it reads, and leaves after so many bytes.

@@ -286,6 +286,9 @@ impl OpenCamera {
                     units.assume_gap();
                 }
                 let Some(unit) = units.convert(packet)? else { return Ok(None) };
+                if let Some((width, height)) = unit.size {
+                    (self.video.width, self.video.height) = (width.into(), height.into());
+                }
                 let Video { width, height, .. } = self.video;
                 limits::check_size(width, height).map_err(|why| error!(InvalidInput, "{why}"))?;
                 let config = header.config(Codec::H264, (width as u16, height as u16));

@@ -242,8 +242,11 @@ impl File {
         let FileOutput::H264(units) = &mut self.open.output else { return None };
         let (decoded, shown) = (packet.decoded, packet.shown);
         match units.convert(packet) {
-            Ok(Some(AccessUnit { data, keyframe })) => {
-                // The size was checked when the file was opened.
+            Ok(Some(AccessUnit { data, keyframe, size })) => {
+                if let Some((width, height)) = size {
+                    (self.video.width, self.video.height) = (width.into(), height.into());
+                }
+                // The size was checked when it was read.
                 let (width, height) = (self.video.width as u16, self.video.height as u16);
                 Some(TimedFrame { codec: Codec::H264, width, height, data, keyframe, decoded, shown })
             }
@@ -308,9 +311,9 @@ impl File {
         }
         (self.given, self.broken) = (0, 0);
         match open_input(&self.url, self.passthrough, &self.stop) {
-            Ok((open, _)) => {
+            Ok((open, video)) => {
                 self.pacing.start(&open);
-                self.open = open;
+                (self.open, self.video) = (open, video);
             }
             // The stop ended the opening.
             Err(_) if self.stop.stopped() => return Ok(true),

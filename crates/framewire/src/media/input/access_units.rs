@@ -2,11 +2,14 @@
 
 use bytes::Bytes;
 use ffmpeg_sys_the_third as ffi;
-use framewire_proto::h264::{self, GapDetector};
+use framewire_proto::{
+    h264::{self, GapDetector},
+    limits,
+};
 
 use super::packet::Packet;
-use crate::error::{Result, bail, ensure};
-use crate::media::av::Filter;
+use crate::error::{Result, bail, ensure, error};
+use crate::media::av::{AvDecoder, AvPacket, Filter, Threads};
 
 /// Converts the packets of an [`Input`](super::Input) to access units of H.264 in Annex B form: those that can be decoded, from
 /// the first keyframe on. After frames were lost by a device or a network, the next access unit is that of a keyframe.
@@ -14,6 +17,8 @@ pub struct AccessUnits {
     filter: Filter,
     /// The newest parameter sets.
     parameter_sets: Bytes,
+    /// Those whose size is known to the reader.
+    told: Bytes,
     gaps: Box<GapDetector>,
     state: State,
 }
@@ -34,13 +39,16 @@ pub struct AccessUnit {
     pub data: Bytes,
     /// Whether decoding can start here.
     pub keyframe: bool,
+    /// The size of the pictures from here on, where new parameter sets may have changed it.
+    pub size: Option<(u16, u16)>,
 }
 
 impl AccessUnits {
     pub(super) fn open(parameters: &ffi::AVCodecParameters, time_base: ffi::AVRational) -> Result<Self> {
         let filter = Filter::open(c"h264_mp4toannexb", parameters, time_base)?;
         let parameter_sets = h264::parameter_sets(filter.extra());
-        Ok(Self { filter, parameter_sets, gaps: Box::default(), state: State::BeforeKeyframe })
+        let told = parameter_sets.clone();
+        Ok(Self { filter, parameter_sets, told, gaps: Box::default(), state: State::BeforeKeyframe })
     }
 
     /// Assumes that frames are missing before the next packet, even where their numbers show no gap.
@@ -80,10 +88,35 @@ impl AccessUnits {
         }
         match self.state {
             State::BeforeKeyframe => Ok(None),
-            State::Complete => Ok(Some(AccessUnit { data, keyframe })),
+            State::Complete => {
+                let size = if keyframe && self.told != self.parameter_sets { Some(self.size(&data)?) } else { None };
+                Ok(Some(AccessUnit { data, keyframe, size }))
+            }
             State::FramesMissing => {
                 bail!(InvalidData, "frames that it needs are missing: H.264 resumes at the next keyframe")
             }
         }
     }
+
+    /// The size of a keyframe's picture.
+    fn size(&mut self, keyframe: &[u8]) -> Result<(u16, u16)> {
+        let outcome = size(keyframe);
+        match outcome {
+            Ok(_) => self.told = self.parameter_sets.clone(),
+            // What follows needs this keyframe.
+            Err(_) => self.state = State::FramesMissing,
+        }
+        outcome
+    }
+}
+
+fn size(keyframe: &[u8]) -> Result<(u16, u16)> {
+    let mut decoder = AvDecoder::open(ffi::AVCodecID::H264, std::ptr::null(), Threads::LowDelay)?;
+    let mut packet = AvPacket::new();
+    packet.fill(keyframe)?;
+    // The decoder knows the size after it has read the keyframe's parameter sets.
+    decoder.send(Some(&packet))?;
+    let (width, height) = decoder.size();
+    limits::check_size(width, height).map_err(|why| error!(InvalidData, "{why}"))?;
+    Ok((width as u16, height as u16))
 }
