@@ -35,6 +35,8 @@ pub use packet::Packet;
 
 /// How often a wait for a device checks the deadline and the stop.
 const CHECK_INTERVAL: Duration = Duration::from_millis(20);
+/// How long a host may take to answer that it stops sending.
+const GOODBYE: Duration = Duration::from_millis(300);
 /// The highest plausible frame rate: some formats state their time base instead.
 const MAX_FPS: f64 = 1000.0;
 
@@ -231,7 +233,8 @@ impl Input {
             if code == av::AGAIN {
                 return Ok(ReadOutcome::NotReady);
             }
-            if code < 0 {
+            // After an interruption FFmpeg still gives the frame that it had begun, and would then wait again.
+            if code < 0 || self.watch.interrupted() {
                 return Err(self.watch.explain(code, "reading failed"));
             }
             if packet.fields().stream_index == self.stream {
@@ -309,7 +312,10 @@ impl Input {
 
 impl Drop for Input {
     fn drop(&mut self) {
-        self.watch.extend(self.timeout);
+        // A host that has not answered any more is not waited for again when it is told to stop sending.
+        if !self.watch.interrupted() {
+            self.watch.extend(GOODBYE);
+        }
         // SAFETY: the context is ours and open. The watch is dropped after this.
         unsafe { ffi::avformat_close_input(&raw mut self.context) }
     }

@@ -6,12 +6,20 @@ use rustix::time::{ClockId, clock_gettime};
 use tokio::time::timeout;
 use tracing::warn;
 
-use crate::stop::Stop;
+use crate::{error::Error, stop::Stop};
 
 /// The first wait at most, in ms. Each failure doubles it.
 const FIRST: u64 = 200;
 /// The longest wait, in ms.
 const LONGEST: u64 = 10_000;
+
+/// The wait after a refused password: cameras lock accounts that are tried too often.
+const AFTER_REFUSAL: Duration = Duration::from_secs(60);
+
+/// How long to wait after this error at least.
+pub fn least_wait(error: &Error) -> Duration {
+    if matches!(error, Error::PermissionDenied(_)) { AFTER_REFUSAL } else { Duration::ZERO }
+}
 
 /// How long to wait before each new try: up to 0.2 s at first, twice as long after each failure, up to 10 s. A random half of
 /// the wait is left out so that many clients do not return at once.
@@ -23,13 +31,18 @@ pub struct Retry {
 impl Retry {
     /// Logs why the last try failed, and blocks until the next is due or `stop` is raised.
     pub fn wait(&mut self, failure: &impl Display, stop: &Stop) {
-        stop.wait(self.announce(failure));
+        self.wait_at_least(Duration::ZERO, failure, stop);
+    }
+
+    /// The same, and not shorter than `least`.
+    pub fn wait_at_least(&mut self, least: Duration, failure: &impl Display, stop: &Stop) {
+        stop.wait(self.announce(least, failure));
     }
 
     /// The same for a task.
-    pub async fn wait_async(&mut self, failure: &impl Display, stop: &Stop) {
+    pub async fn wait_async(&mut self, least: Duration, failure: &impl Display, stop: &Stop) {
         // The caller's loop asks the stop: here it does not matter which of the two ended the wait.
-        let _ = timeout(self.announce(failure), stop.raised()).await;
+        let _ = timeout(self.announce(least, failure), stop.raised()).await;
     }
 
     /// A try succeeded: the next failure waits briefly again.
@@ -46,8 +59,8 @@ impl Retry {
         Duration::from_millis(longest / 2 + random % (longest / 2 + 1))
     }
 
-    fn announce(&mut self, failure: &impl Display) -> Duration {
-        let wait = self.next_wait();
+    fn announce(&mut self, least: Duration, failure: &impl Display) -> Duration {
+        let wait = self.next_wait().max(least);
         warn!("{failure}; trying again in {:.1} s", wait.as_secs_f64());
         wait
     }
@@ -75,7 +88,7 @@ mod tests {
         let started = std::time::Instant::now();
         retry.wait(&"no hub", &stop);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-        runtime.block_on(retry.wait_async(&"no hub", &stop));
+        runtime.block_on(retry.wait_async(Duration::ZERO, &"no hub", &stop));
         assert!(started.elapsed() < Duration::from_secs(4));
     }
 }

@@ -120,7 +120,7 @@ impl Push {
                 Err(error) if !may_retry => return Err(error.context("--wait tries until it is there")),
                 Err(error) => error,
             };
-            retry.wait_async(&error, stop).await;
+            retry.wait_async(Duration::ZERO, &error, stop).await;
         }
         Ok(())
     }

@@ -133,7 +133,7 @@ impl Camera {
     }
 
     /// Closes a camera that was lost, and reports that once.
-    fn close_lost(&mut self, error: &Error) {
+    fn close_lost(&mut self, error: Error) {
         self.open = None;
         if self.lost {
             tracing::debug!("camera {}: {error}", self.identity.path.display());
@@ -142,7 +142,7 @@ impl Camera {
         warn!("camera {} was lost ({error}); trying to open it again", self.identity.path.display());
         self.lost = true;
         self.backoff = REOPEN_BACKOFF[0];
-        self.queue.push_back(Item::State(State::Stalled));
+        self.queue.push_back(Item::Fault(error));
     }
 
     /// Waits, then tries to open the camera again.
@@ -220,7 +220,7 @@ impl Source for Camera {
             if self.open.is_none() {
                 self.reopen();
             } else if let Err(error) = self.read() {
-                self.close_lost(&error);
+                self.close_lost(error);
             }
         }
         if self.bad > 0 {

@@ -11,7 +11,14 @@ use tracing::info;
 
 use super::{Item, Source, Spec, open};
 use crate::error::{Context as _, Result};
-use crate::{bad_frames::BadFrames, clock, hub::Publisher, net::retry::Retry, stop::Stop, transcode::encode};
+use crate::{
+    bad_frames::BadFrames,
+    clock,
+    hub::Publisher,
+    net::retry::{self, Retry},
+    stop::Stop,
+    transcode::encode,
+};
 
 /// A source is closed this long after its last viewer has gone: long enough for a page to be reloaded.
 const LINGER: Duration = Duration::from_secs(10);
@@ -67,14 +74,19 @@ impl Feed {
                 () = deserted(&mut viewers), if on_demand => {
                     info!("'{}': closed, since nobody watches", publisher.name());
                     closing.stop();
-                    // A camera must be let go before it is opened again; how it ended matters to nobody.
-                    let _ = ended.await;
+                    // A camera must be let go before it is opened again.
+                    if ended.await.is_ok_and(|outcome| outcome.opened) {
+                        retry.reset();
+                    }
                     continue;
                 }
             };
-            match outcome.context("the source's thread is gone")? {
+            let Outcome { opened, result } = outcome.context("the source's thread is gone")?;
+            if opened {
+                retry.reset();
+            }
+            match result {
                 Ok(()) if again => {
-                    retry.reset();
                     publisher.set_state(State::Stalled);
                     viewers_are(&mut viewers, &stop, |count| count == 0).await;
                 }
@@ -82,7 +94,7 @@ impl Feed {
                 Err(error) if on_demand => {
                     publisher.set_state(State::Stalled);
                     let failure = format!("'{}': {error}", publisher.name());
-                    retry.wait_async(&failure, &stop).await;
+                    retry.wait_async(retry::least_wait(&error), &failure, &stop).await;
                 }
                 Err(error) => return Err(error),
             }
@@ -146,23 +158,28 @@ struct Pump {
     encode: Option<encode::EncodeOptions>,
 }
 
+/// How a source has ended.
+struct Outcome {
+    /// It could be opened.
+    opened: bool,
+    result: Result<()>,
+}
+
 impl Pump {
-    fn start(self, opened: Option<Box<dyn Source>>, stop: Stop) -> oneshot::Receiver<Result<()>> {
+    fn start(self, opened: Option<Box<dyn Source>>, stop: Stop) -> oneshot::Receiver<Outcome> {
         let (tell, outcome) = oneshot::channel();
         thread::spawn(move || {
-            let outcome = self.pump(opened, &stop);
+            let source = opened.map_or_else(|| open(&self.spec, &stop), Ok);
+            let opened = source.is_ok();
+            let result = source.and_then(|source| self.pump(source, &stop));
             drop(self);
-            // Nobody listens once the source was told to close.
-            let _ = tell.send(outcome);
+            // Nobody listens once the feed itself was dropped.
+            let _ = tell.send(Outcome { opened, result });
         });
         outcome
     }
 
-    fn pump(&self, opened: Option<Box<dyn Source>>, stop: &Stop) -> Result<()> {
-        let mut source = match opened {
-            Some(source) => source,
-            None => open(&self.spec, stop)?,
-        };
+    fn pump(&self, mut source: Box<dyn Source>, stop: &Stop) -> Result<()> {
         info!("'{}': {}", self.publisher.name(), source.describe());
         if let Some(listener) = source.listener() {
             self.publisher.on_feedback(listener);
@@ -177,6 +194,10 @@ impl Pump {
             }
             match item {
                 Item::State(state) => self.publisher.set_state(state),
+                Item::Fault(error) => {
+                    tracing::debug!("'{}': {error}", self.publisher.name());
+                    self.publisher.set_state(State::Stalled);
+                }
                 Item::Service(service) => self.publisher.set_service(service),
                 Item::Config(new) => {
                     if encoder.is_none() {

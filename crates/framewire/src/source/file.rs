@@ -4,7 +4,7 @@ mod timing;
 
 use std::{
     collections::VecDeque,
-    fs, io,
+    fs, io, mem,
     os::unix::fs::FileTypeExt,
     path::Path,
     time::{Duration, Instant},
@@ -18,7 +18,7 @@ use framewire_proto::{
 };
 
 use self::timing::{DEFAULT_INTERVAL, Speed, Timeline, Timing};
-use super::{Item, Kind, Options, Source, Spec, pace::Pace};
+use super::{Item, Kind, Options, Source, Spec, pace::Pace, reopen::Reopening};
 use crate::error::{Context as _, Error, Result, bail, ensure, error};
 use crate::{
     clock,
@@ -37,7 +37,7 @@ pub const URL: Kind = Kind {
     live: true,
     sized: false,
     matches: is_url,
-    open: |spec, stop| Ok(Box::new(File::open(spec, stop)?)),
+    open: |spec, stop| Reopening::open(spec, stop, |spec, stop| Ok(Box::new(File::open(spec, stop)?))),
 };
 
 /// The row of [`super::SOURCES`] for files. It matches anything, so it comes last.
@@ -81,6 +81,8 @@ pub struct File {
     given: u64,
     /// Broken frames that were dropped.
     broken: u64,
+    /// What is buffered is not given.
+    skips_buffered: bool,
     /// When the last packet of a live stream arrived.
     arrived: Micros,
 }
@@ -175,15 +177,16 @@ impl File {
         let passthrough = spec.options.codec == CodecChoice::Copy;
         let (open, video) = open_input(&url, passthrough, stop).with_context(|| name.clone())?;
         let units = matches!(open.output, FileOutput::H264(_));
+        let live = is_url(&name) && !video.finite;
         let mut pacing = Pacing::new(&spec.options, &video, is_url(&name), units);
         pacing.start(&open);
         Ok(Self {
             name,
             url,
-            looped: spec.options.looped,
+            // What is live is opened again anyway, at a rate that its host can bear.
+            looped: spec.options.looped && !live,
             passthrough,
             stop: stop.clone(),
-            pacing,
             open,
             video,
             config: None,
@@ -191,12 +194,37 @@ impl File {
             sequence: 0,
             given: 0,
             broken: 0,
+            skips_buffered: matches!(pacing, Pacing::Unpaced) && live,
             arrived: 0,
+            pacing,
         })
+    }
+
+    /// Passes over what FFmpeg has buffered of a live stream while it opened it: a new viewer gets the present. H.264 that passes
+    /// through needs those frames, and keeps their times.
+    fn skip_buffered(&mut self) -> Result<()> {
+        for _ in 0..READ_AHEAD_LIVE {
+            let started = Instant::now();
+            let Some(packet) = self.open.read()? else { break };
+            if started.elapsed() > BUFFERED_WITHIN {
+                self.open.ahead.push_front(packet);
+                break;
+            }
+            self.sequence += 1;
+            if let FileOutput::Decoded(decoder) = &mut self.open.output {
+                // A packet that is broken is old, too.
+                let _ = decoder.push(Some(&packet));
+                while let Ok(Some(_)) = decoder.pull() {}
+            }
+        }
+        Ok(())
     }
 
     /// The next frame. Broken frames are dropped. `None` at the end.
     fn next_frame(&mut self) -> Result<Option<TimedFrame>> {
+        if mem::take(&mut self.skips_buffered) {
+            self.skip_buffered()?;
+        }
         loop {
             if self.stop.stopped() {
                 return Ok(None);
@@ -378,6 +406,10 @@ impl Source for File {
         Ok(Some(Item::Config(config)))
     }
 
+    fn is_finite(&self) -> bool {
+        self.video.finite
+    }
+
     fn describe(&self) -> String {
         let Video { width, height, codec, fps, .. } = &self.video;
         let rate = fps.map_or(String::new(), |fps| format!(" at {} fps", (fps * 100.0).round() / 100.0));
@@ -441,8 +473,11 @@ fn interval(video: &Video) -> Duration {
 }
 
 fn open_input(url: &str, passthrough: bool, stop: &Stop) -> Result<(OpenFile, Video)> {
-    let options: &[(&str, &str)] = if url.starts_with("rtsp") { &[("rtsp_flags", "prefer_tcp")] } else { &[] };
-    let input = Input::open(url, None, options, stop, TIMEOUT)
+    let rtsp = url.starts_with("rtsp").then_some(("rtsp_flags", "prefer_tcp"));
+    // Else FFmpeg reads twenty frames of a live stream to count how many come in a second.
+    let no_probe = is_url(url).then_some(("fpsprobesize", "0"));
+    let options: Vec<_> = rtsp.into_iter().chain(no_probe).collect();
+    let input = Input::open(url, None, &options, stop, TIMEOUT)
         .map_err(|error| if is_url(url) { explain_network_error(error) } else { error })?;
     let video = input.video();
     let threads = if video.finite { Threads::Frames } else { Threads::LowDelay };

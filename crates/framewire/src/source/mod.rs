@@ -11,6 +11,7 @@ pub mod native;
 pub mod pace;
 pub mod pattern;
 pub mod pickle;
+pub mod reopen;
 pub mod screen;
 pub mod spec;
 pub mod stdin;
@@ -30,8 +31,10 @@ pub use spec::{Options, Spec, check_size};
 pub enum Item {
     /// How the frames that follow are coded: before the first frame and whenever that changes.
     Config(Config),
-    /// How the source is, when that changes for longer: it has lost what it feeds from, or has it again.
+    /// How the source is, when that changes for longer: it has again what it had lost.
     State(State),
+    /// It has lost what it feeds from, and why. It tries by itself to have it again.
+    Fault(Error),
     /// How the hub that it comes from serves it.
     Service(Service),
     /// A frame, numbered by the source from 0 (a frame that it had to drop leaves a gap), with its time of capture.
@@ -49,6 +52,11 @@ pub trait Source: Send {
     /// Where what viewers tell of its frames goes, when it wants that.
     fn listener(&self) -> Option<Listener> {
         None
+    }
+
+    /// Whether its end is the end of a film. What is live does not just end.
+    fn is_finite(&self) -> bool {
+        false
     }
 
     /// What was really given, for a person: `/dev/video0: 1280x720 mjpeg at 30 fps`.

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use framewire_proto::{
     Frame,
-    wire::native::{Message, Report, State},
+    wire::native::{Message, Report},
 };
 use tracing::info;
 
@@ -142,7 +142,7 @@ impl Source for HubSource {
                 return Err(error);
             }
             self.retry.wait(&error, &self.stop);
-            return Ok(Some(Item::State(State::Stalled)));
+            return Ok(Some(Item::Fault(error)));
         }
         if let Some(client) = &self.client {
             // The hub may have closed the connection first.

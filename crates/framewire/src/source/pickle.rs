@@ -3,10 +3,7 @@
 use std::mem;
 
 use bytes::BytesMut;
-use framewire_proto::{
-    Config, Frame, Times,
-    wire::{native::State, tutorial::Picture},
-};
+use framewire_proto::{Config, Frame, Times, wire::tutorial::Picture};
 use tokio::runtime::{self, Runtime};
 use tracing::info;
 
@@ -148,8 +145,9 @@ impl Source for Viewer {
                 }
                 Err(error) => {
                     self.connection = None;
-                    self.wait_to_retry(&error.context(self.from.to_string()));
-                    return Ok(Some(Item::State(State::Stalled)));
+                    let error = error.context(self.from.to_string());
+                    self.wait_to_retry(&error);
+                    return Ok(Some(Item::Fault(error)));
                 }
             }
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use framewire_proto::{Codec, Config, Frame, Times};
 
-use super::{Item, Kind, Source, Spec, pace::Pace};
+use super::{Item, Kind, Source, Spec, pace::Pace, reopen::Reopening};
 use crate::error::{Context as _, Result, bail};
 use crate::{
     clock,
@@ -23,7 +23,7 @@ pub const KIND: Kind = Kind {
     live: true,
     sized: true,
     matches: |source| source == "screen" || source.starts_with("screen:"),
-    open: |spec, stop| Ok(Box::new(Screen::open(spec, stop)?)),
+    open: |spec, stop| Reopening::open(spec, stop, |spec, stop| Ok(Box::new(Screen::open(spec, stop)?))),
 };
 
 /// Frames per second where no rate is asked for.

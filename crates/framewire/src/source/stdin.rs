@@ -91,7 +91,7 @@ impl Source for Stdin {
                     frame.times.captured = clock::now();
                 }
             }
-            Item::State(_) | Item::Service(_) => {}
+            Item::State(_) | Item::Fault(_) | Item::Service(_) => {}
         }
         Ok(Some(item))
     }
@@ -329,6 +329,7 @@ mod tests {
         let items = items(SlowWriter([&small[..], &small, &lossless, &large].concat(), 0));
         let shape = |item: &Item| match item {
             Item::Config(config) => (u64::from(config.width), usize::from(config.height)),
+            Item::Fault(error) => panic!("{error}"),
             Item::State(state) => panic!("{state:?}"),
             Item::Service(service) => panic!("{service:?}"),
             Item::Frame(frame) => (frame.sequence, frame.data.len()),

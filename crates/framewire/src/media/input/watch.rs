@@ -99,6 +99,10 @@ impl InterruptWatch {
             _ if code == ffi::AVERROR_INVALIDDATA && what == OPEN => {
                 error!(InvalidData, "holds no video that FFmpeg knows, or is cut short at its start")
             }
+            _ if code == ffi::AVERROR_HTTP_UNAUTHORIZED || code == ffi::AVERROR_HTTP_FORBIDDEN => {
+                error!(PermissionDenied, "{what}: {}", av::message(code))
+            }
+            _ if code == ffi::AVERROR_HTTP_NOT_FOUND => error!(NotFound, "{what}: {}", av::message(code)),
             // FFmpeg's own codes are four letters, far beyond the system's error numbers.
             _ if (-4096..0).contains(&code) => Error::from(io::Error::from_raw_os_error(-code)).context(what),
             _ => error!(System, "{what}: {}", av::message(code)),
