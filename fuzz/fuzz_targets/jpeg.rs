@@ -1,5 +1,5 @@
 //! A stream of JPEGs from any bytes in chunks of any size: no panic, the same pictures as in one piece, every byte counted,
-//! no more memory than one picture may have. A size that is read is within the limits.
+//! no more memory than one picture may have. A size that is read is within the limits, and what is admitted stays as it is.
 #![no_main]
 
 use bytes::Bytes;
@@ -15,6 +15,9 @@ const LIMIT: usize = 1 << 10;
 fuzz_target!(|row: &[u8]| {
     if let Ok((width, height)) = jpeg::size(row) {
         check_size(width.into(), height.into()).expect("a size within the limits");
+    }
+    if let Ok(admitted) = jpeg::admit(&Bytes::copy_from_slice(row)) {
+        assert_eq!(jpeg::admit(&admitted.data), Ok(admitted), "admitted again unchanged");
     }
     let chunk = row.last().map_or(1, |last| usize::from(*last) + 1);
     let (in_chunks, refused) = split(row, chunk);

@@ -2,8 +2,6 @@
 
 use bytes::Bytes;
 
-use crate::{jpeg, limits};
-
 /// Microseconds on one machine's monotonic clock. Zero means "not known", so a clock that counts from its program's start
 /// begins at one.
 pub type Micros = u64;
@@ -73,16 +71,11 @@ pub struct Config {
 }
 
 impl Config {
-    /// Checks that a frame's bytes fit this configuration. For JPEG, sets the size to that of the JPEG's header.
+    /// Checks that the bytes of a raw frame are as many as this configuration says. Of a JPEG, [`crate::jpeg::admit`] tells more.
     ///
     /// # Errors
     /// A sentence that says what is wrong with the frame.
-    pub fn check(&mut self, data: &[u8]) -> Result<(), String> {
-        if self.codec == Codec::Jpeg {
-            let (width, height) = jpeg::size(data).map_err(|error| error.to_string())?;
-            limits::check_size(width.into(), height.into())?;
-            (self.width, self.height) = (width, height);
-        }
+    pub fn check(&self, data: &[u8]) -> Result<(), String> {
         let Self { codec, width, height, .. } = self;
         match codec.raw_length((*width).into(), (*height).into()) {
             Some(length) if length != data.len() => {

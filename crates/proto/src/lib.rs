@@ -5,6 +5,7 @@
 //!
 //! ```text
 //!   frame       Frame, Codec, Config, and a frame's times from camera to screen
+//!   orientation how a picture is turned before it is shown
 //!   name        the checked name of a stream
 //!   limits      every bound on what a peer may announce
 //!   error       errors in received bytes: what is wrong, and at which byte
@@ -15,7 +16,7 @@
 //!   hysteresis  waiting before an improvement, and for longer after one that failed
 //!   rendition   the renditions of a stream, and which of them a viewer's link carries
 //!   stamp       a frame's number and time of capture as squares in its pixels
-//!   jpeg        JPEG headers, splitting a byte stream into JPEGs, strips for parallel coding
+//!   jpeg        JPEG headers, the step that every JPEG takes where it enters, splitting a byte stream into JPEGs, strips
 //!   h264        keyframes, parameter sets and missing pictures of H.264, without decoding
 //! ```
 #![forbid(unsafe_code)]
@@ -31,6 +32,7 @@ pub mod jpeg;
 pub mod limits;
 pub mod link;
 pub mod name;
+pub mod orientation;
 pub mod rendition;
 pub mod stamp;
 pub mod wire;
@@ -39,4 +41,5 @@ pub use error::WireError;
 pub use frame::{Codec, Config, Frame, Micros, Times};
 pub use limits::Limits;
 pub use name::Name;
+pub use orientation::Orientation;
 pub use rendition::Rendition;

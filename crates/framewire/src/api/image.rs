@@ -8,6 +8,7 @@ use framewire_proto::{Codec, Config, Micros, limits};
 use crate::{
     clock,
     error::{Result, ensure, error},
+    media::jpeg::{Jpeg, JpegEntry},
 };
 
 /// How an [`Image`]'s bytes stand for its picture.
@@ -66,13 +67,13 @@ impl Image {
         limits::check_size(width, height).map_err(|why| error!(InvalidInput, "{why}"))
     }
 
-    /// A JPEG; its header says its size.
+    /// A JPEG; its header says its size. What other programs need and it lacks is added (Huffman tables, the end marker), and one
+    /// that lies on its side by its EXIF data is turned.
     ///
     /// # Errors
     /// [`Error::InvalidData`](crate::Error::InvalidData): the header is not that of a JPEG that can be decoded here.
     pub fn jpeg(data: impl Into<Bytes>) -> Result<Self> {
-        let data = data.into();
-        let (width, height) = framewire_proto::jpeg::size(&data)?;
+        let Jpeg { data, width, height } = JpegEntry::default().admit(&data.into())?;
         Ok(Self { width, height, format: PixelFormat::Jpeg, data, captured: None })
     }
 

@@ -10,11 +10,13 @@
 
 mod decoder;
 mod encoder;
+mod entry;
 mod strip_planner;
 mod turbo;
 
 pub use decoder::JpegDecoder;
 pub use encoder::JpegEncoder;
+pub use entry::{Jpeg, JpegEntry};
 
 #[cfg(test)]
 mod tests;

@@ -9,9 +9,10 @@
 //!   input       whatever FFmpeg opens: demuxed packets, and their decoder
 //!   decode      frames to pictures: JPEG, H.264, raw
 //!   h264        pictures to H.264, each frame within a bitrate that may change at any time
-//!   jpeg        libjpeg-turbo; huffman adds the tables that Motion-JPEG may lack
+//!   jpeg        libjpeg-turbo; the step that every JPEG takes where it enters
 //!   mux         frames to a file: Matroska, MP4, AVI
 //!   scale       pictures to another size; FFmpeg's frames to pictures
+//!   turn        pictures that lie on their side, or are mirrored
 //!   colour      between I420 and BGR, and from video's colour matrices and ranges to full-range BT.601
 //!   planes      YUV4MPEG2's planes to pictures
 //!   canvas      drawing into pictures; text and stamp use it
@@ -26,7 +27,6 @@ pub mod canvas;
 pub mod colour;
 pub mod decode;
 pub mod h264;
-pub mod huffman;
 pub mod input;
 pub mod jpeg;
 pub mod mux;
@@ -36,6 +36,7 @@ pub mod pool;
 pub mod scale;
 mod strip_pool;
 pub mod text;
+pub mod turn;
 #[cfg(target_os = "linux")]
 pub mod v4l2;
 

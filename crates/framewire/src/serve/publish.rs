@@ -15,6 +15,7 @@ use crate::{
     clock,
     error::{Error, Result, bail},
     hub::Publisher,
+    media::jpeg::JpegEntry,
     net::channel::Channel,
 };
 
@@ -27,6 +28,7 @@ pub(super) struct PublisherSession {
     publisher: Publisher,
     link: Link,
     config: Option<Config>,
+    jpegs: JpegEntry,
     bad: BadFrames,
     outbox: VecDeque<Message>,
     /// How many watch, where the publisher does not know it yet.
@@ -43,6 +45,7 @@ impl PublisherSession {
             publisher,
             link,
             config: None,
+            jpegs: JpegEntry::default(),
             bad: BadFrames::default(),
             outbox: VecDeque::new(),
             viewers: Some(viewers),
@@ -93,9 +96,12 @@ impl PublisherSession {
     /// no reason to end its stream.
     fn frame(&mut self, mut frame: Frame, now: Micros) -> Result<()> {
         let Some(config) = &mut self.config else { bail!(Protocol, "a frame came before its configuration") };
-        if let Err(why) = config.check(&frame.data) {
-            self.bad.count(self.publisher.name(), format_args!("frame {}: {why}", frame.sequence));
-            return Ok(());
+        match self.jpegs.enter(config, frame.data) {
+            Ok(data) => frame.data = data,
+            Err(why) => {
+                self.bad.count(self.publisher.name(), format_args!("frame {}: {why}", frame.sequence));
+                return Ok(());
+            }
         }
         frame.times = self.link.times_to_ours(frame.times);
         frame.times.received = now;

@@ -8,7 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use framewire_proto::{Codec, Config, Frame, Micros, Times, jpeg, limits, wire::native::State};
+use framewire_proto::{Codec, Config, Frame, Micros, Times, limits, wire::native::State};
 use tracing::{info, warn};
 
 use super::{Item, Kind, Options, Source, Spec};
@@ -18,8 +18,8 @@ use crate::{
     media::{
         Pool,
         decode::Decoder,
-        huffman,
         input::{AccessUnits, Input, Packet, Threads, Video, VideoDecoder},
+        jpeg::{Jpeg, JpegEntry},
         v4l2,
     },
     stop::Stop,
@@ -93,7 +93,7 @@ struct Pauses {
 /// What a camera's packets are converted to.
 enum CameraOutput {
     /// JPEGs, passed through.
-    Jpeg,
+    Jpeg(JpegEntry),
     /// H.264: passed through, or decoded where there is a decoder.
     H264 { units: AccessUnits, decoder: Option<Box<Decoder>> },
     /// I420 from a raw or any other format.
@@ -250,7 +250,7 @@ impl OpenCamera {
         let input = input.map_err(|error| open_error(path, error))?;
         let video = input.video();
         let output = match video.codec.as_str() {
-            "mjpeg" => CameraOutput::Jpeg,
+            "mjpeg" => CameraOutput::Jpeg(JpegEntry::default()),
             "h264" => {
                 let decoder = (options.codec != CodecChoice::Copy).then(Box::default);
                 CameraOutput::H264 { units: input.access_units()?, decoder }
@@ -277,9 +277,9 @@ impl OpenCamera {
         ensure!(!packet.data().is_empty(), InvalidData, "the camera could not transfer the whole frame");
         let paused = self.pauses.pause_before(header.times.captured, self.interval());
         match &mut self.output {
-            CameraOutput::Jpeg => {
-                let config = header.config(Codec::Jpeg, jpeg::size(packet.data())?);
-                Ok(Some((config, header.frame(huffman::complete(copy(packet.data(), pool))))))
+            CameraOutput::Jpeg(entry) => {
+                let Jpeg { data, width, height } = entry.admit(&copy(packet.data(), pool))?;
+                Ok(Some((header.config(Codec::Jpeg, (width, height)), header.frame(data))))
             }
             CameraOutput::H264 { units, decoder } => {
                 if paused {

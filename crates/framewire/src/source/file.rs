@@ -23,8 +23,8 @@ use crate::error::{Context as _, Error, Result, bail, ensure, error};
 use crate::{
     clock,
     media::{
-        huffman,
         input::{AccessUnit, AccessUnits, Input, Packet, Threads, Video, VideoDecoder},
+        jpeg::{Jpeg, JpegEntry},
     },
     stop::Stop,
     transcode::encode::CodecChoice,
@@ -138,7 +138,7 @@ enum FileOutput {
     /// I420.
     Decoded(VideoDecoder),
     /// JPEGs, passed through.
-    Jpeg,
+    Jpeg(JpegEntry),
     /// H.264, passed through.
     H264(AccessUnits),
 }
@@ -261,7 +261,7 @@ impl File {
                 }
                 None
             }
-            FileOutput::Jpeg => self.jpeg(packet?),
+            FileOutput::Jpeg(_) => self.jpeg(packet?),
             FileOutput::H264(_) => self.access_unit(packet?),
         }
     }
@@ -292,15 +292,25 @@ impl File {
         match size {
             // Two fields of interlaced video in a packet, or a kind of JPEG that only FFmpeg decodes.
             Ok(size) if self.given == 0 && !fits(size) => self.decode_from(&packet),
-            Err(HeaderError::Unsupported(_)) if self.given == 0 => self.decode_from(&packet),
+            Err(HeaderError::Unsupported(_)) => self.decode_from(&packet),
             Err(fault) => self.drop_broken(&fault.into()),
-            Ok((width, height)) => {
-                let (decoded, shown) = (packet.decoded, packet.shown);
-                let data = huffman::complete(packet.into_bytes());
-                return Some(TimedFrame { codec: Codec::Jpeg, width, height, data, keyframe: true, decoded, shown });
-            }
+            Ok(_) => return self.admit(packet),
         }
         None
+    }
+
+    fn admit(&mut self, packet: Packet) -> Option<TimedFrame> {
+        let FileOutput::Jpeg(entry) = &mut self.open.output else { return None };
+        let (decoded, shown) = (packet.decoded, packet.shown);
+        match entry.admit(&packet.into_bytes()) {
+            Ok(Jpeg { data, width, height }) => {
+                Some(TimedFrame { codec: Codec::Jpeg, width, height, data, keyframe: true, decoded, shown })
+            }
+            Err(error) => {
+                self.drop_broken(&error);
+                None
+            }
+        }
     }
 
     /// Switches from passthrough to decoding, from this packet on.
@@ -483,7 +493,7 @@ fn open_input(url: &str, passthrough: bool, stop: &Stop) -> Result<(OpenFile, Vi
     let threads = if video.finite { Threads::Frames } else { Threads::LowDelay };
     let output = match video.codec.as_str() {
         // JPEGs always pass through.
-        "mjpeg" => FileOutput::Jpeg,
+        "mjpeg" => FileOutput::Jpeg(JpegEntry::default()),
         "h264" if passthrough => {
             limits::check_size(video.width, video.height).map_err(|why| error!(InvalidInput, "{why}"))?;
             FileOutput::H264(input.access_units()?)

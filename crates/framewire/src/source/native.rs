@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use framewire_proto::{
-    Frame,
+    Config, Frame,
     wire::native::{Message, Report},
 };
 use tracing::info;
@@ -11,8 +11,10 @@ use tracing::info;
 use super::{Item, Kind, Listener, Source};
 use crate::error::{Error, Result, bail, error};
 use crate::{
+    bad_frames::BadFrames,
     clock,
     hub::Feedback,
+    media::jpeg::JpegEntry,
     net::{
         client::{Address, MessageSender},
         hub_client::{ClientIdentity, HubClient, HubEvent},
@@ -53,6 +55,10 @@ pub struct HubSource {
     client: Option<HubClient>,
     /// Where reports go: over the current connection.
     reports_to: Arc<Mutex<Option<Arc<MessageSender>>>>,
+    /// The configuration of the frames that follow.
+    config: Option<Config>,
+    jpegs: JpegEntry,
+    bad: BadFrames,
     retry: Retry,
 }
 
@@ -74,6 +80,9 @@ impl HubSource {
             stop: stop.clone(),
             client: None,
             reports_to: Arc::default(),
+            config: None,
+            jpegs: JpegEntry::default(),
+            bad: BadFrames::default(),
             retry: Retry::default(),
         };
         match source.connect() {
@@ -113,6 +122,28 @@ impl HubSource {
             Err(error) => self.retry.wait(&error, &self.stop),
         }
     }
+
+    /// An item as it enters. A frame that is not what it claims to be is dropped and counted: its hub may be an older one.
+    fn enter(&mut self, item: Item) -> Option<Item> {
+        match item {
+            Item::Config(config) => {
+                self.config = Some(config.clone());
+                Some(Item::Config(config))
+            }
+            Item::Frame(mut frame) => {
+                let mut config = self.config.clone()?;
+                match self.jpegs.enter(&mut config, frame.data) {
+                    Ok(data) => frame.data = data,
+                    Err(why) => {
+                        self.bad.count(&self.identity.address, format_args!("frame {}: {why}", frame.sequence));
+                        return None;
+                    }
+                }
+                Some(Item::Frame(frame))
+            }
+            other => Some(other),
+        }
+    }
 }
 
 impl Source for HubSource {
@@ -124,7 +155,10 @@ impl Source for HubSource {
             };
             let error = match client.receive() {
                 Ok(HubEvent::Message(message)) => match take(client, message) {
-                    Ok(Some(item)) => return Ok(Some(item)),
+                    Ok(Some(item)) => match self.enter(item) {
+                        Some(item) => return Ok(Some(item)),
+                        None => continue,
+                    },
                     Ok(None) => continue,
                     Err(error) => error,
                 },

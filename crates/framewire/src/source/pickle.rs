@@ -15,6 +15,7 @@ use crate::{
     bad_frames::BadFrames,
     clock,
     error::{Context as _, Error, OrError as _, Result},
+    media::jpeg::JpegEntry,
     net::{endpoint::Endpoint, retry::Retry, socket::Socket},
     stop::Stop,
 };
@@ -42,6 +43,7 @@ struct Viewer {
     /// A frame whose configuration was returned before it.
     waiting: Option<Frame>,
     next: u64,
+    jpegs: JpegEntry,
     bad: BadFrames,
 }
 
@@ -59,6 +61,7 @@ impl Viewer {
             config: None,
             waiting: None,
             next: 0,
+            jpegs: JpegEntry::default(),
             bad: BadFrames::default(),
         };
         viewer.connect()?;
@@ -93,7 +96,7 @@ impl Viewer {
 
     /// A picture as a frame, or its configuration first where that is new.
     fn take(&mut self, picture: Picture) -> Option<Item> {
-        let (config, data) = match checked(picture) {
+        let (config, data) = match checked(picture, &mut self.jpegs) {
             Ok(picture) => picture,
             Err(why) => {
                 self.bad.count(&self.from, why);

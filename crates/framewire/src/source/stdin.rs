@@ -15,7 +15,15 @@ use framewire_proto::{
 
 use super::{Item, Kind, Options, Source, Spec};
 use crate::error::{Context as _, Result, bail};
-use crate::{clock, media::planes::Converter, source::pace::Pace, stop::Stop};
+use crate::{
+    clock,
+    media::{
+        jpeg::{Jpeg, JpegEntry},
+        planes::Converter,
+    },
+    source::pace::Pace,
+    stop::Stop,
+};
 
 /// Standard input's row in the table of sources.
 pub const KIND: Kind = Kind {
@@ -108,6 +116,9 @@ struct StdinReader<'a> {
     sequence: u64,
     config: Option<Config>,
     bytes: u64,
+    entry: JpegEntry,
+    /// Broken JPEGs.
+    broken: u64,
 }
 
 /// The source was closed.
@@ -115,7 +126,7 @@ struct Closed;
 
 impl<'a> StdinReader<'a> {
     fn new(items: &'a SyncSender<Result<Item>>) -> Self {
-        Self { items, sequence: 0, config: None, bytes: 0 }
+        Self { items, sequence: 0, config: None, bytes: 0, entry: JpegEntry::default(), broken: 0 }
     }
 
     fn run(&mut self, mut input: impl Read) -> Result<()> {
@@ -145,27 +156,17 @@ impl<'a> StdinReader<'a> {
 
     fn jpegs(&mut self, first: &[u8], mut input: impl Read, mut chunk: Vec<u8>) -> Result<()> {
         let mut splitter = jpeg::Splitter::new(&Limits::default());
-        let mut broken = 0_u64;
         splitter.push(first);
         loop {
             while let Some(picture) = splitter.pull().context("standard input")? {
-                match jpeg::size(&picture) {
-                    Ok((width, height)) => {
-                        let config = Config { codec: Codec::Jpeg, width, height, millifps: 0, extra: Bytes::new() };
-                        let Ok(()) = self.send(config, picture) else { return Ok(()) };
-                    }
-                    Err(fault) => {
-                        if broken == 0 {
-                            tracing::warn!("standard input: frame {} dropped: {fault}", self.sequence);
-                        }
-                        broken += 1;
-                        self.sequence += 1;
-                    }
-                }
+                let Ok(()) = self.jpeg(&picture) else { return Ok(()) };
             }
             let count = self.read(&mut input, &mut chunk)?;
             if count == 0 {
-                let lost = splitter.skipped() + splitter.pending() as u64;
+                if let Some(last) = splitter.finish() {
+                    let Ok(()) = self.jpeg(&last) else { return Ok(()) };
+                }
+                let (broken, lost) = (self.broken, splitter.skipped() + splitter.pending() as u64);
                 if broken > 0 || lost > 0 {
                     tracing::warn!(
                         "standard input: {broken} broken frames and {lost} bytes between frames were dropped"
@@ -174,6 +175,24 @@ impl<'a> StdinReader<'a> {
                 return self.end();
             }
             splitter.push(&chunk[..count]);
+        }
+    }
+
+    /// Passes a JPEG on; a broken one is counted.
+    fn jpeg(&mut self, picture: &Bytes) -> Result<(), Closed> {
+        match self.entry.admit(picture) {
+            Ok(Jpeg { data, width, height }) => {
+                let config = Config { codec: Codec::Jpeg, width, height, millifps: 0, extra: Bytes::new() };
+                self.send(config, data)
+            }
+            Err(fault) => {
+                if self.broken == 0 {
+                    tracing::warn!("standard input: frame {} dropped: {fault}", self.sequence);
+                }
+                self.broken += 1;
+                self.sequence += 1;
+                Ok(())
+            }
         }
     }
 

@@ -19,6 +19,7 @@ use crate::{
     clock,
     error::{Context as _, Error, OrError as _, Result},
     hub::{Hub, Publisher},
+    media::jpeg::JpegEntry,
     net::{
         accept::{self, Accepted},
         socket::Socket,
@@ -83,6 +84,7 @@ impl Cameras {
             watched: None,
             publisher: None,
             next: 0,
+            jpegs: JpegEntry::default(),
             bad: BadFrames::default(),
             clock: CameraClock::default(),
         };
@@ -164,6 +166,7 @@ struct Camera<'a> {
     /// How many watch, where a camera without viewers is disconnected.
     watched: Option<watch::Receiver<u32>>,
     next: u64,
+    jpegs: JpegEntry,
     bad: BadFrames,
     clock: CameraClock,
 }
@@ -193,7 +196,7 @@ impl Camera<'_> {
     fn take(&mut self, picture: Picture) -> Result<()> {
         let now = clock::now();
         let sent = picture.sent;
-        let (config, data) = match checked(picture) {
+        let (config, data) = match checked(picture, &mut self.jpegs) {
             Ok(picture) => picture,
             Err(why) => {
                 self.bad.count(&self.name, why);
@@ -228,11 +231,11 @@ impl Camera<'_> {
 }
 
 /// A picture and what a decoder must know of it, if it is what it claims to be.
-pub(super) fn checked(picture: Picture) -> Result<(Config, Bytes), String> {
+pub(super) fn checked(picture: Picture, jpegs: &mut JpegEntry) -> Result<(Config, Bytes)> {
     let (width, height) = picture.size.unwrap_or_default();
     let mut config = Config { codec: picture.codec, width, height, millifps: 0, extra: Bytes::new() };
-    config.check(&picture.data)?;
-    Ok((config, picture.data))
+    let data = jpegs.enter(&mut config, picture.data)?;
+    Ok((config, data))
 }
 
 /// Waits until there are no viewers; for ever where that does not matter.

@@ -1,6 +1,12 @@
-//! JPEG headers (ITU-T T.81, annex B), and splitting a byte stream into JPEGs.
+//! JPEG headers (ITU-T T.81, annex B), the step that every JPEG takes where it enters, and splitting a byte stream into JPEGs.
 
+mod admit;
+mod exif;
+mod huffman;
 pub mod strips;
+
+pub use admit::{Admitted, admit, set_upright};
+pub use huffman::STANDARD_TABLES;
 
 use bytes::{Buf, Bytes, BytesMut};
 
@@ -66,7 +72,7 @@ pub fn size(jpeg: &[u8]) -> Result<(u16, u16), HeaderError> {
 }
 
 /// Splits a byte stream into JPEGs: push bytes, then pull pictures until there are none. Skips bytes between pictures, and
-/// incomplete pictures.
+/// pictures that end before their first scan. One that has had a scan may lack its end marker: see [`admit`].
 ///
 /// Follows the segment lengths, so a thumbnail inside a segment is not mistaken for a picture.
 #[derive(Debug)]
@@ -103,7 +109,8 @@ impl Splitter {
         self.buffer.extend_from_slice(bytes);
     }
 
-    /// Returns the next complete JPEG, from its start marker to its end marker; `None` if more bytes are needed.
+    /// Returns the next JPEG, from its start marker to its end marker or to the start of the next one; `None` if more bytes are
+    /// needed.
     ///
     /// # Errors
     /// A picture is over the limit. After this error, pull no more.
@@ -129,7 +136,16 @@ impl Splitter {
         }
     }
 
-    /// Bytes so far that belong to no complete picture: those between pictures and of incomplete pictures.
+    /// The last picture, where the stream has ended without its end marker.
+    pub fn finish(&mut self) -> Option<Bytes> {
+        let has_scan = matches!(self.state, State::Scan | State::Marker { scan: true });
+        has_scan.then(|| {
+            self.parsed = self.buffer.len();
+            self.take()
+        })
+    }
+
+    /// Bytes so far that belong to no picture: those between pictures and of incomplete pictures.
     pub fn skipped(&self) -> u64 {
         self.skipped
     }
@@ -190,6 +206,7 @@ impl Splitter {
                 self.parsed += length;
                 return Step::Done;
             }
+            Marker::Alone { code: START, .. } if scan => return Step::Done,
             Marker::Alone { code: START, length } => {
                 // The previous picture is incomplete. This marker may be the start of the next one.
                 self.skip_picture(self.parsed + length - 2);
@@ -386,11 +403,22 @@ mod tests {
     #[test]
     fn an_incomplete_picture_is_skipped_and_the_next_one_is_found() {
         let whole = jpeg(64, 48);
-        let scan = whole.len() - 4;
-        let row = [&whole[..scan], &whole, &MAGIC[..2], &[0xFF, 0xD9], &whole].concat();
+        let header = whole.windows(2).position(|pair| pair == [0xFF, 0xC2]).unwrap();
+        let row = [&whole[..header], &whole, &MAGIC[..2], &[0xFF, 0xD9], &whole].concat();
         let mut splitter = Splitter::new(&Limits::default());
         assert_eq!(split(&mut splitter, &row), [&whole, &whole]);
-        assert_eq!(splitter.skipped(), scan as u64 + 4);
+        assert_eq!(splitter.skipped(), header as u64 + 4);
+        assert_eq!(splitter.finish(), None);
+    }
+
+    #[test]
+    fn a_picture_without_an_end_marker_ends_where_the_next_one_starts() {
+        let whole = jpeg(64, 48);
+        let unended = &whole[..whole.len() - 2];
+        let mut splitter = Splitter::new(&Limits::default());
+        assert_eq!(split(&mut splitter, &[unended, unended, &whole, unended].concat()), [unended, unended, &whole]);
+        assert_eq!(splitter.finish().unwrap(), unended);
+        assert_eq!((splitter.skipped(), splitter.pending(), splitter.finish()), (0, 0, None));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use std::{ffi::CStr, ptr};
 
-use framewire_proto::limits;
+use framewire_proto::{Orientation, limits};
 use turbojpeg::raw;
 
 use crate::error::{Context as _, Result, bail, ensure, error};
@@ -61,6 +61,13 @@ impl Turbo {
     pub(super) fn decompressor() -> Self {
         let mut turbo = Self::new(raw::TJINIT_TJINIT_DECOMPRESS);
         turbo.set(raw::TJPARAM_TJPARAM_SCANLIMIT, MAX_SCANS);
+        turbo
+    }
+
+    pub(super) fn transformer() -> Self {
+        let mut turbo = Self::new(raw::TJINIT_TJINIT_TRANSFORM);
+        turbo.set(raw::TJPARAM_TJPARAM_SCANLIMIT, MAX_SCANS);
+        turbo.set(raw::TJPARAM_TJPARAM_NOREALLOC, 1);
         turbo
     }
 
@@ -161,6 +168,43 @@ impl Turbo {
         // SAFETY: reads the slice within its length. `out` has room for the size that the header of the same slice states.
         let code = unsafe { raw::tj3Decompress8(self.0, jpeg.as_ptr(), length, out.as_mut_ptr(), pitch, format) };
         self.check(code, jpeg)
+    }
+
+    /// Turns a JPEG without loss: its coefficients are put in another order. An error where the parts at its edges are no whole
+    /// blocks, because those cannot be turned.
+    pub(super) fn transform(&mut self, jpeg: &[u8], orientation: Orientation) -> Result<Vec<u8>> {
+        self.header(jpeg)?;
+        let operation = match orientation.exif() {
+            2 => raw::TJXOP_TJXOP_HFLIP,
+            3 => raw::TJXOP_TJXOP_ROT180,
+            4 => raw::TJXOP_TJXOP_VFLIP,
+            5 => raw::TJXOP_TJXOP_TRANSPOSE,
+            6 => raw::TJXOP_TJXOP_ROT90,
+            7 => raw::TJXOP_TJXOP_TRANSVERSE,
+            8 => raw::TJXOP_TJXOP_ROT270,
+            _ => raw::TJXOP_TJXOP_NONE,
+        };
+        let transform = raw::tjtransform {
+            r: raw::tjregion { x: 0, y: 0, w: 0, h: 0 },
+            op: operation as i32,
+            options: raw::TJXOPT_PERFECT as i32,
+            data: ptr::null_mut(),
+            customFilter: None,
+        };
+        // SAFETY: reads only its arguments, and the header that was just read.
+        let largest = unsafe { raw::tj3TransformBufSize(self.0, &raw const transform) };
+        ensure!(largest > 0, InvalidData, "a JPEG cannot be turned: {}", self.message());
+        let mut output = Vec::<u8>::with_capacity(largest as usize);
+        let (mut out, mut length) = (output.as_mut_ptr(), output.capacity() as raw::size_t);
+        let size = jpeg.len() as raw::size_t;
+        // SAFETY: reads the slice within its length. `out` has room for the largest result, which the library relies on.
+        let code = unsafe {
+            raw::tj3Transform(self.0, jpeg.as_ptr(), size, 1, &raw mut out, &raw mut length, &raw const transform)
+        };
+        ensure!(code == 0, InvalidData, "a JPEG of {} bytes cannot be turned: {}", jpeg.len(), self.message());
+        // SAFETY: the library has written this many bytes, within the capacity.
+        unsafe { output.set_len(length as usize) };
+        Ok(output)
     }
 
     /// A warning counts as an error: the picture is incomplete or wrong. The exception is a cheap camera's stray bytes between
