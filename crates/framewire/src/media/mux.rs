@@ -1,13 +1,16 @@
 //! Muxes encoded frames into a file: Matroska, MP4 or AVI, by the file's extension.
 //!
 //! An unfinished file plays too. At most a second of video is buffered, and the written part does not depend on later parts:
-//! Matroska's clusters and MP4's fragments are a second long, and AVI is a sequence of frames.
+//! Matroska's clusters and MP4's fragments are a second long, and AVI is a sequence of frames. A finished file tells its duration
+//! and can be seeked in.
 
+mod index;
 mod order;
 mod output;
 
 use std::{
     fs,
+    io::Read as _,
     path::{Path, PathBuf},
 };
 
@@ -16,6 +19,7 @@ use ffmpeg_sys_the_third::AVCodecID;
 use framewire_proto::{Codec, Config, Frame, Micros, h264};
 
 use self::{
+    index::Index,
     order::DecodeOrder,
     output::{FileWriter, PixelLayout, TimeBase, Timestamps, Track},
 };
@@ -29,6 +33,8 @@ struct Container {
     options: &'static [(&'static str, &'static str)],
     /// Ticks per second of its time stamps; `None` where it counts frames instead.
     ticks: Option<u32>,
+    /// Consists of fragments, whose index is our part.
+    fragmented: bool,
     /// Players expect pictures of any size in one track.
     any_size: bool,
 }
@@ -39,6 +45,7 @@ const CONTAINERS: &[Container] = &[
         format: "matroska",
         options: &[("cluster_time_limit", "1000")],
         ticks: Some(1000),
+        fragmented: false,
         any_size: true,
     },
     Container {
@@ -51,11 +58,14 @@ const CONTAINERS: &[Container] = &[
             ("frag_duration", "1000000"),
         ],
         ticks: Some(90_000),
+        fragmented: true,
         any_size: false,
     },
-    Container { extension: "avi", format: "avi", options: &[], ticks: None, any_size: false },
+    Container { extension: "avi", format: "avi", options: &[], ticks: None, fragmented: false, any_size: false },
 ];
 
+/// The most bytes before the first fragment: parameter sets take a few hundred.
+const MAX_HEAD: u64 = 1 << 20;
 /// Frames per second in thousandths, where the rate is unknown.
 const DEFAULT_MILLIFPS: u32 = 30_000;
 /// The longest pause between two frames, in µs. A longer one is shortened: the clock has jumped.
@@ -72,6 +82,8 @@ pub struct Muxer {
     /// Present for H.264, which may have B-frames.
     order: Option<DecodeOrder>,
     timeline: TimestampSequence,
+    /// Of a fragmented file.
+    index: Option<Index>,
     written: u64,
     started: bool,
 }
@@ -111,7 +123,17 @@ impl Muxer {
             FileWriter::create(container.format, path).with_context(|| format!("{shown}: cannot be created"))?;
         let config = config.clone();
         let timeline = TimestampSequence::new(rate(&config), container.ticks.is_none());
-        Ok(Self { output, container, config, path: path.into(), order: None, timeline, written: 0, started: false })
+        Ok(Self {
+            output,
+            container,
+            config,
+            path: path.into(),
+            order: None,
+            timeline,
+            index: None,
+            written: 0,
+            started: false,
+        })
     }
 
     /// Writes one frame, at its capture time relative to the first frame. H.264 starts at the first keyframe; frames before it are
@@ -129,6 +151,7 @@ impl Muxer {
                 self.track(frame).with_context(|| format!("{}: recording cannot start", self.path.display()))?;
             self.output.begin(&track, self.container.options).map_err(|error| self.failed(&error))?;
             self.started = true;
+            self.leave_room_for_index().map_err(|error| self.failed(&error))?;
             if self.config.codec == Codec::H264 {
                 self.order = Some(DecodeOrder::new(reorder_depth(&frame.data).unwrap_or(0), self.timeline.interval));
             }
@@ -142,6 +165,9 @@ impl Muxer {
         let times = Timestamps { decoded, shown: decoded.saturating_add(base.ticks(ahead)) };
         let duration = base.ticks(self.timeline.interval);
         self.output.write(&frame.data, times, duration, frame.keyframe).map_err(|error| self.failed(&error))?;
+        if let Some(index) = &mut self.index {
+            index.note(self.output.position(), frame.keyframe, times.shown, duration);
+        }
         self.written += 1;
         Ok(())
     }
@@ -172,10 +198,30 @@ impl Muxer {
 
     fn close(&mut self) -> Result<()> {
         let was_open = self.output.is_open();
-        self.output.finish().map_err(|error| self.failed(&error))?;
+        let beginning = self.index.take().filter(|_| was_open).and_then(|index| {
+            // An error shows again where the file's end is written.
+            self.output.flush().ok()?;
+            index.finished(self.output.position())
+        });
+        self.output.finish(beginning.as_deref()).map_err(|error| self.failed(&error))?;
         let empty = || fs::metadata(&self.path).is_ok_and(|file| file.is_file() && file.len() == 0);
         if was_open && !self.started && empty() {
             fs::remove_file(&self.path).with_context(|| format!("{}: cannot be removed", self.path.display()))?;
+        }
+        Ok(())
+    }
+
+    /// The index of a fragmented file is known at its end and belongs at its beginning.
+    fn leave_room_for_index(&mut self) -> std::io::Result<()> {
+        let head = usize::try_from(self.output.position()).unwrap_or(usize::MAX);
+        if !self.container.fragmented || !self.output.is_seekable() {
+            return Ok(());
+        }
+        let mut bytes = Vec::new();
+        fs::File::open(&self.path)?.take(MAX_HEAD).read_to_end(&mut bytes)?;
+        if bytes.len() == head {
+            self.output.append(&Index::room())?;
+            self.index = Some(Index::new(bytes, self.output.time_base().ticks));
         }
         Ok(())
     }

@@ -27,6 +27,11 @@ const QUALITY: u8 = 90;
 /// How long a frame is waited for before the recorder looks whether it shall end.
 const PATIENCE: Duration = Duration::from_millis(100);
 
+/// How long H.264 that is coded in this process goes without a keyframe in a file, in µs: a player seeks to one.
+const KEYFRAMES: Micros = 2_000_000;
+/// The same for another's, whose link carries keyframes to all that watch.
+const OTHERS_KEYFRAMES: Micros = 10_000_000;
+
 /// What to record into.
 pub enum Target {
     /// A file whose name ends with .mkv, .mp4 or .avi; one that is there is replaced. Pictures whose size changes go on in it:
@@ -102,6 +107,7 @@ pub fn run(
     let started = if matches!(target, Target::Reader { .. }) { clock::now() } else { 0 };
     let mut recorder = Recorder { output: Output::new(target), config: None, summary: Summary::default() };
     let reporter = subscriber.reporter();
+    let mut keyframes = matches!(recorder.output, Output::Files(_)).then(Keyframes::default);
     let mut begin = None;
     let mut deadline = duration.map(|duration| Instant::now() + duration);
     while !stop.stopped() {
@@ -116,6 +122,9 @@ pub fn run(
                 let begin = *begin.get_or_insert(frame.times.captured.max(started));
                 if frame.times.captured != 0 && duration.is_some_and(|duration| past(&frame, begin, duration)) {
                     break;
+                }
+                if keyframes.as_mut().is_some_and(|keyframes| keyframes.want(&frame)) {
+                    subscriber.request_keyframe();
                 }
                 let first = recorder.summary.frames == 0;
                 if recorder.take(&frame, &reporter)? == Reader::Gone {
@@ -138,6 +147,22 @@ pub fn run(
 /// Whether the frame was captured this long after `begin`, or later: cameras give what they held back in a burst.
 fn past(frame: &Frame, begin: Micros, duration: Duration) -> bool {
     u128::from(frame.times.captured.saturating_sub(begin)) >= duration.as_micros()
+}
+
+/// When the last keyframe of a recording was captured, or asked for.
+#[derive(Default)]
+struct Keyframes(Micros);
+
+impl Keyframes {
+    /// Whether to ask for one after this frame.
+    fn want(&mut self, frame: &Frame) -> bool {
+        let since = frame.times.captured.saturating_sub(self.0);
+        let overdue = !frame.keyframe && since >= if frame.times.arrived == 0 { KEYFRAMES } else { OTHERS_KEYFRAMES };
+        if frame.keyframe || overdue {
+            self.0 = frame.times.captured;
+        }
+        overdue
+    }
 }
 
 struct Recorder {
@@ -403,6 +428,21 @@ mod tests {
         assert_eq!(summary.files, [file]);
         assert_eq!((summary.frames, summary.bad, summary.missed), (4, 3, 0));
         assert_eq!((summary.counts.offered, summary.left_out()), (7, 3));
+    }
+
+    #[test]
+    fn a_keyframe_is_asked_for_where_a_player_could_not_seek() {
+        let mut keyframes = Keyframes::default();
+        let mut asked_after = |arrived: Micros| {
+            let frame = |second: u64, keyframe| {
+                let times = Times { captured: second * 1_000_000, arrived, ..Times::default() };
+                Frame { sequence: second, keyframe, times, data: Bytes::new() }
+            };
+            keyframes.want(&frame(100, true));
+            (101..125).filter(|second| keyframes.want(&frame(*second, *second == 121))).collect::<Vec<_>>()
+        };
+        assert_eq!(asked_after(0), [102, 104, 106, 108, 110, 112, 114, 116, 118, 120, 123]);
+        assert_eq!(asked_after(1), [110, 120]);
     }
 
     #[test]

@@ -9,6 +9,10 @@ use framewire_proto::{Codec, Micros};
 
 use crate::media::av;
 
+// Where `avio_seek` counts from, as lseek(2) does.
+const FROM_START: i32 = 0;
+const FROM_HERE: i32 = 1;
+
 /// The file's only track.
 pub(super) struct Track {
     pub(super) codec: Codec,
@@ -132,6 +136,34 @@ impl FileWriter {
         TimeBase { seconds: time_base.num.unsigned_abs(), ticks: time_base.den.unsigned_abs() }
     }
 
+    /// How many bytes were written.
+    pub(super) fn position(&self) -> u64 {
+        // SAFETY: an open context has a file.
+        let position = unsafe { self.context.as_ref().map_or(0, |context| ffi::avio_seek(context.pb, 0, FROM_HERE)) };
+        position.try_into().unwrap_or(0)
+    }
+
+    /// Whether bytes can be written again: it is a file, not a pipe.
+    pub(super) fn is_seekable(&self) -> bool {
+        // SAFETY: an open context has a file.
+        let file = unsafe { self.context.as_ref().and_then(|context| context.pb.as_ref()) };
+        file.is_some_and(|file| file.seekable & ffi::AVIO_SEEKABLE_NORMAL != 0)
+    }
+
+    /// Writes these bytes as they are.
+    pub(super) fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let size = i32::try_from(bytes.len()).map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge))?;
+        // SAFETY: an open context has a file, which copies the bytes.
+        unsafe { ffi::avio_write((*self.open()?).pb, bytes.as_ptr(), size) };
+        self.check_file()
+    }
+
+    /// Writes the frames that the muxer holds back to write them together.
+    pub(super) fn flush(&mut self) -> io::Result<()> {
+        // SAFETY: the context is open and its header was written. Without a packet the muxer writes what it holds.
+        check(unsafe { ffi::av_write_frame(self.open()?, ptr::null_mut()) })
+    }
+
     /// Writes one frame. It must be decoded later than the last one, and displayed no earlier than decoded; `duration` is in
     /// ticks.
     pub(super) fn write(&mut self, data: &[u8], times: Timestamps, duration: i64, keyframe: bool) -> io::Result<()> {
@@ -152,8 +184,8 @@ impl FileWriter {
         }
     }
 
-    /// Writes the file's end and closes the file. Does nothing the second time.
-    pub(super) fn finish(&mut self) -> io::Result<()> {
+    /// Writes the file's end, then its beginning anew if that is given, and closes the file. Does nothing the second time.
+    pub(super) fn finish(&mut self, beginning: Option<&[u8]>) -> io::Result<()> {
         if self.context.is_null() {
             return Ok(());
         }
@@ -161,12 +193,21 @@ impl FileWriter {
         unsafe {
             let failed = (*self.context).pb.as_ref().is_some_and(|file| file.error < 0);
             let ended = if self.started { check(ffi::av_write_trailer(self.context)) } else { Ok(()) };
+            let ended = ended.and_then(|()| beginning.map_or(Ok(()), |bytes| self.begin_anew(bytes)));
             let closed = check(ffi::avio_closep(&raw mut (*self.context).pb));
             ffi::avformat_free_context(self.context);
             self.context = ptr::null_mut();
             // An error of an earlier write was reported then.
             if failed { Ok(()) } else { ended.and(closed) }
         }
+    }
+
+    /// Replaces the file's first bytes.
+    fn begin_anew(&mut self, bytes: &[u8]) -> io::Result<()> {
+        // SAFETY: an open context has a file.
+        let at = unsafe { ffi::avio_seek((*self.open()?).pb, 0, FROM_START) };
+        check(i32::try_from(at).unwrap_or(-1))?;
+        self.append(bytes)
     }
 
     fn open(&self) -> io::Result<*mut ffi::AVFormatContext> {
@@ -186,7 +227,7 @@ impl FileWriter {
 impl Drop for FileWriter {
     fn drop(&mut self) {
         // To see errors, call `finish`.
-        let _ = self.finish();
+        let _ = self.finish(None);
         // SAFETY: only this value uses the packet, which borrows nothing between calls.
         unsafe { ffi::av_packet_free(&raw mut self.packet) };
     }

@@ -187,6 +187,46 @@ fn b_frames_keep_their_decoding_order_and_display_order() {
     }
 }
 
+/// The boxes of an MP4, or in one: where each begins, and its name.
+fn boxes(bytes: &[u8]) -> Vec<(usize, String)> {
+    let mut found = Vec::new();
+    let mut at = 0;
+    while let Some(length) = bytes.get(at..at + 4) {
+        found.push((at, String::from_utf8_lossy(&bytes[at + 4..at + 8]).into_owned()));
+        at += u32::from_be_bytes(length.try_into().unwrap()) as usize;
+    }
+    found
+}
+
+#[test]
+fn a_finished_mp4_tells_its_duration_and_where_to_seek() {
+    let scratch = Scratch::new();
+    let path = scratch.0.join("film.mp4");
+    let mut muxer = Muxer::create(&path, &config(Codec::H264, 30_000)).unwrap();
+    for (number, (unit, key)) in (0..).zip(h264(150)) {
+        muxer.write(&frame(number, 1 + number * 33_333, key, unit)).unwrap();
+    }
+    muxer.finish().unwrap();
+    let bytes = fs::read(&path).unwrap();
+    let boxes = boxes(&bytes);
+    let names: Vec<_> = boxes.iter().map(|(_, name)| name.as_str()).collect();
+    assert_eq!(names[..5], ["ftyp", "moov", "sidx", "free", "moof"]);
+    let number = |at: usize| u32::from_be_bytes(bytes[at..at + 4].try_into().unwrap());
+    let (index, mut at) = (boxes[2].0, boxes[4].0);
+    let count = number(index + 36) as usize & 0xFFFF;
+    let mut ticks = 0;
+    // A keyframe each 20 frames, fragments from half a second to a second long.
+    assert_eq!(count, 8);
+    for reference in (0..count).map(|place| index + 40 + 12 * place) {
+        assert!(boxes.contains(&(at, "moof".into())), "{at}: {boxes:?}");
+        at += number(reference) as usize;
+        ticks += number(reference + 4);
+    }
+    assert!(boxes.contains(&(at, "mfra".into())), "{at}: {boxes:?}");
+    assert!(ticks.abs_diff(5 * 90_000) < 300, "{ticks}");
+    assert!((seconds(&path) - 5.0).abs() < 0.01, "{}", seconds(&path));
+}
+
 #[test]
 fn an_unfinished_file_plays() {
     let scratch = Scratch::new();
