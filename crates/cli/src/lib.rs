@@ -29,7 +29,7 @@ use signal_hook::{
 };
 use tracing_subscriber::EnvFilter;
 
-use framewire::Stop;
+use framewire::{Stop, mask_secrets};
 
 /// Live video from any camera to any screen or program, over one TCP port.
 #[derive(Parser)]
@@ -67,8 +67,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(error) => {
-            // Help goes to standard output, and it is no fault if its reader has left.
-            let _ = error.print();
+            print_usage(&error);
             return error.exit_code() as u8;
         }
     };
@@ -83,7 +82,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
     match execute(cli.command) {
         Ok(()) => 0,
         Err(error) => {
-            eprintln!("framewire: {error:#}");
+            eprintln!("framewire: {}", mask_secrets(&format!("{error:#}")));
             1
         }
     }
@@ -101,6 +100,18 @@ fn execute(command: Command) -> Result<()> {
         Command::Doctor(args) => doctor::run(&args, &stop),
         Command::Devices(args) => devices::run(&args),
     }
+}
+
+/// Prints help or version, or what is wrong with the arguments, which may hold a password.
+fn print_usage(error: &clap::Error) {
+    if !error.use_stderr() {
+        // It is no fault if the reader of help has left.
+        let _ = error.print();
+        return;
+    }
+    let text = error.render();
+    let text = if io::stderr().is_terminal() { text.ansi().to_string() } else { text.to_string() };
+    eprint!("{}", mask_secrets(&text));
 }
 
 /// Writes to standard output. Whoever has read enough of it and left is no fault.
@@ -148,10 +159,25 @@ fn log(verbose: u8, quiet: bool) {
     };
     let filter = EnvFilter::try_from_env("FRAMEWIRE_LOG").unwrap_or_else(|_| EnvFilter::new(level));
     let lines =
-        tracing_subscriber::fmt().with_writer(io::stderr).with_ansi(io::stderr().is_terminal()).with_target(false);
+        tracing_subscriber::fmt().with_writer(|| MaskedStderr).with_ansi(io::stderr().is_terminal()).with_target(false);
     if verbose > 0 {
         lines.with_env_filter(filter).init();
     } else {
         lines.without_time().with_env_filter(filter).init();
+    }
+}
+
+/// Standard error, without the secrets of addresses: other libraries log them too.
+struct MaskedStderr;
+
+impl Write for MaskedStderr {
+    /// Takes a whole line.
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        io::stderr().write_all(mask_secrets(&String::from_utf8_lossy(line)).as_bytes())?;
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::{Args, ValueEnum};
 use framewire::{CodecChoice, Options, Source};
 
@@ -87,20 +87,22 @@ impl Common {
     }
 }
 
+/// The whole reason of an error: clap prints only the outermost of a chain.
+pub(crate) fn reason<T>(read: Result<T>) -> Result<T, String> {
+    read.map_err(|error| format!("{error:#}"))
+}
+
 /// Reads a flag's value as the option of a source that has this name.
-fn option<T>(name: &str, text: &str, read: fn(&Options) -> Option<T>) -> Result<T> {
+fn option<T>(name: &str, text: &str, read: fn(&Options) -> Option<T>) -> Result<T, String> {
     let mut options = Options::default();
-    options.set(&format!("{name}={text}"))?;
-    match read(&options) {
-        Some(value) => Ok(value),
-        None => bail!("'{text}' sets no {name}"),
-    }
+    options.set(&format!("{name}={text}")).map_err(|error| error.to_string())?;
+    read(&options).ok_or_else(|| format!("'{text}' sets no {name}"))
 }
 
 /// A time over 0, in seconds.
-pub(crate) fn parse_seconds(text: &str) -> Result<Duration> {
+pub(crate) fn parse_seconds(text: &str) -> Result<Duration, String> {
     match text.parse::<f64>() {
         Ok(seconds) if seconds > 0.0 && seconds <= 1e9 => Ok(Duration::from_secs_f64(seconds)),
-        _ => bail!("'{text}' is no time: seconds over 0"),
+        _ => Err(format!("'{text}' is no time: seconds over 0")),
     }
 }

@@ -5,13 +5,15 @@ use std::net::SocketAddr;
 use anyhow::{Context, Result, ensure};
 use framewire::{Error, Name, PicklePort, Server, Source, Stop};
 
+use crate::options::reason;
+
 #[derive(clap::Args, Default)]
 pub(crate) struct Args {
     /// Address and port to listen on
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:7070")]
     pub(crate) listen: String,
     /// A source to run in the hub, opened when somebody watches: NAME=SOURCE, may be given again
-    #[arg(long = "source", value_name = "NAME=SOURCE", value_parser = parse_source)]
+    #[arg(long = "source", value_name = "NAME=SOURCE", value_parser = |text: &str| reason(parse_source(text)))]
     pub(crate) sources: Vec<(Name, Source)>,
     /// Serve a stream to the viewers of the tutorial that pickles frames: ADDR:PORT=NAME, options may follow as in
     /// 127.0.0.1:9999=door#size=640x480 [default: 320 wide]; may be given again

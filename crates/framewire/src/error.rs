@@ -1,8 +1,10 @@
 //! What can go wrong, by kind: a program decides by the kind, a person reads the sentence.
 
-use std::{fmt, io};
+use std::{borrow::Cow, fmt, io};
 
 use framewire_proto::WireError;
+
+use crate::secret;
 
 /// The result of what this crate does.
 pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
@@ -94,9 +96,9 @@ macro_rules! report_of {
 pub(crate) type Kind = fn(Report) -> Error;
 
 impl Error {
-    /// An error of this kind.
+    /// An error of this kind. Secrets of addresses in its text are masked: it may quote what a user wrote, or what FFmpeg says.
     pub(crate) fn new(kind: Kind, text: impl Into<String>) -> Self {
-        kind(Report { text: text.into(), wire: None })
+        kind(Report { text: masked(text.into()), wire: None })
     }
 
     /// Whose fault it is.
@@ -122,8 +124,9 @@ impl Error {
     #[must_use]
     pub(crate) fn context(mut self, context: impl fmt::Display) -> Self {
         let report = self.report_mut();
+        let context = masked(context.to_string());
         report.text = match report.text.as_str() {
-            "" => context.to_string(),
+            "" => context,
             text => format!("{context}: {text}"),
         };
         self
@@ -135,6 +138,13 @@ impl Error {
 
     fn report_mut(&mut self) -> &mut Report {
         report_of!(self)
+    }
+}
+
+fn masked(text: String) -> String {
+    match secret::mask(&text) {
+        Cow::Borrowed(_) => text,
+        Cow::Owned(masked) => masked,
     }
 }
 

@@ -80,6 +80,7 @@ mod latency;
 mod media;
 mod net;
 mod pace;
+mod secret;
 #[cfg(feature = "server")]
 mod serve;
 #[cfg(all(test, feature = "server"))]
@@ -93,7 +94,8 @@ pub use api::*;
 pub use error::{Error, Fault, Report};
 pub use framewire_proto::Name;
 pub use media::v4l2::Device;
+pub use secret::mask as mask_secrets;
 pub use sink::help as sinks_help;
-pub use source::{Options, Spec as Source, camera::devices, help as sources_help};
+pub use source::{Location, Options, Spec as Source, camera::devices, help as sources_help};
 pub use stop::Stop;
 pub use transcode::encode::CodecChoice;

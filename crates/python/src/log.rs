@@ -10,6 +10,7 @@ use std::{
     },
 };
 
+use framewire::mask_secrets;
 use pyo3::prelude::*;
 use tracing::{
     Event, Level, Subscriber,
@@ -46,7 +47,6 @@ pub(crate) fn begin(py: Python<'_>) -> PyResult<()> {
     if BEGUN.swap(true, Ordering::Relaxed) {
         return Ok(());
     }
-    // FFmpeg tells what it does, on standard error, where debug logs are on.
     let logger = py.import("logging")?.call_method1("getLogger", ("framewire",))?;
     DEBUG.store(logger.call_method1("isEnabledFor", (10,))?.extract()?, Ordering::Relaxed);
     // The program `framewire` has set its own, if it runs in this process.
@@ -89,7 +89,7 @@ impl<S: Subscriber> Layer<S> for ToPython {
         };
         let mut text = Text::default();
         event.record(&mut text);
-        if let Err(TrySendError::Full(_)) = QUEUE.lines.try_send(Some((level, text.0))) {
+        if let Err(TrySendError::Full(_)) = QUEUE.lines.try_send(Some((level, mask_secrets(&text.0).into_owned()))) {
             QUEUE.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }

@@ -30,10 +30,11 @@ const ROOMS: &[Room] = &[
     room("clock", &[]),
     room("stop", &[]),
     room("latency", &[]),
+    room("secret", &[]),
 ];
 
 /// Rooms that all may name.
-const LEAVES: &[&str] = &["bad_frames", "clock", "stop", "latency", "error"];
+const LEAVES: &[&str] = &["bad_frames", "clock", "stop", "latency", "error", "secret"];
 
 /// What the library's rooms may not name.
 const LIBRARY: &[Ban] = &[

@@ -5,7 +5,7 @@ use std::{io::Write, net::Shutdown, time::Instant};
 use bytes::Bytes;
 use framewire_proto::wire::native::{self, Message, code};
 
-use crate::harness::{Hub, Peer, fails, framewire, jpeg, read_to_close};
+use crate::harness::{Hub, Peer, fails, framewire, jpeg, read_to_close, run};
 
 /// A hub with a publisher and a viewer of another stream, to check that they are not disturbed.
 struct Bystanders {
@@ -185,6 +185,37 @@ fn a_missing_hub_is_one_clear_line() {
     assert!(error.contains("no hub listens there"), "{error}");
     let error = fails(framewire(["list", &gone.to_string()]));
     assert!(error.contains("no hub listens there"), "{error}");
+}
+
+#[test]
+fn a_wrong_value_says_what_is_wrong_with_it() {
+    for (arguments, reason) in [
+        (&["send", "pattern#nonsense", "fw://h/x"][..], "'nonsense' is no option of a source: size=WxH, fps=N"),
+        (&["send", "pattern#size=12", "fw://h/x"], "'12' is no size: write it like 1280x720"),
+        (&["send", "pattern#fps", "fw://h/x"], "'fps' lacks its value: write it like fps=N"),
+        (&["record", "a.mp4#loop=2", "o.mkv"], "'loop' takes no value"),
+        (&["record", "a.mp4#codec=h265", "o.mkv"], "unknown codec 'h265': expected auto"),
+        (&["view", "pattern#max-age=1"], "'1' is no age: a number of milliseconds from 10"),
+        (&["doctor", ""], "a source is empty: name a camera"),
+        (&["serve", "--source", "a=pattern#quality=0"], "'0' is no quality: a number from 1 to 100"),
+        (&["serve", "--source", "pattern"], "'pattern' names no source: write it like door="),
+        (&["serve", "--source", "a b=pattern"], "' ' is not allowed in a stream's name"),
+        (&["serve", "--pickle", "127.0.0.1:9"], "names no stream: write it like 127.0.0.1:9999=door"),
+        (&["send", "pattern", "fw://h/x", "--codec", "h265"], "unknown codec 'h265': expected auto"),
+        (&["send", "pattern", "fw://h/x", "--quality", "0"], "'0' is no quality: a number from 1 to 100"),
+        (&["send", "pattern", "fw://h/x", "--size", "9000x1"], "over the limit of 8192 pixels a side"),
+        (&["send", "pattern", "fw://h/x", "--bitrate", "5"], "'5' is no bitrate: bits per second from 50k"),
+        (&["send", "pattern", "fw://h/x", "--fps=-1"], "'-1' is no rate: frames per second from 0"),
+        (&["send", "pattern", "fw://h/x", "--max-age", "1"], "'1' is no age: a number of milliseconds from 10"),
+        (&["send", "pattern", "fw://h/x", "--duration", "0"], "'0' is no time: seconds over 0"),
+        (&["record", "pattern", "-", "--format", "gif"], "'gif' is no format: y4m, mjpeg or bgr24"),
+        (&["send", "pattern", "fw://h/x", "--stats", "xml"], "possible values: text, json"),
+    ] {
+        let ended = run(framewire(arguments));
+        let printed = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!(ended.status.code(), Some(2), "{arguments:?}: {printed}");
+        assert!(printed.contains(reason), "{arguments:?}: {printed}");
+    }
 }
 
 #[test]

@@ -19,6 +19,7 @@ mod http;
 mod hub;
 mod liars;
 mod namespaces;
+mod passwords;
 mod picture;
 mod public_api;
 mod slow_links;

@@ -48,7 +48,7 @@ pub fn diagnose(from: &Source, duration: Duration) -> Result<Diagnosis> {
 /// As [`diagnose`].
 pub fn diagnose_until(from: &Source, duration: Duration, stop: &Stop) -> Result<Diagnosis> {
     let (hub, over) = (LocalHub::new(), stop.child());
-    let address = from.source.parse::<Address>().ok();
+    let address = from.source.expose().parse::<Address>().ok();
     // A stream that is waited for has had no frames yet.
     let none_yet = from.options.wait.then(Stream::default);
     let before = address.as_ref().and_then(|address| ask(address).ok().or(none_yet));
@@ -98,7 +98,7 @@ fn figures(from: &Source, seen: &Measurement, seconds: f64, hub: Option<(Stream,
         if seen.ended { Some("ended".into()) } else { hub.as_ref().map(|(_, after)| after.state.clone()).or(told) };
     let announced = config.filter(|config| config.millifps > 0 && !from.options.unpaced());
     Figures {
-        from: from.source.clone(),
+        from: from.source.to_string(),
         seconds,
         state,
         codec: config.map(|config| config.codec.name()),

@@ -17,7 +17,7 @@ use crate::{
     hub::{self, Policy, Subscriber},
     net::{accept, endpoint::Endpoint},
     source::{
-        self, Spec,
+        self, Location, Spec,
         feed::Feed,
         tutorial::{self, Cameras, Streams},
     },
@@ -78,8 +78,8 @@ pub(super) enum From {
 impl From {
     /// Tells the two apart.
     pub(super) fn new(spec: Spec) -> Result<Self> {
-        if Endpoint::matches(&spec.source) {
-            let endpoint = Endpoint::parse(&spec.source)?;
+        if Endpoint::matches(spec.source.expose()) {
+            let endpoint = Endpoint::parse(spec.source.expose())?;
             if endpoint.tutorial.camera == End::Connects {
                 return Ok(Self::Cameras(spec, endpoint));
             }
@@ -199,9 +199,9 @@ pub(super) fn join<T>(thread: JoinHandle<Result<T>>) -> Result<T> {
 }
 
 /// The name of a source's stream: the last part of its path, with a number where it is opened twice.
-fn free_name(hub: &hub::Hub, source: &str) -> Name {
-    let last = source.trim_end_matches('/').rsplit('/').next().unwrap_or(source);
-    let mut name = Name::from_lossy(last);
+fn free_name(hub: &hub::Hub, source: &Location) -> Name {
+    let last = source.last_part();
+    let mut name = Name::from_lossy(&last);
     let mut number = 2;
     while hub.stream(name.as_str(), clock::now()).is_ok() {
         let short: String = last.chars().take(14).collect();

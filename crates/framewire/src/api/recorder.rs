@@ -108,7 +108,7 @@ impl RecorderBuilder {
     /// an error of [`Recorder::wait`].
     pub fn start(mut self) -> Result<Recorder> {
         if let To::File(file) = &self.to {
-            record::check_file(file, &self.from.source, self.overwrite)?;
+            record::check_file(file, self.from.source.expose(), self.overwrite)?;
         }
         let from = From::new(self.from.clone())?;
         // A file shall hold every frame; a program that reads what happens now shall get the newest.

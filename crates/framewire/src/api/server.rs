@@ -230,7 +230,7 @@ impl FromStr for PicklePort {
         let at = Endpoint::parse(&format!("pickle://{address}"))?;
         let Source { source, options } = stream.parse()?;
         let encode = encoding_for(&at.tutorial, &options, false);
-        Ok(Self { at, stream: source.parse()?, encode })
+        Ok(Self { at, stream: source.expose().parse()?, encode })
     }
 }
 

@@ -17,13 +17,56 @@ pub(super) const AGAIN: c_int = ffi::AVERROR(rustix::io::Errno::AGAIN.raw_os_err
 pub(super) fn quiet() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        let level = if tracing::enabled!(tracing::Level::DEBUG) { ffi::AV_LOG_WARNING } else { ffi::AV_LOG_QUIET };
         // SAFETY: the first sets a number, the second fills libavdevice's tables.
         unsafe {
-            ffi::av_log_set_level(level);
+            ffi::av_log_set_level(ffi::AV_LOG_QUIET);
             ffi::avdevice_register_all();
         }
+        if tracing::enabled!(tracing::Level::DEBUG) {
+            log::begin();
+        }
     });
+}
+
+/// FFmpeg's log as debug lines of ours, so that passwords in its addresses are masked.
+#[cfg(target_arch = "x86_64")]
+mod log {
+    use std::ffi::{CStr, c_char, c_int, c_void};
+
+    use ffmpeg_sys_the_third as ffi;
+
+    use crate::secret;
+
+    /// The longest line that is logged whole.
+    const LINE: usize = 1024;
+
+    pub(super) fn begin() {
+        // SAFETY: both set a number or a pointer; the callback is a constant.
+        unsafe {
+            ffi::av_log_set_callback(Some(take));
+            ffi::av_log_set_level(ffi::AV_LOG_WARNING);
+        }
+    }
+
+    unsafe extern "C" fn take(from: *mut c_void, level: c_int, format: *const c_char, values: *mut ffi::__va_list_tag) {
+        let (mut line, mut with_prefix) = ([0; LINE], 1);
+        // SAFETY: FFmpeg passes what belongs together, and writes at most so many bytes, with a zero at their end.
+        let text = unsafe {
+            if level > ffi::av_log_get_level() {
+                return;
+            }
+            let length = LINE as c_int;
+            ffi::av_log_format_line2(from, level, format, values, line.as_mut_ptr(), length, &raw mut with_prefix);
+            CStr::from_ptr(line.as_ptr()).to_string_lossy()
+        };
+        tracing::debug!("{}", secret::mask(text.trim_end()));
+    }
+}
+
+/// Elsewhere C passes a message's values in a way that Rust cannot name: the log stays silent, because it could not be masked.
+#[cfg(not(target_arch = "x86_64"))]
+mod log {
+    pub(super) fn begin() {}
 }
 
 /// FFmpeg's message for an error code.

@@ -113,11 +113,11 @@ impl Camera {
     /// # Errors
     /// The camera does not exist, is in use, or this user may not open it.
     pub fn open(spec: &Spec, stop: &Stop) -> Result<Self> {
-        let Spec { source, options } = spec;
+        let (source, options) = (spec.source.expose(), &spec.options);
         let identity = find(source)?;
         let open = OpenCamera::new(&identity, options, stop)?;
         Ok(Self {
-            source: source.clone(),
+            source: source.into(),
             options: options.clone(),
             stop: stop.clone(),
             open: Some(open),

@@ -172,8 +172,8 @@ impl File {
     /// # Errors
     /// The file is missing, empty, or no video; the host does not respond.
     pub fn open(spec: &Spec, stop: &Stop) -> Result<Self> {
-        let name = spec.source.clone();
-        let url = if is_url(&name) { name.clone() } else { check_path(&name)? };
+        let (name, source) = (spec.source.to_string(), spec.source.expose());
+        let url = if is_url(source) { source.to_owned() } else { check_path(source)? };
         let passthrough = spec.options.codec == CodecChoice::Copy;
         let (open, video) = open_input(&url, passthrough, stop).with_context(|| name.clone())?;
         let units = matches!(open.output, FileOutput::H264(_));

@@ -7,6 +7,7 @@
 pub mod camera;
 pub mod feed;
 pub mod file;
+pub mod location;
 pub mod native;
 pub mod pace;
 pub mod pattern;
@@ -24,6 +25,7 @@ use framewire_proto::{
 
 use crate::error::{Error, OrError as _, Result};
 use crate::{hub::Feedback, stop::Stop};
+pub use location::Location;
 pub use spec::{Options, Spec, check_size};
 
 /// What a source gives.
@@ -99,7 +101,7 @@ pub fn open(spec: &Spec, stop: &Stop) -> Result<Box<dyn Source>> {
 /// # Errors
 /// There is none.
 pub fn kind(spec: &Spec) -> Result<&'static Kind> {
-    let kind = SOURCES.iter().find(|kind| (kind.matches)(&spec.source));
+    let kind = SOURCES.iter().find(|kind| (kind.matches)(spec.source.expose()));
     kind.or_error(Error::InvalidInput, || {
         format!("{}: no kind of source is called this; `framewire send --help` lists them", spec.source)
     })

@@ -32,7 +32,7 @@ pub const KIND: Kind = Kind {
     matches: |source| source.starts_with("fw://"),
     open: |spec, stop| {
         let options = WatchOptions { wait: spec.options.wait, once: spec.options.once, every: spec.options.every };
-        Ok(Box::new(HubSource::open(spec.source.parse()?, options, stop)?))
+        Ok(Box::new(HubSource::open(spec.source.expose().parse()?, options, stop)?))
     },
 };
 

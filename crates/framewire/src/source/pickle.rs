@@ -27,7 +27,7 @@ pub const KIND: Kind = Kind {
     live: true,
     sized: false,
     matches: |source| source.starts_with("pickle://"),
-    open: |spec, stop| Ok(Box::new(Viewer::open(&spec.source, spec.options.wait, stop)?)),
+    open: |spec, stop| Ok(Box::new(Viewer::open(spec.source.expose(), spec.options.wait, stop)?)),
 };
 
 /// A viewer of such a server.

@@ -51,7 +51,7 @@ impl Reopening {
             open,
             stop: stop.clone(),
             source: None,
-            description: spec.source.clone(),
+            description: spec.source.to_string(),
             failure: None,
             lost: false,
             opened: Instant::now(),

@@ -56,7 +56,7 @@ impl Screen {
     /// # Errors
     /// The display does not exist, does not respond, or refuses access.
     pub fn open(spec: &Spec, stop: &Stop) -> Result<Self> {
-        let display = match spec.source.strip_prefix("screen:") {
+        let display = match spec.source.expose().strip_prefix("screen:") {
             Some(display) => display.to_owned(),
             None => std::env::var("DISPLAY").unwrap_or_default(),
         };

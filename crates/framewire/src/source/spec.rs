@@ -1,10 +1,16 @@
 //! What a user writes for a source: the source, then options, each after a `#`.
+//!
+//! Only what has the form of an option is one: `#key` or `#key=value`, where the key is made of letters and hyphens and the value
+//! has no `/` and no blank. Anything else behind a `#` belongs to the source, as in `/films/take#2.mp4` or in a URL's password. In
+//! a path `%23` stands for a `#` that would otherwise begin an option.
 
-use std::{ops::RangeInclusive, str::FromStr, time::Duration};
+use std::{ops::RangeInclusive, path::Path, str::FromStr, time::Duration};
 
 use framewire_proto::Micros;
 
+use super::location::Location;
 use crate::error::{Context as _, Error, OrError as _, Result, bail, ensure, error};
+use crate::secret;
 use crate::transcode::encode::CodecChoice;
 
 /// The rates that may be asked for, in frames a second.
@@ -18,7 +24,7 @@ const MAX_AGES: RangeInclusive<Micros> = 10_000..=60_000_000;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Spec {
     /// The source: `camera`, a path, a URL, …
-    pub source: String,
+    pub source: Location,
     /// How to open it.
     pub options: Options,
 }
@@ -52,33 +58,99 @@ pub struct Options {
     pub every: bool,
 }
 
+/// An option: how it is written, and what sets it from its value. One without a `=` takes no value.
+struct Row {
+    usage: &'static str,
+    set: fn(&mut Options, &str) -> Result<()>,
+}
+
+/// Every option.
+#[rustfmt::skip]
+const ROWS: &[Row] = &[
+    Row { usage: "size=WxH", set: |options, value| set(&mut options.size, parse_size(value)) },
+    Row { usage: "fps=N", set: |options, value| set(&mut options.fps, parse_fps(value)) },
+    Row { usage: "format=NAME", set: |options, value| set(&mut options.format, Ok(value.into())) },
+    Row { usage: "loop", set: |options, _| { options.looped = true; Ok(()) } },
+    Row { usage: "codec=NAME", set: |options, value| { options.codec = value.parse()?; Ok(()) } },
+    Row { usage: "quality=1..100", set: |options, value| set(&mut options.quality, parse_quality(value)) },
+    Row { usage: "bitrate=BITS", set: |options, value| set(&mut options.bitrate, parse_bitrate(value)) },
+    Row { usage: "max-age=MS", set: |options, value| set(&mut options.max_age, parse_max_age(value)) },
+    Row { usage: "wait", set: |options, _| { options.wait = true; Ok(()) } },
+    Row { usage: "once", set: |options, _| { options.once = true; Ok(()) } },
+    Row { usage: "every", set: |options, _| { options.every = true; Ok(()) } },
+];
+
+impl Row {
+    fn key(&self) -> &'static str {
+        self.usage.split_once('=').map_or(self.usage, |(key, _)| key)
+    }
+
+    fn find(key: &str) -> Option<&'static Self> {
+        ROWS.iter().find(|row| row.key() == key)
+    }
+}
+
+fn set<T>(option: &mut Option<T>, value: Result<T>) -> Result<()> {
+    *option = Some(value?);
+    Ok(())
+}
+
 impl FromStr for Spec {
     type Err = Error;
 
-    /// Splits at every `#`. A path that itself holds a `#` and exists is taken as it is.
     fn from_str(text: &str) -> Result<Self> {
-        let mut spec = Self { source: text.into(), options: Options::default() };
-        if text.contains('#') && !std::path::Path::new(text).exists() {
-            let mut parts = text.split('#');
-            spec.source = parts.next().unwrap_or_default().into();
-            for part in parts {
-                spec.options.set(part).with_context(|| format!("in the source '{text}'"))?;
-            }
+        let (source, parts) = split(text);
+        let source = Location::from(source.as_str());
+        let mut options = Options::default();
+        for part in parts {
+            options.set(part).with_context(|| format!("in the source '{source}'"))?;
         }
         ensure!(
-            !spec.source.is_empty(),
+            !source.expose().is_empty(),
             InvalidInput,
             "a source is empty: name a camera, file, URL, `screen`, `pattern` or `-`"
         );
-        Ok(spec)
+        ensure!(
+            !source.is_ambiguous(),
+            InvalidInput,
+            "'{source}': there is an '@' behind the host: write it as %40, and one in a password too"
+        );
+        Ok(Self { source, options })
     }
+}
+
+/// The source and its options. A path that exists is taken as it is.
+fn split(text: &str) -> (String, Vec<&str>) {
+    let address = text.split_once("://").map_or(text, |(_, address)| address);
+    let is_path = address.len() == text.len();
+    let userinfo = if is_path { 0 } else { text.len() - address.len() + secret::userinfo(address).unwrap_or(0) };
+    let exists = |source: &str| is_path && Path::new(source).exists();
+    let (mut source, mut parts) = (text, Vec::new());
+    while !exists(source)
+        && let Some((before, part)) = source.rsplit_once('#')
+        && before.len() >= userinfo
+        && is_option(part)
+    {
+        parts.insert(0, part);
+        source = before;
+    }
+    let encoded = is_path && !exists(source);
+    (if encoded { source.replace("%23", "#") } else { source.into() }, parts)
+}
+
+/// Whether this has the form of an option.
+fn is_option(part: &str) -> bool {
+    let (key, value) = part.split_once('=').unwrap_or((part, ""));
+    let is_key = !key.is_empty() && key.chars().all(|letter| letter.is_ascii_alphabetic() || letter == '-');
+    let is_value = !value.chars().any(|letter| letter == '/' || letter.is_whitespace());
+    is_key && (is_value || Row::find(key).is_some())
 }
 
 impl Spec {
     /// Whether its frames may be passed on as others coded them, who cannot be asked for a keyframe. Of another hub's stream
     /// that is not known.
     pub fn is_passthrough(&self) -> bool {
-        self.source.starts_with("fw://") || self.options.codec == CodecChoice::Copy
+        self.source.expose().starts_with("fw://") || self.options.codec == CodecChoice::Copy
     }
 }
 
@@ -88,25 +160,16 @@ impl Options {
     /// # Errors
     /// The key is not known or its value is no such thing.
     pub fn set(&mut self, part: &str) -> Result<()> {
-        let (key, value) = part.split_once('=').unwrap_or((part, ""));
-        match key {
-            "size" => self.size = Some(parse_size(value)?),
-            "fps" => self.fps = Some(parse_fps(value)?),
-            "format" => self.format = Some(value.into()),
-            "loop" => self.looped = true,
-            "wait" => self.wait = true,
-            "once" => self.once = true,
-            "every" => self.every = true,
-            "codec" => self.codec = value.parse()?,
-            "quality" => self.quality = Some(parse_quality(value)?),
-            "bitrate" => self.bitrate = Some(parse_bitrate(value)?),
-            "max-age" => self.max_age = Some(parse_max_age(value)?),
-            _ => bail!(
-                InvalidInput,
-                "'{key}' is no option of a source: size=WxH, fps=N, format=NAME, loop, codec=NAME, quality=1..100, bitrate=BITS, max-age=MS, wait, once, every"
-            ),
+        let (key, value) = part.split_once('=').map_or((part, None), |(key, value)| (key, Some(value)));
+        let row = Row::find(key).or_error(Error::InvalidInput, || {
+            let usages: Vec<&str> = ROWS.iter().map(|row| row.usage).collect();
+            format!("'{key}' is no option of a source: {}; a # of a path or password is written %23", usages.join(", "))
+        })?;
+        match (row.usage.contains('='), value) {
+            (true, None | Some("")) => bail!(InvalidInput, "'{key}' lacks its value: write it like {}", row.usage),
+            (false, Some(value)) => bail!(InvalidInput, "'{key}' takes no value: leave '={value}' out"),
+            (_, value) => (row.set)(self, value.unwrap_or_default()),
         }
-        Ok(())
     }
 
     /// Checks what was set in a program, as [`Options::set`] does with what was written.
@@ -220,12 +283,50 @@ mod tests {
     #[test]
     fn options_follow_the_source_after_hashes() {
         let spec: Spec = "/dev/video0#size=1280x720#fps=30#loop#codec=copy#max-age=200".parse().unwrap();
-        assert_eq!(spec.source, "/dev/video0");
+        assert_eq!(spec.source.expose(), "/dev/video0");
         assert_eq!(spec.options.size, Some((1280, 720)));
         assert_eq!(spec.options.fps, Some(30.0));
         assert!(spec.options.looped);
         assert_eq!(spec.options.codec, CodecChoice::Copy);
         assert_eq!(spec.options.max_age, Some(200_000));
+    }
+
+    #[test]
+    fn only_what_has_the_form_of_an_option_is_one() {
+        for (text, source, fps) in [
+            ("/films/take#2.mp4", "/films/take#2.mp4", None),
+            ("/films/C#/x.mp4#fps=5", "/films/C#/x.mp4", Some(5.0)),
+            ("/films/a#b#.mkv", "/films/a#b#.mkv", None),
+            ("/films/a%23loop#fps=5", "/films/a#loop", Some(5.0)),
+            ("/films/a#", "/films/a#", None),
+            ("rtsp://u:p#fps=1@h/x#fps=5", "rtsp://u:p%23fps%3D1@h/x", Some(5.0)),
+            ("rtsp://u:p@ss#w/rd@h/x#fps=5", "rtsp://u:p%40ss%23w%2Frd@h/x", Some(5.0)),
+            ("http://h/a%23b#fps=5", "http://h/a%23b", Some(5.0)),
+            ("http://h/a#/b?c=d", "http://h/a#/b?c=d", None),
+        ] {
+            let spec: Spec = text.parse().unwrap();
+            assert_eq!((spec.source.expose(), spec.options.fps), (source, fps), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_path_that_exists_is_taken_as_it_is() {
+        let folder = std::env::temp_dir().join(format!("framewire-spec-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let path = |name: &str| folder.join(name).to_str().unwrap().to_owned();
+        for name in ["a#loop", "a%23b", "a"] {
+            std::fs::write(path(name), "").unwrap();
+        }
+        for (name, source, looped) in [
+            ("a#loop", "a#loop", false),
+            ("a#loop#loop", "a#loop", true),
+            ("a%23b", "a%23b", false),
+            ("a#fps=1", "a", false),
+        ] {
+            let spec: Spec = path(name).parse().unwrap();
+            assert_eq!((spec.source.expose(), spec.options.looped), (path(source).as_str(), looped), "{name}");
+        }
+        std::fs::remove_dir_all(folder).unwrap();
     }
 
     #[test]
@@ -237,8 +338,13 @@ mod tests {
             ("a#max-age=1", "'1' is no age"),
             ("", "empty"),
             ("a#size=9000x1", "9000x1"),
+            ("a#size=12 x 5", "'12 x 5'"),
+            ("a#fps", "'fps' lacks its value"),
+            ("a#format=", "'format' lacks its value"),
+            ("a#loop=3", "'loop' takes no value"),
+            ("rtsp://u:pass@ss/w@h/x", "rtsp://u:***@h/x': there is an '@'"),
         ] {
-            let message = format!("{:#}", text.parse::<Spec>().unwrap_err());
+            let message = text.parse::<Spec>().unwrap_err().to_string();
             assert!(message.contains(fault), "{text:?}: {message}");
         }
     }
