@@ -22,9 +22,17 @@ pub(crate) struct Args {
     /// Listen beyond this machine though anybody who reaches the port may watch and publish
     #[arg(long)]
     pub(crate) insecure: bool,
-    /// A name by which browsers may call this hub, besides IP addresses, localhost and this machine's name
-    #[arg(long = "host-name", value_name = "NAME")]
+    /// A name by which browsers may call this hub, besides IP addresses, names without a dot and this machine's name; may be
+    /// given again
+    #[arg(long = "host-name", value_name = "NAME[:PORT]")]
     pub(crate) host_names: Vec<String>,
+    /// A proxy in front of this hub, or a network of such: what its X-Forwarded-Host, -Proto and -For say is believed; may be
+    /// given again
+    #[arg(long = "proxy", value_name = "CIDR")]
+    pub(crate) proxies: Vec<String>,
+    /// Let web pages of these origins, such as http://home.example:8123, embed MJPEG, snapshots and the page with one stream
+    #[arg(long = "allow-embed", value_name = "ORIGIN", num_args = 1..)]
+    pub(crate) embedders: Vec<String>,
     /// Refuse the tutorials' cameras (lhh, base64, stopwait), which else are taken by their first bytes
     #[arg(long)]
     pub(crate) no_legacy: bool,
@@ -46,6 +54,8 @@ pub(crate) fn serve(args: &Args, stop: &Stop, ready: impl FnOnce(SocketAddr)) ->
         args.sources.iter().fold(server, |server, (name, source)| server.source(name.as_str(), source.clone()));
     let server = args.pickles.iter().fold(server, |server, port| server.pickle(port.clone()));
     let server = args.host_names.iter().fold(server, |server, name| server.host_name(name));
+    let server = args.proxies.iter().fold(server, |server, network| server.proxy(network));
+    let server = args.embedders.iter().fold(server, |server, origin| server.allow_embed(origin));
     let server = server.start().map_err(|error| match error {
         Error::Busy(_) | Error::PermissionDenied(_) => anyhow::Error::from(error).context("--listen"),
         error => error.into(),

@@ -28,20 +28,6 @@ fn json_lists_the_streams() {
 }
 
 #[test]
-fn requests_by_a_foreign_name_are_refused() {
-    let hub = Hub::start(&["--host-name", "gate.example"]);
-    let ask = |host: &str| hub.http(&format!("GET /streams HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")).0;
-    let machine = crate::internals::net::machine_name();
-    for ours in ["127.0.0.1", "localhost:7070", "[::1]", "192.168.7.9", "gate.example", &machine] {
-        assert_eq!(ask(ours), 200, "{ours}");
-    }
-    for foreign in ["evil.example", "127.0.0.1.evil.example:80", "localhost.evil.example"] {
-        assert_eq!(ask(foreign), 403, "{foreign}");
-    }
-    assert_eq!(hub.http("GET /streams HTTP/1.0\r\n\r\n").0, 400);
-}
-
-#[test]
 fn nothing_but_get_is_answered_and_no_other_origin_may_read() {
     let hub = Hub::start(&[]);
     for method in ["POST", "PUT", "DELETE", "OPTIONS", "PATCH"] {
@@ -58,38 +44,6 @@ fn nothing_but_get_is_answered_and_no_other_origin_may_read() {
     for header in ["content-security-policy", "cross-origin-resource-policy: same-origin", "nosniff"] {
         assert!(head.contains(header), "{header}: {head}");
     }
-}
-
-#[test]
-fn a_page_of_another_origin_may_not_open_the_websocket() {
-    let hub = Hub::start(&["--source", "scene=pattern#size=320x240"]);
-    let ask = |origin: &str| {
-        let mut stream = hub.connect();
-        let request = format!(
-            "GET /streams/scene/ws HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{origin}\r\n",
-            hub.address
-        );
-        stream.write_all(request.as_bytes()).unwrap();
-        let mut status = [0; 12];
-        stream.read_exact(&mut status).unwrap();
-        String::from_utf8_lossy(&status[9..]).into_owned()
-    };
-    assert_eq!(ask(""), "101");
-    assert_eq!(ask(&format!("Origin: http://{}\r\n", hub.address)), "101");
-    assert_eq!(ask("Origin: http://evil.example\r\n"), "403");
-    assert_eq!(ask("Origin: null\r\n"), "403");
-}
-
-#[test]
-fn a_snapshot_is_a_picture_of_now() {
-    let hub = Hub::start(&["--source", "scene=pattern#size=320x240"]);
-    let (status, body) = hub.get("/streams/scene/snapshot.jpg");
-    assert_eq!(status, 200);
-    let header = turbojpeg::read_header(&body).unwrap();
-    assert_eq!((header.width, header.height), (320, 240));
-    let picture = turbojpeg::decompress(&body, turbojpeg::PixelFormat::RGB).unwrap();
-    assert!(picture.pixels.iter().max() > picture.pixels.iter().min());
 }
 
 #[test]
@@ -132,7 +86,7 @@ fn watch(hub: &Hub, requests: &str, version: &str) -> (BufReader<TcpStream>, Str
 }
 
 /// Lines up to the empty one.
-fn head(reader: &mut impl BufRead) -> String {
+pub(crate) fn head(reader: &mut impl BufRead) -> String {
     let mut head = String::new();
     while !head.ends_with("\r\n\r\n") && head != "\r\n" {
         assert!(reader.read_line(&mut head).expect("a line of a head") > 0, "it ends after {head}");
@@ -141,7 +95,7 @@ fn head(reader: &mut impl BufRead) -> String {
 }
 
 /// The next part of a multipart response: the picture. What delimits it is checked.
-fn part(reader: &mut impl BufRead) -> Vec<u8> {
+pub(crate) fn part(reader: &mut impl BufRead) -> Vec<u8> {
     let head = head(reader);
     let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: ")).expect(&head);
     let mut picture = vec![0; length.parse().expect(&head)];

@@ -16,6 +16,8 @@ mod film;
 mod hardware;
 mod harness;
 mod http;
+mod http_access;
+mod http_pictures;
 mod hub;
 mod liars;
 mod namespaces;

@@ -85,9 +85,23 @@ impl ServerBuilder {
         self
     }
 
-    /// A name by which browsers may call this hub, besides IP addresses, `localhost` and this machine's name.
+    /// A name by which browsers may call this hub, besides IP addresses, names without a dot and this machine's name:
+    /// `cams.example`, or `cams.example:8443` where its page has a port of its own.
     pub fn host_name(mut self, name: &str) -> Self {
-        self.config.host_names.push(name.into());
+        self.config.access.host_names.push(name.into());
+        self
+    }
+
+    /// The address of a proxy in front of this hub, or a network of such (`172.16.0.0/12`): what its `X-Forwarded-Host`, `-Proto`
+    /// and `-For` say is believed.
+    pub fn proxy(mut self, network: &str) -> Self {
+        self.config.access.proxies.push(network.into());
+        self
+    }
+
+    /// Lets web pages of this origin (`https://home.example`) embed MJPEG, snapshots and the page with one stream.
+    pub fn allow_embed(mut self, origin: &str) -> Self {
+        self.config.access.embedders.push(origin.into());
         self
     }
 
@@ -117,6 +131,7 @@ impl ServerBuilder {
     pub fn start(self) -> Result<Server> {
         check_address(&self.listen, self.insecure)?;
         check_names(&self.wires)?;
+        self.config.access.check()?;
         let (hub, stop) = (self.hub.unwrap_or_else(Hub::new), self.stop.child());
         for port in &self.pickles {
             check_address(&port.at.authority(), self.insecure)?;
@@ -148,14 +163,14 @@ impl ServerBuilder {
                     }
                 });
             }
-            runtime.block_on(async {
+            let served = runtime.block_on(async {
                 tokio::select! {
-                    () = serve::run(listener, served, config) => {}
-                    () = stopped.raised() => {}
+                    served = serve::run(listener, served, config) => served,
+                    () = stopped.raised() => Ok(()),
                 }
             });
             runtime.shutdown_timeout(SHUTDOWN);
-            Ok(())
+            served
         });
         Ok(Server { hub, address, serving: Some(serving), stop })
     }

@@ -19,6 +19,13 @@ impl Numbering {
         self.offset = None;
     }
 
+    /// The stream's first frame gets this number.
+    pub(super) fn start_from(&mut self, number: u64) {
+        if self.published == 0 {
+            self.next = number;
+        }
+    }
+
     /// Whether the next frame is its publisher's first.
     pub(super) fn at_first_frame(&self) -> bool {
         self.offset.is_none()

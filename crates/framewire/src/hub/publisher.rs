@@ -63,6 +63,13 @@ impl Publisher {
         }
     }
 
+    /// The next frame's number, where the stream has none yet: frames that are made of another stream's keep their numbers.
+    pub fn number_from(&self, sequence: u64) {
+        if let Ok(mut state) = self.lock() {
+            state.number_from(sequence);
+        }
+    }
+
     /// Whether the frames were encoded elsewhere, so that no keyframe can be made on request. The hub then keeps the
     /// current GOP for new viewers.
     pub fn set_passthrough(&self, passthrough: bool) {

@@ -169,6 +169,11 @@ impl StreamState {
         self.publisher.touch(now);
     }
 
+    /// The next frame of a stream without frames gets this number.
+    pub(super) fn number_from(&mut self, sequence: u64) {
+        self.numbering.start_from(sequence);
+    }
+
     pub(super) fn set_passthrough(&mut self, passthrough: bool) {
         self.publisher.set_passthrough(passthrough);
     }

@@ -5,7 +5,12 @@
 //! [`Stream::send`] writes head and pictures. Only this way the kernel can send a picture's bytes from a
 //! [shared page](crate::net::shared_page). The response ends with its connection (RFC 9112, section 6.3), so it has no chunks.
 
-use std::{convert::Infallible, fmt::Write as _, sync::Arc, time::SystemTime};
+use std::{
+    convert::Infallible,
+    fmt::Write as _,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use axum::{
     body::{Body, Bytes},
@@ -15,8 +20,12 @@ use axum::{
 use bytes::BytesMut;
 use framewire_proto::{Frame, wire::multipart};
 use futures_util::stream;
+use tokio::time::sleep;
 
-use super::broadcast::{Broadcast, Part};
+use super::{
+    broadcast::{Broadcast, Part},
+    renditions::{Rate, Rendition},
+};
 use crate::{
     clock,
     error::Result,
@@ -32,12 +41,20 @@ const IGNORED: usize = 1 << 10;
 pub(super) struct Stream {
     viewer: Subscriber,
     broadcast: Arc<Broadcast>,
+    rate: Rate,
+    /// What the viewer's frames are made in.
+    _rendition: Option<Arc<Rendition>>,
 }
 
 impl Stream {
-    /// The pictures of this viewer.
-    pub(super) fn new(viewer: Subscriber, broadcast: Arc<Broadcast>) -> Self {
-        Self { viewer, broadcast }
+    /// The pictures of this viewer, at this rate. The rendition is held meanwhile.
+    pub(super) fn new(
+        viewer: Subscriber,
+        broadcast: Arc<Broadcast>,
+        rate: Rate,
+        rendition: Option<Arc<Rendition>>,
+    ) -> Self {
+        Self { viewer, broadcast, rate, _rendition: rendition }
     }
 
     /// The stream that this response carries, taken out of it.
@@ -65,7 +82,10 @@ impl Stream {
                 socket.write([multipart::DUMMY_HEADER]).await?;
                 continue;
             }
+            let wait = self.rate.due().saturating_sub(clock::now());
+            pacer.reading_acks(socket, sleep(Duration::from_micros(wait))).await;
             let frame = self.next(&mut pacer, socket).await;
+            self.rate.took(clock::now());
             pacer.start(frame.sequence, frame.data.len());
             match self.broadcast.part(&frame, socket.sends_pages()) {
                 Part::Shared(page) => socket.write_page(&page).await?,

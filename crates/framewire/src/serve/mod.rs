@@ -5,7 +5,7 @@
 //!   publish    native: a publisher's connection
 //!   watch      native: a viewer's connection; `viewer` is its conversation, whatever carries it
 //!   http       HTTP: the page, JSON, snapshots, metrics
-//!   mjpeg      HTTP: a stream as JPEGs; `broadcast` shares them between viewers
+//!   mjpeg      HTTP: a stream as JPEGs; `broadcast` shares them between viewers, `renditions` makes them as `wanted`
 //!   websocket  HTTP: a viewer's conversation over a WebSocket
 //!   clients    which connections belong to one client
 //! ```
@@ -30,7 +30,9 @@ pub mod http;
 pub mod metrics;
 mod mjpeg;
 mod publish;
+mod renditions;
 mod viewer;
+mod wanted;
 mod watch;
 pub mod websocket;
 
@@ -46,7 +48,7 @@ use crate::{
     hub::Hub,
     net::accept::{self, Accepted},
     source::tutorial::{Cameras, Streams},
-    transcode::renditions,
+    transcode,
 };
 use clients::Clients;
 #[cfg(test)]
@@ -92,8 +94,8 @@ pub const WIRES: &[ServedWire] = &[
 /// What a hub's port does beyond the defaults.
 #[derive(Clone, Default)]
 pub struct Config {
-    /// Host names by which browsers may call this hub, besides IP addresses, `localhost` and this machine's name.
-    pub host_names: Vec<String>,
+    /// Who may ask for what over HTTP.
+    pub access: http::Config,
     /// Refuse tutorials' cameras.
     pub no_legacy: bool,
     /// Wires besides [`WIRES`].
@@ -110,26 +112,30 @@ pub struct HubPort {
 }
 
 impl HubPort {
-    fn new(hub: Hub, config: &Config) -> Self {
+    fn new(hub: Hub, config: &Config, port: u16) -> Result<Self> {
         let clients = Clients::default();
-        Self {
-            pages: http::Pages::new(hub.clone(), clients.clone(), &config.host_names),
+        Ok(Self {
+            pages: http::Pages::new(hub.clone(), clients.clone(), &config.access, port)?,
             cameras: Cameras { hub: hub.clone(), streams: Streams::Each },
             no_legacy: config.no_legacy,
             hub,
             clients,
-        }
+        })
     }
 }
 
 /// Serves this hub on this listener for as long as it is polled.
-pub async fn run(listener: TcpListener, hub: Hub, config: Config) {
-    renditions::serve(&hub);
-    let port = Arc::new(HubPort::new(hub.clone(), &config));
+///
+/// # Errors
+/// The configuration cannot be read.
+pub async fn run(listener: TcpListener, hub: Hub, config: Config) -> Result<()> {
+    transcode::renditions::serve(&hub);
+    let port = Arc::new(HubPort::new(hub.clone(), &config, listener.local_addr()?.port())?);
     let rows: Arc<[ServedWire]> = [WIRES, &config.extra_wires].concat().into();
     let wires = rows.iter().map(|row| row.wire).collect();
     let serve = move |accepted| connection(accepted, port.clone(), rows.clone());
     tokio::join!(accept::run(listener, wires, serve), look_after(&hub));
+    Ok(())
 }
 
 async fn look_after(hub: &Hub) {

@@ -26,20 +26,22 @@ use crate::{
 /// Bytes of one message from a browser: it sends reports and pings only.
 pub(super) const MESSAGE: usize = 4 << 10;
 
-/// Serves one viewer on this connection until it leaves. `client` is which one it is, where its address has a session.
+/// Serves one viewer on this connection until it leaves. `client` is which one it is, where its address has a session, and `who`
+/// its name in the log.
 pub(super) async fn run(
     socket: WebSocket,
     subscriber: Subscriber,
     accepts: Accepts,
     client: Option<(Clients, Session)>,
     connection: &Socket,
+    who: &str,
 ) {
-    let (peer, name) = (connection.peer(), subscriber.name().clone());
-    info!("{peer}: watches '{name}' in a browser");
+    let name = subscriber.name().clone();
+    info!("{who}: watches '{name}' in a browser");
     let viewer = ViewerSession::new(subscriber, Link::new(clock::now()), accepts, connection.local());
     match converse(socket, viewer, client).await {
-        Ok(()) => info!("{peer}: left '{name}'"),
-        Err(error) => info!("{peer}: closed: {error}"),
+        Ok(()) => info!("{who}: left '{name}'"),
+        Err(error) => info!("{who}: closed: {error}"),
     }
 }
 

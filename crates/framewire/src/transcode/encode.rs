@@ -83,6 +83,8 @@ pub enum Size {
     Exactly(u32, u32),
     /// This width, and the height that keeps the picture's aspect ratio.
     Width(u32),
+    /// The same, but no wider than the picture is.
+    AtMost(u32),
 }
 
 impl EncodeOptions {
@@ -106,7 +108,10 @@ impl EncodeOptions {
         match self.size {
             None => (width, height),
             Some(Size::Exactly(width, height)) => (width, height),
-            Some(Size::Width(to)) => (to, (u64::from(height) * u64::from(to) / u64::from(width.max(1))).max(1) as u32),
+            Some(Size::AtMost(to)) if to >= width => (width, height),
+            Some(Size::Width(to) | Size::AtMost(to)) => {
+                (to, (u64::from(height) * u64::from(to) / u64::from(width.max(1))).max(1) as u32)
+            }
         }
     }
 }

@@ -20,11 +20,16 @@ pub const DUMMY_HEADER: &[u8] = b"X-Waiting: 1\r\n";
 /// The head of a part: the JPEG's length in bytes, its capture time (`wall`, in µs since 1970, UTC; written in seconds) and its
 /// number.
 pub fn part_head(length: usize, wall: Micros, sequence: u64) -> Vec<u8> {
-    let (seconds, micros) = (wall / 1_000_000, wall % 1_000_000);
+    let time = timestamp(wall);
     format!(
-        "Content-Type: image/jpeg\r\nContent-Length: {length}\r\nX-Timestamp: {seconds}.{micros:06}\r\nX-Sequence: {sequence}\r\n\r\n"
+        "Content-Type: image/jpeg\r\nContent-Length: {length}\r\nX-Timestamp: {time}\r\nX-Sequence: {sequence}\r\n\r\n"
     )
     .into_bytes()
+}
+
+/// A time in µs since 1970 (UTC), as X-Timestamp has it: in seconds, with six places.
+pub fn timestamp(wall: Micros) -> String {
+    format!("{}.{:06}", wall / 1_000_000, wall % 1_000_000)
 }
 
 #[cfg(test)]
