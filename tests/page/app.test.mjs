@@ -11,7 +11,7 @@ import { answerPings } from "./support/messages.mjs";
 
 const browser = new FakeBrowser();
 const { document } = browser;
-const window = Object.assign(browser, { location: { hash: "" }, scrollY: 0, scrolledTo: null });
+const window = Object.assign(browser, { location: { hash: "", pathname: "/" }, scrollY: 0, scrolledTo: null, top: browser });
 window.scrollTo = (_, y) => (window.scrolledTo = y);
 const events = new Element("window", document);
 window.addEventListener = events.addEventListener.bind(events);
@@ -195,4 +195,16 @@ pageTest("arrow keys show the next streams, Escape shows the grid", async () => 
   assert.equal(window.location.hash, "#/c");
   await press("Escape");
   assert.equal(window.location.hash, "#/");
+});
+
+pageTest("a path that ends in a stream's name enlarges it, and a hash goes first", async () => {
+  await list(stream("door"), stream("straße"));
+  window.location.pathname = "/cameras/stra%C3%9Fe";
+  await goTo("");
+  assert.deepEqual([document.title, document.body.dataset.view], ["straße · framewire", "one"]);
+  await goTo("#/door");
+  assert.equal(document.title, "door · framewire");
+  await goTo("#/");
+  assert.deepEqual([document.title, document.body.dataset.view], ["framewire", "all"]);
+  window.location.pathname = "/cameras/";
 });

@@ -21,6 +21,22 @@ test("URLs are relative to the page's, and names are escaped", () => {
   assert.equal(new Hub(PAGE).socketUrl("http"), "ws://hub.test:7070/streams/http/ws");
 });
 
+test("why a WebSocket does not open is asked with the page's origin", async () => {
+  const browser = new FakeBrowser();
+  const ask = async (answer) => {
+    const refusal = new Hub("https://proxy.test/cameras/").socketRefusal("door", browser);
+    answer(browser.requests.at(-1));
+    return refusal;
+  };
+  const answered = (status, text) => ask(({ answer }) => answer({ status, text: async () => text }));
+  assert.equal(await answered(403, "start the hub with --host-name\n"), "start the hub with --host-name");
+  assert.equal(browser.requests[0].url, "https://proxy.test/cameras/streams/door/ws?origin=https%3A%2F%2Fproxy.test");
+  assert.equal(await answered(426, "a proxy drops it"), "a proxy drops it");
+  assert.equal(await answered(403, ""), "HTTP status 403");
+  for (const status of [200, 404, 502]) assert.equal(await answered(status, "away"), null);
+  assert.equal(await ask(({ fail }) => fail()), null);
+});
+
 test("only valid names of streams are accepted", () => {
   for (const name of ["door", "straße@hof:2", "-x", "a.b", "_", "3", "摄像头", "x".repeat(64)]) assert.ok(isStreamName(name), name);
   for (const name of ["", ".door", "a b", "a/b", "a;reboot", "$(x)", "a'", "x\n", "x".repeat(65), "ß".repeat(33)]) {

@@ -483,6 +483,65 @@ test("the fifth Motion JPEG image shows snapshots, because browsers limit their 
   harnesses.forEach(({ tile }) => tile.remove());
 });
 
+/** A tile whose WebSocket does not open, and what the hub says of that. */
+async function refused(status, sentence, harness = makeTile()) {
+  harness.browser.socket.lose();
+  harness.browser.requests.at(-1).answer({ status, text: async () => `${sentence}\n` });
+  await settle();
+  return harness;
+}
+
+test("where the WebSocket is refused, the tile shows Motion JPEG and says why", async () => {
+  const harness = await refused(403, "start the hub with --host-name cams.test");
+  const refusal = harness.part(".refusal");
+  assert.match(harness.part("img").src, /\/streams\/door\/mjpeg\?at=\d+$/);
+  assert.ok(!refusal.hidden);
+  assert.equal(refusal.textContent, "Motion JPEG instead of a WebSocket: start the hub with --host-name cams.test");
+  assert.deepEqual(harness.texts, ["Connecting", "Waiting…", "The hub has sent no JPEG yet."]);
+  harness.part("img").naturalWidth = 640;
+  harness.tile.refresh();
+  assert.deepEqual(harness.texts, ["Live", "", ""]);
+  const sockets = harness.browser.sockets.length;
+  harness.browser.advance(60_000);
+  assert.equal(harness.browser.sockets.length, sockets, "no WebSocket is tried meanwhile");
+});
+
+test("once the hub was away, the WebSocket is tried again", async () => {
+  const harness = await refused(426, "a proxy drops it");
+  const sockets = harness.browser.sockets.length;
+  harness.tile.setHubFailed(true);
+  harness.tile.setHubFailed(false);
+  assert.equal(harness.browser.sockets.length, sockets + 1);
+  assert.ok(harness.part(".refusal").hidden && harness.part("img").hidden);
+  harness.accept();
+  assert.deepEqual(harness.texts, ["Live", "", ""]);
+});
+
+test("while the hub is away or knows no reason, the WebSocket is tried further", async () => {
+  for (const status of [404, 502]) {
+    const harness = await refused(status, "");
+    assert.ok(harness.part("img").hidden && harness.part(".refusal").hidden);
+    const sockets = harness.browser.sockets.length;
+    harness.browser.advance(1000);
+    assert.equal(harness.browser.sockets.length, sockets + 1);
+  }
+  const late = makeTile();
+  late.browser.socket.lose();
+  late.browser.advance(1000);
+  late.accept();
+  late.browser.requests.at(-1).answer({ status: 403, text: async () => "too late" });
+  await settle();
+  assert.deepEqual(late.texts, ["Live", "", ""]);
+  assert.ok(late.part("img").hidden, "it has opened meanwhile");
+});
+
+test("a connection that was open once is not asked about", () => {
+  const harness = makeTile();
+  harness.accept();
+  harness.browser.socket.lose();
+  assert.equal(harness.browser.requests.length, 0);
+});
+
 test("an enlarged tile has details and is no link", () => {
   const { browser, tile } = makeTile({ inView: false });
   tile.enlarge(true);

@@ -1,4 +1,5 @@
-// The page: a tile for each of the hub's streams. The address `#/NAME` enlarges one of them.
+// The page: a tile for each of the hub's streams. The address `#/NAME` enlarges one of them. So does `/NAME`, which another site's
+// page may embed: in a frame the page shows that stream only.
 
 import { command } from "./details.js";
 import { Hub, StreamList, isStreamName } from "./hub.js";
@@ -19,6 +20,8 @@ const tiles = new Map();
 const tilesInView = new Set();
 const viewObserver = new IntersectionObserver(viewChanged, { rootMargin: VIEW_MARGIN });
 const streams = new StreamList(hub, { list: listReceived, failed: listFailed });
+/** Whether another site's page embeds this one. */
+const framed = window.top !== window;
 let listKnown = false;
 let hubFailed = false;
 /** The name of the enlarged stream; null while the grid is shown. */
@@ -29,6 +32,9 @@ let gridScroll = 0;
 start();
 
 function start() {
+  if (framed) document.body.dataset.framed = "";
+  // Outside of frames each stream has one address.
+  else if (nameInPath() && !window.location.hash) window.history.replaceState(null, "", `./#/${nameInPath()}`);
   document.addEventListener("visibilitychange", visibilityChanged);
   window.addEventListener("online", visibilityChanged);
   window.addEventListener("hashchange", addressChanged);
@@ -109,26 +115,33 @@ function addressChanged() {
   tiles.get(before)?.enlarge(false);
   tiles.get(enlarged)?.enlarge(true);
   arrange();
-  document.title = enlarged === null ? "framewire" : `${enlarged} · framewire`;
+  document.title = enlarged ? `${enlarged} · framewire` : "framewire";
   window.scrollTo(0, enlarged === null ? gridScroll : 0);
   tiles.get(enlarged ?? before)?.focus();
 }
 
 function nameInAddress() {
   const { hash } = window.location;
-  if (!hash.startsWith("#/") || hash.length < 3) return null;
+  const name = hash.startsWith("#/") ? hash.slice(2) : nameInPath();
+  if (!name) return framed ? "" : null;
   try {
-    return decodeURIComponent(hash.slice(2));
+    return decodeURIComponent(name);
   } catch {
-    return hash.slice(2);
+    return name;
   }
+}
+
+/** What follows the last slash of the page's path, as it is written there. */
+function nameInPath() {
+  const { pathname } = window.location;
+  return pathname.slice(pathname.lastIndexOf("/") + 1);
 }
 
 /** Shows the grid, one stream, or why there is none. */
 function arrange() {
   const missing = listKnown && (enlarged === null ? tiles.size === 0 : !tiles.has(enlarged));
   document.body.dataset.view = enlarged === null ? "all" : "one";
-  part(".back").hidden = enlarged === null;
+  part(".back").hidden = enlarged === null || framed;
   part(".summary").hidden = enlarged !== null;
   part(".empty").hidden = !missing;
   if (missing) explainMissing();
@@ -138,6 +151,7 @@ function explainMissing() {
   const named = enlarged !== null;
   const valid = named && isStreamName(enlarged);
   const target = `fw://${hub.address}/${valid ? enlarged : "hello"}`;
+  if (framed && enlarged === "") return explainFrame();
   part(".empty h1").textContent = named ? `No stream named “${enlarged.slice(0, LONGEST_SHOWN_NAME)}”` : "No streams yet";
   part(".empty p").textContent =
     named && !valid
@@ -152,9 +166,14 @@ function explainMissing() {
   );
 }
 
+function explainFrame() {
+  part(".empty h1").textContent = "Which stream?";
+  part(".empty p").textContent = "In a frame this page shows one stream. Embed its own address: the hub's, a slash, and the stream's name.";
+}
+
 /** Escape shows all streams, the arrow keys show the previous and the next one, f toggles full screen. */
 function keyPressed(event) {
-  if (enlarged === null || event.ctrlKey || event.altKey || event.metaKey) return;
+  if (enlarged === null || framed || event.ctrlKey || event.altKey || event.metaKey) return;
   if (event.key === "Escape" && !document.fullscreenElement) window.location.hash = "#/";
   if (event.key === "f") tiles.get(enlarged)?.toggleFullScreen();
   const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];

@@ -8,6 +8,8 @@ const POLL_INTERVAL = 1500;
 const ANSWER_TIMEOUT = 4000;
 /** The shortest wait after a request that failed, in milliseconds. */
 const SHORTEST_RETRY = 1000;
+/** The hub's answers where a WebSocket may not be opened, and where only a WebSocket may: then something in between drops it. */
+const SOCKET_REFUSALS = [403, 426];
 /** The longest name of a stream, in bytes. */
 const LONGEST_NAME = 64;
 
@@ -38,6 +40,19 @@ export class Hub {
   /** The URL of a stream's WebSocket. */
   socketUrl(name) {
     return this.url(name, "ws").replace(/^http/, "ws");
+  }
+
+  /**
+   * Why a stream's WebSocket does not open, as a sentence; null where the hub does not say that it refuses it. Browsers do not
+   * tell a page what the answer was, so it is asked for by other means.
+   */
+  async socketRefusal(name, browser = window) {
+    const url = new URL(this.url(name, "ws"));
+    url.searchParams.set("origin", url.origin);
+    const options = { cache: "no-store", signal: browser.AbortSignal.timeout(ANSWER_TIMEOUT) };
+    const answer = await browser.fetch(url.href, options).catch(() => null);
+    if (!answer || !SOCKET_REFUSALS.includes(answer.status)) return null;
+    return (await answer.text().catch(() => "")).trim() || `HTTP status ${answer.status}`;
   }
 }
 

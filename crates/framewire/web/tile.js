@@ -30,10 +30,16 @@ export class Tile {
   #firstForwarded = 0;
   #details = null;
   #jpegOnly = false;
-  /** Shows Motion JPEG where neither the stream's codec nor the hub's JPEGs can be decoded; null elsewhere. */
+  /**
+   * Shows Motion JPEG where neither the stream's codec nor the hub's JPEGs can be decoded, and where WebSockets do not get
+   * through; null elsewhere.
+   */
   #fallback = null;
-  /** The stream's codec when the fallback began. */
+  /** The stream's codec when the fallback began; null where that was not the reason. */
   #undecodable = null;
+  /** Why the WebSocket does not open, as a sentence; empty where it does. */
+  #refusal = "";
+  #askingWhy = false;
 
   constructor(info, hub, browser = window) {
     this.#info = info;
@@ -67,6 +73,7 @@ export class Tile {
       frame: (frame) => this.#decode(frame),
       service: (service) => (this.#service = service),
       error: (text) => (this.#error = text),
+      unopened: () => this.#askWhy(),
     };
     return new Connection(this.#hub.socketUrl(this.name), events, this.#browser);
   }
@@ -83,6 +90,8 @@ export class Tile {
   /** The hub stopped answering requests for its list, or answers again. */
   setHubFailed(failed) {
     this.#hubFailed = failed;
+    // What refused the WebSocket may have been mended meanwhile.
+    if (!failed && this.#refusal) this.#endFallback();
     if (!failed) this.connection.retryNow();
     this.refresh();
   }
@@ -135,6 +144,8 @@ export class Tile {
     setText(this.#part(".state"), STATE_NAMES[state]);
     setText(this.#part(".overlay strong"), title);
     setText(this.#part(".overlay span"), explanation);
+    this.#part(".refusal").hidden = !this.#refusal;
+    setText(this.#part(".refusal"), this.#refusal && `Motion JPEG instead of a WebSocket: ${this.#refusal}`);
     this.#showFigures(state === "live");
   }
 
@@ -176,6 +187,7 @@ export class Tile {
     switch (state) {
       case "connecting":
         if (!this.#fallback) return ["Connecting…", this.#error];
+        if (this.#refusal) return ["Waiting…", "The hub has sent no JPEG yet."];
         return ["Waiting…", `This browser cannot decode ${codecName(this.#undecodable)} here. The hub has sent no JPEG yet.`];
       case "offline":
         return ["No connection", "The hub does not answer."];
@@ -252,8 +264,20 @@ export class Tile {
 
   /** Asks the hub for JPEG, or if it was asked already, falls back to Motion JPEG in an image. */
   #decodingFailed() {
-    if (this.#jpegOnly) this.#startFallback();
-    else this.#requestJpegOnly();
+    if (!this.#jpegOnly) return this.#requestJpegOnly();
+    this.#undecodable = this.#config.codec;
+    this.#startFallback();
+  }
+
+  /** Falls back to Motion JPEG where the hub says that the WebSocket is refused, or never got there. */
+  async #askWhy() {
+    if (this.#askingWhy) return;
+    this.#askingWhy = true;
+    const refusal = await this.#hub.socketRefusal(this.name, this.#browser);
+    this.#askingWhy = false;
+    if (!refusal || !this.#inView || this.#fallback || this.connection.connected) return;
+    this.#refusal = refusal;
+    this.#startFallback();
   }
 
   #requestJpegOnly() {
@@ -262,7 +286,6 @@ export class Tile {
   }
 
   #startFallback() {
-    this.#undecodable = this.#config.codec;
     this.#stopDecoding();
     this.#service = null;
     this.connection.close();
@@ -275,6 +298,7 @@ export class Tile {
 
   #endFallback() {
     this.#undecodable = null;
+    this.#refusal = "";
     this.#fallback.stop();
     this.#fallback = null;
     this.#part("canvas").hidden = false;

@@ -142,6 +142,7 @@ const LONGEST_BACKOFF = 10_000;
  * - `on.frame(frame)` delivers each frame.
  * - `on.service(service)` reports once a second how the hub serves this page.
  * - `on.error(text)` reports an error, as a sentence to show.
+ * - `on.unopened()` is called after an attempt that did not open: the hub is away, or something refuses the WebSocket.
  */
 export class Connection {
   #url;
@@ -224,7 +225,7 @@ export class Connection {
     this.#on.state("connecting");
     this.#use(this.#dial());
     // Pings start when the connection opens. Until then the ping timer bounds the wait.
-    this.#pingTimer = this.#browser.setTimeout(() => this.#retryLater(), CONNECT_TIMEOUT);
+    this.#pingTimer = this.#browser.setTimeout(() => this.#unopened(), CONNECT_TIMEOUT);
   }
 
   #dial() {
@@ -243,14 +244,18 @@ export class Connection {
 
   /** Makes this socket the connection. */
   #use(socket) {
+    let opened = this.#isOpen(socket);
     this.#socket = socket;
     this.#lastReceived = this.#now();
     this.#doubtSince = 0;
     this.clock = new ClockOffset();
     this.#on.reconnect();
-    socket.onopen = () => this.#opened();
+    socket.onopen = () => {
+      opened = true;
+      this.#opened();
+    };
     socket.onmessage = ({ data }) => this.#receive(data);
-    socket.onclose = () => this.#closed();
+    socket.onclose = () => (opened ? this.#closed() : this.#unopened());
     this.#checkTimer = this.#browser.setInterval(() => this.#check(), CHECK_INTERVAL);
   }
 
@@ -296,6 +301,11 @@ export class Connection {
     this.#disconnect();
     this.#use(spare);
     this.#ping();
+  }
+
+  #unopened() {
+    this.#retryLater();
+    this.#on.unopened?.();
   }
 
   #closed() {

@@ -27,7 +27,7 @@ use std::{
 use axum::{
     Json, Router,
     extract::{Path, Request, State},
-    http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header, request::Parts},
+    http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::get,
@@ -42,7 +42,6 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use tokio::sync::mpsc;
-use tracing::info;
 
 use super::{broadcast::Broadcasts, clients::Clients, metrics, mjpeg, renditions};
 use crate::error::Result;
@@ -51,9 +50,8 @@ use crate::{
     hub::{Hub, Info, Policy, Refused, Subscriber},
     net::{self, accept::Accepted, conn::Conn, socket::Socket},
 };
+use access::Access;
 pub use access::Config;
-use access::{Access, Caller};
-use address::Origin;
 
 /// The most bytes of a request's head, and of an answer that waits to be written.
 const BUFFER: usize = 32 << 10;
@@ -72,22 +70,9 @@ struct Site {
     renditions: renditions::Renditions,
 }
 
-impl Site {
-    /// Who sent a request that was let in.
-    fn caller(&self, parts: &Parts) -> Result<Arc<Caller>, Response> {
-        let caller = parts.extensions.get().cloned();
-        caller.ok_or_else(|| plain(StatusCode::INTERNAL_SERVER_ERROR, "the request came in unasked"))
-    }
-
-    /// The origin of another site's page that asks for a picture, if one does and may.
-    fn admit_picture(&self, parts: &Parts) -> Result<Option<Origin>, Response> {
-        let caller = self.caller(parts)?;
-        self.access.admit_picture(&parts.headers, &caller).map_err(|sentence| {
-            info!("{}: refused: {sentence}", caller.client);
-            plain(StatusCode::FORBIDDEN, &sentence)
-        })
-    }
-}
+/// A request that is not answered: the status, and a sentence that says what to do.
+#[derive(Debug)]
+struct Refusal(StatusCode, String);
 
 impl Pages {
     /// The pages of this hub, which listens on this port.
@@ -174,13 +159,13 @@ async fn guard(State(site): State<Arc<Site>>, request: Request, next: Next) -> R
     ];
     let (mut parts, body) = request.into_parts();
     let peer = parts.extensions.get::<Arc<Socket>>().map(|socket| socket.peer());
-    let unknown = (StatusCode::INTERNAL_SERVER_ERROR, "the request came over no connection".to_owned());
+    let unknown = Refusal(StatusCode::INTERNAL_SERVER_ERROR, "the request came over no connection".to_owned());
     let mut response = match peer.ok_or(unknown).and_then(|peer| site.access.caller(&parts, peer)) {
         Ok(caller) => {
             parts.extensions.insert(Arc::new(caller));
             next.run(Request::from_parts(parts, body)).await
         }
-        Err((status, sentence)) => plain(status, &sentence),
+        Err(refusal) => refusal.into_response(),
     };
     let headers = response.headers_mut();
     for (name, value) in HEADERS {
@@ -198,8 +183,8 @@ async fn streams(State(site): State<Arc<Site>>) -> Json<Vec<Info>> {
     Json(site.hub.streams(clock::now()))
 }
 
-async fn one_stream(State(site): State<Arc<Site>>, Path(name): Path<String>) -> Result<Json<Info>, Refused> {
-    site.hub.stream(&name, clock::now()).map(Json)
+async fn one_stream(State(site): State<Arc<Site>>, Path(name): Path<String>) -> Result<Json<Info>, Refusal> {
+    Ok(Json(site.hub.stream(&name, clock::now())?))
 }
 
 async fn metrics(State(site): State<Arc<Site>>) -> Response {
@@ -216,13 +201,19 @@ fn plain(status: StatusCode, sentence: &str) -> Response {
     (status, [(header::CONTENT_TYPE, "text/plain; charset=utf-8")], format!("{sentence}\n")).into_response()
 }
 
-impl IntoResponse for Refused {
+impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        let status = match self {
-            Self::NoSuchStream { .. } => StatusCode::NOT_FOUND,
-            Self::NameTaken(_) | Self::OwnSource(_) => StatusCode::CONFLICT,
-            Self::TooMany => StatusCode::SERVICE_UNAVAILABLE,
+        plain(self.0, &self.1)
+    }
+}
+
+impl From<Refused> for Refusal {
+    fn from(refused: Refused) -> Self {
+        let status = match refused {
+            Refused::NoSuchStream { .. } => StatusCode::NOT_FOUND,
+            Refused::NameTaken(_) | Refused::OwnSource(_) => StatusCode::CONFLICT,
+            Refused::TooMany => StatusCode::SERVICE_UNAVAILABLE,
         };
-        plain(status, &self.to_string())
+        Self(status, refused.to_string())
     }
 }

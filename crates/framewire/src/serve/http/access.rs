@@ -3,12 +3,17 @@
 //! Headers tell who asks. A web page cannot forge `Host`, `Origin`, `Referer` and `Sec-Fetch-*`, which its browser sets. It can
 //! send `X-Forwarded-*`, so those count only from the proxies that were named.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use axum::http::{HeaderMap, HeaderName, StatusCode, Version, header, request::Parts};
 use ipnet::IpNet;
+use tracing::info;
 
 use super::{
+    Refusal,
     address::{Authority, Origin, default_port},
     names::Names,
 };
@@ -46,7 +51,7 @@ pub(super) struct Access {
 #[derive(Debug, Clone)]
 pub(super) struct Caller {
     /// The browser, or the program, as far as proxies are known.
-    pub(super) client: IpAddr,
+    client: IpAddr,
     /// `None` where the request names no host.
     called: Option<Authority>,
     /// Whether the page is encrypted; `None` where no proxy says so.
@@ -54,6 +59,12 @@ pub(super) struct Caller {
 }
 
 impl Caller {
+    /// Who sent a request that was let in.
+    pub(super) fn of(request: &Parts) -> Result<Arc<Self>, Refusal> {
+        let unknown = || Refusal(StatusCode::INTERNAL_SERVER_ERROR, "nobody asked who sent the request".into());
+        request.extensions.get().cloned().ok_or_else(unknown)
+    }
+
     /// Who it is, for the log, over a connection from `peer`.
     pub(super) fn name(&self, peer: SocketAddr) -> String {
         if self.client == peer.ip().to_canonical() {
@@ -110,8 +121,8 @@ impl Access {
     /// Who sent this request over a connection from `peer`.
     ///
     /// # Errors
-    /// It calls the hub by a name that is not ours, or by none; with the status of the answer and a sentence that says what to do.
-    pub(super) fn caller(&self, request: &Parts, peer: SocketAddr) -> Result<Caller, (StatusCode, String)> {
+    /// It calls the hub by a name that is not ours, or by none.
+    pub(super) fn caller(&self, request: &Parts, peer: SocketAddr) -> Result<Caller, Refusal> {
         let peer = peer.ip().to_canonical();
         let proxied = self.is_proxy(peer);
         let forwarded = |name| text(&request.headers, &name).and_then(|list| list.rsplit(',').next()).map(str::trim);
@@ -122,16 +133,16 @@ impl Access {
             if request.version == Version::HTTP_10 && peer.is_loopback() {
                 return Ok(Caller { client: peer, called: None, https: None });
             }
-            return Err((StatusCode::BAD_REQUEST, "the request names no Host".into()));
+            return Err(Refusal(StatusCode::BAD_REQUEST, "the request names no Host".into()));
         };
-        let wrong = || (StatusCode::BAD_REQUEST, format!("the Host '{host}' is no host's name or address"));
+        let wrong = || Refusal(StatusCode::BAD_REQUEST, format!("the Host '{host}' is no host's name or address"));
         let called = Authority::parse(host).ok_or_else(wrong)?;
         if !self.names.include(&called) {
             let name = &called.host;
             let refusal = format!(
                 "this hub does not answer to the name '{name}': start it with --host-name {name}, or call it by its IP address"
             );
-            return Err((StatusCode::FORBIDDEN, refusal));
+            return Err(Refusal(StatusCode::FORBIDDEN, refusal));
         }
         let https = trusted(FORWARDED_PROTO).map(|scheme| scheme.eq_ignore_ascii_case("https"));
         Ok(Caller { client: self.client(&request.headers, peer), called: Some(called), https })
@@ -176,28 +187,32 @@ impl Access {
     /// Whether a WebSocket may be opened by the page that asks. Browsers let any page open one to anywhere.
     ///
     /// # Errors
-    /// A sentence that says what to do.
-    pub(super) fn admit_socket(&self, origin: Option<&str>, caller: &Caller) -> Result<(), String> {
+    /// It may not.
+    pub(super) fn admit_socket(&self, origin: Option<&str>, caller: &Caller) -> Result<(), Refusal> {
         let Some(origin) = origin else { return Ok(()) };
         let Some(origin) = Origin::parse(origin) else {
-            return Err(format!("a page of another origin ('{origin}') may not watch this hub"));
+            return Err(Refusal(
+                StatusCode::FORBIDDEN,
+                format!("a page of another origin ('{origin}') may not watch this hub"),
+            ));
         };
         if self.is_own(&origin, caller) {
             return Ok(());
         }
         let called = caller.called.as_ref().map(|called| format!(", which was called '{called}'")).unwrap_or_default();
-        Err(format!(
+        let sentence = format!(
             "a page of {origin} may not watch this hub{called}. If that is this hub's page behind a proxy, start the hub with \
              --host-name {}, or let the proxy pass the name on (nginx: proxy_set_header Host $http_host)",
             origin.authority()
-        ))
+        );
+        Err(Refusal(StatusCode::FORBIDDEN, sentence))
     }
 
     /// Whether a picture may be shown to who asks: the origin of another site's page that may embed it, if one asks.
     ///
     /// # Errors
-    /// A sentence that says what to do.
-    pub(super) fn admit_picture(&self, headers: &HeaderMap, caller: &Caller) -> Result<Option<Origin>, String> {
+    /// It may not.
+    pub(super) fn admit_picture(&self, headers: &HeaderMap, caller: &Caller) -> Result<Option<Origin>, Refusal> {
         let (site, origin) = (text(headers, &FETCH_SITE), text(headers, &header::ORIGIN));
         if let (None, Some("same-origin" | "none")) = (origin, site) {
             return Ok(None);
@@ -208,19 +223,21 @@ impl Access {
             return Ok(None);
         }
         let page = origin.or_else(|| text(headers, &header::REFERER));
-        match (page.and_then(Origin::parse), page, site) {
-            (Some(page), ..) if self.is_own(&page, caller) => Ok(None),
-            (Some(page), ..) if self.embedders.contains(&page) => Ok(Some(page)),
+        let sentence = match (page.and_then(Origin::parse), page, site) {
+            (Some(page), ..) if self.is_own(&page, caller) => return Ok(None),
+            (Some(page), ..) if self.embedders.contains(&page) => return Ok(Some(page)),
+            (None, None, None) => return Ok(None),
             (Some(page), ..) => {
-                Err(format!("a page of {page} may not show pictures of this hub: start it with --allow-embed {page}"))
+                format!("a page of {page} may not show pictures of this hub: start it with --allow-embed {page}")
             }
-            (None, None, None) => Ok(None),
-            (None, ..) => Err(
+            (None, ..) => {
                 "a page of another site may not show pictures of this hub without telling its origin: start the hub \
                  with --allow-embed ORIGIN, and give the picture in the page referrerpolicy=\"origin\""
-                    .into(),
-            ),
-        }
+                    .into()
+            }
+        };
+        info!("{}: refused: {sentence}", caller.client);
+        Err(Refusal(StatusCode::FORBIDDEN, sentence))
     }
 }
 
@@ -253,7 +270,7 @@ mod tests {
 
     fn caller(peer: &str, headers: &[(&str, &str)]) -> Result<Caller, String> {
         let peer = SocketAddr::new(peer.parse().unwrap(), 50_000);
-        access().caller(&request(headers), peer).map_err(|(_, sentence)| sentence)
+        access().caller(&request(headers), peer).map_err(|Refusal(_, sentence)| sentence)
     }
 
     fn admits(peer: &str, headers: &[(&str, &str)], origin: &str) -> bool {
@@ -325,7 +342,7 @@ mod tests {
     #[test]
     fn a_refused_socket_says_what_to_do() {
         let caller = caller("127.0.0.1", &[("host", "hub")]).unwrap();
-        let refusal = access().admit_socket(Some("https://gate.example:8443"), &caller).unwrap_err();
+        let Refusal(_, refusal) = access().admit_socket(Some("https://gate.example:8443"), &caller).unwrap_err();
         for part in ["'hub'", "https://gate.example:8443", "--host-name gate.example:8443", "proxy_set_header Host"] {
             assert!(refusal.contains(part), "{refusal}");
         }

@@ -12,7 +12,7 @@ use framewire_proto::{Frame, Micros, wire::multipart};
 use futures_util::stream;
 use tokio::time::timeout;
 
-use super::{Site, address::Origin, page, plain, subscribe};
+use super::{Refusal, Site, access::Caller, address::Origin, page, subscribe};
 use crate::{
     clock,
     hub::{Accepts, Event, Subscriber},
@@ -70,22 +70,22 @@ pub(super) async fn root(State(site): State<Arc<Site>>, parts: Parts) -> Answer 
     }
 }
 
-type Answer = Result<Response, Response>;
+type Answer = Result<Response, Refusal>;
 
 /// Shows the stream that `?name=` names, or else the first.
 async fn show_any(site: &Site, parts: &Parts, kind: Kind) -> Answer {
     let first = || site.hub.streams(clock::now()).into_iter().next().map(|info| info.name);
-    let none = || plain(StatusCode::NOT_FOUND, "this hub has no stream yet");
+    let none = || Refusal(StatusCode::NOT_FOUND, "this hub has no stream yet".into());
     let name = parameter(parts, "name").or_else(first).ok_or_else(none)?;
     show(site, parts, kind, &name).await
 }
 
 /// Who may not see the stream wakes no camera, and who asks for the head only does not either.
 async fn show(site: &Site, parts: &Parts, kind: Kind, name: &str) -> Answer {
-    let page = site.admit_picture(parts)?;
+    let page = site.access.admit_picture(&parts.headers, &*Caller::of(parts)?)?;
     let wanted = Wanted::parse(parts.uri.query().unwrap_or_default());
-    let wanted = wanted.map_err(|sentence| plain(StatusCode::BAD_REQUEST, &sentence))?;
-    site.hub.stream(name, clock::now()).map_err(IntoResponse::into_response)?;
+    let wanted = wanted.map_err(|sentence| Refusal(StatusCode::BAD_REQUEST, sentence))?;
+    site.hub.stream(name, clock::now())?;
     let mut response = match (kind, parts.method == Method::HEAD) {
         (Kind::Mjpeg, true) => head_only(multipart::CONTENT_TYPE),
         (Kind::Snapshot, true) => head_only("image/jpeg"),
@@ -114,14 +114,14 @@ fn head_only(kind: &'static str) -> Response {
 }
 
 /// Begins to watch a stream's JPEGs, as they are or in a rendition, which is to be held meanwhile.
-fn watch(site: &Site, name: &str, wanted: Wanted) -> Result<(Subscriber, Option<Arc<Rendition>>), Response> {
-    let mut viewer = subscribe(&site.hub, name).map_err(IntoResponse::into_response)?;
+fn watch(site: &Site, name: &str, wanted: Wanted) -> Result<(Subscriber, Option<Arc<Rendition>>), Refusal> {
+    let mut viewer = subscribe(&site.hub, name)?;
     if !wanted.reencodes() {
         viewer.set_accepts(Accepts::Jpegs);
         return Ok((viewer, None));
     }
     let rendition = site.renditions.subscribe(viewer, wanted);
-    let (viewer, rendition) = rendition.map_err(|sentence| plain(StatusCode::SERVICE_UNAVAILABLE, &sentence))?;
+    let (viewer, rendition) = rendition.map_err(|sentence| Refusal(StatusCode::SERVICE_UNAVAILABLE, sentence))?;
     Ok((viewer, Some(rendition)))
 }
 
@@ -136,10 +136,10 @@ async fn one_picture(site: &Site, name: &str, wanted: Wanted) -> Answer {
         ];
         return Ok((headers, frame.data).into_response());
     }
-    let info = site.hub.stream(name, clock::now()).map_err(IntoResponse::into_response)?;
+    let info = site.hub.stream(name, clock::now())?;
     let age = info.age_ms.map_or("it has none yet".into(), |age| format!("its last one is {:.0} s old", age / 1e3));
     let sentence = format!("'{name}' is {}: no fresh picture, {age}", info.state);
-    Ok(plain(StatusCode::SERVICE_UNAVAILABLE, &sentence))
+    Err(Refusal(StatusCode::SERVICE_UNAVAILABLE, sentence))
 }
 
 /// The first frame that is not older than a moment.

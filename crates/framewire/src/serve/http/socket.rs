@@ -8,12 +8,16 @@ use axum::{
         ws::{WebSocketUpgrade, rejection::WebSocketUpgradeRejection},
     },
     http::{StatusCode, header, request::Parts},
-    response::{IntoResponse, Response},
+    response::Response,
 };
 use framewire_proto::wire::native::{Session, Token};
 use serde::Deserialize;
 
-use super::{Site, access::text, plain, subscribe};
+use super::{
+    Refusal, Site,
+    access::{Caller, text},
+    subscribe,
+};
 use crate::{hub::Accepts, net::socket::Socket, serve::websocket};
 
 /// The query of a WebSocket's address.
@@ -56,20 +60,21 @@ pub(super) async fn open(
     Query(watch): Query<Watch>,
     parts: Parts,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
-) -> Result<Response, Response> {
-    let caller = site.caller(&parts)?;
+) -> Result<Response, Refusal> {
+    let caller = Caller::of(&parts)?;
     let origin = text(&parts.headers, &header::ORIGIN).or(watch.origin.as_deref());
-    site.access.admit_socket(origin, &caller).map_err(|sentence| plain(StatusCode::FORBIDDEN, &sentence))?;
+    site.access.admit_socket(origin, &caller)?;
     let Ok(upgrade) = upgrade else {
-        return Err(plain(
+        return Err(Refusal(
             StatusCode::UPGRADE_REQUIRED,
             "WebSockets only, and the request asks for none: if one was opened, a proxy in front of this hub does not pass it on \
-             (nginx: proxy_http_version 1.1, and proxy_set_header for Upgrade and Connection)",
+             (nginx: proxy_http_version 1.1, and proxy_set_header for Upgrade and Connection)"
+                .into(),
         ));
     };
-    let refused = |sentence: String| plain(StatusCode::BAD_REQUEST, &sentence);
+    let refused = |sentence| Refusal(StatusCode::BAD_REQUEST, sentence);
     let (accepts, session) = (watch.accepts().map_err(refused)?, watch.session().map_err(refused)?);
-    let viewer = subscribe(&site.hub, &name).map_err(IntoResponse::into_response)?;
+    let viewer = subscribe(&site.hub, &name)?;
     let upgrade = upgrade.max_message_size(websocket::MESSAGE).max_frame_size(websocket::MESSAGE);
     let client = session.map(|session| (site.clients.clone(), session));
     let who = caller.name(connection.peer());
