@@ -12,12 +12,14 @@ use std::{
 };
 
 use bytes::BytesMut;
+use framewire_proto::Micros;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use socket2::TcpKeepalive;
 use tokio::{
     io::{Interest, ReadBuf},
     net::TcpStream,
     net::lookup_host,
-    time::timeout,
+    time::{sleep, timeout},
 };
 
 use super::{
@@ -26,10 +28,19 @@ use super::{
     tcp_info::{self, Acknowledged},
     tune,
 };
-use crate::error::{Context as _, Error, Result, bail};
+use crate::{
+    clock,
+    error::{Context as _, Error, Result, bail, ensure, error},
+};
 
 /// How long connecting may take, over all of a host's addresses.
 const CONNECT: Duration = Duration::from_secs(10);
+
+/// How often the kernel asks a silent one of the other end whether it is there, at which the answer carries its receive window.
+const KEEPALIVE: Duration = Duration::from_secs(1);
+/// The kernel gives up after so many: later than [`NO_PROGRESS`], whose error says more.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const KEEPALIVE_RETRIES: u32 = 20;
 
 /// A connection's bytes. One task may read while another writes.
 #[derive(Debug)]
@@ -40,12 +51,23 @@ pub struct Socket {
     written: AtomicU64,
     /// The kernel had no room for the last write by polling.
     blocked: AtomicBool,
+    /// A program that reads nothing is waited for.
+    waits: AtomicBool,
+    /// Since when the other end's kernel owes an answer, in µs; zero while it owes none.
+    unanswered_since: AtomicU64,
 }
 
 impl Socket {
     /// A connection that was accepted and tuned.
     pub(super) fn new(stream: TcpStream, peer: SocketAddr) -> Self {
-        Self { stream, peer, written: AtomicU64::new(0), blocked: AtomicBool::new(false) }
+        Self {
+            stream,
+            peer,
+            written: AtomicU64::new(0),
+            blocked: AtomicBool::new(false),
+            waits: AtomicBool::new(false),
+            unanswered_since: AtomicU64::new(0),
+        }
     }
 
     /// Connects to `HOST:PORT`.
@@ -114,7 +136,7 @@ impl Socket {
     /// Writes these parts one after the other, whole, in as few segments as they need.
     ///
     /// # Errors
-    /// The connection broke, or the other end took nothing for [`NO_PROGRESS`].
+    /// The connection broke, or the other end took nothing for [`NO_PROGRESS`]; with [`Socket::wait_for_reader`], its machine is gone.
     pub async fn write<const PARTS: usize>(&self, parts: [&[u8]; PARTS]) -> Result<()> {
         let mut slices = parts.map(IoSlice::new);
         let mut rest = &mut slices[..];
@@ -156,12 +178,72 @@ impl Socket {
                     return Ok(wrote);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    let writable = timeout(NO_PROGRESS, self.stream.writable()).await;
-                    writable.with_context(|| no_progress("the other end took nothing"))??;
+                    self.while_there(self.stream.writable()).await??;
                 }
                 Err(error) => return Err(error).context("the connection broke"),
             }
         }
+    }
+
+    /// From now on a program that reads nothing, because a model loads or a breakpoint holds it, is waited for while its machine
+    /// answers. The kernel asks it once a second when nothing else is sent (keepalive).
+    pub fn wait_for_reader(&self) {
+        let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE);
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        let keepalive = keepalive.with_retries(KEEPALIVE_RETRIES);
+        // Where the system refuses, nobody is waited for longer than before.
+        let asks = socket2::SockRef::from(&self.stream).set_tcp_keepalive(&keepalive).is_ok();
+        self.waits.store(asks && cfg!(target_os = "linux"), Ordering::Relaxed);
+    }
+
+    /// Waits for this future while the other end is there.
+    ///
+    /// # Errors
+    /// Its machine is gone, or, without [`Socket::wait_for_reader`], [`NO_PROGRESS`] has passed.
+    pub async fn while_there<T>(&self, wait: impl Future<Output = T>) -> Result<T> {
+        tokio::select! {
+            biased;
+            done = wait => Ok(done),
+            gone = self.gone() => Err(gone),
+        }
+    }
+
+    async fn gone(&self) -> Error {
+        if !self.waits.load(Ordering::Relaxed) {
+            sleep(NO_PROGRESS).await;
+            return error!(Timeout, "{}", no_progress("the other end took nothing"));
+        }
+        loop {
+            sleep(KEEPALIVE).await;
+            if let Err(error) = self.check_there(clock::now()) {
+                return error;
+            }
+        }
+    }
+
+    /// To be called about once a second while the other end takes or reads nothing.
+    ///
+    /// # Errors
+    /// Its kernel has answered nothing for [`NO_PROGRESS`], though it was asked.
+    pub fn check_there(&self, now: Micros) -> Result<()> {
+        let contact = tcp_info::contact(&self.stream).context("the connection cannot be asked about")?;
+        let Some(contact) = contact.filter(|contact| contact.owes_answer) else {
+            self.unanswered_since.store(0, Ordering::Relaxed);
+            return Ok(());
+        };
+        let since = self.unanswered_since.load(Ordering::Relaxed);
+        if since == 0 || now.saturating_sub(contact.answered_ago) > since {
+            self.unanswered_since.store(now, Ordering::Relaxed);
+            return Ok(());
+        }
+        let silent = u128::from(now.saturating_sub(since));
+        ensure!(
+            silent < NO_PROGRESS.as_micros(),
+            Timeout,
+            "{}",
+            no_progress("the other end's machine has answered nothing")
+        );
+        Ok(())
     }
 
     /// Takes what has come, or lets `task` be woken when something does.

@@ -20,12 +20,48 @@ pub struct Acknowledged {
     pub window_limited: Micros,
 }
 
+/// Whether the other end's kernel is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Contact {
+    /// It was sent what it has not answered yet: data, or a question whether it is there or has room.
+    pub owes_answer: bool,
+    /// How long ago it last answered anything, in µs.
+    pub answered_ago: Micros,
+}
+
 /// Asks Linux (`TCP_INFO`, tcp(7); the fields after RFC 4898).
 ///
 /// # Errors
 /// This is no TCP connection.
 #[cfg(target_os = "linux")]
 pub fn of(socket: &impl AsRawFd) -> io::Result<Option<Acknowledged>> {
+    let (info, length) = ask(socket)?;
+    let has = |end: usize| length >= end;
+    Ok(Some(Acknowledged {
+        bytes: info.tcpi_bytes_acked,
+        segment: info.tcpi_snd_mss.into(),
+        round_trip: info.tcpi_min_rtt.into(),
+        window: has(mem::offset_of!(libc::tcp_info, tcpi_snd_wnd) + 4).then(|| info.tcpi_snd_wnd.into()),
+        window_limited: info.tcpi_rwnd_limited,
+    }))
+}
+
+/// When the other end's kernel last answered.
+///
+/// # Errors
+/// This is no TCP connection.
+#[cfg(target_os = "linux")]
+pub fn contact(socket: &impl AsRawFd) -> io::Result<Option<Contact>> {
+    let (info, _) = ask(socket)?;
+    Ok(Some(Contact {
+        owes_answer: info.tcpi_unacked > 0 || info.tcpi_probes > 0,
+        answered_ago: 1000 * Micros::from(info.tcpi_last_ack_recv),
+    }))
+}
+
+/// The structure, and how many of its bytes the kernel has filled.
+#[cfg(target_os = "linux")]
+fn ask(socket: &impl AsRawFd) -> io::Result<(libc::tcp_info, usize)> {
     // SAFETY: the structure consists of integers, for which zeros are valid.
     let mut info: libc::tcp_info = unsafe { mem::zeroed() };
     let mut length = libc::socklen_t::try_from(mem::size_of_val(&info)).expect("a few hundred bytes");
@@ -37,14 +73,7 @@ pub fn of(socket: &impl AsRawFd) -> io::Result<Option<Acknowledged>> {
     if answer != 0 {
         return Err(io::Error::last_os_error());
     }
-    let has = |end: usize| length as usize >= end;
-    Ok(Some(Acknowledged {
-        bytes: info.tcpi_bytes_acked,
-        segment: info.tcpi_snd_mss.into(),
-        round_trip: info.tcpi_min_rtt.into(),
-        window: has(mem::offset_of!(libc::tcp_info, tcpi_snd_wnd) + 4).then(|| info.tcpi_snd_wnd.into()),
-        window_limited: info.tcpi_rwnd_limited,
-    }))
+    Ok((info, length as usize))
 }
 
 /// Other systems have no such figures.
@@ -53,6 +82,15 @@ pub fn of(socket: &impl AsRawFd) -> io::Result<Option<Acknowledged>> {
 /// None.
 #[cfg(not(target_os = "linux"))]
 pub fn of(_: &impl AsRawFd) -> io::Result<Option<Acknowledged>> {
+    Ok(None)
+}
+
+/// Other systems have no such figures.
+///
+/// # Errors
+/// None.
+#[cfg(not(target_os = "linux"))]
+pub fn contact(_: &impl AsRawFd) -> io::Result<Option<Contact>> {
     Ok(None)
 }
 

@@ -15,13 +15,13 @@
 use std::{collections::VecDeque, convert::Infallible, future::pending, time::Duration};
 
 use framewire_proto::{Config, Micros, flow::Flow};
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
-use super::reader_backlog::ReaderBacklog;
+use super::reader_backlog::{Next, ReaderBacklog, TEST};
 use crate::{
     clock,
-    error::{Context as _, Result, ensure},
-    net::{NO_PROGRESS, no_progress, socket::Socket, tcp_info::Acknowledged},
+    error::Result,
+    net::{socket::Socket, tcp_info::Acknowledged},
 };
 
 /// How often acknowledgements are looked at while a frame is under way: a frame's transmission time is known as exactly as this.
@@ -29,12 +29,27 @@ const POLL_INTERVAL: Duration = Duration::from_millis(2);
 /// A program that seems to be behind is sent a probe, a few bytes that its kernel answers with its window, so often: at first, and
 /// at most.
 const PROBE_INTERVAL: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(100)];
+/// So many probes ask for the window of a program that reads nothing. After those the kernel asks once a second (keepalive), without
+/// a byte that the program would find.
+const PROBES: u32 = 64;
 /// A kernel may delay the acknowledgement of what its program has not read so long, in µs (RFC 1122, section 4.2.3.2; Linux's bound).
 const DELAYED_ACK: Micros = 200_000;
 /// A frame that waited longer than this for the receive window, in µs, waited for the viewer's program and not for the link.
 const WINDOW_LIMITED: Micros = 20_000;
 /// A program that was behind is held to be slow for so many frames.
 const SLOW_FRAMES: u32 = 8;
+
+/// What a viewer's program may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Room {
+    /// The next frame.
+    Frame,
+    /// A probe, a few bytes without meaning: a kernel reports its window when something arrives.
+    Probe,
+    /// So many bytes without meaning: whether they are read tells a program that has stopped from a buffer that has shrunk. Where a
+    /// wire has no such bytes, the next frame has to do.
+    Test(usize),
+}
 
 /// A frame under way.
 #[derive(Debug, Clone, Copy)]
@@ -68,8 +83,9 @@ pub struct Pacer {
 }
 
 impl Pacer {
-    /// Paces what is written to this socket.
+    /// Paces what is written to this socket. A program that reads nothing is waited for from now on.
     pub fn new(socket: &Socket) -> Self {
+        socket.wait_for_reader();
         Self { local: socket.local(), ..Self::default() }
     }
 
@@ -108,34 +124,35 @@ impl Pacer {
     /// Waits until the next frame may be started. The one before was written whole.
     ///
     /// # Errors
-    /// The connection broke, or the other end took nothing for [`NO_PROGRESS`].
+    /// The connection broke, or the other end's machine is gone.
     pub async fn ready(&mut self, socket: &Socket) -> Result<()> {
-        let ready = timeout(NO_PROGRESS, async {
-            socket.writable().await?;
-            if self.local {
-                return Ok(());
-            }
-            self.written.extend(self.started.take().map(|frame| (frame, socket.written())));
-            loop {
-                let now = clock::now();
-                self.read_acks(socket, now)?;
-                match self.flow.opens_at(now) {
-                    Some(at) if at <= now => return Ok(()),
-                    Some(at) => sleep(POLL_INTERVAL.min(Duration::from_micros(at - now))).await,
-                    None => sleep(POLL_INTERVAL).await,
-                }
-            }
-        });
-        ready.await.with_context(|| no_progress("the other end took nothing"))?
+        socket.while_there(self.opens(socket)).await?
     }
 
-    /// Whether the viewer's program has read so much that it may have another frame. If not, send it a probe, a few bytes without
-    /// meaning, and ask again: a kernel reports its window when something arrives.
+    async fn opens(&mut self, socket: &Socket) -> Result<()> {
+        socket.writable().await?;
+        if self.local {
+            return Ok(());
+        }
+        self.written.extend(self.started.take().map(|frame| (frame, socket.written())));
+        loop {
+            let now = clock::now();
+            self.read_acks(socket, now)?;
+            match self.flow.opens_at(now) {
+                Some(at) if at <= now => return Ok(()),
+                Some(at) => sleep(POLL_INTERVAL.min(Duration::from_micros(at - now))).await,
+                None => sleep(POLL_INTERVAL).await,
+            }
+        }
+    }
+
+    /// Waits until the viewer's program may have something: the next frame once it has read most of what was sent. Send it a probe or a
+    /// test, if it is to have one, and ask again.
     ///
     /// # Errors
-    /// The program has read nothing for [`NO_PROGRESS`], or the system does not report it.
-    pub async fn reader_keeps_up(&mut self, socket: &Socket) -> Result<bool> {
-        let before = self.probes.checked_sub(1);
+    /// The other end's machine is gone, or the system does not report it.
+    pub async fn room(&mut self, socket: &Socket) -> Result<Room> {
+        let before = self.probes.checked_sub(1).map(|before| before.min(4));
         let wait = before.map_or(Duration::ZERO, |before| (PROBE_INTERVAL[0] * (1 << before)).min(PROBE_INTERVAL[1]));
         let began = clock::now();
         let until = began + wait.as_micros() as Micros;
@@ -144,25 +161,29 @@ impl Pacer {
             let now = clock::now();
             let acknowledged = if self.local { socket.acknowledged()? } else { self.read_acks(socket, now)? };
             let Some(Acknowledged { bytes, window: Some(window), .. }) = acknowledged else {
-                return Ok(true);
+                return Ok(Room::Frame);
             };
             let under_way = socket.written().saturating_sub(bytes);
             // Over a link the flow decides how much may be under way.
-            if self.backlog.may_send(window, if self.local { under_way } else { 0 }, now) {
+            let next = self.backlog.next(bytes, window, if self.local { under_way } else { 0 }, now);
+            if next == Next::Frame {
                 // A slow program would leave unread what is under way, too.
                 if self.slow_for > 0 && now < began + DELAYED_ACK && self.backlog.behind(window, under_way) {
                     sleep(POLL_INTERVAL).await;
                     continue;
                 }
                 self.probes = 0;
-                return Ok(true);
+                return Ok(Room::Frame);
             }
-            let unread_for = u128::from(now - self.backlog.last_read());
-            ensure!(unread_for < NO_PROGRESS.as_micros(), Timeout, "{}", no_progress("the other end has read nothing"));
+            socket.check_there(now)?;
+            if next == Next::Test {
+                return Ok(Room::Test(TEST as usize));
+            }
+            let until = if self.probes < PROBES { until } else { now + PROBE_INTERVAL[1].as_micros() as Micros };
             if now >= until {
-                self.probes = (self.probes + 1).min(4);
+                self.probes += 1;
                 self.slow_for = SLOW_FRAMES;
-                return Ok(false);
+                return Ok(Room::Probe);
             }
             sleep(pause.min(Duration::from_micros(until - now))).await;
             pause *= 2;

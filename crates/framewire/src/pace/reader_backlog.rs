@@ -3,17 +3,37 @@
 //! The receive window (RFC 9293, section 3.8.6) is what the receiver's buffer still takes. It narrows by what arrives and widens by
 //! what the program reads. Each acknowledgement carries it, and one may be from before the program read what it acknowledges.
 //! So one unread frame means nothing, and two mean that the program is behind.
-
-use std::mem;
+//!
+//! Buffers change size. A window that stands still may be that of an empty buffer that has shrunk, or that of a program that has
+//! stopped. A test tells them apart: some bytes without meaning. The window's end (what is acknowledged, and the window) moves on by
+//! what is read, and by nothing else.
 
 use framewire_proto::Micros;
 
 /// A program is behind when more than so many hundredths of the last frame, and so many bytes, are unread: windows are rounded.
 const UNREAD_PERCENT: u64 = 125;
 const UNREAD_BYTES: u64 = 4 << 10;
-/// Buffers change size. A window that stands still for so long, in µs, is taken for the empty buffer's; at least, and at most. The
-/// time grows with each such guess, and to three times what the program took for its last read.
+/// A window that is wider than it was by fewer bytes is rounded otherwise.
+const ROUNDING: u64 = 512;
+/// How long the window stands still, in µs, before a test; at least, and at most. The time grows with each test, and to three times
+/// what the program took for its last read.
 const STANDSTILL: [Micros; 2] = [1_000_000, 8_000_000];
+/// Tests of a program that reads nothing: more would fill its buffer.
+const TESTS: u32 = 3;
+
+/// What to do about a program's kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Next {
+    /// Send the next frame.
+    Frame,
+    /// Ask again in a moment.
+    Wait,
+    /// Send [`TEST`] bytes without meaning, and ask again in a moment.
+    Test,
+}
+
+/// Bytes of a test: a multiple of what most windows are rounded to.
+pub(super) const TEST: u64 = 896;
 
 /// The estimate for one receiver.
 #[derive(Debug)]
@@ -22,18 +42,30 @@ pub(super) struct ReaderBacklog {
     empty_window: u64,
     /// Bytes of the last frame.
     frame: u64,
-    /// The window at the last look.
+    /// The narrowest window since the program was last seen to read.
     window: u64,
     /// When the program was last seen to read; zero before the first look.
     last_read: Micros,
     /// Since when the window stands still while too much is unread, and how long that may last.
     still_since: Option<Micros>,
     standstill: Micros,
+    /// What was acknowledged when the test under way began, and where the window ended.
+    test: Option<(u64, u64)>,
+    tests: u32,
 }
 
 impl Default for ReaderBacklog {
     fn default() -> Self {
-        Self { empty_window: 0, frame: 0, window: 0, last_read: 0, still_since: None, standstill: STANDSTILL[0] }
+        Self {
+            empty_window: 0,
+            frame: 0,
+            window: 0,
+            last_read: 0,
+            still_since: None,
+            standstill: STANDSTILL[0],
+            test: None,
+            tests: 0,
+        }
     }
 }
 
@@ -43,27 +75,40 @@ impl ReaderBacklog {
         self.frame = bytes as u64;
     }
 
-    /// Whether the program may get another frame, by its kernel's last window and the bytes under way to it.
-    pub(super) fn may_send(&mut self, window: u64, under_way: u64, now: Micros) -> bool {
+    /// What to do, by the bytes that the program's kernel has acknowledged, its window after those, and the bytes under way to it.
+    pub(super) fn next(&mut self, acknowledged: u64, window: u64, under_way: u64, now: Micros) -> Next {
         self.empty_window = self.empty_window.max(window);
-        let (keeps_up, widened) = (!self.behind(window, under_way), window > self.window);
-        self.window = window;
-        if keeps_up || widened || self.last_read == 0 {
-            let before = mem::replace(&mut self.last_read, now);
-            if self.still_since.take().is_some() {
-                self.standstill = (3 * now.saturating_sub(before)).clamp(STANDSTILL[0], STANDSTILL[1]);
-            }
+        let keeps_up = !self.behind(window, under_way);
+        if keeps_up || window > self.window + ROUNDING || self.last_read == 0 {
+            self.has_read(window, now);
         }
+        self.window = self.window.min(window);
         if keeps_up {
-            return true;
+            return Next::Frame;
         }
-        if now.saturating_sub(*self.still_since.get_or_insert(now)) < self.standstill {
-            return false;
+        let still_since = *self.still_since.get_or_insert(now);
+        let waited = now.saturating_sub(still_since) >= self.standstill;
+        let Some((before, end)) = self.test else {
+            if !waited || self.tests == TESTS {
+                return Next::Wait;
+            }
+            self.test = Some((acknowledged, acknowledged + window));
+            (self.still_since, self.tests) = (Some(now), self.tests + 1);
+            return Next::Test;
+        };
+        let (arrived, read) = (acknowledged - before, (acknowledged + window).saturating_sub(end));
+        if arrived >= TEST && 2 * read >= arrived {
+            // It reads: the buffer has shrunk.
+            self.empty_window = window + self.frame;
+            self.has_read(window, now);
+            self.lengthen_standstill();
+            return Next::Frame;
         }
-        self.empty_window = window + self.frame;
-        self.standstill = (2 * self.standstill).min(STANDSTILL[1]);
-        self.still_since = None;
-        true
+        if waited {
+            self.test = None;
+            self.lengthen_standstill();
+        }
+        Next::Wait
     }
 
     /// Whether more than about one frame is unread or under way.
@@ -71,9 +116,16 @@ impl ReaderBacklog {
         self.empty_window.saturating_sub(window) + under_way > self.frame * UNREAD_PERCENT / 100 + UNREAD_BYTES
     }
 
-    /// When the program was last seen to read, or first looked at.
-    pub(super) fn last_read(&self) -> Micros {
-        self.last_read
+    fn has_read(&mut self, window: u64, now: Micros) {
+        if self.still_since.is_some() {
+            self.standstill = (3 * now.saturating_sub(self.last_read)).clamp(STANDSTILL[0], STANDSTILL[1]);
+        }
+        (self.window, self.last_read, self.still_since) = (window, now, None);
+        (self.test, self.tests) = (None, 0);
+    }
+
+    fn lengthen_standstill(&mut self) {
+        self.standstill = (2 * self.standstill).min(STANDSTILL[1]);
     }
 }
 
@@ -81,85 +133,116 @@ impl ReaderBacklog {
 mod tests {
     use super::*;
 
-    const FRAME: usize = 100_000;
+    const FRAME: u64 = 100_000;
     const MS: Micros = 1000;
 
     /// A receiver's buffer: its window narrows by what arrives and widens by what is read.
+    #[derive(Default)]
     struct Buffer {
         room: u64,
+        received: u64,
+        /// Bytes without meaning, which are read with the next frame.
+        filler: u64,
         frames: u64,
     }
 
     impl Buffer {
         fn window(&self) -> u64 {
-            self.room.saturating_sub(self.frames * FRAME as u64)
+            self.room.saturating_sub(self.frames * FRAME + self.filler)
         }
     }
 
-    /// Sends for so many ms to a program that reads a frame every so many. Returns the most unread frames, and the frames read.
-    fn feed(backlog: &mut ReaderBacklog, buffer: &mut Buffer, every: Option<u64>, ms: u64, from: Micros) -> (u64, u64) {
+    /// How a program reads.
+    #[derive(Clone, Copy)]
+    enum Reads {
+        /// A frame every so many ms, waiting for the next one.
+        Every(u64),
+        Nothing,
+    }
+
+    /// Sends for so many ms to a program that reads so. Returns the most unread frames, and the frames read.
+    fn feed(backlog: &mut ReaderBacklog, buffer: &mut Buffer, reads: Reads, ms: u64, from: Micros) -> (u64, u64) {
         let (mut most, mut read) = (0, 0);
         for at in 0..ms {
-            if at % 33 == 0 && backlog.may_send(buffer.window(), 0, from + at * MS) {
-                backlog.frame_sent(FRAME);
-                buffer.frames += 1;
-                most = most.max(buffer.frames);
+            if at % 33 == 0 {
+                match backlog.next(buffer.received, buffer.window(), 0, from + at * MS) {
+                    Next::Frame => {
+                        backlog.frame_sent(FRAME as usize);
+                        buffer.frames += 1;
+                        buffer.received += FRAME;
+                        most = most.max(buffer.frames);
+                    }
+                    Next::Test => {
+                        buffer.filler += TEST;
+                        buffer.received += TEST;
+                    }
+                    Next::Wait => {}
+                }
             }
-            if every.is_some_and(|every| at % every == every - 1) && buffer.frames > 0 {
-                buffer.frames -= 1;
-                read += 1;
+            let Reads::Every(every) = reads else { continue };
+            if at % every == every - 1 {
+                read += u64::from(buffer.frames > 0);
+                buffer.frames = buffer.frames.saturating_sub(1);
+            }
+            if buffer.frames == 0 {
+                buffer.filler = 0;
             }
         }
         (most, read)
     }
 
+    fn start() -> (ReaderBacklog, Buffer) {
+        (ReaderBacklog::default(), Buffer { room: 3_000_000, ..Buffer::default() })
+    }
+
     #[test]
     fn a_program_that_reads_in_time_gets_every_frame() {
-        let (mut backlog, mut buffer) = (ReaderBacklog::default(), Buffer { room: 3_000_000, frames: 0 });
-        assert_eq!(feed(&mut backlog, &mut buffer, Some(30), 10_000, MS), (1, 303));
+        let (mut backlog, mut buffer) = start();
+        assert_eq!(feed(&mut backlog, &mut buffer, Reads::Every(30), 10_000, MS), (1, 303));
     }
 
     #[test]
     fn a_slow_program_has_two_unread_and_is_kept_busy() {
-        let (mut backlog, mut buffer) = (ReaderBacklog::default(), Buffer { room: 3_000_000, frames: 0 });
-        feed(&mut backlog, &mut buffer, Some(30), 5_000, MS);
-        let (unread, read) = feed(&mut backlog, &mut buffer, Some(200), 20_000, 5_000 * MS);
+        let (mut backlog, mut buffer) = start();
+        feed(&mut backlog, &mut buffer, Reads::Every(30), 5_000, MS);
+        let (unread, read) = feed(&mut backlog, &mut buffer, Reads::Every(200), 20_000, 5_000 * MS);
         assert_eq!((unread, read), (2, 100));
     }
 
     #[test]
     fn a_program_that_takes_seconds_does_not_change_the_empty_window() {
-        let (mut backlog, mut buffer) = (ReaderBacklog::default(), Buffer { room: 3_000_000, frames: 0 });
-        feed(&mut backlog, &mut buffer, Some(30), 5_000, MS);
-        feed(&mut backlog, &mut buffer, Some(1_500), 15_000, 5_000 * MS);
-        let (unread, read) = feed(&mut backlog, &mut buffer, Some(1_500), 30_000, 20_000 * MS);
-        assert_eq!((unread, read), (3, 20));
+        let (mut backlog, mut buffer) = start();
+        feed(&mut backlog, &mut buffer, Reads::Every(30), 5_000, MS);
+        feed(&mut backlog, &mut buffer, Reads::Every(1_500), 15_000, 5_000 * MS);
+        let (unread, read) = feed(&mut backlog, &mut buffer, Reads::Every(1_500), 30_000, 20_000 * MS);
+        assert_eq!((unread, read), (2, 20));
     }
 
     #[test]
-    fn a_stopped_program_gets_few_frames_and_all_of_them_once_it_goes_on() {
-        let (mut backlog, mut buffer) = (ReaderBacklog::default(), Buffer { room: 3_000_000, frames: 0 });
-        feed(&mut backlog, &mut buffer, Some(30), 3_000, MS);
-        let (unread, _) = feed(&mut backlog, &mut buffer, None, 5_000, 3_000 * MS);
-        assert!(unread <= 4, "{unread}");
-        assert!(backlog.last_read() < 3_200 * MS, "{}", backlog.last_read());
-        let (_, read) = feed(&mut backlog, &mut buffer, Some(30), 3_000, 8_000 * MS);
-        assert!(read >= 90, "{read}");
+    fn a_stopped_program_gets_two_frames_and_every_one_once_it_goes_on() {
+        for pause in [1_500, 5_000, 15_000, 60_000] {
+            let (mut backlog, mut buffer) = start();
+            feed(&mut backlog, &mut buffer, Reads::Every(30), 3_000, MS);
+            let (unread, _) = feed(&mut backlog, &mut buffer, Reads::Nothing, pause, 3_000 * MS);
+            assert_eq!((unread, buffer.filler.min(TEST * u64::from(TESTS))), (2, buffer.filler), "{pause} ms");
+            let (_, read) = feed(&mut backlog, &mut buffer, Reads::Every(30), 3_000, (3_000 + pause) * MS);
+            assert!(read >= 90, "{pause} ms: {read}");
+        }
     }
 
     #[test]
     fn much_under_way_at_first_is_no_standstill() {
         let mut backlog = ReaderBacklog::default();
-        assert!(!backlog.may_send(60_000, 50_000, 70_000 * MS));
-        assert_eq!(backlog.last_read(), 70_000 * MS);
+        assert_eq!(backlog.next(0, 60_000, 50_000, 70_000 * MS), Next::Wait);
+        assert_eq!(backlog.next(0, 60_000, 50_000, 70_900 * MS), Next::Wait);
     }
 
     #[test]
     fn a_buffer_that_shrinks_does_not_stop_the_frames_for_long() {
-        let (mut backlog, mut buffer) = (ReaderBacklog::default(), Buffer { room: 3_000_000, frames: 0 });
-        feed(&mut backlog, &mut buffer, Some(30), 3_000, MS);
+        let (mut backlog, mut buffer) = start();
+        feed(&mut backlog, &mut buffer, Reads::Every(30), 3_000, MS);
         buffer.room = 400_000;
-        let (_, read) = feed(&mut backlog, &mut buffer, Some(30), 10_000, 3_000 * MS);
+        let (_, read) = feed(&mut backlog, &mut buffer, Reads::Every(30), 10_000, 3_000 * MS);
         assert!(read >= 260, "{read}");
     }
 }

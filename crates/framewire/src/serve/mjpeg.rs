@@ -31,7 +31,7 @@ use crate::{
     error::Result,
     hub::{Event, Subscriber},
     net::socket::Socket,
-    pace::pacer::Pacer,
+    pace::pacer::{Pacer, Room},
 };
 
 /// Bytes from the client that are read at once, and thrown away: a request was all that it had to say.
@@ -65,12 +65,17 @@ impl Stream {
     /// Writes the response with this head, until the connection ends.
     ///
     /// # Errors
-    /// The connection broke, or the other end took or read nothing for [`NO_PROGRESS`](crate::net::NO_PROGRESS).
+    /// The connection broke, or the other end's machine is gone.
     pub(super) async fn send(mut self, socket: &Socket, head: &response::Parts) -> Result<()> {
-        tokio::select! {
+        let ended = tokio::select! {
             closed = closed(socket) => closed,
-            broken = self.write(socket, head) => match broken? {},
+            broken = self.write(socket, head) => broken.map(|never| match never {}),
+        };
+        if ended.is_err() {
+            // The response ends with its connection: an error must not look like its end.
+            socket.abandon();
         }
+        ended
     }
 
     async fn write(&mut self, socket: &Socket, head: &response::Parts) -> Result<Infallible> {
@@ -78,8 +83,13 @@ impl Stream {
         let mut pacer = Pacer::new(socket);
         loop {
             pacer.ready(socket).await?;
-            if !pacer.reader_keeps_up(socket).await? {
-                socket.write([multipart::DUMMY_HEADER]).await?;
+            let headers = match pacer.room(socket).await? {
+                Room::Frame => 0,
+                Room::Probe => 1,
+                Room::Test(bytes) => bytes / multipart::DUMMY_HEADER.len(),
+            };
+            if headers > 0 {
+                socket.write([&multipart::DUMMY_HEADER.repeat(headers)]).await?;
                 continue;
             }
             let wait = self.rate.due().saturating_sub(clock::now());

@@ -7,10 +7,7 @@ use framewire_proto::{
     Config, Frame, Micros, Times,
     wire::tutorial::{Outgoing, Transmit, Tutorial},
 };
-use tokio::{
-    runtime,
-    time::{sleep, timeout},
-};
+use tokio::{runtime, time::sleep};
 use tracing::info;
 
 use super::{
@@ -20,8 +17,8 @@ use super::{
 use crate::{
     clock,
     error::{Context as _, Result, bail},
-    net::{NO_PROGRESS, endpoint::Endpoint, no_progress, retry::Retry, socket::Socket},
-    pace::pacer::Pacer,
+    net::{endpoint::Endpoint, retry::Retry, socket::Socket},
+    pace::pacer::{Pacer, Room},
     stop::Stop,
     transcode::transcoded::Transcoded,
 };
@@ -136,7 +133,7 @@ impl Push {
 /// Sends pictures until there are no more, the connection ends or `stop` is raised; `on_sent` gets each that is started.
 ///
 /// # Errors
-/// The connection ended or broke, or its other end took nothing or did not answer for [`NO_PROGRESS`], or answered wrongly.
+/// The connection ended or broke, its other end answered wrongly, or the other end's machine is gone.
 pub(super) async fn feed(
     socket: &Socket,
     transmitter: &mut dyn Transmit,
@@ -153,8 +150,7 @@ pub(super) async fn feed(
     loop {
         write(socket, transmitter, &mut probes, if pacer.reader_slow() { PROBES } else { 0 }).await?;
         if !transmitter.ready() {
-            let answer = timeout(NO_PROGRESS, receive(socket, &mut answers)).await;
-            answer.with_context(|| no_progress("the other end has not answered"))??;
+            socket.while_there(receive(socket, &mut answers)).await??;
             transmitter.push(&answers);
             answered = true;
             continue;
@@ -219,16 +215,13 @@ async fn write(socket: &Socket, transmitter: &mut dyn Transmit, probes: &mut Byt
 /// Waits until the other end's program has read so much that it may have another picture. Its kernel is asked by the probes, one
 /// byte each; then the rest of them is written.
 async fn probe(socket: &Socket, pacer: &mut Pacer, probes: &mut Bytes) -> Result<()> {
-    let mut waited = false;
-    while !pacer.reader_keeps_up(socket).await? {
-        if !probes.is_empty() {
-            socket.write([&probes.split_to(1)]).await?;
-        } else if mem::replace(&mut waited, true) {
-            // Only the next picture can ask.
-            return Ok(());
+    loop {
+        match pacer.room(socket).await? {
+            // These wires have no bytes without meaning: only the next picture shows whether the program reads.
+            Room::Frame | Room::Test(_) => return socket.write([&mem::take(probes)]).await,
+            Room::Probe => socket.write([&probes.split_to(probes.len().min(1))]).await?,
         }
     }
-    socket.write([&mem::take(probes)]).await
 }
 
 /// Waits for bytes from the other end.
