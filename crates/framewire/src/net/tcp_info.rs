@@ -16,6 +16,8 @@ pub struct Acknowledged {
     pub round_trip: Micros,
     /// Its receive window: bytes that it has room for, after those; `None` before Linux 5.4.
     pub window: Option<u64>,
+    /// What the window is a multiple of (RFC 7323, section 2).
+    pub window_unit: u64,
     /// How long bytes have waited for room in its receive window, over the whole connection, in µs; 0 before Linux 4.10.
     pub window_limited: Micros,
 }
@@ -42,6 +44,8 @@ pub fn of(socket: &impl AsRawFd) -> io::Result<Option<Acknowledged>> {
         segment: info.tcpi_snd_mss.into(),
         round_trip: info.tcpi_min_rtt.into(),
         window: has(mem::offset_of!(libc::tcp_info, tcpi_snd_wnd) + 4).then(|| info.tcpi_snd_wnd.into()),
+        // The lower four bits: what this end's peer shifts by.
+        window_unit: 1 << (info.tcpi_snd_rcv_wscale & 15),
         window_limited: info.tcpi_rwnd_limited,
     }))
 }

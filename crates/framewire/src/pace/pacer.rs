@@ -17,7 +17,7 @@ use std::{collections::VecDeque, convert::Infallible, future::pending, time::Dur
 use framewire_proto::{Config, Micros, flow::Flow};
 use tokio::time::sleep;
 
-use super::reader_backlog::{Next, ReaderBacklog, TEST};
+use super::reader_backlog::{Look, Next, ReaderBacklog};
 use crate::{
     clock,
     error::Result,
@@ -160,12 +160,19 @@ impl Pacer {
         loop {
             let now = clock::now();
             let acknowledged = if self.local { socket.acknowledged()? } else { self.read_acks(socket, now)? };
-            let Some(Acknowledged { bytes, window: Some(window), .. }) = acknowledged else {
+            let Some(Acknowledged { bytes, window: Some(window), window_unit, .. }) = acknowledged else {
                 return Ok(Room::Frame);
             };
             let under_way = socket.written().saturating_sub(bytes);
             // Over a link the flow decides how much may be under way.
-            let next = self.backlog.next(bytes, window, if self.local { under_way } else { 0 }, now);
+            let look = Look {
+                acknowledged: bytes,
+                window,
+                window_unit,
+                under_way: if self.local { under_way } else { 0 },
+                now,
+            };
+            let next = self.backlog.next(look);
             if next == Next::Frame {
                 // A slow program would leave unread what is under way, too.
                 if self.slow_for > 0 && now < began + DELAYED_ACK && self.backlog.behind(window, under_way) {
@@ -176,8 +183,8 @@ impl Pacer {
                 return Ok(Room::Frame);
             }
             socket.check_there(now)?;
-            if next == Next::Test {
-                return Ok(Room::Test(TEST as usize));
+            if let Next::Test(bytes) = next {
+                return Ok(Room::Test(bytes as usize));
             }
             let until = if self.probes < PROBES { until } else { now + PROBE_INTERVAL[1].as_micros() as Micros };
             if now >= until {
@@ -186,7 +193,7 @@ impl Pacer {
                 return Ok(Room::Probe);
             }
             sleep(pause.min(Duration::from_micros(until - now))).await;
-            pause *= 2;
+            pause = (2 * pause).min(PROBE_INTERVAL[1]);
         }
     }
 
@@ -221,7 +228,7 @@ impl Pacer {
             self.flow.reset();
             return Ok(None);
         };
-        let Acknowledged { bytes, round_trip, segment, window, window_limited } = acknowledged;
+        let Acknowledged { bytes, round_trip, segment, window, window_limited, .. } = acknowledged;
         self.flow.set_round_trip(round_trip);
         // A last segment by itself is acknowledged late, in case that another follows (RFC 9293, section 3.8.6.3).
         let arrived = self.written.iter().take_while(|(_, end)| *end <= bytes + segment).count();

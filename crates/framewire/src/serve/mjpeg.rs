@@ -83,14 +83,16 @@ impl Stream {
         let mut pacer = Pacer::new(socket);
         loop {
             pacer.ready(socket).await?;
-            let headers = match pacer.room(socket).await? {
-                Room::Frame => 0,
-                Room::Probe => 1,
-                Room::Test(bytes) => bytes / multipart::DUMMY_HEADER.len(),
-            };
-            if headers > 0 {
-                socket.write([&multipart::DUMMY_HEADER.repeat(headers)]).await?;
-                continue;
+            match pacer.room(socket).await? {
+                Room::Frame => {}
+                Room::Probe => {
+                    socket.write([multipart::DUMMY_HEADER]).await?;
+                    continue;
+                }
+                Room::Test(bytes) => {
+                    socket.write([&multipart::dummy_headers(bytes)]).await?;
+                    continue;
+                }
             }
             let wait = self.rate.due().saturating_sub(clock::now());
             pacer.reading_acks(socket, sleep(Duration::from_micros(wait))).await;

@@ -17,6 +17,12 @@ pub const CLOSING: &[u8] = b"\r\n--framewire-next-frame\r\n";
 /// with its current receive window, which the sender needs.
 pub const DUMMY_HEADER: &[u8] = b"X-Waiting: 1\r\n";
 
+/// The same, of so many bytes, which are a multiple of 128.
+pub fn dummy_headers(bytes: usize) -> Vec<u8> {
+    let line = format!("X-Waiting: {:1<115}\r\n", "");
+    line.repeat(bytes / line.len()).into_bytes()
+}
+
 /// The head of a part: the JPEG's length in bytes, its capture time (`wall`, in µs since 1970, UTC; written in seconds) and its
 /// number.
 pub fn part_head(length: usize, wall: Micros, sequence: u64) -> Vec<u8> {
@@ -38,6 +44,7 @@ mod tests {
 
     #[test]
     fn a_response_follows_rfc_2046() {
+        assert_eq!((dummy_headers(1024).len(), dummy_headers(1024).ends_with(b"1\r\n")), (1024, true));
         let boundary = CONTENT_TYPE.split_once("boundary=").unwrap().1;
         assert_eq!(OPENING, format!("--{boundary}\r\n").as_bytes());
         assert_eq!(CLOSING, format!("\r\n--{boundary}\r\n").as_bytes());
