@@ -62,6 +62,19 @@ impl Common {
         Source { source: source.source.clone(), options: source.options.clone().or(&self.options()) }
     }
 
+    /// Sources with these flags: a flag that some of them honour is for those.
+    pub(crate) fn apply_to_each(&self, sources: &[Source]) -> Vec<Source> {
+        let apply = |source: &Source| {
+            let mut flags = self.options();
+            let for_others = |name| !source.honours(name) && sources.iter().any(|other| other.honours(name));
+            flags.fps = flags.fps.filter(|_| !for_others("fps"));
+            flags.looped &= !for_others("loop");
+            flags.wait &= !for_others("wait");
+            Source { source: source.source.clone(), options: source.options.clone().or(&flags) }
+        };
+        sources.iter().map(apply).collect()
+    }
+
     /// Frames older than this are not shown.
     pub(crate) fn max_age(&self) -> Option<Duration> {
         self.max_age.map(Duration::from_micros)

@@ -23,7 +23,10 @@ pub(crate) fn run(args: &Args, stop: &Stop) -> Result<()> {
     let sender = Sender::builder(&args.to).stop(stop);
     let sender = if args.preview { sender.preview() } else { sender };
     let sender = if args.common.wait() { sender.wait() } else { sender };
-    let sender = sender.forward(args.common.apply(&args.source))?;
+    let mut source = args.common.apply(&args.source);
+    // The flag is for the other end, and for a source that can be waited for.
+    source.options.wait &= args.source.options.wait || source.honours("wait");
+    let sender = sender.forward(source)?;
     crate::stop_after(args.common.duration, stop);
     let (printer, monitor) = (StatsPrinter::new(args.common.stats), sender.monitor());
     if let Some(printer) = printer.clone() {

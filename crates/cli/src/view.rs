@@ -24,7 +24,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args, stop: &Stop) -> Result<()> {
     let window = Window::builder().separate(args.windows).overlay(args.overlay).stop(stop);
-    let window = args.from.iter().fold(window, |window, from| window.stream(args.common.apply(from)));
+    let window = args.common.apply_to_each(&args.from).into_iter().fold(window, framewire::WindowBuilder::stream);
     let window = match args.common.max_age() {
         Some(age) => window.max_age(age),
         None => window,

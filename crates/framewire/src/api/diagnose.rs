@@ -20,7 +20,7 @@ use crate::{
     latency::{Stage, StageSummary},
     net::client::Address,
     sink::measure::{self, Measurement},
-    source::Spec as Source,
+    source::{Spec as Source, honours::Use},
     stop::Stop,
 };
 
@@ -47,6 +47,7 @@ pub fn diagnose(from: &Source, duration: Duration) -> Result<Diagnosis> {
 /// # Errors
 /// As [`diagnose`].
 pub fn diagnose_until(from: &Source, duration: Duration, stop: &Stop) -> Result<Diagnosis> {
+    from.check_options(Use::SHOWN)?;
     let (hub, over) = (LocalHub::new(), stop.child());
     let address = from.source.expose().parse::<Address>().ok();
     // A stream that is waited for has had no frames yet.

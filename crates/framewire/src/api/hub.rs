@@ -14,7 +14,7 @@ use crate::{
     clock,
     error::Result,
     hub,
-    source::{self, Spec as Source, feed::Feed},
+    source::{self, Spec as Source, feed::Feed, honours::Use},
     stop::Stop,
     transcode::encode,
 };
@@ -81,7 +81,7 @@ impl Hub {
     pub(super) fn feed(&self, name: &str, source: Source, stop: &Stop) -> Result<()> {
         let name: Name = name.parse()?;
         source.options.check()?;
-        source::kind(&source)?;
+        source.check_options(Use::SERVED)?;
         let feed = Feed {
             encode: Some(encoding(&source)?),
             publisher: self.local.hub.publish(&name, clock::now())?,

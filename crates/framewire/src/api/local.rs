@@ -91,9 +91,10 @@ impl From {
     pub(super) fn open(self, hub: &hub::Hub, policy: Policy, stop: &Stop) -> Result<Opened> {
         match self {
             Self::Source(spec) => open(hub, &spec, None, policy, stop),
-            Self::Cameras(_, at) => {
+            Self::Cameras(spec, at) => {
                 let name: Name = at.wire.name.parse()?;
-                let subscriber = hub.subscribe(&name, policy, true, clock::now())?;
+                let mut subscriber = hub.subscribe(&name, policy, true, clock::now())?;
+                subscriber.set_max_age(spec.options.max_age);
                 let feeding = listen(&at, hub, Streams::One(name), stop)?;
                 Ok(Opened { subscriber, feeding })
             }

@@ -22,9 +22,9 @@ use crate::{
     hub::{Policy, Subscriber},
     net::endpoint::Endpoint,
     sink::record::{self, Target},
-    source::{self, Spec as Source},
+    source::{self, Spec as Source, honours::Use},
     stop::Stop,
-    transcode::encode,
+    transcode::encode::{self, CodecChoice},
 };
 
 pub use crate::sink::{raw::Format, record::Summary as Recording};
@@ -111,6 +111,13 @@ impl RecorderBuilder {
             record::check_file(file, self.from.source.expose(), self.overwrite)?;
         }
         let from = From::new(self.from.clone())?;
+        self.from.options.check()?;
+        self.from.check_options(match (&self.to, &from) {
+            (To::File(_), From::Source(_)) => Use::RECORDED,
+            (To::File(_), From::Cameras(..)) => Use::KEPT,
+            (To::Program(_, Format::Mjpeg), From::Source(_)) => Use::READ_AS_JPEG,
+            (To::Program(..), _) => Use::READ,
+        })?;
         // A file shall hold every frame; a program that reads what happens now shall get the newest.
         self.from.options.every |= match (&self.to, &from) {
             (To::File(_), _) | (_, From::Cameras(..)) => true,
@@ -119,9 +126,7 @@ impl RecorderBuilder {
         let (hub, stop) = (LocalHub::new(), self.stop.child());
         let progress = Progress::default();
         let recording = match from {
-            From::Cameras(source, at) if matches!(self.to, To::File(_)) => {
-                self.each_camera(&source, &at, &hub, &progress, &stop)?
-            }
+            From::Cameras(_, at) if matches!(self.to, To::File(_)) => self.each_camera(&at, &hub, &progress, &stop)?,
             From::Cameras(..) => {
                 let opened = from.open(&hub.hub, Policy::Every, &stop)?;
                 self.one(opened, &progress, &stop)
@@ -134,12 +139,26 @@ impl RecorderBuilder {
         Ok(Recorder { hub, progress, recording: Some(recording), stop: StopOnDrop(stop) })
     }
 
-    /// Opens a source. A file holds its frames as they are, unless another size or quality is asked for.
     fn open(&self, hub: &LocalHub, stop: &Stop) -> Result<Opened> {
-        let encode = encoding(&self.from)?;
-        let plain = matches!(self.to, To::Program(..)) || encode == encode::EncodeOptions::default();
         let policy = if self.from.options.every { Policy::Every } else { Policy::Newest };
-        local::open(&hub.hub, &self.from, (!plain).then_some(encode), policy, stop)
+        local::open(&hub.hub, &self.from, self.encoding()?, policy, stop)
+    }
+
+    /// How frames are coded; `None` keeps them as they are, where no other size, quality, bitrate or codec is asked for. It is
+    /// one codec from the first frame on: a file holds no second.
+    fn encoding(&self) -> Result<Option<encode::EncodeOptions>> {
+        let mut encode = encoding(&self.from)?;
+        if let To::Program(..) = self.to {
+            // The size is the reader's.
+            encode.size = None;
+        }
+        encode.codec = match encode.codec {
+            CodecChoice::Auto if encode.quality.is_some() => CodecChoice::Jpeg,
+            CodecChoice::Auto if encode.bitrate.is_some() => CodecChoice::H264,
+            codec => codec,
+        };
+        let coded = ![CodecChoice::Copy, CodecChoice::Auto].contains(&encode.codec) || encode.size.is_some();
+        Ok(coded.then_some(encode))
     }
 
     fn one(self, opened: Opened, progress: &Progress, stop: &Stop) -> thread::JoinHandle<Result<Recording>> {
@@ -174,14 +193,11 @@ impl RecorderBuilder {
     /// Records every camera that connects into a file of its own until `stop` is raised.
     fn each_camera(
         self,
-        source: &Source,
         at: &Endpoint,
         hub: &LocalHub,
         progress: &Progress,
         stop: &Stop,
     ) -> Result<thread::JoinHandle<Result<Recording>>> {
-        let asked = source.options.size.is_some() || source.options.quality.is_some();
-        ensure!(!asked, InvalidInput, "{at}: its frames are recorded as they come: leave out size and quality");
         let To::File(file) = self.to else { return Err(error!(InvalidInput, "{at}: records into files")) };
         let (found, cameras) = mpsc::channel();
         let found = move |subscriber| drop(found.send(subscriber));

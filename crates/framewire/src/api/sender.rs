@@ -10,7 +10,7 @@ use std::{
 };
 
 use framewire_proto::{
-    Name,
+    Codec, Name,
     wire::tutorial::{Size, Tutorial},
 };
 
@@ -31,7 +31,7 @@ use crate::{
         self, Outlet, Sent,
         kind::{Sink, Way},
     },
-    source::{self, Options, Spec as Source, feed::Feed},
+    source::{self, Options, Spec as Source, feed::Feed, honours::Use},
     stop::Stop,
     transcode::encode::{self, CodecChoice},
 };
@@ -183,7 +183,11 @@ impl SenderBuilder {
                 (spec, Some(Images::new(publisher, millifps)), None)
             }
             Input::Source(source) => {
+                let wait = source.options.wait;
                 let spec = Source { options: source.options.or(&self.options), ..source };
+                // The builder's wait is for the other end.
+                let asked = Source { options: Options { wait, ..spec.options.clone() }, ..spec.clone() };
+                asked.check_options(use_of(&*to))?;
                 let spec = if self.own_size { spec } else { with_defaults(spec, &*to) };
                 let feeding = feed(&spec, publisher, to.listens(), &stop)?;
                 (spec, None, Some(feeding))
@@ -412,6 +416,15 @@ fn with_defaults(mut spec: Source, to: &dyn Sink) -> Source {
         spec.options.size = spec.options.size.or(Some(((*width).into(), (*height).into())));
     }
     spec
+}
+
+/// What frames are for that go to this sink.
+fn use_of(to: &dyn Sink) -> Use {
+    match to.tutorial().map(|tutorial| tutorial.codec) {
+        None => Use::SENT,
+        Some(Codec::Jpeg) => Use::SENT_AS_JPEG,
+        Some(_) => Use::SENT_AS_PIXELS,
+    }
 }
 
 /// How frames are encoded for this sink. A source that is `sized` gives the size that it can: that stands.

@@ -22,7 +22,7 @@ use crate::{
     hub::{Event, Policy, Subscriber},
     latency::StaleFilter,
     media::decode::Decoder,
-    source::{self, Spec as Source},
+    source::{self, Spec as Source, honours::Use},
     stop::Stop,
 };
 
@@ -141,6 +141,7 @@ impl ViewerBuilder {
         let max_age = self.max_age.map(|age| age.as_micros() as u64);
         match self.origin.clone() {
             Origin::Source(mut source) => {
+                source.check_options(Use::SHOWN)?;
                 source.options.max_age = max_age.or(source.options.max_age);
                 source.options.wait |= self.wait;
                 source.options.once |= !self.reconnect;

@@ -13,7 +13,7 @@ use crate::{
     hub::{Policy, Subscriber},
     latency::StaleFilter,
     sink::window::{self, Pane, Tile},
-    source::Spec as Source,
+    source::{Spec as Source, honours::Use},
     stop::Stop,
 };
 
@@ -107,6 +107,7 @@ impl WindowBuilder {
         let (found, cameras) = mpsc::channel();
         let mut feeds: Vec<Feeding> = Vec::new();
         let mut listening = false;
+        self.streams.iter().try_for_each(|from| from.check_options(Use::SHOWN))?;
         for from in self.streams {
             match From::new(from)? {
                 From::Cameras(_, at) => {

@@ -7,6 +7,7 @@
 pub mod camera;
 pub mod feed;
 pub mod file;
+pub mod honours;
 pub mod location;
 pub mod native;
 pub mod pace;
@@ -78,6 +79,8 @@ pub struct Kind {
     pub live: bool,
     /// Whether it gives pictures in the size that it is asked for, or the nearest it has.
     pub sized: bool,
+    /// The options that it honours whatever its frames are for, by their names: fps, format, loop, wait, once, every, codec=copy.
+    pub honours: &'static [&'static str],
     /// Whether this spec is of this kind; the first row that says so opens it.
     pub matches: fn(&str) -> bool,
     /// Opens it.

@@ -29,6 +29,7 @@ pub const KIND: Kind = Kind {
     summary: "a stream of a hub",
     live: true,
     sized: false,
+    honours: &["wait", "once", "every", "codec=copy"],
     matches: |source| source.starts_with("fw://"),
     open: |spec, stop| {
         let options = WatchOptions { wait: spec.options.wait, once: spec.options.once, every: spec.options.every };

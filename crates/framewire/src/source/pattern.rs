@@ -19,6 +19,7 @@ pub const KIND: Kind = Kind {
     summary: "a moving test scene with a clock",
     live: true,
     sized: true,
+    honours: &["fps"],
     matches: |source| source == "pattern",
     open: |Spec { options, .. }, stop| Ok(Box::new(Pattern::new(options, stop)?)),
 };

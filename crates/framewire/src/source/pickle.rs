@@ -26,6 +26,7 @@ pub const KIND: Kind = Kind {
     summary: "a tutorial's camera server that pickles its frames",
     live: true,
     sized: false,
+    honours: &["wait", "codec=copy"],
     matches: |source| source.starts_with("pickle://"),
     open: |spec, stop| Ok(Box::new(Viewer::open(spec.source.expose(), spec.options.wait, stop)?)),
 };

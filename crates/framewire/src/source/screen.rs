@@ -22,6 +22,7 @@ pub const KIND: Kind = Kind {
     summary: "this X11 screen; screen:DISPLAY another one",
     live: true,
     sized: true,
+    honours: &["fps", "wait"],
     matches: |source| source == "screen" || source.starts_with("screen:"),
     open: |spec, stop| Reopening::open(spec, stop, |spec, stop| Ok(Box::new(Screen::open(spec, stop)?))),
 };

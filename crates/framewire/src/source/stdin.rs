@@ -31,6 +31,7 @@ pub const KIND: Kind = Kind {
     summary: "standard input: YUV4MPEG2, or JPEGs one after another",
     live: false,
     sized: false,
+    honours: &["fps", "codec=copy"],
     matches: |source| source == "-",
     open: |Spec { options, .. }, stop| Ok(Box::new(Stdin::new(std::io::stdin(), options, stop)?)),
 };

@@ -41,13 +41,13 @@ pub struct EncodeOptions {
 /// Which codec frames are encoded with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum CodecChoice {
-    /// H.264 passes through. Other frames become JPEG, or H.264 where the link is too slow for JPEG; a source's own JPEGs
+    /// H.264 passes through unless a size or bitrate is asked for. Other frames become JPEG, or H.264 where the link is too slow for JPEG; a source's own JPEGs
     /// pass through.
     #[default]
     Auto,
     /// JPEG, of less quality on a slow link. The source's own JPEGs pass through unless a size or quality is asked for.
     Jpeg,
-    /// H.264.
+    /// H.264. A source's own passes through unless a size or bitrate is asked for.
     H264,
     /// Passthrough: the source's codec, never encoded again.
     Copy,
@@ -96,7 +96,8 @@ impl EncodeOptions {
         let size = (given.width.into(), given.height.into());
         let same_size = self.scaled_size(size.0, size.1) == size;
         match (self.codec, given.codec) {
-            (CodecChoice::Copy, _) | (CodecChoice::Auto | CodecChoice::H264, Codec::H264) => true,
+            (CodecChoice::Copy, _) => true,
+            (CodecChoice::Auto | CodecChoice::H264, Codec::H264) => self.bitrate.is_none() && same_size,
             (CodecChoice::Auto | CodecChoice::Jpeg, Codec::Jpeg) => self.quality.is_none() && same_size,
             (_, Codec::Bgr24 | Codec::I420) => self.only.is_some() && same_size,
             _ => false,

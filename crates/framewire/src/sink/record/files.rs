@@ -1,8 +1,13 @@
 //! A recording in files: frames as they are, and those that a file cannot hold made to fit.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs::Metadata,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+};
 
 use framewire_proto::{Codec, Config, Frame};
+use rustix::fs::{Access, access};
 
 use super::{Outcome, QUALITY};
 use crate::error::{Error, OrError as _, Result, ensure, error};
@@ -142,15 +147,24 @@ fn same_kind(one: &Config, other: &Config) -> bool {
 /// Checks before anything is opened that a recording of this source may begin in this file.
 ///
 /// # Errors
-/// It is the source itself, it is there already and shall not be replaced, or its extension or its folder is wrong.
+/// It is the source itself, it is there already and shall not be replaced, its extension or its folder is wrong, or nobody may
+/// write there.
 pub fn check_file(path: &Path, source: &str, overwrite: bool) -> Result<()> {
     let shown = path.display();
     Muxer::check_name(path)?;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     ensure!(folder.is_dir(), NotFound, "{shown}: there is no folder {}: make it first", folder.display());
-    let Ok(existing) = path.canonicalize() else { return Ok(()) };
-    let same = Path::new(source).canonicalize().is_ok_and(|source| source == existing);
+    let writable = |path: &Path| access(path, Access::WRITE_OK).is_ok();
+    let Ok(existing) = path.metadata() else {
+        ensure!(writable(folder), PermissionDenied, "{shown}: you may not write in {}", folder.display());
+        return Ok(());
+    };
+    let source = source.strip_prefix("file://").or_else(|| source.strip_prefix("file:")).unwrap_or(source);
+    let place = |file: &Metadata| (file.dev(), file.ino());
+    let same = Path::new(source).metadata().is_ok_and(|source| place(&source) == place(&existing));
     ensure!(!same, InvalidInput, "{shown} is what would be recorded: name another file");
+    ensure!(!existing.is_dir(), InvalidInput, "{shown} is a folder: name a file in it");
+    ensure!(writable(path), PermissionDenied, "{shown}: you may not write this file");
     ensure!(overwrite, InvalidInput, "{shown} is there already: name another file, or add --overwrite to replace it");
     Ok(())
 }
