@@ -24,6 +24,7 @@ mod namespaces;
 mod passwords;
 mod picture;
 mod public_api;
+mod recordings;
 mod slow_links;
 mod sources;
 mod tutorials;

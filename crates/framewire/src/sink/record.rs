@@ -203,7 +203,9 @@ impl Recorder {
     fn finish(mut self) -> Result<Summary> {
         match &mut self.output {
             Output::Files(files) => {
-                self.summary.files = files.finish()?;
+                let (begun, late) = files.finish()?;
+                self.summary.files = begun;
+                self.summary.frames += late;
             }
             Output::Reader(reader) => {
                 if let Some(config) = &self.config

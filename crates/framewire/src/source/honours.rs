@@ -55,7 +55,9 @@ impl Spec {
 
     /// What it honours by itself.
     fn own(&self) -> Result<Own> {
-        if Endpoint::matches(self.source.expose()) && Endpoint::parse(self.source.expose())?.tutorial.camera == End::Connects {
+        if Endpoint::matches(self.source.expose())
+            && Endpoint::parse(self.source.expose())?.tutorial.camera == End::Connects
+        {
             return Ok(Own { summary: "a tutorial's camera", sized: false, honours: &[] });
         }
         let kind = kind(self)?;

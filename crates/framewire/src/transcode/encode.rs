@@ -190,6 +190,22 @@ impl Encoder {
         Ok(Some((config, frame)))
     }
 
+    /// After the last frame: with B-frames there are pictures that were held back, which [`Encoder::pull`] gives.
+    pub fn finish(&mut self) {
+        self.decoder.end();
+    }
+
+    /// The next picture that was held back.
+    ///
+    /// # Errors
+    /// It cannot be encoded.
+    pub fn pull(&mut self, config: &Config) -> Result<Option<(Config, Frame)>> {
+        let Some((frame, picture)) = self.decoder.pull() else { return Ok(None) };
+        let codec = self.codec(config);
+        let picture = self.fit(config, picture, codec)?;
+        self.encode_picture(config, frame, picture, codec).map(Some)
+    }
+
     /// Decodes a frame that is not to be sent, because later frames may need it.
     ///
     /// # Errors
@@ -272,7 +288,7 @@ impl Encoder {
     /// The picture to encode, in the size and pixel layout that this codec takes, and the frame that it belongs to.
     fn picture(&mut self, config: &Config, frame: &Frame, codec: Codec) -> Result<Option<(Frame, Picture)>> {
         let (width, height) = (config.width.into(), config.height.into());
-        let layout = if codec == Codec::Bgr24 { Codec::Bgr24 } else { Codec::I420 };
+        let layout = pixel_layout(codec);
         let (frame, picture) = match config.codec {
             Codec::Jpeg | Codec::H264 => {
                 let scaled = self.options.scaled_size(width, height) != (width, height) || !self.rate.is_full_quality();
@@ -282,6 +298,12 @@ impl Encoder {
             }
             raw => (frame.clone(), Picture::new(raw, width, height, frame.data.clone())?),
         };
+        Ok(Some((frame, self.fit(config, picture, codec)?)))
+    }
+
+    /// The picture in the size and pixel layout that this codec takes.
+    fn fit(&mut self, config: &Config, picture: Picture, codec: Codec) -> Result<Picture> {
+        let layout = pixel_layout(codec);
         let full = self.options.scaled_size(picture.width(), picture.height());
         let shrink = self.shrink(config, codec, full);
         let mut size = ((full.0 / shrink).max(1), (full.1 / shrink).max(1));
@@ -291,10 +313,15 @@ impl Encoder {
         }
         // The JPEG encoder takes both layouts.
         if size == (picture.width(), picture.height()) && (codec == Codec::Jpeg || picture.codec() == layout) {
-            return Ok(Some((frame, picture)));
+            return Ok(picture);
         }
-        Ok(Some((frame, self.scaler.scale(&picture, size, layout)?)))
+        self.scaler.scale(&picture, size, layout)
     }
+}
+
+/// The pixels that this codec encodes.
+fn pixel_layout(codec: Codec) -> Codec {
+    if codec == Codec::Bgr24 { Codec::Bgr24 } else { Codec::I420 }
 }
 
 #[cfg(test)]

@@ -22,6 +22,8 @@ pub(super) struct Files {
     encoder: jpeg::JpegEncoder,
     open: Option<OpenFile>,
     begun: Vec<PathBuf>,
+    /// Frames that were written when a file was closed.
+    late: u64,
 }
 
 /// A file, and what is made of frames that it cannot hold as they come.
@@ -39,7 +41,7 @@ struct OpenFile {
 
 impl Files {
     pub(super) fn new(path: PathBuf) -> Self {
-        Self { path, encoder: jpeg::JpegEncoder::new(QUALITY), open: None, begun: Vec::new() }
+        Self { path, encoder: jpeg::JpegEncoder::new(QUALITY), open: None, begun: Vec::new(), late: 0 }
     }
 
     pub(super) fn write(&mut self, config: &Config, frame: &Frame) -> Result<Outcome> {
@@ -55,7 +57,7 @@ impl Files {
 
     fn put(&mut self, config: &Config, frame: &Frame) -> Result<Outcome> {
         if self.open.as_ref().is_none_or(|open| open.config.codec != config.codec) {
-            self.close()?;
+            self.late += self.close()?;
             let path = if self.begun.is_empty() { self.path.clone() } else { following(&self.path, self.begun.len())? };
             self.open = Some(OpenFile::create(&path, config)?);
             self.begun.push(path);
@@ -63,19 +65,20 @@ impl Files {
         self.open.as_mut().map_or(Ok(Outcome::Written { frames: 0, bytes: 0 }), |open| open.put(config, frame))
     }
 
-    /// Finishes the last file, and tells which were begun.
-    pub(super) fn finish(&mut self) -> Result<Vec<PathBuf>> {
-        self.close()?;
-        Ok(std::mem::take(&mut self.begun))
+    /// Finishes the last file. Returns which were begun, and how many frames were written after all others were taken.
+    pub(super) fn finish(&mut self) -> Result<(Vec<PathBuf>, u64)> {
+        self.late += self.close()?;
+        Ok((std::mem::take(&mut self.begun), self.late))
     }
 
-    fn close(&mut self) -> Result<()> {
-        let Some(open) = self.open.take() else { return Ok(()) };
+    fn close(&mut self) -> Result<u64> {
+        let Some(mut open) = self.open.take() else { return Ok(0) };
+        let late = open.end_fitting()?;
         if open.muxer.finish()? == 0 {
             // It was removed.
             self.begun.pop();
         }
-        Ok(())
+        Ok(late)
     }
 }
 
@@ -92,7 +95,9 @@ impl OpenFile {
     }
 
     fn put(&mut self, config: &Config, frame: &Frame) -> Result<Outcome> {
+        let mut late = 0;
         if !same_kind(&self.given, config) {
+            late = self.end_fitting()?;
             self.given = config.clone();
             self.needs_keyframe = true;
             let fits = self.muxer.holds_any_size() || same_kind(&self.config, config);
@@ -102,18 +107,31 @@ impl OpenFile {
             return Ok(Outcome::Bad(error!(InvalidData, "what follows a change of size begins with a keyframe")));
         }
         self.needs_keyframe = false;
-        match &mut self.fitting {
-            None => self.mux(config, frame),
+        let frames = match &mut self.fitting {
+            None => self.mux(config, frame)?,
             Some(encoder) => match encoder.encode(config, frame) {
-                Ok(Some((config, frame))) => self.mux(&config, &frame),
+                Ok(Some((config, frame))) => self.mux(&config, &frame)?,
                 // With B-frames the picture comes later.
-                Ok(None) => Ok(Outcome::Written { frames: 0, bytes: 0 }),
-                Err(error) => Ok(Outcome::Bad(error)),
+                Ok(None) => 0,
+                Err(error) => return Ok(Outcome::Bad(error)),
             },
-        }
+        };
+        Ok(Outcome::Written { frames: late + frames, bytes: frame.data.len() })
     }
 
-    fn mux(&mut self, config: &Config, frame: &Frame) -> Result<Outcome> {
+    /// Writes the pictures of another size that were held back.
+    fn end_fitting(&mut self) -> Result<u64> {
+        let Some(mut encoder) = self.fitting.take() else { return Ok(0) };
+        let mut frames = 0;
+        encoder.finish();
+        while let Some((config, frame)) = encoder.pull(&self.given)? {
+            frames += self.mux(&config, &frame)?;
+        }
+        Ok(frames)
+    }
+
+    /// Returns how many frames were written.
+    fn mux(&mut self, config: &Config, frame: &Frame) -> Result<u64> {
         let before = self.muxer.written();
         if frame.keyframe && config.extra != self.config.extra {
             // The file's header holds other parameter sets.
@@ -122,7 +140,7 @@ impl OpenFile {
         } else {
             self.muxer.write(frame)?;
         }
-        Ok(Outcome::Written { frames: self.muxer.written() - before, bytes: frame.data.len() })
+        Ok(self.muxer.written() - before)
     }
 
     /// How to code frames so that they fit the file.
@@ -231,7 +249,7 @@ mod tests {
                 for (config, frame) in runs(codec, &[(64, 48), (32, 32), (64, 48), (96, 32)]) {
                     assert!(matches!(files.write(&config, &frame).unwrap(), Outcome::Written { frames: 1, .. }));
                 }
-                assert_eq!(files.finish().unwrap(), std::slice::from_ref(&path));
+                assert_eq!(files.finish().unwrap().0, std::slice::from_ref(&path));
                 let expected = if extension == "mkv" { ["64,48", "32,32", "64,48", "96,32"] } else { ["64,48"; 4] };
                 assert_eq!(sizes(&path), expected.map(|size| [size; 3]).concat(), "{}", path.display());
             }
@@ -251,7 +269,7 @@ mod tests {
         {
             files.write(&config, &frame).unwrap();
         }
-        let begun = files.finish().unwrap();
+        let (begun, _) = files.finish().unwrap();
         assert_eq!(begun, [first, folder.join("door-3.mkv")]);
         assert_eq!(fs::read(&kept).unwrap(), b"somebody's");
         assert!(begun.iter().all(|file| sizes(file).len() == 3));
