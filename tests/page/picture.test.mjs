@@ -96,6 +96,21 @@ test("the canvas takes the image's size, and the frame the time", () => {
   assert.deepEqual([canvas.width, canvas.height], [640, 360]);
 });
 
+test("an image is turned and mirrored into the size in which it is shown", () => {
+  const { browser, canvas, display } = makeDisplay();
+  const image = makeImage({ displayWidth: 640, displayHeight: 360 });
+  display.show(image, frame(1), { width: 360, height: 640, mirrored: true, quarters: 1 });
+  browser.refreshDisplay();
+  assert.deepEqual([canvas.width, canvas.height], [360, 640]);
+  assert.deepEqual(canvas.drawn, [
+    ["translate", 180, 320],
+    ["rotate", Math.PI / 2],
+    ["scale", -1, 1],
+    [image, -320, -180, 640, 360],
+    ["resetTransform"],
+  ]);
+});
+
 test("a cleared display drops the image that waits and shows later ones", () => {
   const { browser, display, shown } = makeDisplay();
   const image = makeImage();

@@ -56,6 +56,18 @@ test("rare fields and values are decoded", () => {
   ]);
 });
 
+test("a configuration tells the size in which pictures are shown, and how to get there", () => {
+  const shown = (presentation, width, height) => read(config(2, { width, height, presentation })).body;
+  const fields = ({ width, height, presentation }) => [width, height, presentation?.mirrored, presentation?.quarters];
+  assert.deepEqual(fields(shown([0, 0, 0], 641, 361)), [641, 361, undefined, undefined]);
+  assert.deepEqual(fields(shown([0, 64, 45], 720, 576)), [1024, 576, false, 0]);
+  assert.deepEqual(fields(shown([0, 8, 9], 720, 480)), [720, 540, false, 0]);
+  assert.deepEqual(fields(shown([5, 0, 0], 1280, 720)), [720, 1280, false, 1]);
+  assert.deepEqual(fields(shown([4, 4, 3], 1440, 1080)), [1080, 1920, true, 3]);
+  assert.deepEqual(fields(shown([9, 0, 0], 640, 360)), [640, 360, false, 0], "an unknown orientation");
+  assert.deepEqual(fields(shown([0, 7, 0], 640, 360)), [640, 360, false, 0], "a pixel without a height");
+});
+
 test("an error's sentence is decoded", () => {
   assert.deepEqual(capture("refused").map(read).at(-1), {
     type: "error",

@@ -7,7 +7,6 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use bytes::Bytes;
 use framewire_netem::Path;
 use framewire_proto::{
     Codec, Config, Frame, Micros, Name, Times,
@@ -336,7 +335,7 @@ fn name() -> Name {
 }
 
 fn config(codec: Codec) -> Config {
-    Config { codec, width: 640, height: 480, millifps: 30_000, extra: Bytes::new() }
+    Config::new(codec, 640, 480, 30_000)
 }
 
 const FAST: &[(Micros, u64)] = &[(0, 20 * MEGABIT)];

@@ -42,8 +42,11 @@ export class Display {
     this.skipped = 0;
   }
 
-  /** Shows the image at the next refresh, unless it is stale or a newer one comes first. Takes over the image. */
-  show(image, frame) {
+  /**
+   * Shows the image at the next refresh, unless it is stale or a newer one comes first. Takes over the image. `presentation` says
+   * how to show an image that is not to be shown as it is.
+   */
+  show(image, frame, presentation) {
     if (this.#stale.isStale(this.#on.age(frame), now(this.#browser))) {
       this.skip(frame);
       return image.close();
@@ -52,7 +55,7 @@ export class Display {
       this.#next.image.close();
       this.skip(this.#next.frame);
     }
-    this.#next = { image, frame };
+    this.#next = { image, frame, presentation };
     this.#refresh ||= this.#browser.requestAnimationFrame(() => this.#draw());
   }
 
@@ -70,21 +73,32 @@ export class Display {
   }
 
   #draw() {
-    const { image, frame } = this.#next;
+    const { image, frame, presentation } = this.#next;
     this.#next = null;
     this.#refresh = 0;
     // A VideoFrame has a display size, an ImageBitmap only a size.
-    const width = image.displayWidth ?? image.width;
-    const height = image.displayHeight ?? image.height;
+    const width = presentation?.width ?? image.displayWidth ?? image.width;
+    const height = presentation?.height ?? image.displayHeight ?? image.height;
     if (this.#canvas.width !== width || this.#canvas.height !== height) {
       this.#canvas.width = width;
       this.#canvas.height = height;
     }
-    this.#context.drawImage(image, 0, 0, width, height);
+    if (presentation) drawPresented(this.#context, image, presentation);
+    else this.#context.drawImage(image, 0, 0, width, height);
     image.close();
     frame.shown = now(this.#browser);
     this.#on.shown(frame);
   }
+}
+
+/** Draws an image mirrored, then turned, so that it fills the canvas. */
+function drawPresented(context, image, { width, height, mirrored, quarters }) {
+  const [across, down] = quarters % 2 ? [height, width] : [width, height];
+  context.translate(width / 2, height / 2);
+  context.rotate((quarters * Math.PI) / 2);
+  if (mirrored) context.scale(-1, 1);
+  context.drawImage(image, -across / 2, -down / 2, across, down);
+  context.resetTransform();
 }
 
 /**
@@ -278,7 +292,7 @@ class H264Decoder {
     if (!frame || (frame.times.captured && frame.times.captured < this.#firstCaptured)) return image.close();
     this.#failures = 0;
     frame.decoded = now(this.#browser);
-    this.#display.show(image, frame);
+    this.#display.show(image, frame, this.#config.presentation);
   }
 
   /** Waits for the next keyframe, or gives up when that cannot help. */

@@ -19,6 +19,8 @@ const CODECS = { 1: "jpeg", 2: "h264", 3: "i420", 4: "bgr24" };
 const STATES = { 1: "live", 2: "stalled", 3: "idle" };
 const RENDITIONS = ["source", "high", "low", "jpeg"];
 const KEYFRAME_FLAG = 1;
+/** How a picture is turned, by its number: mirrored left to right, then turned clockwise by so many quarters. */
+const ORIENTATIONS = [[false, 0], [true, 0], [false, 2], [true, 2], [true, 3], [false, 1], [true, 1], [false, 3]];
 
 /** The messages a viewer receives, by kind: name, shortest and longest body in bytes, and how to read the body. */
 const RECEIVED = {
@@ -69,12 +71,25 @@ function compose(kind, numbers) {
 }
 
 function readConfig(message) {
+  const shown = readPresentation(message, message.getUint16(HEADER + 4, true), message.getUint16(HEADER + 6, true));
   return {
     codec: CODECS[message.getUint8(HEADER)] ?? "unknown",
-    width: message.getUint16(HEADER + 4, true),
-    height: message.getUint16(HEADER + 6, true),
+    ...shown,
     extra: new Uint8Array(message.buffer, HEADER + 12),
   };
+}
+
+/** The size in which pictures are shown. Where that is not as they are coded, `presentation` says how to get there. */
+function readPresentation(message, width, height) {
+  const [orientation, across, down] = [1, 2, 3].map((offset) => message.getUint8(HEADER + offset));
+  // The side that is too short grows, to an even size.
+  const grow = (side, by, from) => 2 * Math.ceil((side * by) / (2 * from));
+  if (across > down && down) width = grow(width, across, down);
+  if (down > across && across) height = grow(height, down, across);
+  const [mirrored, quarters] = ORIENTATIONS[orientation] ?? ORIENTATIONS[0];
+  if (quarters % 2) [width, height] = [height, width];
+  const plain = !orientation && !across;
+  return plain ? { width, height } : { width, height, presentation: { width, height, mirrored, quarters } };
 }
 
 function readFrame(message) {

@@ -2,6 +2,8 @@
 
 use bytes::Bytes;
 
+use crate::{Orientation, PixelAspect, Presentation};
+
 /// Microseconds on one machine's monotonic clock. Zero means "not known", so a clock that counts from its program's start
 /// begins at one.
 pub type Micros = u64;
@@ -68,9 +70,24 @@ pub struct Config {
     pub millifps: u32,
     /// The codec's out-of-band data. Empty for JPEG, for raw pixels, and for H.264 with parameter sets in band.
     pub extra: Bytes,
+    /// How the decoded pictures are shown. The default for all codecs but H.264: other pictures are upright and have square pixels.
+    pub presentation: Presentation,
 }
 
 impl Config {
+    /// Frames of this codec and size, shown as they are.
+    pub const fn new(codec: Codec, width: u16, height: u16, millifps: u32) -> Self {
+        let presentation = Presentation { pixel_aspect: PixelAspect::SQUARE, orientation: Orientation::UPRIGHT };
+        Self { codec, width, height, millifps, extra: Bytes::new(), presentation }
+    }
+
+    /// The size in which the pictures are shown.
+    pub fn shown_size(&self) -> (u16, u16) {
+        let (width, height) = self.presentation.size((self.width.into(), self.height.into()));
+        // It is within the limit of a side.
+        (width as u16, height as u16)
+    }
+
     /// Checks that the bytes of a raw frame are as many as this configuration says. Of a JPEG, [`crate::jpeg::admit`] tells more.
     ///
     /// # Errors

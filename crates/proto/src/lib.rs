@@ -5,7 +5,7 @@
 //!
 //! ```text
 //!   frame       Frame, Codec, Config, and a frame's times from camera to screen
-//!   orientation how a picture is turned before it is shown
+//!   orientation turning pictures and making their pixels square
 //!   name        the checked name of a stream
 //!   limits      every bound on what a peer may announce
 //!   error       errors in received bytes: what is wrong, and at which byte
@@ -41,5 +41,5 @@ pub use error::WireError;
 pub use frame::{Codec, Config, Frame, Micros, Times};
 pub use limits::Limits;
 pub use name::Name;
-pub use orientation::Orientation;
+pub use orientation::{Orientation, PixelAspect, Presentation};
 pub use rendition::Rendition;

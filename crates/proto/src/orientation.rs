@@ -1,4 +1,99 @@
-//! How a picture is turned before it is shown.
+//! How a coded picture becomes the one that is shown: turned, and with square pixels.
+
+use crate::limits;
+
+/// What a viewer does with a decoded picture before it shows it. The default is to show it as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Presentation {
+    /// Scaled first, so that its pixels are square.
+    pub pixel_aspect: PixelAspect,
+    /// Then turned.
+    pub orientation: Orientation,
+}
+
+impl Presentation {
+    /// The picture is shown as it is.
+    pub fn is_plain(self) -> bool {
+        self == Self::default()
+    }
+
+    /// The size in which a coded picture of this size is shown.
+    pub fn size(self, coded: (u32, u32)) -> (u32, u32) {
+        self.orientation.size(self.pixel_aspect.square_size(coded))
+    }
+}
+
+/// The shape of a picture's pixels: how wide one is for how high it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct PixelAspect {
+    width: u8,
+    height: u8,
+}
+
+impl Default for PixelAspect {
+    fn default() -> Self {
+        Self::SQUARE
+    }
+}
+
+impl PixelAspect {
+    /// As wide as high.
+    pub const SQUARE: Self = Self { width: 1, height: 1 };
+    /// Wider or higher pixels by more than this are a damaged header.
+    const LARGEST: u64 = 16;
+
+    /// The nearest shape with numbers of 8 bits; square where the numbers make no sense.
+    pub fn new(width: u64, height: u64) -> Self {
+        if width == 0 || height == 0 || width / height >= Self::LARGEST || height / width >= Self::LARGEST {
+            return Self::SQUARE;
+        }
+        let divisor = greatest_common_divisor(width, height);
+        let (width, height) = (width / divisor, height / divisor);
+        let larger = width.max(height);
+        let fit = |side: u64| {
+            if larger <= 255 {
+                side
+            } else {
+                ((u128::from(side) * 255 + u128::from(larger) / 2) / u128::from(larger)) as u64
+            }
+        };
+        let (width, height) = (fit(width), fit(height));
+        let divisor = greatest_common_divisor(width, height);
+        Self { width: (width / divisor) as u8, height: (height / divisor) as u8 }
+    }
+
+    /// Width and height of a pixel, in lowest terms.
+    pub fn parts(self) -> (u8, u8) {
+        (self.width, self.height)
+    }
+
+    /// The size of a picture with square pixels. The side that is too short grows, so no detail is lost; unless the picture
+    /// would be over [`limits::check_size`].
+    pub fn square_size(self, (width, height): (u32, u32)) -> (u32, u32) {
+        let (across, down) = (u32::from(self.width), u32::from(self.height));
+        // H.264 needs even sizes.
+        let grow = |side: u32, by: u32, from: u32| {
+            (u64::from(side) * u64::from(by))
+                .div_ceil(2 * u64::from(from))
+                .saturating_mul(2)
+                .try_into()
+                .unwrap_or(u32::MAX)
+        };
+        let square = match across.cmp(&down) {
+            std::cmp::Ordering::Equal => (width, height),
+            std::cmp::Ordering::Greater => (grow(width, across, down), height),
+            std::cmp::Ordering::Less => (width, grow(height, down, across)),
+        };
+        if limits::check_size(square.0, square.1).is_ok() { square } else { (width, height) }
+    }
+}
+
+fn greatest_common_divisor(mut one: u64, mut other: u64) -> u64 {
+    while other != 0 {
+        (one, other) = (other, one % other);
+    }
+    one.max(1)
+}
 
 /// How a coded picture must be mirrored and turned to be upright. The default is upright already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -117,6 +212,28 @@ mod tests {
     fn moved(orientation: Orientation, [right, down]: [i32; 2]) -> [i32; 2] {
         let [a, b] = orientation.matrix();
         [a[0] * right + b[0] * down, a[1] * right + b[1] * down]
+    }
+
+    #[test]
+    fn pixels_become_square_by_growth() {
+        for (shape, coded, shown) in [
+            ((64, 45), (720, 576), (1024, 576)),
+            ((128, 90), (720, 576), (1024, 576)),
+            ((8, 9), (720, 480), (720, 540)),
+            ((4, 3), (1440, 1080), (1920, 1080)),
+            ((1, 1), (641, 481), (641, 481)),
+            ((0, 1), (64, 48), (64, 48)),
+            ((1, 1000), (64, 48), (64, 48)),
+            ((2, 1), (8000, 100), (8000, 100)),
+            ((10_001, 10_000), (640, 480), (640, 480)),
+        ] {
+            let aspect = PixelAspect::new(shape.0, shape.1);
+            assert_eq!(aspect.square_size(coded), shown, "{shape:?}");
+        }
+        assert_eq!(PixelAspect::new(1000, 1001).parts(), (1, 1));
+        assert_eq!(PixelAspect::new(u64::MAX, u64::MAX - 1), PixelAspect::SQUARE);
+        let turned = Presentation { pixel_aspect: PixelAspect::new(16, 11), orientation: Orientation::turned(3) };
+        assert_eq!(turned.size((352, 288)), (288, 512));
     }
 
     #[test]

@@ -148,7 +148,9 @@ export class Element {
   }
 
   #context() {
-    return { drawImage: (...parameters) => this.drawn.push(parameters) };
+    const moves = ["translate", "rotate", "scale", "resetTransform"];
+    const moved = moves.map((name) => [name, (...parameters) => this.drawn.push([name, ...parameters])]);
+    return { drawImage: (...parameters) => this.drawn.push(parameters), ...Object.fromEntries(moved) };
   }
 }
 

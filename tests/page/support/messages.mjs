@@ -61,10 +61,10 @@ export const LIVE = state(1);
 export const STALLED = state(2);
 export const IDLE = state(3);
 
-/** A configuration: `codec` is a number, `extra` bytes. */
-export function config(codec, { width = 640, height = 360, extra = [] } = {}) {
+/** A configuration: `codec` is a number, `extra` bytes, `presentation` the orientation's number, a pixel's width and its height. */
+export function config(codec, { width = 640, height = 360, extra = [], presentation = [0, 0, 0] } = {}) {
   const size = [width & 255, width >> 8, height & 255, height >> 8];
-  return raw(KINDS.config, [codec, 0, 0, 0, ...size, 0, 0, 0, 0, ...extra]);
+  return raw(KINDS.config, [codec, ...presentation, ...size, 0, 0, 0, 0, ...extra]);
 }
 export const JPEG = config(1);
 export const H264 = config(2);

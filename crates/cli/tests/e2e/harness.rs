@@ -443,7 +443,7 @@ impl Peer {
     pub(crate) fn send_jpeg(&self, sequence: u64, jpeg: &Bytes) {
         // One without a size, or with a wrong one, is announced in the size of `jpeg`.
         let (width, height) = framewire_proto::jpeg::size(jpeg).unwrap_or((64, 48));
-        let config = Config { codec: Codec::Jpeg, width, height, millifps: 30_000, extra: Bytes::new() };
+        let config = Config::new(Codec::Jpeg, width, height, 30_000);
         let now = clock::now();
         let times = Times { captured: now, encoded: now, sent: now, ..Times::default() };
         let frame = Frame { sequence, keyframe: true, times, data: jpeg.clone() };

@@ -411,7 +411,7 @@ fn pane(hub: &hub::Hub, name: &str) -> Pane {
     let (data, viewers) = (Bytes::from(Rgb::quadrants(SIZE.0, SIZE.1).jpeg()), publisher.viewers());
     thread::spawn(move || {
         let (width, height) = (SIZE.0 as u16, SIZE.1 as u16);
-        let config = Config { codec: Codec::Jpeg, width, height, millifps: 0, extra: Bytes::new() };
+        let config = Config::new(Codec::Jpeg, width, height, 0);
         publisher.configure(config).unwrap();
         let rate = Stop::default();
         for sequence in 0.. {

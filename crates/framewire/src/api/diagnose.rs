@@ -98,13 +98,14 @@ fn figures(from: &Source, seen: &Measurement, seconds: f64, hub: Option<(Stream,
     let state =
         if seen.ended { Some("ended".into()) } else { hub.as_ref().map(|(_, after)| after.state.clone()).or(told) };
     let announced = config.filter(|config| config.millifps > 0 && !from.options.unpaced());
+    let (width, height) = config.map_or((0, 0), framewire_proto::Config::shown_size);
     Figures {
         from: from.source.to_string(),
         seconds,
         state,
         codec: config.map(|config| config.codec.name()),
-        width: config.map_or(0, |config| config.width),
-        height: config.map_or(0, |config| config.height),
+        width,
+        height,
         announced_fps: announced.map(|config| f64::from(config.millifps) / 1000.0),
         camera_fps: seen.source_fps(),
         frames,

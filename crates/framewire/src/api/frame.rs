@@ -240,7 +240,7 @@ impl Frame {
     /// The size of what was sent. Of a JPEG its header is right where the two differ.
     fn encoded_size(&self) -> (u32, u32) {
         let header = (self.config.codec == Codec::Jpeg).then(|| proto::jpeg::size(&self.encoded.data).ok()).flatten();
-        let (width, height) = header.unwrap_or((self.config.width, self.config.height));
+        let (width, height) = header.unwrap_or_else(|| self.config.shown_size());
         (width.into(), height.into())
     }
 }

@@ -129,7 +129,7 @@ impl Image {
             PixelFormat::I420 => (Codec::I420, data),
             PixelFormat::Jpeg => (Codec::Jpeg, data),
         };
-        (Config { codec, width, height, millifps, extra: Bytes::new() }, data)
+        (Config::new(codec, width, height, millifps), data)
     }
 }
 

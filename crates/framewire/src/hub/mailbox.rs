@@ -362,7 +362,7 @@ mod tests {
     use super::*;
 
     fn config(codec: Codec) -> Arc<Config> {
-        Arc::new(Config { codec, width: 8, height: 8, millifps: 0, extra: Bytes::new() })
+        Arc::new(Config::new(codec, 8, 8, 0))
     }
 
     fn frame(sequence: u64, keyframe: bool) -> Frame {

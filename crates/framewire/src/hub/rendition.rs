@@ -221,11 +221,12 @@ impl RenditionState {
         now: Micros,
     ) -> RenditionInfo {
         let config = self.config.as_deref();
+        let (width, height) = config.map_or((0, 0), Config::shown_size);
         RenditionInfo {
             name: rendition.name(),
             codec: config.map(|config| config.codec.name()),
-            width: config.map_or(0, |config| config.width),
-            height: config.map_or(0, |config| config.height),
+            width,
+            height,
             viewers,
             fps: self.fps(now),
             bitrate: self.bitrate(now),
@@ -240,7 +241,7 @@ mod tests {
 
     use super::*;
 
-    const H264: Config = Config { codec: Codec::H264, width: 8, height: 8, millifps: 0, extra: Bytes::new() };
+    const H264: Config = Config::new(Codec::H264, 8, 8, 0);
 
     fn frame(sequence: u64) -> Frame {
         Frame { sequence, keyframe: sequence == 0, times: Times::default(), data: Bytes::from_static(b"x") }

@@ -21,7 +21,7 @@ fn name(text: &str) -> Name {
 }
 
 fn config() -> Config {
-    Config { codec: Codec::Jpeg, width: 640, height: 480, millifps: 30_000, extra: Bytes::new() }
+    Config::new(Codec::Jpeg, 640, 480, 30_000)
 }
 
 fn frame(sequence: u64) -> Frame {

@@ -360,7 +360,7 @@ mod tests {
     use super::{super::mailbox::Policy, *};
 
     fn config() -> Arc<Config> {
-        Arc::new(Config { codec: Codec::Jpeg, width: 8, height: 8, millifps: 0, extra: Bytes::new() })
+        Arc::new(Config::new(Codec::Jpeg, 8, 8, 0))
     }
 
     fn frame(sequence: u64) -> Frame {

@@ -9,6 +9,7 @@ use std::{
 
 use crate::error::{Context as _, Result, bail, ensure};
 use ffmpeg_sys_the_third as ffi;
+use framewire_proto::{Orientation, PixelAspect, Presentation};
 
 /// The code that FFmpeg returns when it needs more input first.
 pub(super) const AGAIN: c_int = ffi::AVERROR(rustix::io::Errno::AGAIN.raw_os_error());
@@ -85,6 +86,28 @@ pub(super) fn check(code: c_int, what: &str) -> Result<c_int> {
     Ok(code)
 }
 
+/// The orientation in FFmpeg's display matrix: nine numbers, of which the first two say where a step to the right goes, and the fourth
+/// and fifth where a step down goes.
+///
+/// # Safety
+/// `data` points to this many bytes, or is null.
+pub(super) unsafe fn display_matrix(data: *const u8, size: usize) -> Option<Orientation> {
+    const BYTES: usize = 9 * size_of::<i32>();
+    if data.is_null() || size < BYTES {
+        return None;
+    }
+    // SAFETY: the caller guarantees it.
+    let bytes = unsafe { std::slice::from_raw_parts(data, BYTES) };
+    let number = |index: usize| bytes[4 * index..].first_chunk().map_or(0, |bytes| i32::from_ne_bytes(*bytes));
+    Some(Orientation::from_matrix([number(0), number(1)], [number(3), number(4)]))
+}
+
+/// The shape of pixels; square where it is not stated.
+pub(super) fn pixel_aspect(ratio: ffi::AVRational) -> PixelAspect {
+    let side = |side: c_int| u64::try_from(side).unwrap_or(0);
+    PixelAspect::new(side(ratio.num), side(ratio.den))
+}
+
 /// A raw frame: a decoder's output or an encoder's input.
 pub(super) struct AvFrame(*mut ffi::AVFrame);
 
@@ -107,6 +130,31 @@ impl AvFrame {
     pub(super) fn fields(&self) -> &ffi::AVFrame {
         // SAFETY: the frame is ours and live.
         unsafe { &*self.0 }
+    }
+
+    /// How the picture is to be shown, as its own data state it: EXIF, H.264's SEI and VUI.
+    pub(super) fn presentation(&self) -> Presentation {
+        // SAFETY: the frame is ours and live. Its side data live as long, and have this length.
+        let matrix = unsafe {
+            let data = ffi::av_frame_get_side_data(self.0, ffi::AVFrameSideDataType::DISPLAYMATRIX);
+            data.as_ref().and_then(|data| display_matrix(data.data, data.size))
+        };
+        let orientation = matrix.unwrap_or_default();
+        Presentation { pixel_aspect: pixel_aspect(self.fields().sample_aspect_ratio), orientation }
+    }
+
+    /// Whether the picture consists of two fields, captured one after the other.
+    pub(super) fn is_interlaced(&self) -> bool {
+        #[cfg(ffmpeg_6_1)]
+        return self.fields().flags & ffi::AV_FRAME_FLAG_INTERLACED as c_int != 0;
+        #[cfg(not(ffmpeg_6_1))]
+        return self.fields().interlaced_frame != 0;
+    }
+
+    /// Sets the time stamp.
+    pub(super) fn set_pts(&mut self, pts: i64) {
+        // SAFETY: the frame is ours and live.
+        unsafe { (*self.0).pts = pts }
     }
 
     /// Whether the decoder had to guess parts of the picture.
@@ -205,7 +253,7 @@ unsafe impl Send for AvDecoder {}
 
 /// A decoder's output.
 pub(super) enum Decoded<'a> {
-    Frame(&'a AvFrame),
+    Frame(&'a mut AvFrame),
     /// The decoder needs the next packet.
     NeedsInput,
     /// The decoder has no more frames.
@@ -305,7 +353,7 @@ impl AvDecoder {
             ffi::AVERROR_EOF => Ok(Decoded::End),
             code => {
                 check(code, "a frame is broken")?;
-                Ok(Decoded::Frame(&self.frame))
+                Ok(Decoded::Frame(&mut self.frame))
             }
         }
     }

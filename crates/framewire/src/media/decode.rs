@@ -30,7 +30,7 @@ impl Decoder {
         Self::default()
     }
 
-    /// Takes a frame and decodes it as [`Codec::I420`] or [`Codec::Bgr24`]; with `None` only for the frames that need it, without a
+    /// Takes a frame and decodes it, upright and with square pixels, as [`Codec::I420`] or [`Codec::Bgr24`]; with `None` only for the frames that need it, without a
     /// picture of its own.
     ///
     /// H.264 frames must come in decoding order. Their pictures come out in display order, and perhaps later. There is no picture
@@ -192,7 +192,7 @@ impl H264Decoder {
             // With B-frames, frames that need this one and are displayed before it have come out already.
             ensure!(!picture.is_damaged(), InvalidData, "it needs a frame that is broken or missing");
             if let Some(want) = want {
-                self.decoded.push((frame, self.import.import(picture, false)?, want));
+                self.decoded.push((frame, self.import.import(picture, false, self.config.presentation)?, want));
             }
         }
         Ok(())
@@ -242,7 +242,7 @@ mod tests {
         Frame { sequence, keyframe: sequence == 0, times: Times::default(), data: data.clone() }
     }
 
-    const CONFIG: Config = Config { codec: Codec::H264, width: 128, height: 96, millifps: 0, extra: Bytes::new() };
+    const CONFIG: Config = Config::new(Codec::H264, 128, 96, 0);
 
     #[test]
     fn each_h264_frame_gives_its_picture_at_once() {

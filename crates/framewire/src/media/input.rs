@@ -15,6 +15,7 @@ use std::{
 };
 
 use ffmpeg_sys_the_third::{self as ffi, AVCodecID, AVMediaType};
+use framewire_proto::{PixelAspect, Presentation};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use self::{
@@ -23,13 +24,14 @@ use self::{
 };
 use super::{
     av::{self, AvDecoder, AvPacket, Decoded},
+    deinterlace::Deinterlacer,
     picture::Picture,
     scale::Importer,
 };
 use crate::error::{Context as _, Result, bail, ensure};
 use crate::stop::Stop;
 
-pub use super::av::Threads;
+pub use super::{av::Threads, deinterlace::Deinterlace};
 pub use access_units::{AccessUnit, AccessUnits};
 pub use packet::Packet;
 
@@ -65,8 +67,19 @@ pub struct Video {
     pub finite: bool,
     /// Whether the stream has B-frames: its decoding order differs from its display order.
     pub reorders: bool,
+    /// How its pictures are shown, as the container states it.
+    pub presentation: Presentation,
+    /// Whether its pictures are flagged as interlaced.
+    pub interlaced: bool,
     /// FFmpeg's name of the format: `mov,mp4,m4a,3gp,3g2,mj2`, `rtsp`, `hls`.
     pub format: String,
+}
+
+impl Video {
+    /// Whether its pixels are not square.
+    pub fn has_odd_pixels(&self) -> bool {
+        self.presentation.pixel_aspect != PixelAspect::SQUARE
+    }
 }
 
 /// The outcome of one read.
@@ -80,8 +93,12 @@ enum ReadOutcome {
 /// Decodes the packets of an [`Input`]: push one, then pull pictures until there are no more.
 pub struct VideoDecoder {
     decoder: AvDecoder,
+    /// Present once a picture was interlaced.
+    deinterlacer: Option<Deinterlacer>,
+    deinterlace: Deinterlace,
     import: Importer,
     raw: bool,
+    presentation: Presentation,
     time_base: ffi::AVRational,
 }
 
@@ -185,6 +202,8 @@ impl Input {
                 fps: stated.then_some(fps),
                 reorders: parameters.video_delay > 0,
                 finite: (*self.context).duration > 0,
+                presentation: self.presentation(),
+                interlaced: is_interlaced(parameters.field_order),
                 format,
             }
         }
@@ -283,7 +302,15 @@ impl Input {
         let parameters = self.parameters();
         let decoder = AvDecoder::open(parameters.codec_id, parameters, threads)?;
         let raw = parameters.codec_id == AVCodecID::RAWVIDEO;
-        Ok(VideoDecoder { decoder, import: Importer::default(), raw, time_base: self.time_base() })
+        Ok(VideoDecoder {
+            decoder,
+            deinterlacer: None,
+            deinterlace: Deinterlace::Flagged,
+            import: Importer::default(),
+            raw,
+            presentation: self.presentation(),
+            time_base: self.time_base(),
+        })
     }
 
     /// A converter of the input's packets, which are H.264, to access units in Annex B form.
@@ -292,6 +319,24 @@ impl Input {
     /// The parameter sets in the container are broken.
     pub fn access_units(&self) -> Result<AccessUnits> {
         AccessUnits::open(self.parameters(), self.time_base())
+    }
+
+    fn presentation(&self) -> Presentation {
+        // SAFETY: the context is open, and the frame may be null. The side data are the stream's, and have this length.
+        let (ratio, matrix) = unsafe {
+            let ratio = ffi::av_guess_sample_aspect_ratio(self.context, self.stream(), ptr::null_mut());
+            #[cfg(ffmpeg_6_1)]
+            let (data, count) = (self.parameters().coded_side_data, self.parameters().nb_coded_side_data);
+            #[cfg(not(ffmpeg_6_1))]
+            let (data, count) = ((*self.stream()).side_data, (*self.stream()).nb_side_data);
+            let data = match usize::try_from(count) {
+                Ok(count) if !data.is_null() => std::slice::from_raw_parts(data, count),
+                _ => &[],
+            };
+            let matrix = data.iter().find(|data| data.type_ == ffi::AVPacketSideDataType::DISPLAYMATRIX);
+            (ratio, matrix.and_then(|matrix| av::display_matrix(matrix.data, matrix.size)))
+        };
+        Presentation { pixel_aspect: av::pixel_aspect(ratio), orientation: matrix.unwrap_or_default() }
     }
 
     fn time_base(&self) -> ffi::AVRational {
@@ -330,15 +375,59 @@ impl VideoDecoder {
         self.decoder.send(packet.map(|packet| &packet.av))
     }
 
-    /// The next picture as full-range I420, and when to display it in µs; `None` when the decoder needs the next packet.
+    /// Which pictures are deinterlaced.
+    #[must_use]
+    pub fn deinterlaced(mut self, which: Deinterlace) -> Self {
+        self.deinterlace = which;
+        self
+    }
+
+    /// The next picture as full-range I420, upright, with square pixels, and not interlaced, and when to display it in µs; `None` when
+    /// the decoder needs the next packet.
     ///
     /// # Errors
     /// A packet was broken, or the picture is over the size limit.
     pub fn pull(&mut self) -> Result<Option<(Picture, Option<i64>)>> {
-        let Decoded::Frame(frame) = self.decoder.receive()? else { return Ok(None) };
-        let shown = micros(frame.fields().best_effort_timestamp, self.time_base);
-        Ok(Some((self.import.import(frame, self.raw)?, shown)))
+        loop {
+            if let Some(picture) = self.deinterlaced_picture()? {
+                return Ok(Some(picture));
+            }
+            let frame = match self.decoder.receive()? {
+                Decoded::Frame(frame) => frame,
+                Decoded::NeedsInput => return Ok(None),
+                Decoded::End => {
+                    let Some(chain) = &mut self.deinterlacer else { return Ok(None) };
+                    chain.send(None)?;
+                    return self.deinterlaced_picture();
+                }
+            };
+            let shown = frame.fields().best_effort_timestamp;
+            if self.deinterlacer.is_none() && self.deinterlace == Deinterlace::Flagged && !frame.is_interlaced() {
+                let picture = self.import.import(frame, self.raw, self.presentation)?;
+                return Ok(Some((picture, micros(shown, self.time_base))));
+            }
+            frame.set_pts(shown);
+            let chain = match self.deinterlacer.take().filter(|chain| chain.fits(frame)) {
+                Some(chain) => chain,
+                // The picture that the old chain holds back is lost where the size changes.
+                None => Deinterlacer::open(self.deinterlace, frame, self.time_base)?,
+            };
+            self.deinterlacer.insert(chain).send(Some(frame))?;
+        }
     }
+
+    fn deinterlaced_picture(&mut self) -> Result<Option<(Picture, Option<i64>)>> {
+        let Some(chain) = &mut self.deinterlacer else { return Ok(None) };
+        let time_base = chain.time_base();
+        let Some(frame) = chain.receive()? else { return Ok(None) };
+        let shown = micros(frame.fields().pts, time_base);
+        Ok(Some((self.import.import(frame, self.raw, self.presentation)?, shown)))
+    }
+}
+
+fn is_interlaced(order: ffi::AVFieldOrder) -> bool {
+    use ffi::AVFieldOrder as Order;
+    [Order::TT, Order::BB, Order::TB, Order::BT].contains(&order)
 }
 
 fn find_format(name: &str) -> Result<*const ffi::AVInputFormat> {

@@ -8,6 +8,7 @@
 //!   picture     a raw picture and its planes
 //!   input       whatever FFmpeg opens: demuxed packets, and their decoder
 //!   decode      frames to pictures: JPEG, H.264, raw
+//!   deinterlace interlaced frames to whole ones
 //!   h264        pictures to H.264, each frame within a bitrate that may change at any time
 //!   jpeg        libjpeg-turbo; the step that every JPEG takes where it enters
 //!   mux         frames to a file: Matroska, MP4, AVI
@@ -26,6 +27,7 @@ mod av;
 pub mod canvas;
 pub mod colour;
 pub mod decode;
+mod deinterlace;
 pub mod h264;
 pub mod input;
 pub mod jpeg;

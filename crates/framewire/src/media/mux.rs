@@ -16,7 +16,7 @@ use std::{
 
 use bytes::Bytes;
 use ffmpeg_sys_the_third::AVCodecID;
-use framewire_proto::{Codec, Config, Frame, Micros, h264};
+use framewire_proto::{Codec, Config, Frame, Micros, Orientation, Presentation, h264};
 
 use self::{
     index::Index,
@@ -37,6 +37,19 @@ struct Container {
     fragmented: bool,
     /// Players expect pictures of any size in one track.
     any_size: bool,
+    /// What its header states of how pictures are shown.
+    presents: Presents,
+}
+
+/// How far a format's header states how pictures are shown.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Presents {
+    Nothing,
+    /// The shape of pixels.
+    Shape,
+    /// The shape of pixels, and turns without a mirror.
+    ShapeAndTurns,
+    All,
 }
 
 const CONTAINERS: &[Container] = &[
@@ -47,6 +60,8 @@ const CONTAINERS: &[Container] = &[
         ticks: Some(1000),
         fragmented: false,
         any_size: true,
+        // FFmpeg writes turns into Matroska from 6.1 on.
+        presents: if cfg!(ffmpeg_6_1) { Presents::ShapeAndTurns } else { Presents::Shape },
     },
     Container {
         extension: "mp4",
@@ -60,8 +75,17 @@ const CONTAINERS: &[Container] = &[
         ticks: Some(90_000),
         fragmented: true,
         any_size: false,
+        presents: Presents::All,
     },
-    Container { extension: "avi", format: "avi", options: &[], ticks: None, fragmented: false, any_size: false },
+    Container {
+        extension: "avi",
+        format: "avi",
+        options: &[],
+        ticks: None,
+        fragmented: false,
+        any_size: false,
+        presents: Presents::Nothing,
+    },
 ];
 
 /// The most bytes before the first fragment: parameter sets take a few hundred.
@@ -104,6 +128,21 @@ impl Muxer {
     /// Its extension is not supported.
     pub fn check_name(path: &Path) -> Result<()> {
         container(path).map(drop)
+    }
+
+    /// Whether files of this name can state that their pictures are shown so. Others need pictures that are shown as they are.
+    ///
+    /// # Errors
+    /// Its extension is not supported.
+    pub fn presents(path: &Path, presentation: Presentation) -> Result<bool> {
+        let container = container(path)?;
+        Ok(match container.presents {
+            _ if presentation.is_plain() => true,
+            Presents::Nothing => false,
+            Presents::Shape => presentation.orientation == Orientation::UPRIGHT,
+            Presents::ShapeAndTurns => !presentation.orientation.is_mirrored(),
+            Presents::All => true,
+        })
     }
 
     /// Creates the file, or replaces an existing one. The name's extension selects the format.
@@ -238,7 +277,16 @@ impl Muxer {
             Some(ticks) => TimeBase { seconds: 1, ticks },
             None => TimeBase { seconds: 1000, ticks: millifps },
         };
-        Ok(Track { codec, width, height, pixels, extra, time_base, millifps: self.config.millifps })
+        Ok(Track {
+            codec,
+            width,
+            height,
+            presentation: self.config.presentation,
+            pixels,
+            extra,
+            time_base,
+            millifps: self.config.millifps,
+        })
     }
 
     fn failed(&self, error: &std::io::Error) -> Error {

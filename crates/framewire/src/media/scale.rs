@@ -4,13 +4,14 @@
 use std::{ffi::c_int, ptr};
 
 use ffmpeg_sys_the_third::{self as ffi, AVColorRange, AVColorSpace, AVPixelFormat};
-use framewire_proto::{Codec, limits};
+use framewire_proto::{Codec, Orientation, PixelAspect, Presentation, limits};
 
 use super::{
     av::{self, AvFrame},
     colour::{self, Matrix, Plane},
     picture::{Picture, raw_length},
     pool::Pool,
+    turn,
 };
 use crate::error::{Result, ensure, error};
 
@@ -71,16 +72,27 @@ impl Scaler {
 }
 
 impl Importer {
-    /// The frame as a picture. A frame without a stated colour matrix is taken for BT.709 in HD sizes, else for BT.601; a `raw`
-    /// one, from a camera or screen, always for BT.601.
-    pub(super) fn import(&mut self, frame: &AvFrame, raw: bool) -> Result<Picture> {
+    /// The frame as a picture that is upright and has square pixels. What `stated` leaves open, the frame's own data say. A frame
+    /// without a stated colour matrix is taken for BT.709 in HD sizes, else for BT.601; a `raw` one, from a camera or screen, always
+    /// for BT.601.
+    pub(super) fn import(&mut self, frame: &AvFrame, raw: bool, stated: Presentation) -> Result<Picture> {
+        let own = frame.presentation();
+        let either = |stated: Orientation, own| if stated == Orientation::UPRIGHT { own } else { stated };
+        let orientation = either(stated.orientation, own.orientation);
+        let square = if stated.pixel_aspect == PixelAspect::SQUARE { own.pixel_aspect } else { stated.pixel_aspect };
+        let picture = self.convert(frame, raw, square)?;
+        turn::turn(&picture, orientation, &self.pool)
+    }
+
+    fn convert(&mut self, frame: &AvFrame, raw: bool, pixel_aspect: PixelAspect) -> Result<Picture> {
         let fields = frame.fields();
-        let (width, height) = (fields.width.unsigned_abs(), fields.height.unsigned_abs());
-        limits::check_size(width, height).map_err(|why| error!(InvalidInput, "{why}"))?;
+        let coded = (fields.width.unsigned_abs(), fields.height.unsigned_abs());
+        limits::check_size(coded.0, coded.1).map_err(|why| error!(InvalidInput, "{why}"))?;
+        let (width, height) = pixel_aspect.square_size(coded);
         let mut buffer = self.pool.take(raw_length(Codec::I420, width, height)?);
         let (format, full) = without_range(AVPixelFormat(fields.format));
         let stride = fields.linesize[0];
-        if [AVPixelFormat::BGR0, AVPixelFormat::BGRA].contains(&format) && stride > 0 {
+        if [AVPixelFormat::BGR0, AVPixelFormat::BGRA].contains(&format) && stride > 0 && (width, height) == coded {
             // SAFETY: a frame of this format has `height` rows of 4 x width bytes, `stride` apart.
             let data = unsafe { rows(fields.data[0], stride, 4 * width as usize, height as usize) };
             colour::bgra_to_i420(data, &mut buffer, width, height)?;
@@ -98,23 +110,31 @@ impl Importer {
             AVColorSpace::BT2020_NCL | AVColorSpace::BT2020_CL => Matrix::Bt2020,
             AVColorSpace::SMPTE240M => Matrix::Smpte240,
             AVColorSpace::FCC => Matrix::Fcc,
-            AVColorSpace::UNSPECIFIED if !raw && (width >= HD.0 || height >= HD.1) => Matrix::Bt709,
+            AVColorSpace::UNSPECIFIED if !raw && (coded.0 >= HD.0 || coded.1 >= HD.1) => Matrix::Bt709,
             _ => Matrix::Bt601,
         };
-        colour::import((matrix, full), self.planes(fields, format, model)?, &mut buffer, width, height);
+        colour::import(
+            (matrix, full),
+            self.planes(fields, format, model, (width, height))?,
+            &mut buffer,
+            width,
+            height,
+        );
         Picture::new(Codec::I420, width, height, buffer.freeze())
     }
 
-    /// The frame's planes as 4:2:0 of 8 bits, in its own colour matrix and range.
+    /// The frame's planes as 4:2:0 of 8 bits in this size, in its own colour matrix and range.
     fn planes<'a>(
         &'a mut self,
         fields: &'a ffi::AVFrame,
         format: AVPixelFormat,
         model: ColourModel,
+        size: (u32, u32),
     ) -> Result<[Plane<'a>; 3]> {
         let (width, height) = (fields.width as usize, fields.height as usize);
+        let same_size = size == (fields.width as u32, fields.height as u32);
         let (half, strides) = ((width.div_ceil(2), height.div_ceil(2)), &fields.linesize);
-        if format == AVPixelFormat::YUV420P && strides[..3].iter().all(|stride| *stride > 0) {
+        if same_size && format == AVPixelFormat::YUV420P && strides[..3].iter().all(|stride| *stride > 0) {
             // SAFETY: a frame of this format has planes of this size, with rows `stride` apart.
             return Ok(unsafe {
                 [
@@ -132,7 +152,7 @@ impl Importer {
         };
         // swscale treats grey and RGB as full-range. To keep that range, the result must be full-range too.
         let to = if model == ColourModel::Yuv { AVPixelFormat::YUV420P } else { AVPixelFormat::YUVJ420P };
-        self.scale.run(&from, (width as u32, height as u32), to)
+        self.scale.run(&from, size, to)
     }
 }
 

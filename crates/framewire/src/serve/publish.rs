@@ -239,7 +239,7 @@ mod tests {
     }
 
     fn config() -> Message {
-        Message::Config(Config { codec: Codec::Bgr24, width: 1, height: 1, millifps: 30_000, extra: Bytes::new() })
+        Message::Config(Config::new(Codec::Bgr24, 1, 1, 30_000))
     }
 
     fn frame(sequence: u64, data: &'static [u8]) -> Message {

@@ -105,7 +105,8 @@ impl Outlet {
         let mut sent = self.lock();
         sent.meter.count(now, frame.data.len());
         let uplink = &mut sent.uplink;
-        (uplink.codec, uplink.width, uplink.height) = (Some(config.codec.name()), config.width, config.height);
+        (uplink.width, uplink.height) = config.shown_size();
+        uplink.codec = Some(config.codec.name());
         drop(sent);
         if let Some(preview) = &self.preview {
             // Nobody takes the preview over, and its configuration comes first.

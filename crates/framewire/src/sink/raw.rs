@@ -143,7 +143,7 @@ mod tests {
     use super::*;
 
     fn config(codec: Codec, width: u16, height: u16) -> Config {
-        Config { codec, width, height, millifps: 25_000, extra: Bytes::new() }
+        Config::new(codec, width, height, 25_000)
     }
 
     fn frame(data: &[u8]) -> Frame {

@@ -306,7 +306,7 @@ impl Plain {
         let mut sum = Outcome::Written { frames: 0, bytes: 0 };
         while let Some((frame, picture)) = self.decoder.pull() {
             let (width, height) = (picture.width() as u16, picture.height() as u16);
-            let plain = Config { codec: picture.codec(), width, height, ..config.clone() };
+            let plain = Config::new(picture.codec(), width, height, config.millifps);
             sum = match (sum, self.put(&plain, &Frame { data: picture.into_data(), ..frame })?) {
                 (Outcome::Written { frames, bytes }, Outcome::Written { frames: more, bytes: and }) => {
                     Outcome::Written { frames: frames + more, bytes: bytes + and }
@@ -409,7 +409,7 @@ mod tests {
 
     /// Publishes frames of this coding, a thirtieth of a second apart.
     fn publish(publisher: &Publisher, codec: Codec, (width, height): (u16, u16), frames: &[Bytes]) {
-        publisher.configure(Config { codec, width, height, millifps: 30_000, extra: Bytes::new() }).unwrap();
+        publisher.configure(Config::new(codec, width, height, 30_000)).unwrap();
         for (sequence, data) in (0..).zip(frames) {
             let times = Times { captured: 1_000_000 + sequence * 33_333, ..Times::default() };
             let frame = Frame { sequence, keyframe: true, times, data: data.clone() };

@@ -251,12 +251,12 @@ impl OpenCamera {
         let input = input.map_err(|error| open_error(path, error))?;
         let video = input.video();
         let output = match video.codec.as_str() {
-            "mjpeg" => CameraOutput::Jpeg(JpegEntry::default()),
+            "mjpeg" if !options.deinterlaced => CameraOutput::Jpeg(JpegEntry::default()),
             "h264" => {
                 let decoder = (options.codec != CodecChoice::Copy).then(Box::default);
                 CameraOutput::H264 { units: input.access_units()?, decoder }
             }
-            _ => CameraOutput::Decoded(input.decoder(Threads::LowDelay)?),
+            _ => CameraOutput::Decoded(input.decoder(Threads::LowDelay)?.deinterlaced(options.deinterlace())),
         };
         Ok(Self { output, input, video, path: path.clone(), pauses: Pauses::default() })
     }
@@ -323,7 +323,7 @@ fn copy(bytes: &[u8], pool: &Pool) -> Bytes {
 
 impl FrameHeader {
     fn config(&self, codec: Codec, (width, height): (u16, u16)) -> Config {
-        Config { codec, width, height, millifps: self.millifps, extra: Bytes::new() }
+        Config::new(codec, width, height, self.millifps)
     }
 
     /// A frame that needs no other frame.

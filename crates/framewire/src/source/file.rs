@@ -69,8 +69,7 @@ pub struct File {
     name: String,
     url: String,
     looped: bool,
-    /// H.264 passes through.
-    passthrough: bool,
+    options: Options,
     stop: Stop,
     pacing: Pacing,
     open: OpenFile,
@@ -176,8 +175,7 @@ impl File {
     pub fn open(spec: &Spec, stop: &Stop) -> Result<Self> {
         let (name, source) = (spec.source.to_string(), spec.source.expose());
         let url = if is_url(source) { source.to_owned() } else { check_path(source)? };
-        let passthrough = spec.options.codec == CodecChoice::Copy;
-        let (open, video) = open_input(&url, passthrough, stop).with_context(|| name.clone())?;
+        let (open, video) = open_input(&url, &spec.options, stop).with_context(|| name.clone())?;
         let units = matches!(open.output, FileOutput::H264(_));
         let live = is_url(&name) && !video.finite;
         let mut pacing = Pacing::new(&spec.options, &video, is_url(&name), units);
@@ -187,7 +185,7 @@ impl File {
             url,
             // What is live is opened again anyway, at a rate that its host can bear.
             looped: spec.options.looped && !live,
-            passthrough,
+            options: spec.options.clone(),
             stop: stop.clone(),
             open,
             video,
@@ -304,7 +302,8 @@ impl File {
     fn admit(&mut self, packet: Packet) -> Option<TimedFrame> {
         let FileOutput::Jpeg(entry) = &mut self.open.output else { return None };
         let (decoded, shown) = (packet.decoded, packet.shown);
-        match entry.admit(&packet.into_bytes()) {
+        let orientation = self.video.presentation.orientation;
+        match entry.admit(&packet.into_bytes()).and_then(|jpeg| entry.turn(jpeg, orientation)) {
             Ok(Jpeg { data, width, height }) => {
                 Some(TimedFrame { codec: Codec::Jpeg, width, height, data, keyframe: true, decoded, shown })
             }
@@ -318,6 +317,7 @@ impl File {
     /// Switches from passthrough to decoding, from this packet on.
     fn decode_from(&mut self, packet: &Packet) {
         let decoder = self.open.input.decoder(Threads::LowDelay);
+        let decoder = decoder.map(|decoder| decoder.deinterlaced(self.options.deinterlace()));
         match decoder.and_then(|mut decoder| decoder.push(Some(packet)).map(|()| decoder)) {
             Ok(decoder) => self.open.output = FileOutput::Decoded(decoder),
             Err(error) => self.drop_broken(&error),
@@ -350,7 +350,7 @@ impl File {
             return Ok(true);
         }
         (self.given, self.broken) = (0, 0);
-        match open_input(&self.url, self.passthrough, &self.stop) {
+        match open_input(&self.url, &self.options, &self.stop) {
             Ok((open, video)) => {
                 self.pacing.start(&open);
                 (self.open, self.video) = (open, video);
@@ -363,9 +363,12 @@ impl File {
     }
 
     fn config(&self, frame: &TimedFrame) -> Config {
-        let TimedFrame { codec, width, height, .. } = *frame;
         let millifps = self.pacing.fps(&self.video).map_or(0, |fps| (fps * 1000.0).round() as u32);
-        Config { codec, width, height, millifps, extra: Bytes::new() }
+        let mut config = Config::new(frame.codec, frame.width, frame.height, millifps);
+        if frame.codec == Codec::H264 {
+            config.presentation = self.video.presentation;
+        }
+        config
     }
 
     /// Waits until the frame is due; `None` when the stop was raised first.
@@ -484,7 +487,8 @@ fn interval(video: &Video) -> Duration {
     video.fps.map_or(DEFAULT_INTERVAL, |fps| Duration::from_secs_f64(1.0 / fps))
 }
 
-fn open_input(url: &str, passthrough: bool, stop: &Stop) -> Result<(OpenFile, Video)> {
+fn open_input(url: &str, how: &Options, stop: &Stop) -> Result<(OpenFile, Video)> {
+    let passthrough = how.codec == CodecChoice::Copy;
     let rtsp = url.starts_with("rtsp").then_some(("rtsp_flags", "prefer_tcp"));
     // Else FFmpeg reads twenty frames of a live stream to count how many come in a second.
     let no_probe = is_url(url).then_some(("fpsprobesize", "0"));
@@ -494,23 +498,37 @@ fn open_input(url: &str, passthrough: bool, stop: &Stop) -> Result<(OpenFile, Vi
     let video = input.video();
     let threads = if video.finite { Threads::Frames } else { Threads::LowDelay };
     let output = match video.codec.as_str() {
-        // JPEGs always pass through.
-        "mjpeg" => FileOutput::Jpeg(JpegEntry::default()),
+        // JPEGs pass through, where nothing must be done to their pixels.
+        "mjpeg" if passthrough || !(how.deinterlaced || video.has_odd_pixels()) => {
+            FileOutput::Jpeg(JpegEntry::default())
+        }
         "h264" if passthrough => {
             limits::check_size(video.width, video.height).map_err(|why| error!(InvalidInput, "{why}"))?;
+            check_untouched(how, &video)?;
             FileOutput::H264(input.access_units()?)
         }
         other if passthrough => bail!(
             Unsupported,
             "holds {other}, and only H.264 and JPEG can pass through: leave 'copy' out to re-encode the video"
         ),
-        _ => FileOutput::Decoded(input.decoder(threads)?),
+        _ => FileOutput::Decoded(input.decoder(threads)?.deinterlaced(how.deinterlace())),
     };
     let mut open = OpenFile { output, ahead: VecDeque::new(), reorder_delay: 0, buffered: 0, input, ended: false };
     if matches!(open.output, FileOutput::H264(_)) {
         open.read_ahead(&video);
     }
     Ok((open, video))
+}
+
+/// Whether passthrough does what was asked for; what it leaves as it is is said.
+fn check_untouched(how: &Options, video: &Video) -> Result<()> {
+    ensure!(!how.deinterlaced, InvalidInput, "what passes through cannot be deinterlaced: leave 'copy' out");
+    if video.interlaced {
+        tracing::warn!(
+            "the pictures are interlaced, and pass through as they are: leave 'copy' out to deinterlace them"
+        );
+    }
+    Ok(())
 }
 
 /// Adds to an error of the system what it means for an address, and what to try.

@@ -17,10 +17,11 @@ pub mod reopen;
 pub mod screen;
 pub mod spec;
 pub mod stdin;
+mod turned;
 pub mod tutorial;
 
 use framewire_proto::{
-    Config, Frame,
+    Config, Frame, Orientation,
     wire::native::{Service, State},
 };
 
@@ -28,6 +29,7 @@ use crate::error::{Error, OrError as _, Result};
 use crate::{hub::Feedback, stop::Stop};
 pub use location::Location;
 pub use spec::{Options, Spec, check_size};
+use turned::Turned;
 
 /// What a source gives.
 #[derive(Debug)]
@@ -96,7 +98,11 @@ pub const SOURCES: &[Kind] =
 /// # Errors
 /// It is not there, cannot be read or holds no video: what, where and what to try.
 pub fn open(spec: &Spec, stop: &Stop) -> Result<Box<dyn Source>> {
-    (kind(spec)?.open)(spec, stop)
+    let source = (kind(spec)?.open)(spec, stop)?;
+    Ok(match spec.options.orientation() {
+        Orientation::UPRIGHT => source,
+        turned => Box::new(Turned::new(source, turned)),
+    })
 }
 
 /// The kind of source that this is.

@@ -5,7 +5,6 @@ mod scene;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use bytes::Bytes;
 use framewire_proto::{Codec, Config, Frame, Times, limits};
 
 use self::scene::{Moment, Scene};
@@ -49,13 +48,12 @@ impl Pattern {
         let (width, height) = options.size.unwrap_or(DEFAULT_SIZE);
         limits::check_size(width, height).map_err(|why| error!(InvalidInput, "{why}")).context("pattern")?;
         let fps = options.fps.unwrap_or(DEFAULT_FPS);
-        let config = Config {
-            codec: Codec::I420,
-            width: u16::try_from(width).context("pattern: the picture is too wide")?,
-            height: u16::try_from(height).context("pattern: the picture is too high")?,
-            millifps: (fps * 1000.0).round() as u32,
-            extra: Bytes::new(),
-        };
+        let config = Config::new(
+            Codec::I420,
+            u16::try_from(width).context("pattern: the picture is too wide")?,
+            u16::try_from(height).context("pattern: the picture is too high")?,
+            (fps * 1000.0).round() as u32,
+        );
         let scene = Scene::new(width, height, &rate(fps));
         let (pace, pool, stop) = (Pace::new(fps), Pool::default(), stop.clone());
         Ok(Self { config, announced: false, scene, pace, pool, sequence: 0, stop })

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use framewire_proto::{Codec, Config, Frame, Times};
 
 use super::{Item, Kind, Source, Spec, pace::Pace, reopen::Reopening};
@@ -102,13 +101,12 @@ impl Screen {
         if let Some(size) = self.size {
             picture = self.scaler.scale(&picture, size, Codec::I420)?;
         }
-        let config = Config {
-            codec: Codec::I420,
-            width: picture.width() as u16,
-            height: picture.height() as u16,
-            millifps: (self.fps * 1000.0).round() as u32,
-            extra: Bytes::new(),
-        };
+        let config = Config::new(
+            Codec::I420,
+            picture.width() as u16,
+            picture.height() as u16,
+            (self.fps * 1000.0).round() as u32,
+        );
         let times = Times { captured, ..Times::default() };
         let frame = Frame { sequence: self.sequence, keyframe: true, times, data: picture.into_data() };
         self.sequence += 1;

@@ -6,10 +6,11 @@
 
 use std::{ops::RangeInclusive, path::Path, str::FromStr, time::Duration};
 
-use framewire_proto::Micros;
+use framewire_proto::{Micros, Orientation};
 
 use super::location::Location;
 use crate::error::{Context as _, Error, OrError as _, Result, bail, ensure, error};
+use crate::media::input::Deinterlace;
 use crate::secret;
 use crate::transcode::encode::CodecChoice;
 
@@ -40,6 +41,12 @@ pub struct Options {
     pub fps: Option<f64>,
     /// A camera's pixel format by FFmpeg's name: `mjpeg`, `yuyv422`.
     pub format: Option<String>,
+    /// Turn the pictures clockwise by so many quarters, 0 to 3.
+    pub quarters: u8,
+    /// Then mirror them left to right.
+    pub mirrored: bool,
+    /// Deinterlace all pictures, not only those that are flagged as interlaced.
+    pub deinterlaced: bool,
     /// Begin again at the end.
     pub looped: bool,
     /// What to code frames in.
@@ -70,6 +77,9 @@ const ROWS: &[Row] = &[
     Row { usage: "size=WxH", set: |options, value| set(&mut options.size, parse_size(value)) },
     Row { usage: "fps=N", set: |options, value| set(&mut options.fps, parse_fps(value)) },
     Row { usage: "format=NAME", set: |options, value| set(&mut options.format, Ok(value.into())) },
+    Row { usage: "rotate=90|180|270", set: |options, value| { options.quarters = parse_quarters(value)?; Ok(()) } },
+    Row { usage: "mirror", set: |options, _| { options.mirrored = true; Ok(()) } },
+    Row { usage: "deinterlace", set: |options, _| { options.deinterlaced = true; Ok(()) } },
     Row { usage: "loop", set: |options, _| { options.looped = true; Ok(()) } },
     Row { usage: "codec=NAME", set: |options, value| { options.codec = value.parse()?; Ok(()) } },
     Row { usage: "quality=1..100", set: |options, value| set(&mut options.quality, parse_quality(value)) },
@@ -190,6 +200,17 @@ impl Options {
         Ok(())
     }
 
+    /// How the source's pictures are turned before they are shown.
+    pub fn orientation(&self) -> Orientation {
+        let mirror = if self.mirrored { Orientation::MIRRORED } else { Orientation::UPRIGHT };
+        Orientation::turned(self.quarters).then(mirror)
+    }
+
+    /// Which pictures are deinterlaced.
+    pub fn deinterlace(&self) -> Deinterlace {
+        if self.deinterlaced { Deinterlace::All } else { Deinterlace::Flagged }
+    }
+
     /// Whether frames are given as fast as they are taken.
     pub fn unpaced(&self) -> bool {
         self.fps == Some(0.0)
@@ -202,6 +223,9 @@ impl Options {
             size: self.size.or(other.size),
             fps: self.fps.or(other.fps),
             format: self.format.or_else(|| other.format.clone()),
+            quarters: if self.quarters == 0 { other.quarters } else { self.quarters },
+            mirrored: self.mirrored || other.mirrored,
+            deinterlaced: self.deinterlaced || other.deinterlaced,
             looped: self.looped || other.looped,
             codec: if self.codec == CodecChoice::Auto { other.codec } else { self.codec },
             quality: self.quality.or(other.quality),
@@ -240,6 +264,16 @@ pub fn parse_size(text: &str) -> Result<(u32, u32)> {
 /// A picture of this size is refused.
 pub fn check_size((width, height): (u32, u32)) -> Result<()> {
     framewire_proto::limits::check_size(width, height).map_err(|why| error!(InvalidInput, "{why}"))
+}
+
+/// Degrees clockwise as quarters.
+fn parse_quarters(text: &str) -> Result<u8> {
+    match text {
+        "90" => Ok(1),
+        "180" => Ok(2),
+        "270" => Ok(3),
+        _ => bail!(InvalidInput, "'{text}' is no rotation: 90, 180 or 270, in degrees clockwise"),
+    }
 }
 
 /// Frames per second, 0 to 1000.
@@ -330,11 +364,24 @@ mod tests {
     }
 
     #[test]
+    fn pictures_are_turned_and_then_mirrored() {
+        let turned = |text: &str| text.parse::<Spec>().unwrap().options.orientation().exif();
+        for (text, exif) in [("a", 1), ("a#rotate=90", 6), ("a#rotate=180", 3), ("a#rotate=270", 8), ("a#mirror", 2)] {
+            assert_eq!(turned(text), exif, "{text}");
+        }
+        // In EXIF's words: mirrored and then turned by 270 degrees.
+        assert_eq!(turned("a#rotate=90#mirror"), 5);
+        assert_eq!("a#deinterlace".parse::<Spec>().unwrap().options.deinterlace(), Deinterlace::All);
+    }
+
+    #[test]
     fn what_is_wrong_is_named() {
         for (text, fault) in [
             ("a#size=12", "'12'"),
             ("a#fps=-1", "'-1'"),
             ("a#nonsense", "'nonsense'"),
+            ("a#rotate=45", "'45' is no rotation"),
+            ("a#rotate", "rotate=90|180|270"),
             ("a#max-age=1", "'1' is no age"),
             ("", "empty"),
             ("a#size=9000x1", "9000x1"),

@@ -183,7 +183,7 @@ impl<'a> StdinReader<'a> {
     fn jpeg(&mut self, picture: &Bytes) -> Result<(), Closed> {
         match self.entry.admit(picture) {
             Ok(Jpeg { data, width, height }) => {
-                let config = Config { codec: Codec::Jpeg, width, height, millifps: 0, extra: Bytes::new() };
+                let config = Config::new(Codec::Jpeg, width, height, 0);
                 self.send(config, data)
             }
             Err(fault) => {
@@ -262,7 +262,7 @@ impl<'a> StdinReader<'a> {
 fn i420(header: &Header) -> Result<Config> {
     let side = |pixels: u32| u16::try_from(pixels).context("standard input: the pictures are too large");
     let (width, height) = (side(header.width)?, side(header.height)?);
-    Ok(Config { codec: Codec::I420, width, height, millifps: header.millifps, extra: Bytes::new() })
+    Ok(Config::new(Codec::I420, width, height, header.millifps))
 }
 
 #[cfg(test)]

@@ -233,7 +233,7 @@ impl Camera<'_> {
 /// A picture and what a decoder must know of it, if it is what it claims to be.
 pub(super) fn checked(picture: Picture, jpegs: &mut JpegEntry) -> Result<(Config, Bytes)> {
     let (width, height) = picture.size.unwrap_or_default();
-    let mut config = Config { codec: picture.codec, width, height, millifps: 0, extra: Bytes::new() };
+    let mut config = Config::new(picture.codec, width, height, 0);
     let data = jpegs.enter(&mut config, picture.data)?;
     Ok((config, data))
 }

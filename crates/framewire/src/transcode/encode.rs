@@ -2,7 +2,6 @@
 
 use std::str::FromStr;
 
-use bytes::Bytes;
 use framewire_proto::{Codec, Config, Frame};
 
 use super::rate_target::RateTarget;
@@ -233,13 +232,9 @@ impl Encoder {
         picture: Picture,
         codec: Codec,
     ) -> Result<(Config, Frame)> {
-        let config = Config {
-            codec,
-            extra: Bytes::new(),
-            width: picture.width().try_into().context("the picture is too wide")?,
-            height: picture.height().try_into().context("the picture is too high")?,
-            ..*given
-        };
+        let width = picture.width().try_into().context("the picture is too wide")?;
+        let height = picture.height().try_into().context("the picture is too high")?;
+        let config = Config::new(codec, width, height, given.millifps);
         frame.keyframe = true;
         frame.data = match codec {
             Codec::Jpeg => {
@@ -287,7 +282,8 @@ impl Encoder {
 
     /// The picture to encode, in the size and pixel layout that this codec takes, and the frame that it belongs to.
     fn picture(&mut self, config: &Config, frame: &Frame, codec: Codec) -> Result<Option<(Frame, Picture)>> {
-        let (width, height) = (config.width.into(), config.height.into());
+        let (width, height) = config.shown_size();
+        let (width, height) = (u32::from(width), u32::from(height));
         let layout = pixel_layout(codec);
         let (frame, picture) = match config.codec {
             Codec::Jpeg | Codec::H264 => {
@@ -332,7 +328,7 @@ mod tests {
 
     fn grey(width: u16, height: u16) -> (Config, Frame) {
         let length = Codec::I420.raw_length(width.into(), height.into()).unwrap();
-        let config = Config { codec: Codec::I420, width, height, millifps: 30_000, extra: Bytes::new() };
+        let config = Config::new(Codec::I420, width, height, 30_000);
         let times = Times { captured: 1, ..Times::default() };
         (config, Frame { sequence: 7, keyframe: true, times, data: vec![100; length].into() })
     }

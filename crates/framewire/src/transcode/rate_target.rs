@@ -21,6 +21,8 @@ const MEAN_HEADROOM: f64 = 1.04;
 const MEAN_FRAMES: f64 = 32.0;
 /// The H.264 bitrate limit, in bits per pixel. Above it no improvement is visible.
 const MAX_BITS_PER_PIXEL: f64 = 0.9;
+/// The same for small pictures, in bits per second: below it a keyframe does not fit and becomes grey.
+const MAX_BITRATE_SMALL: u64 = 500_000;
 
 /// Below this many thousandths of a bit per pixel H.264 smears, and half the width and height look better.
 const SHRINK_BELOW: u64 = 20;
@@ -174,6 +176,7 @@ impl RateTarget {
     pub(super) fn bitrate(&self, config: &Config) -> u64 {
         let pixels = f64::from(config.width) * f64::from(config.height);
         let highest = (pixels * fps(config) as f64 * MAX_BITS_PER_PIXEL) as u64;
+        let highest = highest.max(MAX_BITRATE_SMALL);
         let headroom = MAX_HEADROOM.min(MEAN_HEADROOM / self.used_share.max(0.01));
         self.limit().map_or(highest, |limit| ((limit as f64 * headroom) as u64).min(highest))
     }
@@ -195,12 +198,10 @@ fn fps(config: &Config) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
 
     use super::*;
 
-    const CONFIG: Config =
-        Config { codec: Codec::Jpeg, width: 1280, height: 720, millifps: 30_000, extra: Bytes::new() };
+    const CONFIG: Config = Config::new(Codec::Jpeg, 1280, 720, 30_000);
     /// At 30 frames per second, 24 Mbit/s of JPEGs.
     const BYTES: usize = 100_000;
     const SECOND: Micros = 1_000_000;

@@ -388,7 +388,7 @@ proptest! {
                 Event::MaxAge(max_age) => flow.set_max_age(max_age),
                 Event::FrameRate(millifps) => {
                     let codec = crate::Codec::Jpeg;
-                    flow.set_frame_rate(&Config { codec, width: 8, height: 8, millifps, extra: bytes::Bytes::new() });
+                    flow.set_frame_rate(&Config::new(codec, 8, 8, millifps));
                 }
                 Event::Speed(times) => flow.set_speed(times),
                 Event::Reset => flow.reset(),

@@ -15,7 +15,10 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 pub use decoder::Decoder;
 
 use super::Verdict;
-use crate::{Codec, Config, Frame, Limits, Micros, Name, Rendition, Times, WireError, error::ErrorKind};
+use crate::{
+    Codec, Config, Frame, Limits, Micros, Name, Orientation, PixelAspect, Presentation, Rendition, Times, WireError,
+    error::ErrorKind,
+};
 
 /// This wire's name in errors, logs and statistics.
 pub const NAME: &str = "native";
@@ -264,7 +267,7 @@ impl Message {
             Self::Config(config) => {
                 header(out, kind::CONFIG, 0, CONFIG_FIELDS + config.extra.len());
                 out.put_u8(config.codec as u8);
-                out.put_slice(&[0; 3]);
+                out.put_slice(&presentation(config.presentation));
                 out.put_u16_le(config.width);
                 out.put_u16_le(config.height);
                 out.put_u32_le(config.millifps);
@@ -466,12 +469,29 @@ fn as_config(body: &[u8]) -> Result<Config, ErrorKind> {
     let number = fields.get_u8();
     let codec = Codec::from_number(number)
         .ok_or_else(|| invalid("a configuration", format!("codec {number} is unknown; update this program")))?;
-    fields.advance(3);
+    let presentation = as_presentation([fields.get_u8(), fields.get_u8(), fields.get_u8()]);
     let (width, height, millifps) = (fields.get_u16_le(), fields.get_u16_le(), fields.get_u32_le());
     crate::limits::check_size(width.into(), height.into()).map_err(|why| invalid("a configuration", why))?;
     // Copied: a slice would keep the whole read buffer in memory as long as the stream lives.
     let extra = Bytes::copy_from_slice(&body[CONFIG_FIELDS..]);
-    Ok(Config { codec, width, height, millifps, extra })
+    Ok(Config { codec, width, height, millifps, extra, presentation })
+}
+
+/// Three bytes that are zero where the picture is shown as it is: older programs write and ignore zeros there.
+fn presentation(presentation: Presentation) -> [u8; 3] {
+    let (width, height) = match presentation.pixel_aspect {
+        PixelAspect::SQUARE => (0, 0),
+        other => other.parts(),
+    };
+    [presentation.orientation.exif() - 1, width, height]
+}
+
+/// What makes no sense is ignored.
+fn as_presentation([orientation, width, height]: [u8; 3]) -> Presentation {
+    Presentation {
+        orientation: Orientation::from_exif(u16::from(orientation) + 1).unwrap_or_default(),
+        pixel_aspect: PixelAspect::new(width.into(), height.into()),
+    }
 }
 
 fn as_name(body: &[u8]) -> Result<Name, ErrorKind> {

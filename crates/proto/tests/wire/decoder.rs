@@ -147,11 +147,8 @@ fn control_characters_in_a_text_become_spaces() {
 fn a_configurations_data_does_not_keep_a_frames_memory_alive() {
     let extra = Bytes::from_static(b"avcC");
     let config = framewire_proto::Config {
-        codec: framewire_proto::Codec::H264,
-        width: 2,
-        height: 2,
-        millifps: 0,
         extra: extra.clone(),
+        ..framewire_proto::Config::new(framewire_proto::Codec::H264, 2, 2, 0)
     };
     let messages = decode(&encode(&[Message::Config(config)]), usize::MAX).unwrap();
     let [Message::Config(config)] = messages.as_slice() else { panic!("{messages:?}") };

@@ -4,7 +4,7 @@ use std::{env, fs, path::Path};
 
 use bytes::Bytes;
 use framewire_proto::{
-    Codec, Config, Frame, Name, Rendition, Times,
+    Codec, Config, Frame, Limits, Name, Orientation, PixelAspect, Rendition, Times,
     wire::native::{Message, Report, Service, Session, State, Token, code},
 };
 
@@ -86,7 +86,7 @@ fn rare() -> Vec<Message> {
         .into_iter()
         .map(|codec| {
             let extra = Bytes::from_static(if codec == Codec::H264 { &[0, 0, 0, 1, 0x67] } else { &[] });
-            Message::Config(Config { codec, width: 1920, height: 1080, millifps: 29_970, extra })
+            Message::Config(Config { extra, ..Config::new(codec, 1920, 1080, 29_970) })
         })
         .collect();
     messages.extend([
@@ -164,8 +164,24 @@ fn name() -> Name {
     Name::from_lossy("door")
 }
 
+#[test]
+fn how_pictures_are_shown_takes_bytes_that_were_zero() {
+    let mut config = jpeg();
+    config.presentation.orientation = Orientation::turned(1);
+    config.presentation.pixel_aspect = PixelAspect::new(64, 45);
+    let message = Message::Config(config);
+    let bytes = message.to_bytes();
+    assert_eq!(bytes[8..12], [1, 5, 64, 45]);
+    assert_eq!(Message::from_bytes(bytes.clone(), &Limits::default()), Ok(Some(message)));
+    for nonsense in [[8, 0, 0], [255, 0, 9], [0, 7, 0], [0, 1, 255]] {
+        let mut bytes = bytes.to_vec();
+        bytes[9..12].copy_from_slice(&nonsense);
+        assert_eq!(Message::from_bytes(bytes.into(), &Limits::default()), Ok(Some(Message::Config(jpeg()))));
+    }
+}
+
 fn jpeg() -> Config {
-    Config { codec: Codec::Jpeg, width: 1280, height: 720, millifps: 30_000, extra: Bytes::new() }
+    Config::new(Codec::Jpeg, 1280, 720, 30_000)
 }
 
 /// A frame whose picture is a JPEG's first and last bytes: the wire does not look inside.

@@ -65,7 +65,7 @@ fn the_longest_messages_are_decoded() {
     let Limits { frame: longest, text, extra, .. } = Limits::default();
     let extra = Bytes::from(vec![1; extra]);
     let messages = [
-        Message::Config(Config { codec: Codec::H264, width: 8192, height: 4880, millifps: u32::MAX, extra }),
+        Message::Config(Config { extra, ..Config::new(Codec::H264, 8192, 4880, u32::MAX) }),
         Message::Frame(frame(1, longest)),
         Message::Hello { software: "x".repeat(text) },
         Message::Error { code: u16::MAX, text: "ß".repeat(text / 2) },

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
 use framewire_proto::{
-    Codec, Config, Frame, Limits, Micros, Name, Rendition, Times, WireError,
+    Codec, Config, Frame, Limits, Micros, Name, Orientation, PixelAspect, Presentation, Rendition, Times, WireError,
     clock::Offset,
     wire::native::{Decoder, Message, PREAMBLE, Report, Service, Session, State, Token},
 };
@@ -86,8 +86,14 @@ fn name() -> impl Strategy<Value = Name> {
 
 fn config() -> impl Strategy<Value = Config> {
     let codec = prop::sample::select(Codec::ALL.as_slice());
-    (codec, 1..=8192_u16, 1..=4880_u16, any::<u32>(), bytes(300))
-        .prop_map(|(codec, width, height, millifps, extra)| Config { codec, width, height, millifps, extra })
+    let coded = (codec, 1..=8192_u16, 1..=4880_u16, any::<u32>(), bytes(300));
+    (coded, 1..=8_u16, (any::<u8>(), any::<u8>())).prop_map(
+        |((codec, width, height, millifps, extra), orientation, (across, down))| {
+            let orientation = Orientation::from_exif(orientation).unwrap();
+            let presentation = Presentation { pixel_aspect: PixelAspect::new(across.into(), down.into()), orientation };
+            Config { codec, width, height, millifps, extra, presentation }
+        },
+    )
 }
 
 fn any_frame() -> impl Strategy<Value = Frame> {

@@ -1,4 +1,3 @@
-use bytes::Bytes;
 use framewire_proto::{Frame, Times, h264};
 
 use super::{
@@ -45,13 +44,7 @@ fn picture(mut value: impl FnMut(usize, usize, usize) -> u8) -> Picture {
 
 /// Decodes a frame.
 fn decoded(decoder: &mut Decoder, number: usize, encoded: &EncodedFrame) -> Picture {
-    let config = framewire_proto::Config {
-        codec: Codec::H264,
-        width: CONFIG.width as u16,
-        height: CONFIG.height as u16,
-        millifps: CONFIG.millifps,
-        extra: Bytes::new(),
-    };
+    let config = framewire_proto::Config::new(Codec::H264, CONFIG.width as u16, CONFIG.height as u16, CONFIG.millifps);
     let (keyframe, data) = (encoded.keyframe, encoded.data.clone());
     let frame = Frame { sequence: number as u64, keyframe, times: Times::default(), data };
     decoder.decode(&config, &frame, Codec::I420).unwrap().expect("a picture at once").1

@@ -9,7 +9,6 @@
 
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use framewire_proto::{Codec, Frame, Times, h264};
 
 use super::{
@@ -175,13 +174,7 @@ impl TrialRun {
 
     fn decode(&mut self, sequence: u64, encoded: &EncodedFrame) -> Result<Picture> {
         let H264Config { width, height, millifps, .. } = self.config;
-        let config = framewire_proto::Config {
-            codec: Codec::H264,
-            width: width.try_into()?,
-            height: height.try_into()?,
-            millifps,
-            extra: Bytes::new(),
-        };
+        let config = framewire_proto::Config::new(Codec::H264, width.try_into()?, height.try_into()?, millifps);
         let (keyframe, data) = (encoded.keyframe, encoded.data.clone());
         let frame = Frame { sequence, keyframe, times: Times::default(), data };
         let decoded = self.decoder.decode(&config, &frame, Codec::I420)?;

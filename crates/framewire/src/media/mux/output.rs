@@ -5,7 +5,7 @@ use std::{ffi::CString, io, path::Path, ptr};
 
 use bytes::Bytes;
 use ffmpeg_sys_the_third as ffi;
-use framewire_proto::{Codec, Micros};
+use framewire_proto::{Codec, Micros, Orientation, Presentation};
 
 use crate::media::av;
 
@@ -18,6 +18,7 @@ pub(super) struct Track {
     pub(super) codec: Codec,
     pub(super) width: u16,
     pub(super) height: u16,
+    pub(super) presentation: Presentation,
     pub(super) pixels: PixelLayout,
     /// H.264's parameter sets.
     pub(super) extra: Bytes,
@@ -114,6 +115,7 @@ impl FileWriter {
                 (*made).avg_frame_rate = rational(track.millifps, 1000);
             }
             describe(&mut *(*made).codecpar, track)?;
+            present(&mut *made, track.presentation)?;
             let started = set(&mut dictionary, options)
                 .and_then(|()| check(ffi::avformat_write_header(self.context, &raw mut dictionary)));
             ffi::av_dict_free(&raw mut dictionary);
@@ -264,6 +266,42 @@ fn describe(parameters: &mut ffi::AVCodecParameters, track: &Track) -> io::Resul
             ptr::copy_nonoverlapping(track.extra.as_ptr(), copy, length);
             (parameters.extradata, parameters.extradata_size) = (copy, size);
         }
+    }
+    Ok(())
+}
+
+/// States how the track's pictures are shown, where that is not as they are.
+fn present(stream: &mut ffi::AVStream, presentation: Presentation) -> io::Result<()> {
+    let (width, height) = presentation.pixel_aspect.parts();
+    stream.sample_aspect_ratio = rational(width.into(), height.into());
+    // SAFETY: a stream has parameters.
+    let parameters = unsafe { &mut *stream.codecpar };
+    parameters.sample_aspect_ratio = stream.sample_aspect_ratio;
+    if presentation.orientation == Orientation::UPRIGHT {
+        return Ok(());
+    }
+    // FFmpeg's display matrix has numbers of 16.16 bits, the last column 2.30.
+    let [[a, b], [c, d]] = presentation.orientation.matrix().map(|step| step.map(|part| part << 16));
+    let matrix = [a, b, 0, c, d, 0, 0, 0, 1 << 30];
+    let kind = ffi::AVPacketSideDataType::DISPLAYMATRIX;
+    // SAFETY: the stream owns the new data, which have the size of the matrix.
+    unsafe {
+        #[cfg(ffmpeg_6_1)]
+        let data = ffi::av_packet_side_data_new(
+            &raw mut parameters.coded_side_data,
+            &raw mut parameters.nb_coded_side_data,
+            kind,
+            size_of_val(&matrix),
+            0,
+        )
+        .as_ref()
+        .map_or(ptr::null_mut(), |data| data.data);
+        #[cfg(not(ffmpeg_6_1))]
+        let data = ffi::av_stream_new_side_data(stream, kind, size_of_val(&matrix));
+        if data.is_null() {
+            return Err(io::ErrorKind::OutOfMemory.into());
+        }
+        ptr::copy_nonoverlapping(matrix.as_ptr().cast(), data, size_of_val(&matrix));
     }
     Ok(())
 }

@@ -30,7 +30,7 @@ impl Drop for Scratch {
 }
 
 fn config(codec: Codec, millifps: u32) -> Config {
-    Config { codec, width: 320, height: 240, millifps, extra: Bytes::new() }
+    Config::new(codec, 320, 240, millifps)
 }
 
 fn frame(number: u64, captured: Micros, keyframe: bool, data: Vec<u8>) -> Frame {

@@ -84,6 +84,10 @@ impl Files {
 
 impl OpenFile {
     fn create(path: &Path, config: &Config) -> Result<Self> {
+        let presented = Muxer::presents(path, config.presentation)?;
+        let given = config.clone();
+        let (width, height) = config.shown_size();
+        let config = if presented { config } else { &Config::new(config.codec, width, height, config.millifps) };
         let muxer = Muxer::create(path, config)?;
         if config.codec == Codec::Jpeg && muxer.is_for_browsers() {
             tracing::warn!(
@@ -91,7 +95,15 @@ impl OpenFile {
                 path.display()
             );
         }
-        Ok(Self { config: config.clone(), muxer, given: config.clone(), fitting: None, needs_keyframe: false })
+        let mut file = Self { config: config.clone(), muxer, given, fitting: None, needs_keyframe: false };
+        if !presented {
+            tracing::info!(
+                "{}: encoded again, for this format cannot state how its pictures are turned: .mp4 can",
+                path.display()
+            );
+            file.fitting = Some(Box::new(Encoder::new(file.fit())?));
+        }
+        Ok(file)
     }
 
     fn put(&mut self, config: &Config, frame: &Frame) -> Result<Outcome> {
@@ -100,7 +112,8 @@ impl OpenFile {
             late = self.end_fitting()?;
             self.given = config.clone();
             self.needs_keyframe = true;
-            let fits = self.muxer.holds_any_size() || same_kind(&self.config, config);
+            let shown_alike = self.config.presentation == config.presentation;
+            let fits = self.muxer.holds_any_size() && shown_alike || same_kind(&self.config, config);
             self.fitting = if fits { None } else { Some(Box::new(Encoder::new(self.fit())?)) };
         }
         if self.needs_keyframe && !frame.keyframe {
@@ -158,7 +171,7 @@ impl OpenFile {
 
 /// Whether frames of both can stand in any file together. A change of rate alone shows in their times.
 fn same_kind(one: &Config, other: &Config) -> bool {
-    let kind = |config: &Config| (config.codec, config.width, config.height, config.extra.clone());
+    let kind = |config: &Config| (config.codec, config.width, config.height, config.extra.clone(), config.presentation);
     kind(one) == kind(other)
 }
 
@@ -206,7 +219,6 @@ pub fn following(path: &Path, begun: usize) -> Result<PathBuf> {
 mod tests {
     use std::{env, fs, process::Command};
 
-    use bytes::Bytes;
     use framewire_proto::Times;
 
     use super::*;
@@ -216,7 +228,7 @@ mod tests {
         let mut frames = Vec::new();
         for (run, (width, height)) in sizes.iter().copied().enumerate() {
             let mut encoder = Encoder::new(EncodeOptions { codec, ..EncodeOptions::default() }).unwrap();
-            let plain = Config { codec: Codec::I420, width, height, millifps: 25_000, extra: Bytes::new() };
+            let plain = Config::new(Codec::I420, width, height, 25_000);
             let data = vec![90; Codec::I420.raw_length(width.into(), height.into()).unwrap()];
             for sequence in (3 * run as u64)..(3 * run as u64 + 3) {
                 let times = Times { captured: 1_000_000 + sequence * 40_000, ..Times::default() };

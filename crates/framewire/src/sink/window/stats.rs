@@ -147,7 +147,6 @@ fn duration(milliseconds: f64) -> String {
 mod tests {
     use std::sync::Arc;
 
-    use bytes::Bytes;
     use framewire_proto::{
         Codec, Config, Rendition, Times,
         wire::native::{Report, Service},
@@ -165,7 +164,7 @@ mod tests {
 
     #[test]
     fn the_overlay_lists_drops_and_latency() {
-        let config = Config { codec: Codec::Jpeg, width: 64, height: 48, millifps: 0, extra: Bytes::new() };
+        let config = Config::new(Codec::Jpeg, 64, 48, 0);
         let status = StreamStatus { config: Some(Arc::new(config)), before_show: 3, bad: 2, ..StreamStatus::default() };
         let text = stats(status).overlay(None);
         assert!(text.contains("not shown: 2 bad, 3 before show\n"), "{text}");

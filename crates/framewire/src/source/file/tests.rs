@@ -50,7 +50,7 @@ fn a_film_plays_at_its_own_rate_as_i420() {
     let mut source = open(&film, "").unwrap();
     assert_eq!(source.describe(), format!("{film}: 160x120 h264 at 50 fps"));
     let (configs, frames) = all(&mut source);
-    let expected = Config { codec: Codec::I420, width: 160, height: 120, millifps: 50_000, extra: Bytes::new() };
+    let expected = Config::new(Codec::I420, 160, 120, 50_000);
     assert_eq!(configs, [expected]);
     assert_eq!(frames.iter().map(|frame| frame.sequence).collect::<Vec<_>>(), (0..15).collect::<Vec<_>>());
     assert!(frames.iter().all(|frame| frame.data.len() == 160 * 120 * 3 / 2));
