@@ -82,6 +82,8 @@ pub struct File {
     given: u64,
     /// Broken frames that were dropped.
     broken: u64,
+    /// What is wrong with the first of them, or why it is not passed through.
+    fault: Option<Error>,
     /// What is buffered is not given.
     skips_buffered: bool,
     /// When the last packet of a live stream arrived.
@@ -194,6 +196,7 @@ impl File {
             sequence: 0,
             given: 0,
             broken: 0,
+            fault: None,
             skips_buffered: matches!(pacing, Pacing::Unpaced) && live,
             arrived: 0,
             pacing,
@@ -292,7 +295,10 @@ impl File {
         match size {
             // Two fields of interlaced video in a packet, or a kind of JPEG that only FFmpeg decodes.
             Ok(size) if self.given == 0 && !fits(size) => self.decode_from(&packet),
-            Err(HeaderError::Unsupported(_)) => self.decode_from(&packet),
+            Err(fault @ HeaderError::Unsupported(_)) => {
+                self.fault.get_or_insert_with(|| fault.into());
+                self.decode_from(&packet);
+            }
             Err(fault) => self.drop_broken(&fault.into()),
             Ok(_) => return self.admit(packet),
         }
@@ -328,6 +334,7 @@ impl File {
         if self.broken == 0 {
             tracing::warn!("{}: frame {} dropped: {error}", self.name, self.sequence);
         }
+        self.fault.get_or_insert_with(|| error.clone());
         self.broken += 1;
         self.sequence += 1;
     }
@@ -340,12 +347,11 @@ impl File {
         if self.broken > 0 {
             tracing::warn!("{}: {} broken frames were dropped", self.name, self.broken);
         }
-        ensure!(
-            self.given > 0,
-            InvalidData,
-            "{}: no frame can be decoded: the video is broken, or ends before its first frame",
-            self.name
-        );
+        if self.given == 0 {
+            let why = self.fault.as_ref().map(ToString::to_string);
+            let why = why.unwrap_or_else(|| "the video is broken, or ends before its first frame".into());
+            bail!(InvalidData, "{}: no frame can be decoded: {why}", self.name);
+        }
         if !self.looped {
             return Ok(true);
         }

@@ -14,7 +14,7 @@ use framewire_proto::{
 };
 
 use super::{Item, Kind, Options, Source, Spec};
-use crate::error::{Context as _, Result, bail};
+use crate::error::{Context as _, Error, Result, bail};
 use crate::{
     clock,
     media::{
@@ -118,8 +118,9 @@ struct StdinReader<'a> {
     config: Option<Config>,
     bytes: u64,
     entry: JpegEntry,
-    /// Broken JPEGs.
+    /// Broken JPEGs, and what is wrong with the last one.
     broken: u64,
+    fault: Option<Error>,
 }
 
 /// The source was closed.
@@ -127,7 +128,7 @@ struct Closed;
 
 impl<'a> StdinReader<'a> {
     fn new(items: &'a SyncSender<Result<Item>>) -> Self {
-        Self { items, sequence: 0, config: None, bytes: 0, entry: JpegEntry::default(), broken: 0 }
+        Self { items, sequence: 0, config: None, bytes: 0, entry: JpegEntry::default(), broken: 0, fault: None }
     }
 
     fn run(&mut self, mut input: impl Read) -> Result<()> {
@@ -191,6 +192,7 @@ impl<'a> StdinReader<'a> {
                     tracing::warn!("standard input: frame {} dropped: {fault}", self.sequence);
                 }
                 self.broken += 1;
+                self.fault = Some(fault);
                 self.sequence += 1;
                 Ok(())
             }
@@ -248,6 +250,11 @@ impl<'a> StdinReader<'a> {
     }
 
     fn end(&self) -> Result<()> {
+        if let (None, Some(fault)) = (&self.config, &self.fault) {
+            return Err(fault
+                .clone()
+                .context(format!("standard input: none of its {} frames can be decoded", self.broken)));
+        }
         if self.config.is_none() {
             bail!(
                 InvalidData,
