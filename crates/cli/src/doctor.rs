@@ -11,7 +11,7 @@ use crate::options;
 #[command(after_help = sources_help())]
 pub(crate) struct Args {
     /// What to watch: fw://HOST:PORT/NAME, or any source, see below, or the next tutorial's camera that connects to
-    /// lhh://ADDR:PORT, base64://ADDR:PORT or stopwait://ADDR:PORT
+    /// lhh://ADDR:PORT, base64://ADDR:PORT, stopwait://ADDR:PORT or length://ADDR:PORT
     from: Source,
     /// Wait for a hub or a stream that is not there
     #[arg(long)]

@@ -19,7 +19,8 @@ const REFRESH: Duration = Duration::from_millis(100);
 #[command(after_help = sources_help())]
 pub(crate) struct Args {
     /// What to record: fw://HOST:PORT/NAME, or any source, see below, or the tutorials' cameras that connect to
-    /// lhh://ADDR:PORT, base64://ADDR:PORT or stopwait://ADDR:PORT, each into a file of its own
+    /// lhh://ADDR:PORT, base64://ADDR:PORT, stopwait://ADDR:PORT or length://ADDR:PORT (any length, then a JPEG, its base64 or
+    /// a pickle), each into a file of its own
     from: Source,
     /// A file ending with .mkv, .mp4 or .avi, or - for standard output
     file: PathBuf,

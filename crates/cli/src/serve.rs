@@ -33,7 +33,7 @@ pub(crate) struct Args {
     /// Let web pages of these origins, such as http://home.example:8123, embed MJPEG, snapshots and the page with one stream
     #[arg(long = "allow-embed", value_name = "ORIGIN", num_args = 1..)]
     pub(crate) embedders: Vec<String>,
-    /// Refuse the tutorials' cameras (lhh, base64, stopwait), which else are taken by their first bytes
+    /// Refuse the tutorials' cameras (lhh, base64, stopwait, length), which else are taken by their first bytes
     #[arg(long)]
     pub(crate) no_legacy: bool,
 }

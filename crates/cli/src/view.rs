@@ -9,7 +9,8 @@ use crate::{options::Common, stats::StatsPrinter};
 #[command(after_help = sources_help())]
 pub(crate) struct Args {
     /// What to watch: fw://HOST:PORT/NAME, or any source, see below; several make a grid. Tutorials' cameras that connect
-    /// to lhh://ADDR:PORT, base64://ADDR:PORT or stopwait://ADDR:PORT get a window each
+    /// to lhh://ADDR:PORT, base64://ADDR:PORT, stopwait://ADDR:PORT or length://ADDR:PORT (any length, then a JPEG, its base64
+    /// or a pickle) get a window each
     #[arg(required = true)]
     from: Vec<Source>,
     /// A window for each, instead of one grid

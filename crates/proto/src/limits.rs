@@ -16,6 +16,9 @@ pub struct Limits {
     pub unknown: usize,
 }
 
+/// The largest that [`Limits::frame`] may be, in bytes. What is longer is passed over up to this length, and a wrong length beyond.
+/// No text is the length of such a frame: a space, the lowest character in one, would make it twice as long.
+pub const LARGEST_FRAME: usize = 256 << 20;
 /// Bytes of a stream's name in UTF-8.
 pub const NAME: usize = 64;
 /// Pixels on one side of a picture.

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy
 
 HERE = Path(__file__).parent / "pickle"
+PICTURES = Path(__file__).parent / "pictures"
 WRITER = f"py{sys.version_info[0]}.{sys.version_info[1]}-numpy{'.'.join(numpy.__version__.split('.')[:2])}"
 
 
@@ -39,6 +40,13 @@ def frames():
     ]
 
 
+def jpegs():
+    """The same JPEG as OpenCV returns it, in one column or row, and as bytes."""
+    jpeg = (PICTURES / "first.jpg").read_bytes()
+    flat = numpy.frombuffer(jpeg, numpy.uint8).copy()
+    return [flat.reshape(-1, 1), flat, flat.reshape(1, -1), jpeg, bytearray(jpeg)]
+
+
 def send(frames, protocol):
     out = b""
     for frame in frames:
@@ -54,8 +62,9 @@ def write(name, data):
 
 
 def main():
-    for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1):
+    for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
         write(f"{WRITER}-protocol{protocol}-4x2.bin", send(frames(), protocol))
+        write(f"{WRITER}-protocol{protocol}-jpeg.bin", send(jpegs(), protocol))
     # One of them as large as the tutorial's, and easily compressed: what framewire sends, and what comes from most today.
     protocol = 3 if numpy.__version__.startswith("1.") else pickle.DEFAULT_PROTOCOL
     write(f"{WRITER}-protocol{protocol}-320x240.bin", send([numpy.full((240, 320, 3), 200, numpy.uint8)], protocol))

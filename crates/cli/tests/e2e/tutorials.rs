@@ -1,6 +1,7 @@
 //! The tutorials' own scripts at one end and framewire at the other.
 
 mod ends;
+mod lengths;
 mod scene;
 
 use std::{collections::HashMap, io::Read, iter, net::TcpListener, path::Path, rc::Rc, thread};

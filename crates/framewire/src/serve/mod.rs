@@ -36,15 +36,15 @@ mod wanted;
 mod watch;
 pub mod websocket;
 
-use std::{future::ready, pin::Pin, sync::Arc, time::Duration};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
-use framewire_proto::wire::{self, Wire, base64, lhh, pickle, stopwait};
+use framewire_proto::wire::{self, Wire, base64, length, lhh, stopwait};
 use tokio::{net::TcpListener, time::interval};
 use tracing::{debug, info};
 
 use crate::{
     clock,
-    error::{Error, Result, bail, ensure},
+    error::{Error, Result, ensure},
     hub::Hub,
     net::accept::{self, Accepted},
     source::tutorial::{Cameras, Streams},
@@ -86,9 +86,9 @@ pub const WIRES: &[ServedWire] = &[
     },
     ServedWire { wire: &wire::HTTP, serve: Handler::Port(|accepted, port| Box::pin(port.pages.serve(accepted))) },
     ServedWire { wire: &lhh::WIRE, serve: Handler::Port(|accepted, port| Box::pin(serve_camera(accepted, port))) },
-    ServedWire { wire: &pickle::WIRE, serve: Handler::Port(|accepted, _| Box::pin(ready(refuse_camera(&accepted)))) },
     ServedWire { wire: &base64::WIRE, serve: Handler::Port(|accepted, port| Box::pin(serve_camera(accepted, port))) },
     ServedWire { wire: &stopwait::WIRE, serve: Handler::Port(|accepted, port| Box::pin(serve_camera(accepted, port))) },
+    ServedWire { wire: &length::WIRE, serve: Handler::Port(|accepted, port| Box::pin(serve_camera(accepted, port))) },
 ];
 
 /// What a hub's port does beyond the defaults.
@@ -165,20 +165,18 @@ async fn serve_camera(accepted: Accepted, port: &HubPort) -> Result<()> {
     port.cameras.serve(accepted).await
 }
 
-/// A tutorial's camera that pushes to this port though others fetch its pictures. Nothing of it is read.
-fn refuse_camera(accepted: &Accepted) -> Result<()> {
-    let name = accepted.wire.name;
-    bail!(Refused, "this port does not accept pushed {name}: pull it with 'framewire view {name}://HOST:PORT'")
-}
-
 #[cfg(test)]
 mod tests {
+    use wire::tutorial::End;
+
     use super::*;
 
     #[test]
     fn every_wire_is_served_by_one_row() {
         let served: Vec<_> = WIRES.iter().map(|row| row.wire.name).collect();
-        let known: Vec<_> = wire::WIRES.iter().map(|wire| wire.name).collect();
+        // A viewer of a camera that listens sends nothing that could be recognised here.
+        let listens = |wire: &Wire| wire.tutorial.is_some_and(|tutorial| tutorial.camera == End::Listens);
+        let known: Vec<_> = wire::WIRES.iter().filter(|wire| !listens(wire)).map(|wire| wire.name).collect();
         assert_eq!(served, known);
     }
 }

@@ -26,7 +26,8 @@ use crate::{
 };
 
 /// Every kind of sink.
-pub const SINKS: &[Kind] = &[native::KIND, tutorial::LHH, tutorial::BASE64, tutorial::STOPWAIT, pickle::KIND];
+pub const SINKS: &[Kind] =
+    &[native::KIND, tutorial::LHH, tutorial::BASE64, tutorial::STOPWAIT, tutorial::LENGTH, pickle::KIND];
 
 /// Reads the address of a sink.
 ///
@@ -136,6 +137,7 @@ mod tests {
             ("fw://hub", None, false),
             ("lhh://127.0.0.1:1234?long=8", None, false),
             ("stopwait://camera", None, false),
+            ("length://camera:8485?long=8", None, false),
             ("pickle://0.0.0.0:9999", None, true),
         ] {
             let sink = open(to).unwrap();

@@ -53,6 +53,14 @@ pub const STOPWAIT: Kind = Kind {
     open: Script::open,
 };
 
+/// The same for JPEGs behind a length.
+pub const LENGTH: Kind = Kind {
+    usage: "length://HOST:PORT",
+    summary: "a script that reads a 4-byte big-endian length and a JPEG; ?long=8 for 8 bytes",
+    matches: |to| to.starts_with("length://"),
+    open: Script::open,
+};
+
 /// A tutorial's displaying server that is not connected yet.
 struct Script(Endpoint);
 

@@ -9,12 +9,12 @@ use tracing::info;
 
 use super::{
     Item, Kind, Source,
-    tutorial::{Connection, checked},
+    tutorial::{Connection, Next, checked},
 };
 use crate::{
     bad_frames::BadFrames,
     clock,
-    error::{Context as _, Error, OrError as _, Result},
+    error::{Context as _, Error, Result, bail},
     media::jpeg::JpegEntry,
     net::{endpoint::Endpoint, retry::Retry, socket::Socket},
     stop::Stop,
@@ -23,7 +23,7 @@ use crate::{
 /// The row of [`super::SOURCES`].
 pub const KIND: Kind = Kind {
     usage: "pickle://HOST:PORT",
-    summary: "a tutorial's camera server that pickles its frames",
+    summary: "a script's camera server that pickles its frames, or sends JPEGs behind any length",
     live: true,
     sized: false,
     honours: &["wait", "codec=copy"],
@@ -132,7 +132,11 @@ impl Source for Viewer {
             let stop = &self.stop;
             let received = self.runtime.block_on(async {
                 tokio::select! {
-                    picture = connection.next() => picture.and_then(|picture| picture.or_error(Error::ConnectionLost, || "the camera closed the connection")).map(Some),
+                    next = connection.next() => next.and_then(|next| match next {
+                        Next::Picture(picture) => Ok(Some(picture)),
+                        Next::End => bail!(ConnectionLost, "the camera has ended"),
+                        Next::Closed => bail!(ConnectionLost, "the camera closed the connection"),
+                    }),
                     () = stop.raised() => Ok(None),
                 }
             });

@@ -8,14 +8,14 @@ use framewire_proto::{
     error::ErrorKind,
     wire::{
         self, Wire,
-        tutorial::{Picture, Receive, Received, Tutorial},
+        tutorial::{End, Picture, Receive, Received, Tutorial},
     },
 };
 use tokio::{net::TcpListener, sync::watch, time::timeout};
 use tracing::{debug, info, warn};
 
 use crate::{
-    bad_frames::BadFrames,
+    bad_frames::{BadFrames, TooLarge},
     clock,
     error::{Context as _, Error, OrError as _, Result},
     hub::{Hub, Publisher},
@@ -89,16 +89,19 @@ impl Cameras {
             clock: CameraClock::default(),
         };
         let outcome = camera.feed(&mut connection, wire).await;
-        if let Some(publisher) = camera.publisher {
-            info!("{peer}: '{}' has ended after {} pictures", camera.name, camera.next);
-            match self.streams {
-                // Dropped, it leaves the stream to the next camera.
-                Streams::One(_) => drop(publisher),
-                _ => publisher.retire(),
-            }
-        }
+        camera.end();
         outcome
     }
+}
+
+/// What a camera sends next.
+pub(super) enum Next {
+    /// A picture.
+    Picture(Picture),
+    /// It has finished, though the connection stays: another may follow.
+    End,
+    /// It has closed the connection.
+    Closed,
 }
 
 /// A connection to a tutorial's camera, whichever end has connected.
@@ -108,6 +111,7 @@ pub(super) struct Connection {
     receiver: Box<dyn Receive>,
     /// The connection's first bytes, up to [`wire::PREFIX`].
     first: BytesMut,
+    too_large: TooLarge,
 }
 
 impl Connection {
@@ -115,24 +119,24 @@ impl Connection {
     pub(super) fn new(socket: Socket, wire: &'static Wire, tutorial: &Tutorial, first: BytesMut) -> Self {
         let mut receiver = (tutorial.receiver)(&Limits::default());
         receiver.push(&first);
-        Self { socket, wire, receiver, first }
+        Self { socket, wire, receiver, first, too_large: TooLarge::default() }
     }
 
-    /// The next picture; `None` when the camera has closed. Cancelling the wait loses nothing, unless an answer was being
-    /// written.
-    pub(super) async fn next(&mut self) -> Result<Option<Picture>> {
+    /// What the camera sends next. Cancelling the wait loses nothing, unless an answer was being written.
+    pub(super) async fn next(&mut self) -> Result<Next> {
         loop {
             match self.receiver.pull()? {
-                Some(Received::Picture(picture)) => return Ok(Some(picture)),
+                Some(Received::Picture(picture)) => return Ok(Next::Picture(picture)),
                 Some(Received::Answer(answer)) => self.socket.write([answer]).await?,
-                // The camera closes the connection now, or begins again.
-                Some(Received::End) => {}
+                Some(Received::End) => return Ok(Next::End),
+                Some(Received::Recognised(layout)) => info!("{}: recognised: {layout}", self.socket.peer()),
+                Some(Received::TooLarge { length, limit }) => self.too_large.count(self.socket.peer(), length, limit),
                 None => {
                     let space = self.receiver.space();
                     let held = space.len();
                     let read = timeout(SILENCE, self.socket.read(space)).await;
                     if read.with_context(|| format!("the camera has sent nothing for {} s", SILENCE.as_secs()))?? == 0 {
-                        return Ok(None);
+                        return Ok(Next::Closed);
                     }
                     let missing = wire::PREFIX.saturating_sub(self.first.len());
                     self.first.extend(space[held..].iter().take(missing));
@@ -145,10 +149,11 @@ impl Connection {
     }
 
     /// Refuses a connection that begins another wire. The camera of a wire with answers may send fewer bytes than this wire's first
-    /// header has, and wait.
+    /// header has, and wait. What a camera sends to those who connect to it is not recognised, but read.
     fn check_wire(&self) -> Result<(), WireError> {
+        let listens = self.wire.tutorial.is_some_and(|tutorial| tutorial.camera == End::Listens);
         match wire::recognise(&self.first) {
-            Ok(Some(other)) if other.name != self.wire.name => {
+            Ok(Some(other)) if other.name != self.wire.name && !listens => {
                 Err(WireError { wire: self.wire.name, offset: 0, kind: ErrorKind::NotThisWire })
             }
             _ => Ok(()),
@@ -182,14 +187,27 @@ impl Camera<'_> {
                 }
             };
             match picture {
-                Ok(Some(picture)) => self.take(picture)?,
-                Ok(None) => return Ok(()),
+                Ok(Next::Picture(picture)) => self.take(picture)?,
+                Ok(Next::End) => self.end(),
+                Ok(Next::Closed) => return Ok(()),
                 Err(error) if self.next == 0 && error.wire().is_some() => {
                     return Err(error.context(wrong_wire(wire, &connection.first)));
                 }
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// The camera has finished. If it sends another picture, it begins again.
+    fn end(&mut self) {
+        let Some(publisher) = self.publisher.take() else { return };
+        info!("{}: '{}' has ended after {} pictures", self.peer, self.name, self.next);
+        match self.cameras.streams {
+            // Dropped, it leaves the stream to the next camera.
+            Streams::One(_) => drop(publisher),
+            _ => publisher.retire(),
+        }
+        self.watched = None;
     }
 
     /// Publishes a picture; one that is not what it claims to be is dropped and counted.

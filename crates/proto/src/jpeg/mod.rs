@@ -15,6 +15,9 @@ use crate::{Limits, WireError, error::ErrorKind, limits};
 /// The first bytes of every JPEG: start of image, and the first byte of the next marker.
 pub const MAGIC: [u8; 3] = [0xFF, 0xD8, 0xFF];
 
+/// The last bytes of every JPEG: end of image.
+pub const EOI: [u8; 2] = [0xFF, 0xD9];
+
 /// What is wrong with a JPEG's header.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HeaderError {
@@ -71,8 +74,9 @@ pub fn size(jpeg: &[u8]) -> Result<(u16, u16), HeaderError> {
     }
 }
 
-/// Splits a byte stream into JPEGs: push bytes, then pull pictures until there are none. Skips bytes between pictures, and
-/// pictures that end before their first scan. One that has had a scan may lack its end marker: see [`admit`].
+/// Splits a byte stream into JPEGs: push bytes, then pull pictures until there are none. Skips bytes between pictures,
+/// pictures that end before their first scan, and pictures over the limit, which are never held. One that has had a scan may lack its
+/// end marker: see [`admit`].
 ///
 /// Follows the segment lengths, so a thumbnail inside a segment is not mistaken for a picture.
 #[derive(Debug)]
@@ -85,6 +89,8 @@ pub struct Splitter {
     /// Position of `buffer` in the stream, in bytes.
     offset: u64,
     skipped: u64,
+    /// The picture is over the limit: its bytes are dropped once they are parsed.
+    passing: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,7 +107,7 @@ impl Splitter {
     /// Accepts pictures of at most [`Limits::frame`] bytes.
     pub fn new(limits: &Limits) -> Self {
         let state = State::Between;
-        Self { limit: limits.frame, buffer: BytesMut::new(), parsed: 0, state, offset: 0, skipped: 0 }
+        Self { limit: limits.frame, buffer: BytesMut::new(), parsed: 0, state, offset: 0, skipped: 0, passing: false }
     }
 
     /// Appends bytes.
@@ -113,7 +119,7 @@ impl Splitter {
     /// needed.
     ///
     /// # Errors
-    /// A picture is over the limit. After this error, pull no more.
+    /// A picture is over the limit, which is said once. Pull again: it is passed over, and the next picture is found.
     pub fn pull(&mut self) -> Result<Option<Bytes>, WireError> {
         loop {
             let more = match self.state {
@@ -121,8 +127,13 @@ impl Splitter {
                 State::Scan => self.find_marker(),
                 State::Marker { scan } => match self.step(scan) {
                     Step::Done => {
-                        self.check()?;
-                        return Ok(Some(self.take()));
+                        let within = self.check();
+                        if !self.passing {
+                            return Ok(Some(self.take()));
+                        }
+                        self.skip_picture(self.parsed);
+                        within?;
+                        false
                     }
                     Step::More => true,
                     Step::Next => false,
@@ -139,7 +150,7 @@ impl Splitter {
     /// The last picture, where the stream has ended without its end marker.
     pub fn finish(&mut self) -> Option<Bytes> {
         let has_scan = matches!(self.state, State::Scan | State::Marker { scan: true });
-        has_scan.then(|| {
+        (has_scan && !self.passing).then(|| {
             self.parsed = self.buffer.len();
             self.take()
         })
@@ -226,6 +237,7 @@ impl Splitter {
         self.skip(bytes);
         self.parsed = 0;
         self.state = State::Between;
+        self.passing = false;
     }
 
     fn skip(&mut self, bytes: usize) {
@@ -242,12 +254,20 @@ impl Splitter {
         picture
     }
 
-    fn check(&self) -> Result<(), WireError> {
-        let (length, limit) = (self.parsed as u64, self.limit as u64);
-        if length <= limit {
+    /// Whether the picture is within the limit. Of one that is not only what is not parsed yet is kept.
+    fn check(&mut self) -> Result<(), WireError> {
+        let (length, limit, offset) = (self.parsed as u64, self.limit as u64, self.offset);
+        let too_long = !self.passing && length > limit;
+        self.passing |= too_long;
+        if self.passing {
+            let here = self.parsed.min(self.buffer.len());
+            self.skip(here);
+            self.parsed -= here;
+        }
+        if !too_long {
             return Ok(());
         }
-        Err(WireError { wire: "jpeg", offset: self.offset, kind: ErrorKind::TooLong { what: "a JPEG", length, limit } })
+        Err(WireError { wire: "jpeg", offset, kind: ErrorKind::TooLong { what: "a JPEG", length, limit } })
     }
 }
 
@@ -422,28 +442,57 @@ mod tests {
     }
 
     #[test]
-    fn an_endless_picture_is_refused_at_the_limit() {
-        let mut splitter = Splitter::new(&Limits { frame: 1000, ..Limits::default() });
+    fn a_picture_over_the_limit_is_passed_over_and_the_next_is_found() {
         let whole = jpeg(64, 48);
-        splitter.push(&whole[..whole.len() - 4]);
-        let error = (0..100).find_map(|_| {
-            splitter.push(&[1; 100]);
-            splitter.pull().err()
-        });
-        assert!(matches!(error.unwrap().kind, ErrorKind::TooLong { limit: 1000, .. }));
-        assert!(splitter.pending() <= 1100);
+        let (begin, end) = whole.split_at(whole.len() - 4);
+        // One ends, one has a long segment and one never ends: the next picture begins instead.
+        let long = [begin, &[1; 5000], end].concat();
+        let segment = [&MAGIC[..2], &segment(0xE0, &[7; 4000]), &whole[2..]].concat();
+        let row = [&whole, &long[..], &whole, &segment, &whole, &long[..long.len() - 4], &whole].concat();
+        for chunk in [1, 7, 900, usize::MAX] {
+            let mut splitter = Splitter::new(&Limits { frame: 1000, ..Limits::default() });
+            let (mut pictures, mut refused) = (Vec::new(), 0);
+            for bytes in row.chunks(chunk) {
+                splitter.push(bytes);
+                loop {
+                    match splitter.pull() {
+                        Ok(Some(picture)) => pictures.push(picture),
+                        Ok(None) => break,
+                        Err(error) => {
+                            assert!(matches!(error.kind, ErrorKind::TooLong { limit: 1000, .. }));
+                            refused += 1;
+                        }
+                    }
+                }
+                assert!(splitter.pending() <= 1100);
+            }
+            assert_eq!((pictures.len(), refused), (4, 3), "in pieces of {chunk}");
+            assert_eq!(splitter.skipped() as usize + pictures.len() * whole.len(), row.len());
+        }
     }
 
     #[test]
-    fn endless_fill_bytes_are_refused_at_the_limit() {
-        let mut splitter = Splitter::new(&Limits { frame: 1000, ..Limits::default() });
-        splitter.push(&MAGIC);
-        let error = (0..100).find_map(|_| {
-            splitter.push(&[0xFF; 100]);
-            splitter.pull().err()
-        });
-        assert!(matches!(error.unwrap().kind, ErrorKind::TooLong { limit: 1000, .. }));
-        assert!(splitter.pending() <= 1100);
+    fn a_picture_is_over_the_limit_by_its_end_marker_alone() {
+        let whole = jpeg(64, 48);
+        let mut splitter = Splitter::new(&Limits { frame: whole.len() - 1, ..Limits::default() });
+        splitter.push(&[&whole[..], &whole].concat());
+        assert!(splitter.pull().is_err() && splitter.pull().is_err());
+        assert_eq!((splitter.pull(), splitter.skipped()), (Ok(None), 2 * whole.len() as u64));
+    }
+
+    #[test]
+    fn endless_pictures_are_not_held() {
+        for endless in [1, 0xFF] {
+            let mut splitter = Splitter::new(&Limits { frame: 1000, ..Limits::default() });
+            let whole = jpeg(64, 48);
+            splitter.push(if endless == 1 { &whole[..whole.len() - 4] } else { &MAGIC });
+            let refused = (0..100).filter(|_| {
+                splitter.push(&[endless; 100]);
+                splitter.pull().is_err()
+            });
+            assert_eq!(refused.count(), 1);
+            assert!(splitter.pending() <= 1100);
+        }
     }
 
     proptest! {

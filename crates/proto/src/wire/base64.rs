@@ -8,7 +8,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use time::{PrimitiveDateTime, UtcDateTime, format_description::BorrowedFormatItem, macros::format_description};
 
 use super::{
-    Verdict, Wire,
+    Verdict, Wire, length,
     tutorial::{self, End, Inbox, Outgoing, Parse, Picture, Received, Size, Transmit, Tutorial},
 };
 use crate::{Codec, Limits, Micros, WireError, error::ErrorKind};
@@ -37,16 +37,29 @@ const FIELD: usize = 64;
 const TIME: &[BorrowedFormatItem<'_>] =
     format_description!("[year]-[month]-[day] [hour]:[minute]:[second].[subsecond digits:6]");
 
-/// Recognises this wire: digits, then spaces.
+/// Recognises this wire: digits, then spaces up to 64 characters. What follows shows that it is not a [`length`] of so many.
 pub fn recognise(prefix: &[u8]) -> Verdict {
-    super::after_digits(prefix, b"   ")
+    match super::after_digits(prefix, b"   ") {
+        Verdict::Yes => {}
+        verdict => return verdict,
+    }
+    let field = &prefix[..prefix.len().min(FIELD)];
+    if !field.trim_ascii_end().iter().all(u8::is_ascii_digit) {
+        return Verdict::No;
+    }
+    match length::recognise(prefix) {
+        _ if prefix.len() <= FIELD => Verdict::More,
+        Verdict::Yes => Verdict::No,
+        Verdict::No => Verdict::Yes,
+        Verdict::More => Verdict::More,
+    }
 }
 
 /// The viewer's side.
 #[derive(Debug)]
 struct Parser {
     limit: usize,
-    /// Bytes of base64 in the next picture, once its length was read.
+    /// Bytes of base64 in the next picture, once its length was read and is within the limit.
     length: Option<usize>,
 }
 
@@ -55,10 +68,10 @@ impl Parser {
         Self { limit: tutorial::longest(limits.frame), length: None }
     }
 
-    /// The length of the next picture in base64; takes its field off. `None` if more bytes are needed.
-    fn length(&mut self, inbox: &mut Inbox) -> Result<Option<usize>, ErrorKind> {
-        if self.length.is_some() || !inbox.holds(FIELD) {
-            return Ok(self.length);
+    /// The length of the next picture in base64. `None` if more bytes are needed.
+    fn length(inbox: &mut Inbox) -> Result<Option<u64>, ErrorKind> {
+        if !inbox.holds(FIELD) {
+            return Ok(None);
         }
         let field = &inbox.bytes()[..FIELD];
         let text = std::str::from_utf8(field).unwrap_or_default().trim_end_matches(' ');
@@ -67,20 +80,23 @@ impl Parser {
             let why = format!("'{}' is not a number padded with spaces to 64 bytes", inbox.shown());
             return Err(ErrorKind::Invalid { what: "a length", why });
         };
-        let limit = (self.limit as u64).div_ceil(3) * 4;
-        if length > limit {
-            return Err(ErrorKind::TooLong { what: "a picture in base64", length, limit });
-        }
-        inbox.skip(FIELD);
-        self.length = Some(length as usize);
-        Ok(self.length)
+        Ok(Some(length))
     }
 }
 
 impl Parse for Parser {
     fn next(&mut self, inbox: &mut Inbox) -> Result<Option<Received>, ErrorKind> {
         loop {
-            let Some(length) = self.length(inbox)? else { return Ok(None) };
+            let length = if let Some(length) = self.length {
+                length
+            } else {
+                let Some(length) = Self::length(inbox)? else { return Ok(None) };
+                if let Some(too_large) = inbox.pass_over(FIELD, length, FIELD, self.limit.div_ceil(3) * 4)? {
+                    return Ok(Some(too_large));
+                }
+                inbox.skip(FIELD);
+                *self.length.insert(length as usize)
+            };
             if !inbox.holds(length + FIELD) {
                 return Ok(None);
             }

@@ -9,7 +9,12 @@ use super::{
     Verdict, Wire,
     tutorial::{self, End, Inbox, Outgoing, Parse, Picture, Received, Size, Transmit, Tutorial, Width},
 };
-use crate::{Codec, Limits, Micros, WireError, error::ErrorKind, jpeg};
+use crate::{
+    Codec, Limits, Micros, WireError,
+    error::ErrorKind,
+    jpeg,
+    limits::{LARGEST_FRAME, SIDE},
+};
 
 /// This wire's name.
 pub const NAME: &str = "lhh";
@@ -34,11 +39,13 @@ const HEADERS: [usize; 2] = [8, 12];
 /// Bytes of width and height.
 const SIZE: usize = 4;
 
-/// Recognises this wire: a length within the limit, then width and height, then a JPEG.
+/// Recognises this wire: a length within the limit, then width and height, then a JPEG. Without a size it is another wire's
+/// length of 8 bytes.
 pub fn recognise(prefix: &[u8]) -> Verdict {
-    let limit = Limits::default().frame as u64;
     super::any(HEADERS.map(|header| {
-        if !super::within(prefix, header - SIZE, limit) {
+        let sides = prefix.get(header - SIZE..header).map(|size| [&size[..2], &size[2..]].map(super::little_endian));
+        let is_size = |sides: [u64; 2]| sides.iter().all(|side| (1..=u64::from(SIDE)).contains(side));
+        if !super::within(prefix, header - SIZE, LARGEST_FRAME as u64) || !sides.is_none_or(is_size) {
             return Verdict::No;
         }
         super::begins(prefix.get(header..).unwrap_or_default(), &jpeg::MAGIC)
@@ -87,7 +94,18 @@ impl Parser {
 impl Parse for Parser {
     fn next(&mut self, inbox: &mut Inbox) -> Result<Option<Received>, ErrorKind> {
         while let Some(header) = self.header(inbox.bytes())? {
-            let Some(whole) = inbox.framed(header, header - SIZE, "a picture", self.limit)? else { return Ok(None) };
+            if !inbox.holds(header) {
+                return Ok(None);
+            }
+            let length = super::little_endian(&inbox.bytes()[..header - SIZE]);
+            if let Some(too_large) = inbox.pass_over(header, length, 0, self.limit)? {
+                self.header = Some(header);
+                return Ok(Some(too_large));
+            }
+            let whole = header + length as usize;
+            if !inbox.holds(whole) {
+                return Ok(None);
+            }
             let data = inbox.take(whole).slice(header..);
             if !data.is_empty() {
                 self.header = Some(header);

@@ -1,6 +1,7 @@
 //! The byte formats, and the table that recognises them by a connection's first bytes: for a wire of text by its first line.
 
 pub mod base64;
+pub mod length;
 pub mod lhh;
 pub mod multipart;
 pub mod native;
@@ -8,6 +9,7 @@ pub mod pickle;
 mod room;
 pub mod stopwait;
 pub mod tutorial;
+mod unpickle;
 pub mod y4m;
 
 use bytes::Buf;
@@ -39,7 +41,7 @@ pub enum Verdict {
 
 /// Every wire that this crate knows. A new one is a file and its row here; the library's `serve` has a row that says what
 /// serves it.
-pub const WIRES: &[Wire] = &[NATIVE, HTTP, lhh::WIRE, pickle::WIRE, base64::WIRE, stopwait::WIRE];
+pub const WIRES: &[Wire] = &[NATIVE, HTTP, lhh::WIRE, base64::WIRE, stopwait::WIRE, length::WIRE, pickle::WIRE];
 
 /// framewire's own wire.
 pub const NATIVE: Wire = Wire {
@@ -57,7 +59,8 @@ pub const HTTP: Wire = Wire {
     tutorial: None,
 };
 
-/// Bytes after which a connection's wire is decided. Binary wires need 16 at most, a wire of text its first line.
+/// Bytes after which a connection's wire is decided. Binary wires need 16 at most, a length in text some 100, and a
+/// wire of text its first line.
 pub const PREFIX: usize = 1 << 10;
 
 /// The wire that a connection beginning with these bytes speaks: `Ok(None)` while more bytes are needed.
@@ -89,7 +92,9 @@ pub fn recognise_among<'a>(
 
 /// The first bytes of a connection are those of no wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the first bytes are those of no wire")]
+#[error(
+    "the first bytes are those of no wire: a camera sends a length and then a JPEG, its base64 or a pickle, or JPEGs alone"
+)]
 pub struct Unknown;
 
 /// Digits that a length in ASCII has at most.

@@ -2,28 +2,24 @@
 //!
 //! Here the camera listens; the viewer connects and sends nothing. The array is uint8, height x width x 3, in blue, green, red
 //! order as in OpenCV. The length is a native C type, little-endian on all usual machines: 8 bytes, or 4 if a script packs "L"
-//! on Windows or 32-bit Linux. There are no answers, and no end but the connection's.
+//! on Windows or 32-bit Linux. There are no answers, and no end but the connection's. Cameras of other scripts are read as well
+//! that listen and send anything that [`length`] knows.
 //!
 //! Sent pickles use protocol 3 and NumPy 1's module names, byte for byte like NumPy 1.19: every later NumPy loads them.
-//! Received pickles may use protocols 2 to 5. They are parsed and never executed, see [`read`].
+//! Received pickles may use protocols 0 to 5. They are parsed and never executed, see [`read`].
 
 use std::collections::VecDeque;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::{
-    Verdict, Wire,
-    tutorial::{self, End, Inbox, Outgoing, Parse, Received, Size, Transmit, Tutorial},
+    Verdict, Wire, length,
+    tutorial::{self, End, Outgoing, Size, Transmit, Tutorial},
+    unpickle::op,
 };
-use crate::{Codec, Limits, Micros, WireError, error::ErrorKind, jpeg};
+use crate::{Codec, Micros, WireError};
 
-mod array;
-mod op;
-mod reader;
-mod value;
-
-pub use array::Array;
-pub use reader::read;
+pub use super::unpickle::{Array, Jpeg, Pickled, read};
 
 /// This wire's name.
 pub const NAME: &str = "pickle";
@@ -31,95 +27,21 @@ pub const NAME: &str = "pickle";
 pub const WIRE: Wire = Wire {
     name: NAME,
     summary: "a length, then a uint8 array of NumPy pickled, which is read and never executed",
-    recognise,
+    // Its viewer sends nothing, and a camera that pushes pickles speaks `length`.
+    recognise: |_| Verdict::No,
     tutorial: Some(Tutorial {
         camera: End::Listens,
         port: 9999,
         size: Size::Width(320),
         codec: Codec::Bgr24,
         quality: None,
-        receiver: |limits| tutorial::receiver(NAME, Parser::new(limits)),
+        receiver: |limits| tutorial::receiver(NAME, length::Parser::new(limits)),
         transmitter: |_| Box::<Transmitter>::default(),
     }),
 };
 
-/// Bytes of a length, in its two variants.
-const HEADERS: [usize; 2] = [4, 8];
-/// The most bytes of a pickle besides the pixels. NumPy writes fewer than 200.
-const AROUND: usize = 4 << 10;
-
-/// Recognises this wire: a length within the limit, then a pickle of protocol 2 to 5. This recognises cameras that push
-/// pickles, so that they are refused with a clear message.
-pub fn recognise(prefix: &[u8]) -> Verdict {
-    let limit = longest(&Limits::default()) as u64;
-    super::any(HEADERS.map(|header| {
-        if !super::within(prefix, header, limit) {
-            return Verdict::No;
-        }
-        let pickle = prefix.get(header..).unwrap_or_default();
-        match pickle {
-            // An lhh header of a picture 640 pixels wide has the same two bytes; but there a JPEG follows.
-            [op::PROTO, 2..=5, ..] => match super::begins(pickle.get(4..).unwrap_or_default(), &jpeg::MAGIC) {
-                Verdict::Yes => Verdict::No,
-                Verdict::No => Verdict::Yes,
-                Verdict::More => Verdict::More,
-            },
-            [] | [op::PROTO] => Verdict::More,
-            _ => Verdict::No,
-        }
-    }))
-}
-
-fn longest(limits: &Limits) -> usize {
-    tutorial::longest(limits.raw) + AROUND
-}
-
-/// The viewer's side.
-#[derive(Debug)]
-struct Parser {
-    limits: Limits,
-    /// Bytes of a length; `None` until the first pickle.
-    header: Option<usize>,
-}
-
-impl Parser {
-    fn new(limits: &Limits) -> Self {
-        Self { limits: *limits, header: None }
-    }
-
-    /// The size of the length field at the front; `None` until it is known.
-    fn header(&self, bytes: &[u8]) -> Result<Option<usize>, ErrorKind> {
-        if self.header.is_some() {
-            return Ok(self.header);
-        }
-        match HEADERS.map(|header| super::begins(bytes.get(header..).unwrap_or_default(), &[op::PROTO])) {
-            [Verdict::Yes, _] => Ok(Some(HEADERS[0])),
-            [_, Verdict::Yes] => Ok(Some(HEADERS[1])),
-            [Verdict::No, Verdict::No] => {
-                let why = "no pickle of protocol 2 to 5 begins after 4 or 8 bytes".into();
-                Err(ErrorKind::Invalid { what: "the first length", why })
-            }
-            _ => Ok(None),
-        }
-    }
-}
-
-impl Parse for Parser {
-    fn next(&mut self, inbox: &mut Inbox) -> Result<Option<Received>, ErrorKind> {
-        while let Some(header) = self.header(inbox.bytes())? {
-            let limit = longest(&self.limits);
-            let Some(whole) = inbox.framed(header, header, "a pickle", limit)? else { return Ok(None) };
-            let array = read(&inbox.bytes()[header..whole], self.limits.raw)?;
-            self.header = Some(header);
-            let pickle = inbox.take(whole).slice(header..);
-            if let Some(array) = array {
-                return Ok(Some(Received::Picture(array.picture(&pickle))));
-            }
-        }
-        Ok(None)
-    }
-}
-
+/// Bytes of a length.
+const HEADER: usize = 8;
 /// The camera's side.
 #[derive(Default)]
 struct Transmitter {
@@ -157,10 +79,10 @@ impl Transmit for Transmitter {
         }
         head.put_slice(TYPE);
         put_length(&mut head, pixels.len());
-        let length = head.len() - HEADERS[1] + pixels.len() + END.len();
-        head[..HEADERS[1]].copy_from_slice(&(length as u64).to_le_bytes());
+        let length = head.len() - HEADER + pixels.len() + END.len();
+        head[..HEADER].copy_from_slice(&(length as u64).to_le_bytes());
         self.waiting.extend([head.freeze(), pixels.clone(), Bytes::from_static(END)]);
-        HEADERS[1] + length
+        HEADER + length
     }
 
     fn pull(&mut self) -> Result<Option<Bytes>, WireError> {

@@ -10,7 +10,7 @@ use super::{
     Verdict, Wire,
     tutorial::{self, End, Inbox, Outgoing, Parse, Picture, Received, Size, Transmit, Tutorial},
 };
-use crate::{Codec, Limits, Micros, WireError, error::ErrorKind};
+use crate::{Codec, Limits, Micros, WireError, error::ErrorKind, limits::LARGEST_FRAME};
 
 /// This wire's name.
 pub const NAME: &str = "stopwait";
@@ -54,6 +54,10 @@ enum Step {
     Header,
     /// Reads a JPEG of this many bytes. Its header was answered.
     Picture(usize),
+    /// Passes over a JPEG of this many bytes, which is too large. Its header was answered.
+    PassOver(u64),
+    /// Has passed over it, and answers it too.
+    Passed,
     /// Returns the JPEG. It was answered first, so the camera continues while the JPEG is decoded.
     Give(Bytes),
 }
@@ -76,7 +80,7 @@ impl Parser {
             return Ok(None);
         }
         let length = bytes[..digits].iter().fold(0_u64, |sum, digit| sum * 10 + u64::from(digit - b'0'));
-        if length > self.limit as u64 {
+        if length > LARGEST_FRAME as u64 {
             return Err(ErrorKind::TooLong { what: "a picture", length, limit: self.limit as u64 });
         }
         if length == 0 {
@@ -99,7 +103,7 @@ impl Parse for Parser {
                 }
                 Verdict::No => {
                     let Some(length) = self.header(inbox)? else { return Ok(None) };
-                    self.step = Step::Picture(length);
+                    self.step = if length > self.limit { Step::PassOver(length as u64) } else { Step::Picture(length) };
                     Ok(Some(Received::Answer(OK)))
                 }
             },
@@ -111,6 +115,11 @@ impl Parse for Parser {
                 self.step = Step::Give(inbox.take(length));
                 Ok(Some(Received::Answer(OK)))
             }
+            Step::PassOver(length) => {
+                self.step = Step::Passed;
+                inbox.pass_over(0, length, 0, self.limit)
+            }
+            Step::Passed => Ok(Some(Received::Answer(OK))),
             Step::Give(data) => Ok(Some(Received::Picture(Picture::jpeg(data)))),
         }
     }

@@ -5,7 +5,7 @@
 use bytes::{Buf, Bytes, BytesMut};
 
 use super::room::Room;
-use crate::{Codec, Limits, Micros, WireError, error::ErrorKind};
+use crate::{Codec, Limits, Micros, WireError, error::ErrorKind, limits::LARGEST_FRAME};
 
 /// How a tutorial's scripts use their wire. framewire does the same by default.
 #[derive(Debug, Clone, Copy)]
@@ -82,6 +82,15 @@ pub enum Received {
     Answer(&'static [u8]),
     /// The camera has finished. Another may follow on the same connection.
     End,
+    /// How the pictures are framed, in words, on a wire that has several ways: once, before the first picture that leaves no doubt.
+    Recognised(String),
+    /// A picture was announced that is over its limit. It is passed over and never held.
+    TooLarge {
+        /// Its bytes as it is written.
+        length: u64,
+        /// The limit in bytes.
+        limit: u64,
+    },
 }
 
 /// A picture on a tutorial's wire.
@@ -142,6 +151,11 @@ pub(super) fn longest(limit: usize) -> usize {
     limit.min(1 << 30)
 }
 
+/// The most bytes of a picture as any wire writes it: in base64 with line breaks.
+fn longest_written() -> usize {
+    LARGEST_FRAME.div_ceil(3) * 5
+}
+
 /// The part of [`Receive`] that each wire implements itself.
 pub(super) trait Parse: Send {
     /// Returns the next picture or answer in the inbox; `None` if more bytes are needed. Call [`Inbox::holds`] with the number
@@ -169,6 +183,9 @@ impl<P: Parse> Receive for Receiver<P> {
 
     fn pull(&mut self) -> Result<Option<Received>, WireError> {
         self.inbox.intact()?;
+        if !self.inbox.has_passed() {
+            return Ok(None);
+        }
         self.parser.next(&mut self.inbox).map_err(|kind| self.inbox.fail(kind))
     }
 }
@@ -183,12 +200,17 @@ pub(super) struct Inbox {
     room: Room,
     /// Bytes needed to continue; 0 if unknown.
     wanted: usize,
+    /// Bytes still to pass over.
+    passing: usize,
     failed: Option<WireError>,
 }
 
+/// The most bytes that are read at once where they are passed over.
+const PASSED_AT_ONCE: usize = 64 << 10;
+
 impl Inbox {
     pub(super) fn new(wire: &'static str) -> Self {
-        Self { wire, bytes: BytesMut::new(), offset: 0, room: Room::default(), wanted: 0, failed: None }
+        Self { wire, bytes: BytesMut::new(), offset: 0, room: Room::default(), wanted: 0, passing: 0, failed: None }
     }
 
     /// The buffer to append received bytes to. After an error nothing is kept.
@@ -221,24 +243,38 @@ impl Inbox {
         here
     }
 
-    /// The total length of a header and its body, once both have arrived. The first `number` bytes of the header are the body's
-    /// length, little-endian.
-    pub(super) fn framed(
+    /// Passes over a picture of this length if it is over the limit, with so many bytes before it and behind it, which are passed over
+    /// too; they need not be here yet.
+    ///
+    /// # Errors
+    /// It is longer than any limit may be, so its length is wrong rather than the picture large.
+    pub(super) fn pass_over(
         &mut self,
-        header: usize,
-        number: usize,
-        what: &'static str,
+        before: usize,
+        length: u64,
+        behind: usize,
         limit: usize,
-    ) -> Result<Option<usize>, ErrorKind> {
-        if !self.holds(header) {
+    ) -> Result<Option<Received>, ErrorKind> {
+        let limit = limit as u64;
+        if length <= limit {
             return Ok(None);
         }
-        let (length, limit) = (super::little_endian(&self.bytes[..number]), limit as u64);
-        if length > limit {
-            return Err(ErrorKind::TooLong { what, length, limit });
+        if length > longest_written() as u64 {
+            return Err(ErrorKind::TooLong { what: "a picture", length, limit });
         }
-        let whole = header + length as usize;
-        Ok(self.holds(whole).then_some(whole))
+        self.passing = before + length as usize + behind;
+        Ok(Some(Received::TooLarge { length, limit }))
+    }
+
+    /// Drops what is to be passed over; whether all of it has been.
+    fn has_passed(&mut self) -> bool {
+        let here = self.passing.min(self.bytes.len());
+        self.skip(here);
+        self.passing -= here;
+        if self.passing > 0 {
+            self.wanted = self.passing.min(PASSED_AT_ONCE);
+        }
+        self.passing == 0
     }
 
     /// Takes the first bytes. The inbox must hold them.

@@ -5,6 +5,7 @@ mod conversation;
 mod decoder;
 mod golden;
 mod hostile;
+mod length;
 mod limits;
 mod memory;
 mod pickle;

@@ -52,6 +52,8 @@ pub(super) const LHH_64: Wire =
     Wire { name: "lhh", size: (640, 480), query: "?long=8", display: &["lhh", "12"], ..ORDINARY };
 pub(super) const BASE64: Wire = Wire { name: "base64", size: (480, 315), ..ORDINARY };
 pub(super) const STOPWAIT: Wire = Wire { name: "stopwait", size: Scene::SIZE, ..ORDINARY };
+/// A 4-byte length, the highest byte first, then a pickled JPEG; the display reads JPEGs.
+pub(super) const LENGTH: Wire = Wire { name: "length", size: Scene::SIZE, ..ORDINARY };
 /// The scenes' films are as wide as its pictures.
 pub(super) const PICKLE: Wire = Wire { name: "pickle", size: Scene::SIZE, camera_listens: true, ..ORDINARY };
 pub(super) const PICKLE_NUMPY_1: Wire = Wire { python: NUMPY_1, ..PICKLE };
@@ -83,6 +85,21 @@ impl Wire {
         Self { python, ..self }
     }
 
+    /// The same with these arguments of the camera's script.
+    pub(super) fn with_camera(self, camera: &'static [&'static str]) -> Self {
+        Self { camera, ..self }
+    }
+
+    /// Whether the camera's script has these arguments.
+    pub(super) fn has_camera(&self, camera: &[&str]) -> bool {
+        self.camera == camera
+    }
+
+    /// The same with this argument of the display's script, and this query of framewire's URL.
+    pub(super) fn with_display(self, display: &'static [&'static str], query: &'static str) -> Self {
+        Self { query, display, ..self }
+    }
+
     /// An address on this wire.
     pub(super) fn url(&self, address: impl std::fmt::Display) -> String {
         format!("{}://{address}", self.name)
@@ -99,7 +116,7 @@ impl Wire {
 
 impl fmt::Display for Wire {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{}{} in {}", self.name, self.query, self.python)
+        write!(out, "{}{} {} in {}", self.name, self.query, self.camera.join(" "), self.python)
     }
 }
 

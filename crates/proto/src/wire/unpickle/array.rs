@@ -1,38 +1,48 @@
-//! A picture in a pickle: the position and order of its pixels.
-
-use std::ops::Range;
+//! What a pickle holds: a picture's pixels, with their position and order, or a JPEG.
 
 use bytes::Bytes;
 
+use super::bytes::Stored;
 use crate::{Codec, wire::tutorial::Picture};
 
-/// A picture found in a pickle. Its pixels are still inside the pickle.
+/// A picture found in a pickle. Its bytes are still inside the pickle.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Pickled {
+    /// Pixels.
+    Array(Array),
+    /// A JPEG, as bytes or as an array of one row or column.
+    Jpeg(Jpeg),
+}
+
+/// The pixels of a picture.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Array {
     pub(super) width: u16,
     pub(super) height: u16,
-    pub(super) pixels: Pixels,
+    /// Exactly as many bytes as the picture needs.
+    pub(super) pixels: Stored,
     /// Distance in bytes from one row, column and colour to the next (NumPy's strides).
     pub(super) strides: [usize; 3],
 }
 
-/// The position of a picture's bytes in the pickle. There are exactly as many as the picture needs.
+/// The bytes of a JPEG.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Pixels {
-    /// Raw bytes.
-    Plain(Range<usize>),
-    /// UTF-8 text, in which each byte is a character of Latin-1.
-    Latin1(Range<usize>),
+pub struct Jpeg(pub(super) Stored);
+
+impl Pickled {
+    /// Returns the picture. `pickle` is the pickle that it was found in. Shares its memory if the bytes are written there as they
+    /// are, and in row order.
+    pub fn picture(&self, pickle: &Bytes) -> Picture {
+        match self {
+            Self::Array(array) => array.picture(pickle),
+            Self::Jpeg(Jpeg(stored)) => Picture::jpeg(stored.bytes(pickle)),
+        }
+    }
 }
 
 impl Array {
-    /// Returns the picture. `pickle` is the pickle that it was found in. Shares its memory if the pixels are already in row
-    /// order.
-    pub fn picture(&self, pickle: &Bytes) -> Picture {
-        let data = match &self.pixels {
-            Pixels::Plain(place) => pickle.slice(place.clone()),
-            Pixels::Latin1(place) => latin1(&pickle[place.clone()]),
-        };
+    fn picture(&self, pickle: &Bytes) -> Picture {
+        let data = self.pixels.bytes(pickle);
         let row = 3 * usize::from(self.width);
         let data = if self.strides == [row, 3, 1] { data } else { self.rows(&data) };
         Picture { codec: Codec::Bgr24, size: Some((self.width, self.height)), sent: None, data }
@@ -50,9 +60,4 @@ impl Array {
         }
         rows.into()
     }
-}
-
-/// Converts Latin-1 text in UTF-8 back to bytes. The reader has checked the text.
-fn latin1(text: &[u8]) -> Bytes {
-    std::str::from_utf8(text).unwrap_or_default().chars().map(|character| character as u8).collect()
 }

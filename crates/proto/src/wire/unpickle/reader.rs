@@ -9,28 +9,29 @@ use std::{collections::BTreeMap, ops::Range};
 use bytes::Buf;
 
 use super::{
-    Array,
-    array::Pixels,
+    Array, Pickled,
+    array::Jpeg,
+    bytes::{Coding, Stored},
     op,
     value::{Global, Value, shown},
 };
-use crate::{error::ErrorKind, limits};
+use crate::{Limits, error::ErrorKind, jpeg, limits};
 
 /// The most opcodes of one pickle: twice what NumPy writes. Each adds at most one value to the stack or the memo, so this also
 /// bounds those, and the depth of tuples.
 const MAX_OPCODES: usize = 128;
-/// The most bytes of a module's or a global's name.
+/// The most bytes of a module's or a global's name, or of a number's line.
 const LINE: usize = 64;
-/// The supported pickle protocols.
-const PROTOCOLS: std::ops::RangeInclusive<u8> = 2..=5;
+/// The newest pickle protocol. PROTO was added in protocol 2; pickles of protocols 0 and 1 begin without it.
+const NEWEST: u8 = 5;
 
-/// Parses one pickle of an array of height x width x 3 bytes, `limit` bytes at most. Returns `None` if the pickle is Python's
-/// `None`, which a camera sends if it got no picture. Reads and copies no pixels.
+/// Parses one pickle of an array of height x width x 3 bytes, or of a JPEG as bytes or as an array of one row or column. Returns
+/// `None` if the pickle is Python's `None`, which a camera sends if it got no picture. Copies no pixels.
 ///
 /// # Errors
 /// What else the pickle contains, and at which byte.
-pub fn read(pickle: &[u8], limit: usize) -> Result<Option<Array>, ErrorKind> {
-    let mut reader = Reader { pickle, at: 0, next: 0, stack: vec![], marks: vec![], memo: BTreeMap::new(), limit };
+pub fn read(pickle: &[u8], limits: &Limits) -> Result<Option<Pickled>, ErrorKind> {
+    let mut reader = Reader { pickle, at: 0, next: 0, stack: vec![], marks: vec![], memo: BTreeMap::new(), limits };
     reader.begin()?;
     for _ in 1..MAX_OPCODES {
         reader.at = reader.next;
@@ -56,29 +57,32 @@ struct Reader<'a> {
     /// The height of the stack at each MARK. Values below the last MARK cannot be popped.
     marks: Vec<usize>,
     memo: BTreeMap<u32, Value>,
-    limit: usize,
+    limits: &'a Limits,
 }
 
 impl<'a> Reader<'a> {
     fn begin(&mut self) -> Result<(), ErrorKind> {
         match self.pickle {
-            [op::PROTO, protocol, ..] if PROTOCOLS.contains(protocol) => {
+            [op::PROTO, protocol, ..] if *protocol > NEWEST => {
+                Err(self.refuse(format!("protocol {protocol} is not one of 0 to {NEWEST}")))
+            }
+            [op::PROTO, _, ..] => {
                 self.next = 2;
                 Ok(())
             }
-            [op::PROTO, protocol, ..] => Err(self.refuse(format!("protocol {protocol} is not one of 2 to 5"))),
-            _ => Err(self.refuse("it does not begin with PROTO: protocols 0 and 1 are not supported, 2 to 5 are")),
+            _ => Ok(()),
         }
     }
 
-    fn end(&mut self) -> Result<Option<Array>, ErrorKind> {
+    fn end(&mut self) -> Result<Option<Pickled>, ErrorKind> {
         if self.next < self.pickle.len() {
             let bytes = self.pickle.len() - self.next;
             return Err(self.refuse(format!("{bytes} bytes follow STOP")));
         }
         match (self.stack.as_slice(), self.marks.as_slice()) {
             ([Value::None], []) => Ok(None),
-            ([Value::Array(array)], []) => Ok(Some(array.clone())),
+            ([Value::Array(array)], []) => Ok(Some(Pickled::Array(array.clone()))),
+            ([Value::Column(bytes) | Value::Bytes(bytes)], []) => self.jpeg(bytes).map(Some),
             ([other], []) => Err(self.refuse(format!("{} is no picture", self.show(other)))),
             (values, []) => Err(self.refuse(format!("STOP with {} values on the stack instead of one", values.len()))),
             (_, _) => Err(self.refuse("STOP after a MARK that no TUPLE has taken")),
@@ -95,9 +99,12 @@ impl<'a> Reader<'a> {
             op::BININT => Value::Int(self.number(4)? as u32 as i32),
             op::SHORT_BINUNICODE => self.text(1)?,
             op::BINUNICODE => self.text(4)?,
-            op::SHORT_BINBYTES | op::SHORT_BINSTRING => Value::Bytes(self.counted(1)?),
-            op::BINBYTES | op::BINSTRING => Value::Bytes(self.counted(4)?),
-            op::BINBYTES8 | op::BYTEARRAY8 => Value::Bytes(self.counted(8)?),
+            op::SHORT_BINBYTES | op::SHORT_BINSTRING => self.bytes(1)?,
+            op::BINBYTES | op::BINSTRING => self.bytes(4)?,
+            op::BINBYTES8 | op::BYTEARRAY8 => self.bytes(8)?,
+            op::INT | op::LONG => self.integer_line()?,
+            op::STRING => self.string_line()?,
+            op::UNICODE => Value::Text(self.stored(self.at + 1, Coding::RawUnicode, usize::MAX)?),
             op::GLOBAL => self.global()?,
             op::STACK_GLOBAL => self.stack_global()?,
             op::MARK => {
@@ -108,11 +115,23 @@ impl<'a> Reader<'a> {
             op::TUPLE1 => self.tuple(1)?,
             op::TUPLE2 => self.tuple(2)?,
             op::TUPLE3 => self.tuple(3)?,
-            op::BINPUT => return self.put(1),
-            op::LONG_BINPUT => return self.put(4),
+            op::PUT => {
+                let place = self.index_line()?;
+                return self.put(place);
+            }
+            op::BINPUT | op::LONG_BINPUT => {
+                let place = self.number(if opcode == op::BINPUT { 1 } else { 4 })? as u32;
+                return self.put(place);
+            }
             op::MEMOIZE => return self.memoize(),
-            op::BINGET => self.recall(1)?,
-            op::LONG_BINGET => self.recall(4)?,
+            op::GET => {
+                let place = self.index_line()?;
+                self.recall(place)?
+            }
+            op::BINGET | op::LONG_BINGET => {
+                let place = self.number(if opcode == op::BINGET { 1 } else { 4 })? as u32;
+                self.recall(place)?
+            }
             op::FRAME => return self.frame(),
             op::REDUCE => self.reduce()?,
             op::BUILD => self.build()?,
@@ -150,9 +169,60 @@ impl<'a> Reader<'a> {
         let place = self.counted(width)?;
         match std::str::from_utf8(&self.pickle[place.clone()]) {
             // Converted once here, because a pickle may use one text many times.
-            Ok(text) => Ok(Value::Text(place, latin1(text))),
+            Ok(_) => Ok(Value::Text(Stored::new(self.pickle, place, Coding::Utf8))),
             Err(error) => Err(self.refuse(format!("text that is not UTF-8 from its byte {} on", error.valid_up_to()))),
         }
+    }
+
+    fn bytes(&mut self, width: usize) -> Result<Value, ErrorKind> {
+        let place = self.counted(width)?;
+        Ok(Value::Bytes(Stored::new(self.pickle, place, Coding::Plain)))
+    }
+
+    /// The argument of a protocol 0 opcode, from `start` to the end of its line: `most` bytes at most.
+    fn stored(&mut self, start: usize, coding: Coding, most: usize) -> Result<Stored, ErrorKind> {
+        let rest = &self.pickle[start..];
+        let Some(length) = rest.iter().take(most.saturating_add(1)).position(|byte| *byte == b'\n') else {
+            let opcode = op::name(self.pickle[self.at]);
+            let why = if rest.len() > most { "a line over 64 bytes" } else { "a line that does not end" };
+            return Err(self.refuse(format!("{opcode} with {why}: {}", shown(rest))));
+        };
+        self.next = start + length + 1;
+        Ok(Stored::new(self.pickle, start..start + length, coding))
+    }
+
+    /// A number's line. Protocols 0 and 1 write truth values like numbers, and Python 2 has an L behind some.
+    fn integer_line(&mut self) -> Result<Value, ErrorKind> {
+        let line = self.line()?;
+        match line {
+            b"00" => return Ok(Value::Bool(false)),
+            b"01" => return Ok(Value::Bool(true)),
+            _ => {}
+        }
+        let text = std::str::from_utf8(line).unwrap_or_default();
+        let number = text.strip_suffix('L').unwrap_or(text).parse();
+        number.map(Value::Int).map_err(|_| self.no_part(&format!("the number {}", shown(line))))
+    }
+
+    fn index_line(&mut self) -> Result<u32, ErrorKind> {
+        let line = self.line()?;
+        let number = std::str::from_utf8(line).unwrap_or_default().parse();
+        number.map_err(|_| self.refuse(format!("{} is no place of the memo", shown(line))))
+    }
+
+    /// A string of Python 2, between quotation marks.
+    fn string_line(&mut self) -> Result<Value, ErrorKind> {
+        let mut stored = self.stored(self.at + 1, Coding::Quoted, usize::MAX)?;
+        let Range { start, end } = stored.place;
+        match &self.pickle[start..end] {
+            [quote @ (b'\'' | b'"'), .., last] if quote == last => {}
+            other => return Err(self.refuse(format!("STRING without quotation marks: {}", shown(other)))),
+        }
+        stored = Stored::new(self.pickle, start + 1..end - 1, Coding::Quoted);
+        if stored.length.is_none() {
+            return Err(self.refuse("STRING with a backslash that escapes nothing"));
+        }
+        Ok(Value::Bytes(stored))
     }
 
     /// FRAME only says how many of the following bytes belong together; the reader continues with them.
@@ -164,13 +234,7 @@ impl<'a> Reader<'a> {
 
     fn line(&mut self) -> Result<&'a [u8], ErrorKind> {
         let pickle = self.pickle;
-        let rest = &pickle[self.next..];
-        let Some(length) = rest.iter().take(LINE + 1).position(|byte| *byte == b'\n') else {
-            let why = if rest.len() > LINE { "a line over 64 bytes" } else { "a line that does not end" };
-            return Err(self.refuse(format!("GLOBAL with {why}: {}", shown(rest))));
-        };
-        self.next += length + 1;
-        Ok(&rest[..length])
+        Ok(&pickle[self.stored(self.next, Coding::Plain, LINE)?.place])
     }
 
     // The stack and the memo.
@@ -203,8 +267,7 @@ impl<'a> Reader<'a> {
         Ok(Value::Tuple(values.into()))
     }
 
-    fn put(&mut self, width: usize) -> Result<(), ErrorKind> {
-        let place = self.number(width)? as u32;
+    fn put(&mut self, place: u32) -> Result<(), ErrorKind> {
         self.memo.insert(place, self.top()?.clone());
         Ok(())
     }
@@ -214,8 +277,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    fn recall(&mut self, width: usize) -> Result<Value, ErrorKind> {
-        let place = self.number(width)? as u32;
+    fn recall(&mut self, place: u32) -> Result<Value, ErrorKind> {
         let value = self.memo.get(&place).cloned();
         value.ok_or_else(|| self.refuse(format!("the memo has nothing at {place}")))
     }
@@ -231,7 +293,9 @@ impl<'a> Reader<'a> {
         let (name, module) = (self.pop()?, self.pop()?);
         let pickle = self.pickle;
         match (&module, &name) {
-            (Value::Text(module, _), Value::Text(name, _)) => self.find(&pickle[module.clone()], &pickle[name.clone()]),
+            (Value::Text(module), Value::Text(name)) => {
+                self.find(&pickle[module.place.clone()], &pickle[name.place.clone()])
+            }
             _ => Err(self.no_part(&format!("the global {} of {}", self.show(&name), self.show(&module)))),
         }
     }
@@ -255,10 +319,21 @@ impl<'a> Reader<'a> {
                 {
                     return Ok(Value::Uint8);
                 }
-                (Global::Encode, [Value::Text(place, Some(length)), encoding]) if self.is(encoding, "latin1") => {
-                    return Ok(Value::Latin1(place.clone(), *length));
+                (Global::Encode, [Value::Text(text @ Stored { length: Some(_), .. }), encoding])
+                    if self.is(encoding, "latin1") =>
+                {
+                    return Ok(Value::Bytes(text.clone()));
                 }
+                (Global::ByteArray, [Value::Text(text @ Stored { length: Some(_), .. }), encoding])
+                    if self.is(encoding, "latin-1") =>
+                {
+                    return Ok(Value::Bytes(text.clone()));
+                }
+                (Global::ByteArray, [Value::Bytes(bytes)]) => return Ok(Value::Bytes(bytes.clone())),
                 (Global::FromBuffer, [pixels, Value::Uint8, shape, order, axes @ ..]) => {
+                    if let Some(column) = self.column(shape, pixels)? {
+                        return Ok(column);
+                    }
                     return match axes {
                         [] if self.is(order, "C") => self.array(self.sides(shape)?, [0, 1, 2], pixels),
                         [] if self.is(order, "F") => self.array_of_columns(shape, pixels),
@@ -279,10 +354,13 @@ impl<'a> Reader<'a> {
                 (Value::Uint8, [Value::Int(3), order, rest @ ..]) if self.is(order, "|") && is_plain(rest) => {
                     return Ok(Value::Uint8);
                 }
-                (Value::Empty, [Value::Int(1), shape, Value::Uint8, Value::Bool(columns), pixels]) => {
-                    return match columns {
-                        false => self.array(self.sides(shape)?, [0, 1, 2], pixels),
-                        true => self.array_of_columns(shape, pixels),
+                (Value::Empty, [Value::Int(1), shape, Value::Uint8, columns, pixels])
+                    if is_flag(columns, false) || is_flag(columns, true) =>
+                {
+                    return match self.column(shape, pixels)? {
+                        Some(column) => Ok(column),
+                        None if is_flag(columns, false) => self.array(self.sides(shape)?, [0, 1, 2], pixels),
+                        None => self.array_of_columns(shape, pixels),
                     };
                 }
                 _ => {}
@@ -325,26 +403,48 @@ impl<'a> Reader<'a> {
         Ok(order.map(|axis| axis as usize))
     }
 
-    fn pixels(&self, pixels: &Value, due: usize) -> Result<Pixels, ErrorKind> {
-        let (pixels, length) = match pixels {
-            Value::Bytes(place) => (Pixels::Plain(place.clone()), place.len()),
-            Value::Latin1(place, length) => (Pixels::Latin1(place.clone()), *length),
-            other => return Err(self.no_part(&format!("{} for pixels", self.show(other)))),
+    fn pixels(&self, pixels: &Value, due: usize) -> Result<Stored, ErrorKind> {
+        let stored = self.stored_bytes(pixels, due)?;
+        check_limit(due, self.limits.raw)?;
+        Ok(stored)
+    }
+
+    /// An array of one row or column, as OpenCV returns an encoded picture: its order does not matter. `None` for another shape.
+    fn column(&self, shape: &Value, pixels: &Value) -> Result<Option<Value>, ErrorKind> {
+        let Value::Tuple(sides) = shape else { return Ok(None) };
+        let length = match sides.as_ref() {
+            [Value::Int(length)] | [Value::Int(length), Value::Int(1)] | [Value::Int(1), Value::Int(length)] => *length,
+            _ => return Ok(None),
         };
-        if length != due {
+        self.stored_bytes(pixels, usize::try_from(length).unwrap_or(0)).map(|stored| Some(Value::Column(stored)))
+    }
+
+    /// The bytes of an array that is due to have so many.
+    fn stored_bytes(&self, pixels: &Value, due: usize) -> Result<Stored, ErrorKind> {
+        let Value::Bytes(stored @ Stored { length: Some(length), .. }) = pixels else {
+            return Err(self.no_part(&format!("{} for pixels", self.show(pixels))));
+        };
+        if *length != due {
             return Err(self.refuse(format!("{length} bytes of pixels came for a shape of {due}")));
         }
-        if length > self.limit {
-            return Err(ErrorKind::TooLong { what: "a picture", length: length as u64, limit: self.limit as u64 });
+        Ok(stored.clone())
+    }
+
+    fn jpeg(&self, bytes: &Stored) -> Result<Pickled, ErrorKind> {
+        if !bytes.begins(self.pickle, &jpeg::MAGIC) {
+            let shown = shown(&self.pickle[bytes.place.clone()]);
+            return Err(
+                self.refuse(format!("the bytes {shown} are no JPEG: encode pictures with cv2.imencode('.jpg', ...)"))
+            );
         }
-        Ok(pixels)
+        check_limit(bytes.length.unwrap_or(0), self.limits.frame)?;
+        Ok(Pickled::Jpeg(Jpeg(bytes.clone())))
     }
 
     // Values and errors as text.
 
     fn is(&self, value: &Value, word: &str) -> bool {
-        matches!(value, Value::Text(place, _) | Value::Bytes(place) | Value::Latin1(place, _)
-            if &self.pickle[place.clone()] == word.as_bytes())
+        matches!(value, Value::Text(text) | Value::Bytes(text) if &self.pickle[text.place.clone()] == word.as_bytes())
     }
 
     fn show(&self, value: &Value) -> String {
@@ -360,9 +460,11 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// The length of this text in Latin-1 (Unicode's first 256 characters); `None` if it has other characters.
-fn latin1(text: &str) -> Option<usize> {
-    text.chars().all(|character| character <= '\u{ff}').then(|| text.chars().count())
+fn check_limit(length: usize, limit: usize) -> Result<(), ErrorKind> {
+    if length > limit {
+        return Err(ErrorKind::TooLong { what: "a picture", length: length as u64, limit: limit as u64 });
+    }
+    Ok(())
 }
 
 /// The required shape of a picture.

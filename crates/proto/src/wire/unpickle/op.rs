@@ -1,36 +1,43 @@
 //! The opcodes of Python's pickles, with the names of Python's module `pickletools`.
 
-pub(super) const MARK: u8 = b'(';
-pub(super) const STOP: u8 = b'.';
-pub(super) const NONE: u8 = b'N';
-pub(super) const NEWTRUE: u8 = 0x88;
-pub(super) const NEWFALSE: u8 = 0x89;
-pub(super) const BININT: u8 = b'J';
-pub(super) const BININT1: u8 = b'K';
-pub(super) const BININT2: u8 = b'M';
-pub(super) const BINUNICODE: u8 = b'X';
-pub(super) const SHORT_BINUNICODE: u8 = 0x8c;
-pub(super) const BINSTRING: u8 = b'T';
-pub(super) const SHORT_BINSTRING: u8 = b'U';
-pub(super) const BINBYTES: u8 = b'B';
-pub(super) const SHORT_BINBYTES: u8 = b'C';
-pub(super) const BINBYTES8: u8 = 0x8e;
-pub(super) const BYTEARRAY8: u8 = 0x96;
-pub(super) const TUPLE: u8 = b't';
-pub(super) const TUPLE1: u8 = 0x85;
-pub(super) const TUPLE2: u8 = 0x86;
-pub(super) const TUPLE3: u8 = 0x87;
-pub(super) const BINPUT: u8 = b'q';
-pub(super) const LONG_BINPUT: u8 = b'r';
-pub(super) const MEMOIZE: u8 = 0x94;
-pub(super) const BINGET: u8 = b'h';
-pub(super) const LONG_BINGET: u8 = b'j';
-pub(super) const GLOBAL: u8 = b'c';
-pub(super) const STACK_GLOBAL: u8 = 0x93;
-pub(super) const REDUCE: u8 = b'R';
-pub(super) const BUILD: u8 = b'b';
-pub(super) const PROTO: u8 = 0x80;
-pub(super) const FRAME: u8 = 0x95;
+pub(in crate::wire) const MARK: u8 = b'(';
+pub(in crate::wire) const STOP: u8 = b'.';
+pub(in crate::wire) const NONE: u8 = b'N';
+pub(in crate::wire) const NEWTRUE: u8 = 0x88;
+pub(in crate::wire) const NEWFALSE: u8 = 0x89;
+pub(in crate::wire) const BININT: u8 = b'J';
+pub(in crate::wire) const BININT1: u8 = b'K';
+pub(in crate::wire) const BININT2: u8 = b'M';
+pub(in crate::wire) const BINUNICODE: u8 = b'X';
+pub(in crate::wire) const SHORT_BINUNICODE: u8 = 0x8c;
+pub(in crate::wire) const BINSTRING: u8 = b'T';
+pub(in crate::wire) const SHORT_BINSTRING: u8 = b'U';
+pub(in crate::wire) const BINBYTES: u8 = b'B';
+pub(in crate::wire) const SHORT_BINBYTES: u8 = b'C';
+pub(in crate::wire) const BINBYTES8: u8 = 0x8e;
+pub(in crate::wire) const BYTEARRAY8: u8 = 0x96;
+pub(in crate::wire) const TUPLE: u8 = b't';
+pub(in crate::wire) const TUPLE1: u8 = 0x85;
+pub(in crate::wire) const TUPLE2: u8 = 0x86;
+pub(in crate::wire) const TUPLE3: u8 = 0x87;
+pub(in crate::wire) const BINPUT: u8 = b'q';
+pub(in crate::wire) const LONG_BINPUT: u8 = b'r';
+pub(in crate::wire) const MEMOIZE: u8 = 0x94;
+pub(in crate::wire) const BINGET: u8 = b'h';
+pub(in crate::wire) const LONG_BINGET: u8 = b'j';
+pub(in crate::wire) const GLOBAL: u8 = b'c';
+pub(in crate::wire) const STACK_GLOBAL: u8 = 0x93;
+pub(in crate::wire) const REDUCE: u8 = b'R';
+pub(in crate::wire) const BUILD: u8 = b'b';
+pub(in crate::wire) const PROTO: u8 = 0x80;
+pub(in crate::wire) const FRAME: u8 = 0x95;
+// Of protocol 0, whose arguments are lines of text.
+pub(in crate::wire) const INT: u8 = b'I';
+pub(in crate::wire) const LONG: u8 = b'L';
+pub(in crate::wire) const STRING: u8 = b'S';
+pub(in crate::wire) const UNICODE: u8 = b'V';
+pub(in crate::wire) const PUT: u8 = b'p';
+pub(in crate::wire) const GET: u8 = b'g';
 
 /// The name of an opcode, for errors.
 pub(super) fn name(opcode: u8) -> String {
@@ -73,29 +80,29 @@ const NAMES: &[(u8, &str)] = &[
     (BUILD, "BUILD"),
     (PROTO, "PROTO"),
     (FRAME, "FRAME"),
+    (INT, "INT"),
+    (LONG, "LONG"),
+    (STRING, "STRING"),
+    (UNICODE, "UNICODE"),
+    (PUT, "PUT"),
+    (GET, "GET"),
     // The opcodes from here on are not supported.
     (b'0', "POP"),
     (b'1', "POP_MARK"),
     (b'2', "DUP"),
     (b'F', "FLOAT"),
     (b'G', "BINFLOAT"),
-    (b'I', "INT"),
-    (b'L', "LONG"),
     (b'P', "PERSID"),
     (b'Q', "BINPERSID"),
-    (b'S', "STRING"),
-    (b'V', "UNICODE"),
     (b']', "EMPTY_LIST"),
     (b')', "EMPTY_TUPLE"),
     (b'}', "EMPTY_DICT"),
     (b'a', "APPEND"),
     (b'd', "DICT"),
     (b'e', "APPENDS"),
-    (b'g', "GET"),
     (b'i', "INST"),
     (b'l', "LIST"),
     (b'o', "OBJ"),
-    (b'p', "PUT"),
     (b's', "SETITEM"),
     (b'u', "SETITEMS"),
     (0x81, "NEWOBJ"),

@@ -1,8 +1,8 @@
 //! The few kinds of value in a picture's pickle.
 
-use std::{ops::Range, rc::Rc};
+use std::rc::Rc;
 
-use super::Array;
+use super::{Array, bytes::Stored};
 
 /// A value on the stack.
 #[derive(Debug, Clone)]
@@ -10,12 +10,9 @@ pub(super) enum Value {
     None,
     Bool(bool),
     Int(i32),
-    /// Text: the position of its checked UTF-8 in the pickle, and its length in Latin-1 if it has only Latin-1 characters.
-    Text(Range<usize>, Option<usize>),
-    /// Bytes: their position in the pickle. Also a string of Python 2.
-    Bytes(Range<usize>),
-    /// Bytes that were written as Latin-1 text: the position of the text, and the number of bytes.
-    Latin1(Range<usize>, usize),
+    Text(Stored),
+    /// Bytes, also a string of Python 2.
+    Bytes(Stored),
     Global(Global),
     Tuple(Rc<[Value]>),
     /// NumPy's type uint8.
@@ -23,6 +20,8 @@ pub(super) enum Value {
     /// An array without a shape yet.
     Empty,
     Array(Array),
+    /// An array of one row or column: the bytes of a JPEG, if it is one.
+    Column(Stored),
 }
 
 /// A global that a picture's pickle names. Python would import it.
@@ -34,12 +33,14 @@ pub(super) enum Global {
     FromBuffer,
     Ndarray,
     Dtype,
-    /// Converts text to bytes. Python 3 writes bytes like this in protocol 2, which has no bytes.
+    /// Converts text to bytes. Python 3 writes bytes like this in protocols 0 to 2, which have no bytes.
     Encode,
+    /// Makes a bytearray of bytes, or of a text and its encoding.
+    ByteArray,
 }
 
 /// Module, name and meaning. NumPy 2 has moved some modules.
-const GLOBALS: [(&str, &str, Global); 7] = [
+const GLOBALS: [(&str, &str, Global); 9] = [
     ("numpy.core.multiarray", "_reconstruct", Global::Reconstruct),
     ("numpy._core.multiarray", "_reconstruct", Global::Reconstruct),
     ("numpy.core.numeric", "_frombuffer", Global::FromBuffer),
@@ -47,6 +48,8 @@ const GLOBALS: [(&str, &str, Global); 7] = [
     ("numpy", "ndarray", Global::Ndarray),
     ("numpy", "dtype", Global::Dtype),
     ("_codecs", "encode", Global::Encode),
+    ("builtins", "bytearray", Global::ByteArray),
+    ("__builtin__", "bytearray", Global::ByteArray),
 ];
 
 impl Global {
@@ -62,6 +65,7 @@ impl Global {
             Self::Ndarray => "numpy.ndarray",
             Self::Dtype => "numpy.dtype",
             Self::Encode => "_codecs.encode",
+            Self::ByteArray => "bytearray",
         }
     }
 }
@@ -79,14 +83,15 @@ impl Value {
             Self::Bool(true) => "True".into(),
             Self::Bool(false) => "False".into(),
             Self::Int(number) => number.to_string(),
-            Self::Text(place, _) => shown(&pickle[place.clone()]),
-            Self::Bytes(place) | Self::Latin1(place, _) => format!("b{}", shown(&pickle[place.clone()])),
+            Self::Text(text) => shown(&pickle[text.place.clone()]),
+            Self::Bytes(bytes) => format!("b{}", shown(&pickle[bytes.place.clone()])),
             Self::Global(global) => global.shown().into(),
             Self::Tuple(_) if depth == 0 => "(...)".into(),
             Self::Tuple(values) => tuple(values.iter().map(|value| value.shown_within(pickle, depth - 1))),
             Self::Uint8 => "dtype('uint8')".into(),
             Self::Empty => "an array without a shape".into(),
             Self::Array(array) => format!("an array of {}x{}", array.width, array.height),
+            Self::Column(bytes) => format!("an array of {} bytes", bytes.length.unwrap_or(0)),
         }
     }
 }
