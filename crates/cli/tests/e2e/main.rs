@@ -23,6 +23,7 @@ mod liars;
 mod namespaces;
 mod passwords;
 mod picture;
+mod pictures;
 mod public_api;
 mod recordings;
 mod slow_links;

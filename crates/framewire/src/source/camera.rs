@@ -34,7 +34,7 @@ pub const KIND: Kind = Kind {
     summary: "the first camera, or the one of this path or number",
     live: true,
     sized: true,
-    honours: &["fps", "format", "codec=copy"],
+    honours: &["fps", "format", "deinterlace", "codec=copy"],
     matches: |source| source == "camera" || path(source).is_some(),
     open: |spec, stop| Ok(Box::new(Camera::open(spec, stop)?)),
 };

@@ -36,7 +36,7 @@ pub const URL: Kind = Kind {
     summary: "any URL that FFmpeg opens: rtsp://, http://, udp://, …",
     live: true,
     sized: false,
-    honours: &["fps", "loop", "wait", "codec=copy"],
+    honours: &["fps", "deinterlace", "loop", "wait", "codec=copy"],
     matches: is_url,
     open: |spec, stop| Reopening::open(spec, stop, |spec, stop| Ok(Box::new(File::open(spec, stop)?))),
 };
@@ -47,7 +47,7 @@ pub const PATH: Kind = Kind {
     summary: "a video file, played at its own pace",
     live: false,
     sized: false,
-    honours: &["fps", "loop", "codec=copy"],
+    honours: &["fps", "deinterlace", "loop", "codec=copy"],
     matches: |_| true,
     open: |spec, stop| Ok(Box::new(File::open(spec, stop)?)),
 };

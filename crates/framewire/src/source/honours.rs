@@ -44,6 +44,8 @@ struct Own {
     summary: &'static str,
     /// It gives the size that it is asked for.
     sized: bool,
+    /// Its pictures can be turned.
+    turned: bool,
     honours: &'static [&'static str],
 }
 
@@ -58,10 +60,10 @@ impl Spec {
         if Endpoint::matches(self.source.expose())
             && Endpoint::parse(self.source.expose())?.tutorial.camera == End::Connects
         {
-            return Ok(Own { summary: "a tutorial's camera", sized: false, honours: &[] });
+            return Ok(Own { summary: "a tutorial's camera", sized: false, turned: false, honours: &[] });
         }
         let kind = kind(self)?;
-        Ok(Own { summary: kind.summary, sized: kind.sized, honours: kind.honours })
+        Ok(Own { summary: kind.summary, sized: kind.sized, turned: true, honours: kind.honours })
     }
 
     /// Checks that every option does something for this source and this use of its frames.
@@ -75,12 +77,14 @@ impl Spec {
             let sized = option == "size" && own.sized;
             let here = purpose.honours.contains(&option)
                 || option.starts_with("codec=") && option != "codec=copy" && purpose.honours.contains(&"codec");
-            let used = sized || here || own.honours.contains(&option);
+            let turned = own.turned && ["rotate", "mirror"].contains(&option);
+            let used = sized || turned || here || own.honours.contains(&option);
             if OF_SOURCES.contains(&option) {
                 ensure!(used, InvalidInput, "{source}: {option} does nothing for {}: leave it out", own.summary);
             }
             ensure!(used, InvalidInput, "{source}: {option} does nothing {}: leave it out", purpose.words);
-            let copied = self.options.codec == CodecChoice::Copy && ["size", "quality", "bitrate"].contains(&option);
+            let copied = self.options.codec == CodecChoice::Copy
+                && ["size", "quality", "bitrate", "deinterlace"].contains(&option);
             ensure!(
                 sized || !copied,
                 InvalidInput,
@@ -94,7 +98,8 @@ impl Spec {
 }
 
 /// The options that a source honours by itself, or not.
-const OF_SOURCES: &[&str] = &["fps", "format", "loop", "wait", "once", "every", "codec=copy"];
+const OF_SOURCES: &[&str] =
+    &["fps", "format", "rotate", "mirror", "deinterlace", "loop", "wait", "once", "every", "codec=copy"];
 
 impl Options {
     /// The names of the options that are set.
@@ -109,6 +114,9 @@ impl Options {
             ("size", self.size.is_some()),
             ("fps", self.fps.is_some()),
             ("format", self.format.is_some()),
+            ("rotate", self.quarters != 0),
+            ("mirror", self.mirrored),
+            ("deinterlace", self.deinterlaced),
             ("loop", self.looped),
             ("quality", self.quality.is_some()),
             ("bitrate", self.bitrate.is_some()),
@@ -140,6 +148,8 @@ mod tests {
         let [sent, _, _, served, recorded, as_jpeg, read, shown] = uses;
         for (text, purpose, fault) in [
             ("fw://hub/door#wait#every#once#max-age=200", recorded, ""),
+            ("fw://hub/door#deinterlace", recorded, "deinterlace does nothing for a stream of a hub"),
+            ("film.mp4#deinterlace#codec=copy", recorded, "leave out deinterlace, or copy"),
             ("fw://hub/door#fps=5", recorded, "fps does nothing for a stream of a hub"),
             ("fw://hub/door#loop", shown, "loop"),
             ("fw://hub/door#size=64x48#bitrate=500k", recorded, ""),
