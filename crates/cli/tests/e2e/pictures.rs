@@ -163,7 +163,7 @@ fn a_jpeg_is_whole_and_upright_whatever_wire_it_came_by() {
     let hub = Hub::start(&["--source", &format!("file={film}#loop")]);
     let publisher = Peer::publish(&hub, "native");
     publisher.send_jpeg(0, &Bytes::from(jpeg.clone()));
-    let mut camera = TcpStream::connect(&hub.address).expect("the hub listens");
+    let mut camera = TcpStream::connect(hub.address).expect("the hub listens");
     let length = u64::try_from(jpeg.len()).expect("a length").to_le_bytes();
     for _ in 0..3 {
         camera.write_all(&[&length[..], &jpeg].concat()).expect("the hub reads");

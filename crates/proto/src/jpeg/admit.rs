@@ -1,8 +1,9 @@
 //! The step that every JPEG takes where it enters: from a file, a camera, standard input, or any wire.
 //!
 //! Cameras leave parts of a JPEG out, and append parts of older ones. What is missing is added and what is too much is cut, so
-//! that all who get the picture can decode it. This costs a walk along the header and a look at the last bytes; a picture that is
-//! whole is not copied.
+//! that all who get the picture can decode it. This costs a walk along the header and a search for the end marker, 2 µs for a
+//! picture of 1280x720; a picture that is whole is not copied. A look at the last two bytes would not do: what is left of an older
+//! and longer picture in a camera's buffer ends as a picture does.
 
 use std::ops::Range;
 
@@ -108,10 +109,8 @@ impl Header {
 /// The JPEG with what it lacks, and without what follows its end. `scan` is where its first scan's marker is, and where its data
 /// begin.
 fn complete(jpeg: &Bytes, scan: &Range<usize>, tables: bool) -> Bytes {
-    let ended = |jpeg: &[u8]| jpeg[scan.end..].ends_with(&[0xFF, END]);
-    let end = if ended(jpeg) { None } else { end_of_picture(jpeg, scan.end) };
-    let data = jpeg.slice(..end.unwrap_or(jpeg.len()));
-    let ended = ended(&data);
+    let data = jpeg.slice(..end_of_picture(jpeg, scan.end).unwrap_or(jpeg.len()));
+    let ended = data[scan.end..].ends_with(&[0xFF, END]);
     if tables && ended {
         return data;
     }
@@ -207,6 +206,9 @@ mod tests {
             [&whole()[..], &[0xFF; 512]].concat(),
             [&whole()[..], &[0; 4096]].concat(),
             [&whole()[..], b"\r\n"].concat(),
+            // The end of an older and longer picture, and a picture that comes twice.
+            [&whole()[..], b"\x07\xFF\0\x08", &end].concat(),
+            whole().repeat(2),
             // The first bytes of the next picture.
             [&unended[..], &start].concat(),
         ] {
