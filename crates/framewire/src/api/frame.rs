@@ -237,8 +237,11 @@ impl Frame {
         self.size.unwrap_or_else(|| self.encoded_size())
     }
 
-    /// The size of what was sent. Of a JPEG its header is right where the two differ.
+    /// The size of what was sent, as it is shown. Where the configuration differs, a decoded picture and a JPEG's header are right.
     fn encoded_size(&self) -> (u32, u32) {
+        if let Some(picture) = &self.picture {
+            return (picture.width(), picture.height());
+        }
         let header = (self.config.codec == Codec::Jpeg).then(|| proto::jpeg::size(&self.encoded.data).ok()).flatten();
         let (width, height) = header.unwrap_or_else(|| self.config.shown_size());
         (width.into(), height.into())

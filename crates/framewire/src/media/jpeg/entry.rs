@@ -78,6 +78,7 @@ impl fmt::Debug for JpegEntry {
 /// Turns JPEGs.
 struct Turner {
     turbo: Turbo,
+    output: Vec<u8>,
     decoder: JpegDecoder,
     encoder: JpegEncoder,
     pool: Pool,
@@ -87,6 +88,7 @@ impl Default for Turner {
     fn default() -> Self {
         Self {
             turbo: Turbo::transformer(),
+            output: Vec::new(),
             decoder: JpegDecoder::new(),
             encoder: JpegEncoder::new(QUALITY),
             pool: Pool::default(),
@@ -97,9 +99,9 @@ impl Default for Turner {
 impl Turner {
     /// Without loss where its size is a multiple of its blocks, as almost all video sizes are; 1920x1080 is not, and is encoded again.
     fn turn(&mut self, jpeg: &[u8], orientation: Orientation) -> Result<Bytes> {
-        if let Ok(mut turned) = self.turbo.transform(jpeg, orientation) {
-            jpeg::set_upright(&mut turned);
-            return Ok(turned.into());
+        if self.turbo.transform(jpeg, orientation, &mut self.output).is_ok() {
+            jpeg::set_upright(&mut self.output);
+            return Ok(Bytes::copy_from_slice(&self.output));
         }
         let picture = self.decoder.decode(jpeg, Codec::I420)?;
         self.encoder.encode(&turn::turn(&picture, orientation, &self.pool)?)

@@ -170,9 +170,9 @@ impl Turbo {
         self.check(code, jpeg)
     }
 
-    /// Turns a JPEG without loss: its coefficients are put in another order. An error where the parts at its edges are no whole
-    /// blocks, because those cannot be turned.
-    pub(super) fn transform(&mut self, jpeg: &[u8], orientation: Orientation) -> Result<Vec<u8>> {
+    /// Turns a JPEG into `output` without loss: its coefficients are put in another order. An error where the parts at its edges
+    /// are no whole blocks, because those cannot be turned.
+    pub(super) fn transform(&mut self, jpeg: &[u8], orientation: Orientation, output: &mut Vec<u8>) -> Result<()> {
         self.header(jpeg)?;
         let operation = match orientation.exif() {
             2 => raw::TJXOP_TJXOP_HFLIP,
@@ -194,7 +194,9 @@ impl Turbo {
         // SAFETY: reads only its arguments, and the header that was just read.
         let largest = unsafe { raw::tj3TransformBufSize(self.0, &raw const transform) };
         ensure!(largest > 0, InvalidData, "a JPEG cannot be turned: {}", self.message());
-        let mut output = Vec::<u8>::with_capacity(largest as usize);
+        // This reserves addresses for the largest JPEG. The system provides memory only for the part that is ever written.
+        output.clear();
+        output.reserve(largest as usize);
         let (mut out, mut length) = (output.as_mut_ptr(), output.capacity() as raw::size_t);
         let size = jpeg.len() as raw::size_t;
         // SAFETY: reads the slice within its length. `out` has room for the largest result, which the library relies on.
@@ -204,7 +206,7 @@ impl Turbo {
         ensure!(code == 0, InvalidData, "a JPEG of {} bytes cannot be turned: {}", jpeg.len(), self.message());
         // SAFETY: the library has written this many bytes, within the capacity.
         unsafe { output.set_len(length as usize) };
-        Ok(output)
+        Ok(())
     }
 
     /// A warning counts as an error: the picture is incomplete or wrong. The exception is a cheap camera's stray bytes between
