@@ -42,9 +42,15 @@ impl PixelAspect {
     /// Wider or higher pixels by more than this are a damaged header.
     const LARGEST: u64 = 16;
 
-    /// The nearest shape with numbers of 8 bits; square where the numbers make no sense.
+    /// Less than one part in this is not seen, and scaling would only blur.
+    const UNSEEN: u64 = 100;
+
+    /// The nearest shape with numbers of 8 bits; square where that is hardly seen, and where the numbers make no sense.
     pub fn new(width: u64, height: u64) -> Self {
         if width == 0 || height == 0 || width / height >= Self::LARGEST || height / width >= Self::LARGEST {
+            return Self::SQUARE;
+        }
+        if width.abs_diff(height) < width / Self::UNSEEN {
             return Self::SQUARE;
         }
         let divisor = greatest_common_divisor(width, height);
@@ -225,7 +231,8 @@ mod tests {
             ((0, 1), (64, 48), (64, 48)),
             ((1, 1000), (64, 48), (64, 48)),
             ((2, 1), (8000, 100), (8000, 100)),
-            ((10_001, 10_000), (640, 480), (640, 480)),
+            ((399, 400), (640, 480), (640, 480)),
+            ((98, 100), (640, 480), (640, 490)),
         ] {
             let aspect = PixelAspect::new(shape.0, shape.1);
             assert_eq!(aspect.square_size(coded), shown, "{shape:?}");

@@ -27,6 +27,11 @@ impl Converter {
         Self { header, luma, chroma, pool: Pool::default() }
     }
 
+    /// Width and height of the pictures.
+    pub fn size(&self) -> (u32, u32) {
+        (self.header.width, self.header.height)
+    }
+
     /// Converts one picture. Full-range I420 is returned without a copy.
     ///
     /// # Panics

@@ -10,7 +10,7 @@ use std::{
 use bytes::Bytes;
 use framewire_proto::{
     Codec, Config, Frame, Limits, Times, jpeg,
-    wire::y4m::{self, Header, Part},
+    wire::y4m::{self, Header, Part, Shown},
 };
 
 use super::{Item, Kind, Options, Source, Spec};
@@ -18,8 +18,10 @@ use crate::error::{Context as _, Error, Result, bail};
 use crate::{
     clock,
     media::{
+        Picture,
         jpeg::{Jpeg, JpegEntry},
         planes::Converter,
+        scale::Scaler,
     },
     source::pace::Pace,
     stop::Stop,
@@ -118,6 +120,7 @@ struct StdinReader<'a> {
     config: Option<Config>,
     bytes: u64,
     entry: JpegEntry,
+    scaler: Scaler,
     /// Broken JPEGs, and what is wrong with the last one.
     broken: u64,
     fault: Option<Error>,
@@ -128,7 +131,16 @@ struct Closed;
 
 impl<'a> StdinReader<'a> {
     fn new(items: &'a SyncSender<Result<Item>>) -> Self {
-        Self { items, sequence: 0, config: None, bytes: 0, entry: JpegEntry::default(), broken: 0, fault: None }
+        Self {
+            items,
+            sequence: 0,
+            config: None,
+            bytes: 0,
+            entry: JpegEntry::default(),
+            scaler: Scaler::new(),
+            broken: 0,
+            fault: None,
+        }
     }
 
     fn run(&mut self, mut input: impl Read) -> Result<()> {
@@ -206,9 +218,12 @@ impl<'a> StdinReader<'a> {
         loop {
             while let Some(part) = reader.pull().context("standard input")? {
                 match (part, &stream) {
-                    (Part::Header(header), _) => stream = Some((i420(&header)?, Converter::new(header))),
+                    (Part::Header(header), _) => {
+                        stream = Some((i420(&header, reader.shown())?, Converter::new(header)))
+                    }
                     (Part::Frame(planes), Some((config, converter))) => {
-                        let Ok(()) = self.send(config.clone(), converter.convert(planes)) else { return Ok(()) };
+                        let picture = self.squared(config, converter.size(), converter.convert(planes))?;
+                        let Ok(()) = self.send(config.clone(), picture) else { return Ok(()) };
                     }
                     (Part::Frame(_), None) => unreachable!("the header comes first"),
                 }
@@ -222,6 +237,16 @@ impl<'a> StdinReader<'a> {
             }
             reader.push(&chunk[..count]);
         }
+    }
+
+    /// A picture in the size that its configuration has: with square pixels.
+    fn squared(&mut self, config: &Config, (width, height): (u32, u32), data: Bytes) -> Result<Bytes> {
+        let square = (config.width.into(), config.height.into());
+        if square == (width, height) {
+            return Ok(data);
+        }
+        let picture = Picture::new(Codec::I420, width, height, data)?;
+        Ok(self.scaler.scale(&picture, square, Codec::I420)?.into_data())
     }
 
     fn send(&mut self, config: Config, data: Bytes) -> Result<(), Closed> {
@@ -266,9 +291,14 @@ impl<'a> StdinReader<'a> {
     }
 }
 
-fn i420(header: &Header) -> Result<Config> {
+/// The configuration of I420 with square pixels.
+fn i420(header: &Header, shown: Shown) -> Result<Config> {
+    if shown.interlaced {
+        tracing::warn!("standard input: its pictures are interlaced and stay so: ffmpeg's -vf bwdif deinterlaces them");
+    }
+    let (width, height) = shown.pixel_aspect.square_size((header.width, header.height));
     let side = |pixels: u32| u16::try_from(pixels).context("standard input: the pictures are too large");
-    let (width, height) = (side(header.width)?, side(header.height)?);
+    let (width, height) = (side(width)?, side(height)?);
     Ok(Config::new(Codec::I420, width, height, header.millifps))
 }
 
@@ -369,7 +399,7 @@ mod tests {
     fn video_from_ffmpegs_pipe_is_read_completely() {
         for (format, codec) in [("yuv4mpegpipe", Codec::I420), ("mjpeg", Codec::Jpeg), ("image2pipe", Codec::Jpeg)] {
             let mut ffmpeg = Command::new("ffmpeg")
-                .args(["-v", "error", "-f", "lavfi", "-i", "testsrc2=duration=1:rate=30,scale=323:181"])
+                .args(["-v", "error", "-f", "lavfi", "-i", "testsrc2=duration=1:rate=30,scale=323:181,setsar=1"])
                 .args(["-pix_fmt", if codec == Codec::Jpeg { "yuvj420p" } else { "yuv444p" }, "-f", format, "-"])
                 .stdout(Stdio::piped())
                 .spawn()
@@ -380,6 +410,16 @@ mod tests {
             assert_eq!((config.codec, config.width, config.height), (codec, 323, 181), "{format}");
             assert_eq!(items.len(), 31, "{format}");
         }
+    }
+
+    #[test]
+    fn pixels_that_are_not_square_become_square() {
+        let stream =
+            [&b"YUV4MPEG2 W4 H4 It A2:1 C420jpeg XCOLORRANGE=FULL\nFRAME\n"[..], &[90; 16], &[128; 8]].concat();
+        let items = items(SlowWriter(stream, 0));
+        let [Item::Config(config), Item::Frame(frame)] = &items[..] else { panic!("{items:?}") };
+        assert_eq!((config.width, config.height, frame.data.len()), (8, 4, 48));
+        assert!(frame.data[..32].iter().all(|value| value.abs_diff(90) <= 1));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use crate::{WireError, error::ErrorKind, limits};
+use crate::{PixelAspect, WireError, error::ErrorKind, limits};
 
 /// This format's name in errors.
 pub const NAME: &str = "y4m";
@@ -70,6 +70,15 @@ impl Header {
     }
 }
 
+/// What the first line states of how pictures are shown. It does not change how their planes are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Shown {
+    /// The shape of pixels; square if unknown.
+    pub pixel_aspect: PixelAspect,
+    /// Whether a picture consists of two fields.
+    pub interlaced: bool,
+}
+
 /// The line before each picture.
 pub const FRAME_LINE: &str = "FRAME\n";
 
@@ -89,6 +98,7 @@ pub struct Reader {
     /// Position of `buffer` in the stream, in bytes.
     offset: u64,
     header: Option<Header>,
+    shown: Shown,
     /// Whether a frame line was read and its planes follow.
     in_frame: bool,
 }
@@ -110,7 +120,8 @@ impl Reader {
     pub fn pull(&mut self) -> Result<Option<Part>, WireError> {
         let Some(header) = self.header else {
             let Some(line) = self.line(MAGIC)? else { return Ok(None) };
-            let header = parse(&line).map_err(|why| self.invalid("the stream's header", why))?;
+            let (header, shown) = parse(&line).map_err(|why| self.invalid("the stream's header", why))?;
+            self.shown = shown;
             self.advance(line.len() + 1);
             self.header = Some(header);
             return Ok(Some(Part::Header(header)));
@@ -127,6 +138,11 @@ impl Reader {
         self.in_frame = false;
         self.offset += length as u64;
         Ok(Some(Part::Frame(self.buffer.split_to(length).freeze())))
+    }
+
+    /// How the pictures are shown, as the header states it.
+    pub fn shown(&self) -> Shown {
+        self.shown
     }
 
     /// Bytes held until the rest of their part arrives.
@@ -167,9 +183,10 @@ impl Reader {
     }
 }
 
-fn parse(line: &[u8]) -> Result<Header, String> {
+fn parse(line: &[u8]) -> Result<(Header, Shown), String> {
     let line = std::str::from_utf8(line).map_err(|_| "the line is not ASCII".to_string())?;
     let mut header = Header { width: 0, height: 0, millifps: 0, chroma: Chroma::C420, full_range: false };
+    let mut shown = Shown::default();
     for tag in line.split_ascii_whitespace().skip(1) {
         let (key, value) = tag.split_at_checked(1).ok_or_else(|| format!("'{tag}' is not a tag"))?;
         let number = || value.parse::<u32>().map_err(|_| format!("the tag '{tag}' has no number"));
@@ -179,12 +196,20 @@ fn parse(line: &[u8]) -> Result<Header, String> {
             "F" => header.millifps = parse_rate(value).ok_or_else(|| format!("the tag '{tag}' has no frame rate"))?,
             "C" => header.chroma = parse_chroma(value)?,
             "X" if value == "COLORRANGE=FULL" => header.full_range = true,
-            // Other tags (interlacing, pixel aspect ratio, extensions) do not change how planes are read.
+            "A" => shown.pixel_aspect = parse_aspect(value),
+            "I" => shown.interlaced = ["t", "b", "m"].contains(&value),
+            // Other tags are extensions.
             _ => {}
         }
     }
     limits::check_size(header.width, header.height)?;
-    Ok(header)
+    Ok((header, shown))
+}
+
+/// The shape of pixels from `64:45`; square for 0:0, which means unknown.
+fn parse_aspect(value: &str) -> PixelAspect {
+    let sides = value.split_once(':').and_then(|(width, height)| Some((width.parse().ok()?, height.parse().ok()?)));
+    sides.map_or(PixelAspect::SQUARE, |(width, height)| PixelAspect::new(width, height))
 }
 
 /// Converts `25:1` to frames per 1000 seconds; 0:0 means unknown.
@@ -226,6 +251,21 @@ mod tests {
             Ok(Some(Part::Header(header))) => Ok(header),
             Ok(other) => Err(format!("{other:?}")),
             Err(error) => Err(error.to_string()),
+        }
+    }
+
+    #[test]
+    fn the_header_says_how_pictures_are_shown() {
+        let shown = |tags: &str| {
+            let mut reader = Reader::default();
+            reader.push(format!("YUV4MPEG2 W720 H576 {tags}\n").as_bytes());
+            reader.pull().unwrap();
+            (reader.shown().pixel_aspect.square_size((720, 576)), reader.shown().interlaced)
+        };
+        assert_eq!(shown("Ip A64:45"), ((1024, 576), false));
+        assert_eq!(shown("It A1:1"), ((720, 576), true));
+        for unknown in ["", "I? A0:0", "Ip A", "Ip A1", "Ip A-1:2"] {
+            assert_eq!(shown(unknown), ((720, 576), false), "{unknown}");
         }
     }
 
