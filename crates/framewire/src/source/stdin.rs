@@ -219,7 +219,7 @@ impl<'a> StdinReader<'a> {
             while let Some(part) = reader.pull().context("standard input")? {
                 match (part, &stream) {
                     (Part::Header(header), _) => {
-                        stream = Some((i420(&header, reader.shown())?, Converter::new(header)))
+                        stream = Some((i420(&header, reader.shown())?, Converter::new(header)));
                     }
                     (Part::Frame(planes), Some((config, converter))) => {
                         let picture = self.squared(config, converter.size(), converter.convert(planes))?;
