@@ -61,13 +61,31 @@ fn shown(hub: &Hub, sender: &Running, name: &str) {
 /// A command that checks the page with the stream `scene`, of which it must get this rendition; and the path of the
 /// screenshot that it saves.
 fn page(url: &str, screenshot: &str, rendition: &str) -> (Command, PathBuf) {
-    let screenshot = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("page-{screenshot}.png"));
-    let _ = std::fs::remove_file(&screenshot);
-    let mut node = tool("node");
-    node.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/browser/page.mjs"));
+    let screenshot = screenshot_path(screenshot);
+    let mut node = script("page.mjs");
     node.args([url, "scene"]).arg(&screenshot).arg(rendition);
-    node.env("PLAYWRIGHT_CORE", deps("npm/node_modules/playwright-core"));
     (node, screenshot)
+}
+
+/// Runs a script of tests/browser with these arguments and the path of a screenshot; returns what it printed.
+pub(crate) fn run(name: &str, arguments: &[&str], screenshot: &str) -> String {
+    let mut node = script(name);
+    node.args(arguments).arg(screenshot_path(screenshot));
+    String::from_utf8(output(node)).expect("text")
+}
+
+fn script(name: &str) -> Command {
+    let mut node = tool("node");
+    node.arg(format!("{}/tests/browser/{name}", env!("CARGO_MANIFEST_DIR")));
+    node.env("PLAYWRIGHT_CORE", deps("npm/node_modules/playwright-core"));
+    node
+}
+
+/// Where a screenshot is saved; one of before is removed.
+fn screenshot_path(name: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("page-{name}.png"));
+    let _ = std::fs::remove_file(&path);
+    path
 }
 
 #[test]

@@ -24,6 +24,7 @@ mod namespaces;
 mod passwords;
 mod picture;
 mod pictures;
+mod proxies;
 mod public_api;
 mod recordings;
 mod slow_links;
