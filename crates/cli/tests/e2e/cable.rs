@@ -54,7 +54,7 @@ impl Cable {
     }
 
     /// Sets the far end of the cable `up` or `down`.
-    fn plug(&self, state: &str) {
+    pub(crate) fn plug(&self, state: &str) {
         output(self.at_far(&ip(&format!("link set cable {state}"))));
     }
 

@@ -22,6 +22,7 @@ mod hub;
 mod liars;
 mod namespaces;
 mod passwords;
+mod pausing;
 mod picture;
 mod pictures;
 mod proxies;

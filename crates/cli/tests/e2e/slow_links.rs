@@ -41,7 +41,7 @@ pub(crate) fn hub(cable: &Cable, kilobits: u32) -> (Running, Running) {
 /// A frame received over HTTP.
 #[derive(Debug)]
 pub(crate) struct Part {
-    age: Duration,
+    pub(crate) age: Duration,
     length: usize,
     pub(crate) sequence: u64,
 }
@@ -61,7 +61,7 @@ fn over_http(hub: &str) -> impl BufRead {
 }
 
 /// The next part, whole.
-fn part(reader: &mut impl BufRead) -> Part {
+pub(crate) fn part(reader: &mut impl BufRead) -> Part {
     let (mut length, mut captured, mut sequence) = (None, None, None);
     loop {
         let mut line = String::new();
