@@ -470,6 +470,17 @@ pub(crate) fn jpeg(grey: u8) -> Bytes {
     Bytes::from(jpeg.to_vec())
 }
 
+/// A JPEG that is longer by these bytes, in comments (ITU-T T.81, section B.2.4.5).
+pub(crate) fn padded(jpeg: &Bytes, padding: &[u8]) -> Bytes {
+    const LONGEST: usize = 65_533;
+    let comments = padding.chunks(LONGEST).flat_map(|text| {
+        let length = u16::try_from(text.len() + 2).expect("two bytes").to_be_bytes();
+        [&[0xff, 0xfe][..], &length, text].concat()
+    });
+    let (start, rest) = jpeg.split_at(2);
+    start.iter().copied().chain(comments).chain(rest.iter().copied()).collect()
+}
+
 /// An X server without a monitor.
 pub(crate) struct Display {
     _server: Running,

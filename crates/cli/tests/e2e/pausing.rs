@@ -28,11 +28,15 @@ fn watch(hub: &str) -> BufReader<TcpStream> {
     reader
 }
 
+fn read(reader: &mut BufReader<TcpStream>, pictures: usize) -> Vec<Part> {
+    (0..pictures).map(|_| part(reader)).collect()
+}
+
 #[test]
 fn a_reader_that_pauses_finds_few_pictures_and_then_the_present() {
     let hub = Hub::start(&["--source", "scene=pattern#size=640x480#fps=10"]);
     let mut reader = watch(&hub.address.to_string());
-    (0..20).for_each(|_| drop(part(&mut reader)));
+    read(&mut reader, 20);
     // Somebody else watches meanwhile, so that the stream goes on.
     let count = |info: &serde_json::Value| info["published"].as_u64().expect("a count");
     let from = count(&hub.stream("scene").expect("the stream"));
@@ -42,7 +46,7 @@ fn a_reader_that_pauses_finds_few_pictures_and_then_the_present() {
         hub.wait_until("scene", "goes on", |info| count(info) > seen);
     }
     assert!(count(&hub.stream("scene").expect("the stream")) > from + 10 * (PAUSE - 3));
-    let parts: Vec<Part> = (0..20).map(|_| part(&mut reader)).collect();
+    let parts = read(&mut reader, 20);
     let old = parts.iter().take_while(|part| part.age > OLD).count();
     // The window of a young connection still widens, which hides one.
     assert!(old <= 3 && parts[old..].iter().all(|part| part.age < OLD), "{parts:?}");
@@ -57,14 +61,14 @@ fn a_reader_whose_machine_is_gone_is_closed_whether_it_reads_or_pauses() {
     hub.wait_for("the hub listens on");
     let watched = cable.run_at_far(|| {
         let mut readers = [watch(HUB), watch(HUB)];
-        readers.iter_mut().for_each(|reader| drop(part(reader)));
+        readers.iter_mut().for_each(|reader| _ = read(reader, 1));
         readers
     });
     let [mut reading, _pausing] = watched.join().expect("readers");
     let seen = cable.stream("scene").expect("the stream")["delivered"].as_u64().expect("a count");
     // The one has read its last picture; the other has two unread by then.
     while cable.stream("scene").expect("the stream")["delivered"].as_u64() < Some(seen + 10) {
-        drop(part(&mut reading));
+        read(&mut reading, 1);
     }
     cable.plug("down");
     let gone = Instant::now();

@@ -7,13 +7,12 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use bytes::Bytes;
 use framewire_proto::jpeg as header;
 use serde_json::Value;
 
 use crate::{
     cable::{Cable, HUB},
-    harness::{Hub, Peer, Running, Scratch, framewire, jpeg, output, tool},
+    harness::{Hub, Peer, Running, Scratch, framewire, jpeg, output, padded, tool},
     namespaces::this_test,
 };
 
@@ -120,8 +119,7 @@ fn a_program_that_stops_reading_gets_few_stale_frames() {
     const SENT: u64 = 60;
     let hub = Hub::start(&[]);
     let publisher = Peer::publish(&hub, "scene");
-    // Bytes after the end marker of a JPEG are ignored.
-    let picture = Bytes::from([&jpeg(9)[..], &[0; 10_000]].concat());
+    let picture = padded(&jpeg(9), &[0; 10_000]);
     publisher.send_jpeg(0, &picture);
     let mut stream = hub.connect();
     stream.write_all(b"GET /streams/scene/mjpeg HTTP/1.0\r\nHost: localhost\r\n\r\n").expect("a request");
