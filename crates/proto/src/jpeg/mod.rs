@@ -1,6 +1,7 @@
 //! JPEG headers (ITU-T T.81, annex B), the step that every JPEG takes where it enters, and splitting a byte stream into JPEGs.
 
 mod admit;
+pub(crate) mod end;
 mod exif;
 mod huffman;
 pub mod strips;

@@ -4,7 +4,11 @@
 //! part, not before the next one: browsers and OpenCV show a picture only after the delimiter, so a later delimiter would delay
 //! every picture by one frame.
 
+mod reader;
+
 use crate::Micros;
+
+pub use reader::Reader;
 
 /// The response's Content-Type.
 pub const CONTENT_TYPE: &str = "multipart/x-mixed-replace;boundary=framewire-next-frame";
