@@ -8,6 +8,7 @@ pub mod camera;
 pub mod feed;
 pub mod file;
 pub mod honours;
+pub mod http_camera;
 pub mod location;
 pub mod native;
 pub mod pace;
@@ -90,8 +91,17 @@ pub struct Kind {
 }
 
 /// Every kind of source, the most particular first.
-pub const SOURCES: &[Kind] =
-    &[native::KIND, pickle::KIND, camera::KIND, screen::KIND, pattern::KIND, stdin::KIND, file::URL, file::PATH];
+pub const SOURCES: &[Kind] = &[
+    native::KIND,
+    pickle::KIND,
+    camera::KIND,
+    screen::KIND,
+    pattern::KIND,
+    stdin::KIND,
+    http_camera::KIND,
+    file::URL,
+    file::PATH,
+];
 
 /// Opens a source.
 ///

@@ -280,13 +280,15 @@ mod tests {
     fn pictures_are_found_however_the_parts_are_written() {
         let (one, two) = (jpeg(b"one"), jpeg(b"second"));
         let part = |picture: &[u8], before: &str, length: &str, eol: &str, after: &str| {
-            [format!("{before}Content-Type: image/jpeg{eol}{length}{eol}").as_bytes(), picture, after.as_bytes()].concat()
+            [format!("{before}Content-Type: image/jpeg{eol}{length}{eol}").as_bytes(), picture, after.as_bytes()]
+                .concat()
         };
         for eol in ["\r\n", "\n"] {
             for (before, after) in [("--frame", ""), ("", "--frame"), ("----other", ""), ("frame", "")] {
                 for lengths in [true, false] {
                     let write = |picture: &[u8]| {
-                        let length = if lengths { format!("content-length : {}{eol}", picture.len()) } else { String::new() };
+                        let length =
+                            if lengths { format!("content-length : {}{eol}", picture.len()) } else { String::new() };
                         let line = |text: &str| if text.is_empty() { String::new() } else { format!("{text}{eol}") };
                         part(picture, &line(before), &length, eol, &format!("{eol}{}", line(after)))
                     };
