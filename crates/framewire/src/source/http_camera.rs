@@ -166,7 +166,7 @@ impl HttpCamera {
         }
         match self.entry.admit(picture) {
             Ok(Jpeg { data, width, height }) => {
-                let config = Config { codec: Codec::Jpeg, width, height, millifps: 0, extra: Bytes::new() };
+                let config = Config::new(Codec::Jpeg, width, height, 0);
                 if self.config.as_ref() != Some(&config) {
                     self.config = Some(config.clone());
                     self.queue.push_back(Item::Config(config));
