@@ -52,7 +52,7 @@ enum Scheme {
 
 /// A response whose body is read piece by piece.
 pub(super) struct Response {
-    response: reqwest::Response,
+    answer: reqwest::Response,
     content_type: String,
     /// The first bytes of the body, which were read to see what it holds.
     peeked: Option<Bytes>,
@@ -99,7 +99,7 @@ impl Client {
         check(&response, self.password.is_some())?;
         let content_type =
             response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        Ok(Response { content_type: content_type.to_owned(), response, peeked: None })
+        Ok(Response { content_type: content_type.to_owned(), answer: response, peeked: None })
     }
 
     fn request(&mut self) -> Result<reqwest::Response> {
@@ -171,7 +171,7 @@ impl Response {
         if let Some(first) = self.peeked.take() {
             return Ok(Some(first));
         }
-        client.wait(self.response.chunk()).map(Option::flatten)
+        client.wait(self.answer.chunk()).map(Option::flatten)
     }
 }
 
