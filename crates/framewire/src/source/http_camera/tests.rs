@@ -131,10 +131,13 @@ fn the_password_is_sent_as_the_camera_wants_it() {
     }
 }
 
+/// Whether an error is of a kind.
+type IsKind = fn(&Error) -> bool;
+
 #[test]
 fn what_a_camera_refuses_is_told_by_kind_and_without_the_password() {
     let status = |status: &str| format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n").into_bytes();
-    let cases: [(&str, fn(&Error) -> bool, &str); 4] = [
+    let cases: [(&str, IsKind, &str); 4] = [
         (
             "401 No\r\nWWW-Authenticate: Digest realm=\"r\", nonce=\"n\"",
             |error| matches!(error, Error::PermissionDenied(_)),
