@@ -162,7 +162,7 @@ impl RecorderBuilder {
     }
 
     fn one(self, opened: Opened, progress: &Progress, stop: &Stop) -> thread::JoinHandle<Result<Recording>> {
-        let (size, from) = (self.from.options.size, self.from.source);
+        let (size, from) = (self.from.shown_size(), self.from.source);
         let target = match self.to {
             To::File(path) => Target::File(path),
             // A size was checked when it was read: it fits 16 bits.

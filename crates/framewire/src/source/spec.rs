@@ -157,6 +157,13 @@ fn is_option(part: &str) -> bool {
 }
 
 impl Spec {
+    /// The size that was asked for, of the pictures that come out: a source that gives a size itself is asked for it before its
+    /// pictures are turned.
+    pub(crate) fn shown_size(&self) -> Option<(u32, u32)> {
+        let sized = super::kind(self).is_ok_and(|kind| kind.sized);
+        self.options.size.map(|size| if sized { self.options.orientation().size(size) } else { size })
+    }
+
     /// Whether its frames may be passed on as others coded them, who cannot be asked for a keyframe. Of another hub's stream
     /// that is not known.
     pub fn is_passthrough(&self) -> bool {
@@ -371,6 +378,9 @@ mod tests {
         }
         // In EXIF's words: mirrored and then turned by 270 degrees.
         assert_eq!(turned("a#rotate=90#mirror"), 5);
+        for (text, size) in [("pattern#size=320x240", (240, 320)), ("film.mp4#size=320x240", (320, 240))] {
+            assert_eq!(format!("{text}#rotate=90").parse::<Spec>().unwrap().shown_size(), Some(size));
+        }
         assert_eq!("a#deinterlace".parse::<Spec>().unwrap().options.deinterlace(), Deinterlace::All);
     }
 
