@@ -25,6 +25,9 @@ pub(crate) struct Common {
     /// Frames older than this many milliseconds are dropped instead of sent, shown or recorded
     #[arg(long, value_name = "MS", value_parser = |text: &str| option("max-age", text, |options| options.max_age))]
     max_age: Option<u64>,
+    /// Frames of more bytes are dropped, as in 32M; the other end needs the same limit [default: 8M, at most 256M]
+    #[arg(long, value_name = "SIZE", value_parser = |text: &str| option("max-frame", text, |options| options.max_frame))]
+    max_frame: Option<usize>,
     /// Frames per second; 0 is as fast as they are taken [default: the source's own]
     #[arg(long, value_name = "N", value_parser = |text: &str| option("fps", text, |options| options.fps))]
     fps: Option<f64>,
@@ -95,6 +98,7 @@ impl Common {
         options.quality = self.quality;
         options.bitrate = self.bitrate;
         options.max_age = self.max_age;
+        options.max_frame = self.max_frame;
         options.wait = self.wait;
         options
     }
@@ -106,7 +110,7 @@ pub(crate) fn reason<T>(read: Result<T>) -> Result<T, String> {
 }
 
 /// Reads a flag's value as the option of a source that has this name.
-fn option<T>(name: &str, text: &str, read: fn(&Options) -> Option<T>) -> Result<T, String> {
+pub(crate) fn option<T>(name: &str, text: &str, read: fn(&Options) -> Option<T>) -> Result<T, String> {
     let mut options = Options::default();
     options.set(&format!("{name}={text}")).map_err(|error| error.to_string())?;
     read(&options).ok_or_else(|| format!("'{text}' sets no {name}"))

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use crate::options::option;
 use anyhow::{Context, Result, ensure};
 use framewire::{Error, Name, PicklePort, Server, Source, Stop};
 
@@ -33,6 +34,10 @@ pub(crate) struct Args {
     /// Let web pages of these origins, such as http://home.example:8123, embed MJPEG, snapshots and the page with one stream
     #[arg(long = "allow-embed", value_name = "ORIGIN", num_args = 1..)]
     pub(crate) embedders: Vec<String>,
+    /// Frames of more bytes are passed over, as in 32M; whoever sends or watches them needs the same limit [default: 8M, at most
+    /// 256M]
+    #[arg(long, value_name = "SIZE", value_parser = |text: &str| option("max-frame", text, |options| options.max_frame))]
+    pub(crate) max_frame: Option<usize>,
     /// Refuse the tutorials' cameras (lhh, base64, stopwait, length), which else are taken by their first bytes
     #[arg(long)]
     pub(crate) no_legacy: bool,
@@ -56,6 +61,10 @@ pub(crate) fn serve(args: &Args, stop: &Stop, ready: impl FnOnce(SocketAddr)) ->
     let server = args.host_names.iter().fold(server, |server, name| server.host_name(name));
     let server = args.proxies.iter().fold(server, |server, network| server.proxy(network));
     let server = args.embedders.iter().fold(server, |server, origin| server.allow_embed(origin));
+    let server = match args.max_frame {
+        Some(bytes) => server.max_frame(bytes),
+        None => server,
+    };
     let server = server.start().map_err(|error| match error {
         Error::Busy(_) | Error::PermissionDenied(_) => anyhow::Error::from(error).context("--listen"),
         error => error.into(),

@@ -28,7 +28,7 @@ impl TooLarge {
         self.0 += 1;
         if self.0.is_power_of_two() {
             warn!(
-                "'{stream}': a frame of {length} bytes is over the limit of {limit} and was dropped ({} so far): send smaller pictures",
+                "'{stream}': a frame of {length} bytes is over the limit of {limit} and was dropped ({} so far): send smaller pictures, or raise the limit at both ends with --max-frame",
                 self.0
             );
         }

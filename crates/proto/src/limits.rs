@@ -26,6 +26,14 @@ pub const SIDE: u32 = 8192;
 /// Pixels of a whole picture.
 pub const PIXELS: u64 = 40_000_000;
 
+impl Limits {
+    /// The default limits, but for frames, which may have so many bytes: [`LARGEST_FRAME`] at most.
+    #[must_use]
+    pub fn with_frame(frame: usize) -> Self {
+        Self { frame: frame.min(LARGEST_FRAME), ..Self::default() }
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self { frame: 8 << 20, raw: 3 * PIXELS as usize, text: 1 << 10, extra: 16 << 10, unknown: 64 << 10 }

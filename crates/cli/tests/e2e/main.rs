@@ -6,6 +6,7 @@
 mod architecture;
 mod bad_files;
 mod bad_input;
+mod bounds;
 mod browser;
 mod cable;
 mod clients;

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use framewire_proto::{Name, wire::tutorial::End};
+use framewire_proto::{Limits, Name, wire::tutorial::End};
 use tokio::runtime::{self, Runtime};
 
 use crate::{
@@ -95,7 +95,7 @@ impl From {
                 let name: Name = at.wire.name.parse()?;
                 let mut subscriber = hub.subscribe(&name, policy, true, clock::now())?;
                 subscriber.set_max_age(spec.options.max_age);
-                let feeding = listen(&at, hub, Streams::One(name), stop)?;
+                let feeding = listen(&at, hub, Streams::One(name), spec.options.limits(), stop)?;
                 Ok(Opened { subscriber, feeding })
             }
         }
@@ -136,13 +136,13 @@ pub(super) fn open(
 }
 
 /// Takes tutorials' cameras that connect to this address until `stop` is raised.
-pub(super) fn listen(at: &Endpoint, hub: &hub::Hub, streams: Streams, stop: &Stop) -> Result<Feeding> {
+pub(super) fn listen(at: &Endpoint, hub: &hub::Hub, streams: Streams, limits: Limits, stop: &Stop) -> Result<Feeding> {
     let (runtime, listener) = outside_of_tasks(|| {
         let runtime = runtime()?;
         let listener = runtime.block_on(accept::bind_endpoint(at, "send pictures"))?;
         Ok((runtime, listener))
     })?;
-    let (wire, cameras, stop) = (at.wire, Cameras { hub: hub.clone(), streams }, stop.clone());
+    let (wire, cameras, stop) = (at.wire, Cameras { hub: hub.clone(), streams, limits }, stop.clone());
     Ok(thread::spawn(move || {
         runtime.block_on(async {
             tokio::select! {
@@ -159,6 +159,7 @@ pub(super) fn listen_for_each(
     at: &Endpoint,
     hub: &hub::Hub,
     policy: Policy,
+    limits: Limits,
     found: impl Fn(Subscriber) + Send + Sync + 'static,
     stop: &Stop,
 ) -> Result<Feeding> {
@@ -167,7 +168,7 @@ pub(super) fn listen_for_each(
         // A camera that nobody watches is disconnected: so it is where this fails.
         let _ = watched.subscribe(name, policy, false, clock::now()).map(&found);
     };
-    listen(at, hub, Streams::Watched(Arc::new(watch)), stop)
+    listen(at, hub, Streams::Watched(Arc::new(watch)), limits, stop)
 }
 
 /// Runs a future on a thread of its own, which raises `stop` when it fails.

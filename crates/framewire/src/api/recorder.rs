@@ -201,7 +201,7 @@ impl RecorderBuilder {
         let To::File(file) = self.to else { return Err(error!(InvalidInput, "{at}: records into files")) };
         let (found, cameras) = mpsc::channel();
         let found = move |subscriber| drop(found.send(subscriber));
-        let listening = local::listen_for_each(at, &hub.hub, Policy::Every, found, stop)?;
+        let listening = local::listen_for_each(at, &hub.hub, Policy::Every, self.from.options.limits(), found, stop)?;
         let (duration, finished, stop) = (self.duration, self.finished, stop.clone());
         let progress = progress.clone();
         Ok(thread::spawn(move || {

@@ -105,6 +105,13 @@ impl SenderBuilder {
         self
     }
 
+    /// Frames of more bytes are dropped and counted, and not sent to a hub: 8 MiB unless set, 256 MiB at most. Raise the hub's limit too.
+    #[must_use]
+    pub fn max_frame(mut self, bytes: usize) -> Self {
+        self.options.max_frame = Some(bytes);
+        self
+    }
+
     /// Keep the pictures' own size and the default quality where a tutorial's wire has others.
     #[must_use]
     pub fn own_size(mut self) -> Self {
@@ -206,6 +213,7 @@ impl SenderBuilder {
             stream: local,
             encode,
             max_age: spec.options.max_age,
+            max_frame: spec.options.max_frame(),
             viewers: viewers.clone(),
             sent: sent.clone(),
             preview: preview.as_ref().map(preview_publisher).transpose()?,

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use framewire_proto::Name;
+use framewire_proto::{Limits, Name};
 use tokio::{net::TcpListener, runtime};
 use tracing::warn;
 
@@ -102,6 +102,12 @@ impl ServerBuilder {
     /// Lets web pages of this origin (`https://home.example`) embed MJPEG, snapshots and the page with one stream.
     pub fn allow_embed(mut self, origin: &str) -> Self {
         self.config.access.embedders.push(origin.into());
+        self
+    }
+
+    /// Frames of more bytes are passed over and counted, and not sent to viewers: 8 MiB unless set, 256 MiB at most.
+    pub fn max_frame(mut self, bytes: usize) -> Self {
+        self.config.limits = Limits::with_frame(bytes);
         self
     }
 
@@ -256,6 +262,7 @@ impl PicklePort {
             stream: self.stream,
             encode: self.encode,
             max_age: None,
+            max_frame: Limits::default().frame,
             viewers: Arc::default(),
             sent: Arc::default(),
             preview: None,

@@ -110,10 +110,11 @@ impl WindowBuilder {
         self.streams.iter().try_for_each(|from| from.check_options(Use::SHOWN))?;
         for from in self.streams {
             match From::new(from)? {
-                From::Cameras(_, at) => {
+                From::Cameras(spec, at) => {
                     let (found, stale_filter) = (found.clone(), stale_filter.clone());
                     let show = move |subscriber| drop(found.send(pane(vec![tile(subscriber, &stale_filter)])));
-                    feeds.push(local::listen_for_each(&at, &hub.hub, Policy::Newest, show, &stop)?);
+                    let limits = spec.options.limits();
+                    feeds.push(local::listen_for_each(&at, &hub.hub, Policy::Newest, limits, show, &stop)?);
                     listening = true;
                 }
                 source @ From::Source(_) => {

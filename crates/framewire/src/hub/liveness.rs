@@ -68,6 +68,10 @@ impl Liveness {
         self.retired = true;
     }
 
+    pub(super) fn is_retired(&self) -> bool {
+        self.retired
+    }
+
     /// Notes whether the stream is deserted; returns the state that it is in by now.
     pub(super) fn tick(&mut self, attendance: Attendance, now: Micros) -> State {
         let Attendance { publisher, viewers, .. } = attendance;

@@ -29,11 +29,14 @@ pub enum Reason {
     Left,
     /// The frame was older than the viewer's maximum age.
     Stale,
+    /// The frame was over the limit of a frame's bytes on the native wire.
+    TooLarge,
 }
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 5] = [Self::Superseded, Self::Undecodable, Self::Full, Self::Left, Self::Stale];
+    pub const ALL: [Self; 6] =
+        [Self::Superseded, Self::Undecodable, Self::Full, Self::Left, Self::Stale, Self::TooLarge];
 
     /// The reason's name in JSON and metrics.
     pub fn name(self) -> &'static str {
@@ -43,6 +46,7 @@ impl Reason {
             Self::Full => "full",
             Self::Left => "left",
             Self::Stale => "stale",
+            Self::TooLarge => "too_large",
         }
     }
 }

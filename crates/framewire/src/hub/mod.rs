@@ -170,7 +170,7 @@ impl Hub {
     }
 
     fn find(&self, name: &str) -> Result<Arc<Stream>, Refused> {
-        let streams = self.lock();
+        let (streams, name) = (self.lock(), &*Name::normal(name));
         streams.get(name).cloned().ok_or_else(|| Refused::NoSuchStream {
             name: name.into(),
             streams: streams
@@ -187,7 +187,9 @@ impl Hub {
             return Ok(stream.clone());
         }
         if streams.len() >= STREAMS {
-            return Err(Refused::TooMany);
+            // Ended streams stay for a while, but never in the way of another.
+            let ended = streams.iter().find(|(_, stream)| stream.lock().is_over()).map(|(name, _)| name.clone());
+            streams.remove(&ended.ok_or(Refused::TooMany)?);
         }
         let stream = Arc::new(Stream::new(name.clone(), self.transcoders.clone(), now));
         streams.insert(name.clone(), stream.clone());

@@ -16,7 +16,7 @@ use super::{
     effects::{Action, Effects, Feedback, Upstream},
     info::{Info, RenditionInfo, ServiceInfo},
     liveness::{Attendance, Liveness},
-    mailbox::{Counts, Policy},
+    mailbox::{Counts, Policy, Reason},
     numbering::Numbering,
     publisher_slot::{PublishError, PublisherSlot},
     rendition::{RenditionState, TranscodeJob},
@@ -76,6 +76,11 @@ impl StreamState {
     /// Whether the stream was deserted for long enough to be removed.
     pub(super) fn is_forgotten(&self, now: Micros) -> bool {
         self.liveness.is_forgotten(now)
+    }
+
+    /// Whether the stream has ended and its name will not be published again.
+    pub(super) fn is_over(&self) -> bool {
+        self.liveness.is_retired() && !self.publisher.is_taken()
     }
 
     pub(super) fn info(&self, name: &Name, now: Micros) -> Info {
@@ -361,6 +366,15 @@ impl StreamState {
         slot.wait(context, true);
         self.wake_transcoders();
         Poll::Pending
+    }
+
+    /// The frame that a viewer got last is not sent, for this reason.
+    pub(super) fn withhold(&mut self, viewer: u64, reason: Reason) {
+        let Some(slot) = self.viewers.get_mut(viewer) else { return };
+        if slot.withhold(reason) {
+            let rendition = slot.rendition();
+            self.request_keyframe(rendition);
+        }
     }
 
     pub(super) fn set_accepts(&mut self, viewer: u64, accepts: Accepts) {

@@ -13,7 +13,7 @@ use framewire_proto::{
 };
 
 use super::{
-    mailbox::{Counts, Policy},
+    mailbox::{Counts, Policy, Reason},
     stream::Stream,
     viewer_slot::{Accepts, Event},
     wait::block_within,
@@ -92,6 +92,11 @@ impl Subscriber {
     /// as delivered from now on. A viewer that has no room for a frame gets states only.
     pub fn poll(&mut self, context: &Context<'_>, has_room: bool, now: Micros) -> Poll<Event> {
         self.stream.lock().poll_viewer(self.id, context, has_room, now)
+    }
+
+    /// The frame that was returned last is not sent, for this reason: it counts as dropped, and so do those that need it.
+    pub fn withhold(&self, reason: Reason) {
+        self.stream.lock().withhold(self.id, reason);
     }
 
     /// Waits for the next event. `now` is the clock on which frames were captured.

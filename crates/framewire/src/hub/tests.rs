@@ -239,6 +239,19 @@ fn the_number_of_streams_is_bounded() {
 }
 
 #[test]
+fn an_ended_cameras_stream_makes_room_for_another() {
+    let hub = Hub::default();
+    let mut held: Vec<_> = (0..STREAMS).map(|number| hub.publish(&name(&format!("s{number}")), 1).unwrap()).collect();
+    let mut viewer = hub.subscribe(&name("s7"), Policy::Newest, false, 1).unwrap();
+    held.swap_remove(7).retire();
+    drop(held.pop());
+    let _another = hub.publish(&name("one-more"), 1).unwrap();
+    assert_eq!(hub.publish(&name("two-more"), 1).unwrap_err(), Refused::TooMany, "one that may return keeps its place");
+    assert!(hub.stream("s7", 1).is_err());
+    assert!(drain(&mut viewer).contains(&Event::Ended), "who watches it keeps it");
+}
+
+#[test]
 fn each_refusal_has_its_own_code_on_the_wire() {
     let hub = Hub::default();
     let unknown = hub.subscribe(&name("door"), Policy::Newest, false, 1).unwrap_err();

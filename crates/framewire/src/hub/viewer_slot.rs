@@ -174,6 +174,21 @@ impl ViewerSlot {
         }
     }
 
+    /// The frame that was popped is not sent. Where later ones need it, they are dropped too; returns whether to request a keyframe.
+    pub(super) fn withhold(&mut self, reason: Reason) -> bool {
+        if mem::take(&mut self.in_flight) {
+            self.mailbox.count_dropped(reason);
+        }
+        match &self.config {
+            Some(config) if !config.codec.independent() => {
+                self.mailbox.drop_all(Reason::Undecodable);
+                self.mailbox.skip_to_keyframe(config);
+                self.mailbox.take_keyframe_request()
+            }
+            _ => false,
+        }
+    }
+
     /// A state of the stream that the viewer has not got yet.
     pub(super) fn take_state(&mut self) -> Option<State> {
         self.state.take()

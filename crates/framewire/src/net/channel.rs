@@ -17,9 +17,9 @@ pub struct Channel {
 }
 
 impl Channel {
-    /// A channel over a connection that was recognised as native.
-    pub fn new(accepted: Accepted) -> Self {
-        let mut decoder = native::Decoder::new(Limits::default());
+    /// A channel over a connection that was recognised as native, with these bounds on what is received.
+    pub fn new(accepted: Accepted, limits: Limits) -> Self {
+        let mut decoder = native::Decoder::new(limits);
         decoder.push(&accepted.prefix);
         Self { socket: accepted.socket, decoder: Mutex::new(decoder) }
     }
@@ -71,6 +71,11 @@ impl Channel {
     /// As [`Channel::send`].
     pub async fn greet(&self, messages: &[Message]) -> Result<()> {
         self.socket.write([&greeting(messages)]).await
+    }
+
+    /// Ends the connection after its last message, which the other end gets though it may still be sending.
+    pub async fn linger(&self) {
+        self.socket.linger().await;
     }
 
     /// From now on nothing that waits to be sent is: once dropped, the connection is gone at once.

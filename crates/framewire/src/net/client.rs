@@ -221,6 +221,11 @@ pub enum Received {
 }
 
 impl MessageReceiver {
+    /// Sets the bounds on what the hub sends from now on.
+    pub fn set_limits(&mut self, limits: Limits) {
+        self.decoder.set_limits(limits);
+    }
+
     /// The next message that was read already.
     ///
     /// # Errors

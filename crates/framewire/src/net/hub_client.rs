@@ -10,7 +10,7 @@ use std::{
 };
 
 use framewire_proto::{
-    Micros,
+    Limits, Micros,
     link::Link,
     wire::native::{Message, Session, Token},
 };
@@ -34,6 +34,8 @@ use crate::{
 pub struct ClientIdentity {
     /// The hub.
     pub address: Address,
+    /// Bounds on what the hub sends.
+    limits: Limits,
     token: Token,
     /// The number of the next connection.
     turn: Arc<AtomicU64>,
@@ -76,7 +78,13 @@ impl ClientIdentity {
     pub fn new(address: Address) -> Result<Self> {
         let mut token = Token([0; 16]);
         getrandom::fill(&mut token.0).map_err(|error| error!(System, "the system gives no random numbers: {error}"))?;
-        Ok(Self { address, token, turn: Arc::default() })
+        Ok(Self { address, limits: Limits::default(), token, turn: Arc::default() })
+    }
+
+    /// The same with so many bytes of a frame at most; `None`: the default.
+    #[must_use]
+    pub fn with_max_frame(self, bytes: Option<usize>) -> Self {
+        Self { limits: bytes.map_or(self.limits, Limits::with_frame), ..self }
     }
 
     /// Connects, sends the request and waits until the hub grants it. `stop` ends that wait, and later the client.
@@ -87,6 +95,7 @@ impl ClientIdentity {
         let stopped = stop.pipe()?;
         let (sender, receiver) = MessageSender::connect(&self.address, &self.greeting(request))?;
         let mut current = HubConnection::new(sender, receiver);
+        current.set_limits(self.limits);
         let deadline = clock::now() + HEAD.as_micros() as Micros;
         while !current.granted().with_context(|| self.address.to_string())? {
             if stop.stopped() {
@@ -221,13 +230,14 @@ impl HubClient {
         Ok(())
     }
 
-    fn take_over(&mut self, next: HubConnection) -> Result<()> {
+    fn take_over(&mut self, mut next: HubConnection) -> Result<()> {
         let silent = clock::now().saturating_sub(self.current.link.last_received());
         info!("{}: connected again after {:.1} s of silence", self.identity.address, silent as f64 / 1e6);
         // Whatever it still holds is too old by now.
         self.current.sender.abandon();
         next.sender.deliver_on_close();
         self.reconnect = Reconnect::new(next.sender.peer()?);
+        next.set_limits(self.identity.limits);
         self.current = next;
         (self.unconfirmed_since, self.lost) = (None, None);
         Ok(())

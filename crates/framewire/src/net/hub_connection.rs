@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use framewire_proto::{
-    Micros,
+    Limits, Micros,
     link::{IDLE_TIMEOUT, Link},
     wire::native::{Message, code},
 };
@@ -93,6 +93,11 @@ impl HubConnection {
             }
         }
         Ok(false)
+    }
+
+    /// Sets the bounds on what the hub sends from now on.
+    pub(super) fn set_limits(&mut self, limits: Limits) {
+        self.receiver.set_limits(limits);
     }
 
     /// The connection is ready: the next [`HubConnection::receive`] reads from it.

@@ -42,6 +42,12 @@ const KEEPALIVE: Duration = Duration::from_secs(1);
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const KEEPALIVE_RETRIES: u32 = 20;
 
+/// How long, and for how many bytes, a connection is read on after its last words.
+const LINGER: Duration = Duration::from_secs(2);
+const LINGER_BYTES: usize = 32 << 20;
+/// Bytes that are read at once meanwhile.
+const LINGER_READ: usize = 64 << 10;
+
 /// A connection's bytes. One task may read while another writes.
 #[derive(Debug)]
 pub struct Socket {
@@ -294,6 +300,26 @@ impl Socket {
     /// Nothing more will be written.
     pub(super) fn finish(&self) -> io::Result<()> {
         socket2::SockRef::from(&self.stream).shutdown(Shutdown::Write)
+    }
+
+    /// Nothing more will be written, and what arrives is dropped until the other end has closed, within bounds. A connection that is
+    /// closed with unread bytes is reset, and then the other end may never read what was written last.
+    pub async fn linger(&self) {
+        if self.finish().is_err() {
+            return;
+        }
+        let drop_rest = async {
+            let (mut left, mut dropped) = (LINGER_BYTES, BytesMut::with_capacity(LINGER_READ));
+            while left > 0 {
+                dropped.clear();
+                match self.read(&mut dropped).await {
+                    Ok(0) | Err(_) => return,
+                    Ok(read) => left = left.saturating_sub(read),
+                }
+            }
+        };
+        // Whoever takes longer has had time to read what was written.
+        let _ = timeout(LINGER, drop_rest).await;
     }
 
     /// From now on nothing that waits to be sent is: once dropped, the connection is gone at once.

@@ -58,7 +58,7 @@ enum Granted {
 /// # Errors
 /// The connection broke, the client does not follow the wire, or the hub refuses. The client was sent the reason.
 pub(super) async fn serve(accepted: Accepted, port: &HubPort) -> Result<()> {
-    let channel = Channel::new(accepted);
+    let channel = Channel::new(accepted, port.limits);
     let request = match timeout(net::HEAD, request(&channel)).await.context("no Publish or Subscribe in time").flatten()
     {
         Ok(Some(request)) => request,
@@ -73,7 +73,7 @@ pub(super) async fn serve(accepted: Accepted, port: &HubPort) -> Result<()> {
         Err(outdated) => return Err(send_away(&channel, outdated).await),
     };
     tokio::select! {
-        outcome = converse(&channel, &port.hub, request, session.as_ref()) => match outcome {
+        outcome = converse(&channel, port, request, session.as_ref()) => match outcome {
             Ok(()) => Ok(()),
             Err(error) => Err(report(&channel, error).await),
         },
@@ -122,14 +122,15 @@ fn accepts(every: bool, jpegs: bool) -> Accepts {
 }
 
 /// Answers the request, and runs what was granted until it ends.
-async fn converse(channel: &Channel, hub: &Hub, request: Request, session: Option<&ClientSession>) -> Result<()> {
+async fn converse(channel: &Channel, port: &HubPort, request: Request, session: Option<&ClientSession>) -> Result<()> {
     let (peer, now) = (channel.peer(), clock::now());
     let Request { wanted, mut link, answers, .. } = request;
-    let granted = match grant(hub, &wanted, session.map(ClientSession::token)) {
+    let granted = match grant(&port.hub, &wanted, session.map(ClientSession::token)) {
         Ok(granted) => granted,
         Err(refused) => {
             let error = Message::Error { code: code(&refused), text: refused.to_string() };
             channel.greet(&[channel::hello(), error]).await?;
+            channel.linger().await;
             return Err(refused.into());
         }
     };
@@ -154,6 +155,7 @@ async fn converse(channel: &Channel, hub: &Hub, request: Request, session: Optio
             channel.greet(&greeting).await?;
             info!("{peer}: watches '{name}'");
             let mut viewer = ViewerSession::new(subscriber, link, accepts, channel.local());
+            viewer.set_max_frame(port.limits.frame);
             session.into_iter().for_each(|session| viewer.resume(session.link(), clock::now()));
             watch::run(channel, viewer).await
         }
@@ -186,14 +188,20 @@ fn code(refused: &Refused) -> u16 {
 /// Says goodbye to a connection that was late.
 async fn send_away(channel: &Channel, outdated: Outdated) -> Error {
     let goodbye = [channel::hello(), Message::Bye { text: outdated.to_string() }];
-    channel.greet(&goodbye).await.err().unwrap_or(outdated.into())
+    if let Err(error) = channel.greet(&goodbye).await {
+        return error;
+    }
+    channel.linger().await;
+    outdated.into()
 }
 
 /// Sends a client the error where it does not follow the wire.
 async fn report(channel: &Channel, error: Error) -> Error {
     if let Some(fault) = error.wire() {
         // The client may be gone; then nobody needs the reason.
-        let _ = channel.send(&Message::Error { code: code::PROTOCOL, text: fault.to_string() }).await;
+        if channel.send(&Message::Error { code: code::PROTOCOL, text: fault.to_string() }).await.is_ok() {
+            channel.linger().await;
+        }
     }
     error
 }

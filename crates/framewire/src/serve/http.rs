@@ -141,11 +141,16 @@ impl Pages {
             .with_upgrades();
         // hyper may hold bytes of an answer before this one. Room for them wakes this task, too.
         let handed_over = poll_fn(|task| if socket.blocked() { Poll::Pending } else { streams.poll_recv(task) });
-        tokio::select! {
+        let ended = tokio::select! {
             biased;
-            ended = http => Ok(ended?),
-            Some((head, stream)) = handed_over => stream.send(&socket, &head).await,
+            ended = http => ended,
+            Some((head, stream)) = handed_over => return stream.send(&socket, &head).await,
+        };
+        // An answer may be on its way to a client that still sends what nobody read. A WebSocket has the socket for itself.
+        if Arc::strong_count(&socket) == 1 {
+            socket.linger().await;
         }
+        Ok(ended?)
     }
 }
 

@@ -38,7 +38,10 @@ pub mod websocket;
 
 use std::{pin::Pin, sync::Arc, time::Duration};
 
-use framewire_proto::wire::{self, Wire, base64, length, lhh, stopwait};
+use framewire_proto::{
+    Limits,
+    wire::{self, Wire, base64, length, lhh, stopwait},
+};
 use tokio::{net::TcpListener, time::interval};
 use tracing::{debug, info};
 
@@ -98,6 +101,8 @@ pub struct Config {
     pub access: http::Config,
     /// Refuse tutorials' cameras.
     pub no_legacy: bool,
+    /// Bounds on what is received, and on the frames that are sent.
+    pub limits: Limits,
     /// Wires besides [`WIRES`].
     pub extra_wires: Vec<ServedWire>,
 }
@@ -108,6 +113,7 @@ pub struct HubPort {
     clients: Clients,
     pages: http::Pages,
     cameras: Cameras,
+    limits: Limits,
     no_legacy: bool,
 }
 
@@ -116,7 +122,8 @@ impl HubPort {
         let clients = Clients::default();
         Ok(Self {
             pages: http::Pages::new(hub.clone(), clients.clone(), &config.access, port)?,
-            cameras: Cameras { hub: hub.clone(), streams: Streams::Each },
+            cameras: Cameras { hub: hub.clone(), streams: Streams::Each, limits: config.limits },
+            limits: config.limits,
             no_legacy: config.no_legacy,
             hub,
             clients,

@@ -5,13 +5,13 @@ use std::{collections::VecDeque, future::pending, time::Duration};
 use framewire_proto::{
     Config, Frame, Micros,
     link::{IDLE_TIMEOUT, Link},
-    wire::native::{Message, Report, code},
+    wire::native::{Message, Oversized, Report, code},
 };
 use tokio::{sync::watch, time::sleep};
 use tracing::{debug, info};
 
 use crate::{
-    bad_frames::BadFrames,
+    bad_frames::{BadFrames, TooLarge},
     clock,
     error::{Error, Result, bail},
     hub::Publisher,
@@ -30,6 +30,9 @@ pub(super) struct PublisherSession {
     config: Option<Config>,
     jpegs: JpegEntry,
     bad: BadFrames,
+    too_large: TooLarge,
+    /// A frame was passed over that the next ones need: they are dropped until a keyframe comes.
+    needs_keyframe: bool,
     outbox: VecDeque<Message>,
     /// How many watch, where the publisher does not know it yet.
     viewers: Option<u32>,
@@ -47,6 +50,8 @@ impl PublisherSession {
             config: None,
             jpegs: JpegEntry::default(),
             bad: BadFrames::default(),
+            too_large: TooLarge::default(),
+            needs_keyframe: false,
             outbox: VecDeque::new(),
             viewers: Some(viewers),
             keyframe_wanted: false,
@@ -75,6 +80,7 @@ impl PublisherSession {
                 self.frame(frame, now)?;
                 self.outbox.push_back(Message::Report(report));
             }
+            Message::Oversized(oversized) => self.pass_over(oversized, now),
             Message::Ping { .. } | Message::Pong { .. } => self.publisher.keep_alive(now),
             Message::Bye { .. } => return Ok(false),
             Message::Error { text, .. } => bail!(Protocol, "the publisher ended with an error: {text}"),
@@ -96,6 +102,10 @@ impl PublisherSession {
     /// no reason to end its stream.
     fn frame(&mut self, mut frame: Frame, now: Micros) -> Result<()> {
         let Some(config) = &mut self.config else { bail!(Protocol, "a frame came before its configuration") };
+        self.needs_keyframe &= !frame.keyframe;
+        if self.needs_keyframe {
+            return Ok(());
+        }
         match self.jpegs.enter(config, frame.data) {
             Ok(data) => frame.data = data,
             Err(why) => {
@@ -108,6 +118,16 @@ impl PublisherSession {
         self.publisher.configure(config.clone())?;
         self.publisher.publish(frame, now)?;
         Ok(())
+    }
+
+    /// A frame over the limit has come, and was passed over. It is reported as received, for the link is free again.
+    fn pass_over(&mut self, Oversized { sequence, length, limit }: Oversized, now: Micros) {
+        self.too_large.count(self.publisher.name(), length as u64, limit as u64);
+        self.publisher.keep_alive(now);
+        if self.config.as_ref().is_some_and(|config| !config.codec.independent()) {
+            (self.needs_keyframe, self.keyframe_wanted) = (true, true);
+        }
+        self.outbox.push_back(Message::Report(Report { sequence, received: now, ..Report::default() }));
     }
 
     /// So many watch now.
@@ -201,7 +221,9 @@ async fn unexpected(channel: &Channel, mut session: PublisherSession, error: Err
         }
     }
     // The publisher may be gone; then nobody needs the reason.
-    let _ = channel.send(&Message::Error { code: code::UNEXPECTED, text: error.to_string() }).await;
+    if channel.send(&Message::Error { code: code::UNEXPECTED, text: error.to_string() }).await.is_ok() {
+        channel.linger().await;
+    }
     error
 }
 
@@ -278,6 +300,25 @@ mod tests {
         session.finish();
         let ended = pin!(hub.end_of(&Name::from_lossy("door")));
         assert!(ended.poll(&mut Context::from_waker(Waker::noop())).is_ready());
+    }
+
+    #[test]
+    fn a_frame_over_the_limit_is_reported_and_those_that_need_it_are_dropped() {
+        let hub = Hub::default();
+        let mut session = session(&hub);
+        polled(&mut session, SECOND);
+        let h264 = Config::new(Codec::H264, 1, 1, 0);
+        assert!(session.take(Message::Config(h264), SECOND).unwrap());
+        let oversized = Oversized { sequence: 0, length: 9 << 20, limit: 8 << 20 };
+        assert!(session.take(Message::Oversized(oversized), SECOND).unwrap());
+        let report = Report { sequence: 0, received: SECOND, ..Report::default() };
+        assert_eq!(polled(&mut session, SECOND), [Message::Report(report), Message::Keyframe]);
+        for (sequence, keyframe, published) in [(1, false, 0), (2, true, 1), (3, false, 2)] {
+            let Message::Frame(frame) = frame(sequence, b"x") else { unreachable!() };
+            assert!(session.take(Message::Frame(Frame { keyframe, ..frame }), SECOND).unwrap());
+            assert_eq!(hub.stream("door", SECOND).unwrap().published, published);
+        }
+        assert_eq!(hub.stream("door", SECOND).unwrap().missed, 0, "the first frame here is a publisher's first");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::{
 };
 
 use framewire_proto::{
-    Frame, Micros, Times,
+    Frame, Limits, Micros, Times,
     flow::Flow,
     link::Link,
     wire::native::{Message, Report, Service},
@@ -14,6 +14,7 @@ use framewire_proto::{
 
 use super::clients::LinkMemory;
 use crate::{
+    bad_frames::TooLarge,
     error::{Result, bail},
     hub::{Accepts, Event, Reason, Subscriber},
 };
@@ -43,6 +44,9 @@ pub(crate) struct ViewerSession {
     local: bool,
     /// When the next Service message is due.
     next_service: Micros,
+    /// Longer pictures are not sent: the viewer would pass over them.
+    max_frame: usize,
+    too_large: TooLarge,
     /// For the viewer's next connection; `None` where it sent no Session.
     link_memory: Option<LinkMemory>,
 }
@@ -60,6 +64,8 @@ impl ViewerSession {
             waker: None,
             local,
             next_service: 0,
+            max_frame: Limits::default().frame,
+            too_large: TooLarge::default(),
             link_memory: None,
         }
     }
@@ -71,6 +77,11 @@ impl ViewerSession {
             self.subscriber.set_target(self.flow.target(), now);
         }
         self.link_memory = Some(link);
+    }
+
+    /// Sets the most bytes of a frame that the viewer takes; by default the limit's default.
+    pub(crate) fn set_max_frame(&mut self, bytes: usize) {
+        self.max_frame = bytes;
     }
 
     /// Bytes arrived that complete no message yet.
@@ -121,6 +132,10 @@ impl ViewerSession {
                 Event::Config(config) => {
                     self.flow.set_frame_rate(&config);
                     return Poll::Ready(Message::Config((*config).clone()));
+                }
+                Event::Frame(frame) if frame.data.len() > self.max_frame => {
+                    self.too_large.count(self.subscriber.name(), frame.data.len() as u64, self.max_frame as u64);
+                    self.subscriber.withhold(Reason::TooLarge);
                 }
                 Event::Frame(mut frame) => {
                     frame.times.forwarded = now;

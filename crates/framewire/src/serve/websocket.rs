@@ -5,6 +5,7 @@ use std::{future::poll_fn, time::Duration};
 use axum::extract::ws::{Message as Carrier, WebSocket};
 use framewire_proto::{
     Limits,
+    limits::LARGEST_FRAME,
     link::{IDLE_TIMEOUT, Link},
     wire::native::{Message, Session},
 };
@@ -38,7 +39,9 @@ pub(super) async fn run(
 ) {
     let name = subscriber.name().clone();
     info!("{who}: watches '{name}' in a browser");
-    let viewer = ViewerSession::new(subscriber, Link::new(clock::now()), accepts, connection.local());
+    let mut viewer = ViewerSession::new(subscriber, Link::new(clock::now()), accepts, connection.local());
+    // A browser takes any frame.
+    viewer.set_max_frame(LARGEST_FRAME);
     match converse(socket, viewer, client).await {
         Ok(()) => info!("{who}: left '{name}'"),
         Err(error) => info!("{who}: closed: {error}"),

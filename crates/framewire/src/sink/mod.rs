@@ -58,6 +58,8 @@ pub struct Outlet {
     pub encode: encode::EncodeOptions,
     /// Frames older than this, in µs, are not sent.
     pub max_age: Option<Micros>,
+    /// The most bytes of a frame that is sent to a hub.
+    pub max_frame: usize,
     /// How many watch at the other end.
     pub viewers: Arc<watch::Sender<u32>>,
     /// What went out.

@@ -17,8 +17,10 @@ pub struct Use {
 
 impl Use {
     /// To be coded for a link.
-    pub const SENT: Self =
-        Self { words: "where frames are sent", honours: &["size", "quality", "bitrate", "codec", "max-age"] };
+    pub const SENT: Self = Self {
+        words: "where frames are sent",
+        honours: &["size", "quality", "bitrate", "codec", "max-age", "max-frame"],
+    };
     /// To be coded for a link to a program that takes JPEGs only.
     pub const SENT_AS_JPEG: Self =
         Self { words: "where only JPEGs are taken", honours: &["size", "quality", "bitrate", "codec=jpeg", "max-age"] };
@@ -27,7 +29,8 @@ impl Use {
     /// To be coded for a hub's viewers.
     pub const SERVED: Self = Self { words: "for a source of a hub", honours: &["size", "quality", "bitrate", "codec"] };
     /// To be coded for a file.
-    pub const RECORDED: Self = Self { words: "where frames are recorded", ..Self::SENT };
+    pub const RECORDED: Self =
+        Self { words: "where frames are recorded", honours: &["size", "quality", "bitrate", "codec", "max-age"] };
     /// To be recorded as they come, one file for each camera that connects.
     pub const KEPT: Self = Self { words: "where each camera's frames are recorded as they come", honours: &[] };
     /// To be read by a program as JPEGs.
@@ -60,7 +63,7 @@ impl Spec {
         if Endpoint::matches(self.source.expose())
             && Endpoint::parse(self.source.expose())?.tutorial.camera == End::Connects
         {
-            return Ok(Own { summary: "a tutorial's camera", sized: false, turned: false, honours: &[] });
+            return Ok(Own { summary: "a tutorial's camera", sized: false, turned: false, honours: &["max-frame"] });
         }
         let kind = kind(self)?;
         Ok(Own { summary: kind.summary, sized: kind.sized, turned: true, honours: kind.honours })
@@ -121,6 +124,7 @@ impl Options {
             ("quality", self.quality.is_some()),
             ("bitrate", self.bitrate.is_some()),
             ("max-age", self.max_age.is_some()),
+            ("max-frame", self.max_frame.is_some()),
             ("wait", self.wait),
             ("once", self.once),
             ("every", self.every),

@@ -4,14 +4,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use framewire_proto::{
     Config, Frame,
-    wire::native::{Message, Report},
+    wire::native::{Message, Oversized, Report},
 };
 use tracing::info;
 
-use super::{Item, Kind, Listener, Source};
+use super::{Item, Kind, Listener, Options, Source};
 use crate::error::{Error, Result, bail, error};
 use crate::{
-    bad_frames::BadFrames,
+    bad_frames::{BadFrames, TooLarge},
     clock,
     hub::Feedback,
     media::jpeg::JpegEntry,
@@ -29,10 +29,11 @@ pub const KIND: Kind = Kind {
     summary: "a stream of a hub",
     live: true,
     sized: false,
-    honours: &["wait", "once", "every", "codec=copy"],
+    honours: &["wait", "once", "every", "codec=copy", "max-frame"],
     matches: |source| source.starts_with("fw://"),
     open: |spec, stop| {
-        let options = WatchOptions { wait: spec.options.wait, once: spec.options.once, every: spec.options.every };
+        let Options { wait, once, every, max_frame, .. } = spec.options;
+        let options = WatchOptions { wait, once, every, max_frame };
         Ok(Box::new(HubSource::open(spec.source.expose().parse()?, options, stop)?))
     },
 };
@@ -46,6 +47,8 @@ pub struct WatchOptions {
     pub once: bool,
     /// Every frame, queued within bounds, instead of the newest.
     pub every: bool,
+    /// The most bytes of a frame; `None`: the default.
+    pub max_frame: Option<usize>,
 }
 
 /// A stream of a hub.
@@ -60,6 +63,9 @@ pub struct HubSource {
     config: Option<Config>,
     jpegs: JpegEntry,
     bad: BadFrames,
+    too_large: TooLarge,
+    /// A frame was passed over that the next ones need: they are dropped until a keyframe comes.
+    needs_keyframe: bool,
     retry: Retry,
 }
 
@@ -76,7 +82,7 @@ impl HubSource {
             );
         }
         let mut source = Self {
-            identity: ClientIdentity::new(address)?,
+            identity: ClientIdentity::new(address)?.with_max_frame(options.max_frame),
             options,
             stop: stop.clone(),
             client: None,
@@ -84,6 +90,8 @@ impl HubSource {
             config: None,
             jpegs: JpegEntry::default(),
             bad: BadFrames::default(),
+            too_large: TooLarge::default(),
+            needs_keyframe: false,
             retry: Retry::default(),
         };
         match source.connect() {
@@ -132,6 +140,10 @@ impl HubSource {
                 Some(Item::Config(config))
             }
             Item::Frame(mut frame) => {
+                self.needs_keyframe &= !frame.keyframe;
+                if self.needs_keyframe {
+                    return None;
+                }
                 let mut config = self.config.clone()?;
                 match self.jpegs.enter(&mut config, frame.data) {
                     Ok(data) => frame.data = data,
@@ -147,6 +159,21 @@ impl HubSource {
     }
 }
 
+impl HubSource {
+    /// A frame over the limit has come, and was passed over. It is reported as received, for the link is free again.
+    fn pass_over(&mut self, Oversized { sequence, length, limit }: Oversized) {
+        self.too_large.count(&self.identity.address, length as u64, limit as u64);
+        let mut answers = vec![Message::Report(Report { sequence, received: clock::now(), ..Report::default() })];
+        if self.config.as_ref().is_some_and(|config| !config.codec.independent()) {
+            self.needs_keyframe = true;
+            answers.push(Message::Keyframe);
+        }
+        // The next receive notices a broken connection.
+        let sender = lock(&self.reports_to).clone();
+        let _ = sender.map(|sender| answers.iter().try_for_each(|answer| sender.post(answer)));
+    }
+}
+
 impl Source for HubSource {
     fn next(&mut self) -> Result<Option<Item>> {
         while !self.stop.stopped() {
@@ -155,6 +182,10 @@ impl Source for HubSource {
                 continue;
             };
             let error = match client.receive() {
+                Ok(HubEvent::Message(Message::Oversized(oversized))) => {
+                    self.pass_over(oversized);
+                    continue;
+                }
                 Ok(HubEvent::Message(message)) => match take(client, message) {
                     Ok(Some(item)) => match self.enter(item) {
                         Some(item) => return Ok(Some(item)),

@@ -3,7 +3,7 @@
 use std::mem;
 
 use bytes::BytesMut;
-use framewire_proto::{Config, Frame, Times, wire::tutorial::Picture};
+use framewire_proto::{Config, Frame, Limits, Times, wire::tutorial::Picture};
 use tokio::runtime::{self, Runtime};
 use tracing::info;
 
@@ -83,7 +83,8 @@ impl Viewer {
                 info!("{}: connected", self.from);
                 self.may_retry = true;
                 let Endpoint { wire, tutorial, .. } = &self.from;
-                self.connection = socket.map(|socket| Connection::new(socket, wire, tutorial, BytesMut::new()));
+                self.connection =
+                    socket.map(|socket| Connection::new(socket, wire, tutorial, BytesMut::new(), &Limits::default()));
             }
             Err(error) if self.may_retry => self.wait_to_retry(&error),
             Err(error) => return Err(error.context("--wait tries until it is there")),

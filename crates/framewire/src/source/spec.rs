@@ -6,7 +6,7 @@
 
 use std::{ops::RangeInclusive, path::Path, str::FromStr, time::Duration};
 
-use framewire_proto::{Micros, Orientation};
+use framewire_proto::{Limits, Micros, Orientation, limits};
 
 use super::location::Location;
 use crate::error::{Context as _, Error, OrError as _, Result, bail, ensure, error};
@@ -20,6 +20,9 @@ const RATES: RangeInclusive<f64> = 0.0..=1000.0;
 const BITRATES: RangeInclusive<u64> = 50_000..=1_000_000_000;
 /// The maximum ages that may be asked for, in µs.
 const MAX_AGES: RangeInclusive<Micros> = 10_000..=60_000_000;
+
+/// The most bytes of a frame that may be asked for.
+const MAX_FRAMES: RangeInclusive<usize> = 64 << 10..=limits::LARGEST_FRAME;
 
 /// A source and how to open it, as in `/dev/video0#size=1280x720#fps=30`.
 #[derive(Debug, Clone, PartialEq)]
@@ -57,6 +60,8 @@ pub struct Options {
     pub bitrate: Option<u64>,
     /// Frames older than this, in µs, are dropped instead of sent or shown.
     pub max_age: Option<Micros>,
+    /// Frames of more bytes are dropped: 8 MiB unless set.
+    pub max_frame: Option<usize>,
     /// Of a hub's stream: wait for it if it is not there.
     pub wait: bool,
     /// Of a hub's stream: an error instead of connecting again when the hub goes away.
@@ -85,6 +90,7 @@ const ROWS: &[Row] = &[
     Row { usage: "quality=1..100", set: |options, value| set(&mut options.quality, parse_quality(value)) },
     Row { usage: "bitrate=BITS", set: |options, value| set(&mut options.bitrate, parse_bitrate(value)) },
     Row { usage: "max-age=MS", set: |options, value| set(&mut options.max_age, parse_max_age(value)) },
+    Row { usage: "max-frame=SIZE", set: |options, value| set(&mut options.max_frame, parse_max_frame(value)) },
     Row { usage: "wait", set: |options, _| { options.wait = true; Ok(()) } },
     Row { usage: "once", set: |options, _| { options.once = true; Ok(()) } },
     Row { usage: "every", set: |options, _| { options.every = true; Ok(()) } },
@@ -189,6 +195,16 @@ impl Options {
         }
     }
 
+    /// The most bytes of a frame.
+    pub(crate) fn max_frame(&self) -> usize {
+        self.limits().frame
+    }
+
+    /// The bounds on what is received.
+    pub(crate) fn limits(&self) -> Limits {
+        self.max_frame.map_or_else(Limits::default, Limits::with_frame)
+    }
+
     /// Checks what was set in a program, as [`Options::set`] does with what was written.
     ///
     /// # Errors
@@ -200,6 +216,9 @@ impl Options {
         }
         if let Some(bitrate) = self.bitrate.filter(|bitrate| !BITRATES.contains(bitrate)) {
             bail!(InvalidInput, "{bitrate} is no bitrate: bits a second from 50000 to 1000000000");
+        }
+        if let Some(bytes) = self.max_frame.filter(|bytes| !MAX_FRAMES.contains(bytes)) {
+            bail!(InvalidInput, "{bytes} is no size of a frame: bytes from 65536 to {}", limits::LARGEST_FRAME);
         }
         if let Some(age) = self.max_age.filter(|age| !MAX_AGES.contains(age)) {
             bail!(InvalidInput, "{:?} is no maximum age: from 10 ms to 60 s", Duration::from_micros(age));
@@ -238,6 +257,7 @@ impl Options {
             quality: self.quality.or(other.quality),
             bitrate: self.bitrate.or(other.bitrate),
             max_age: self.max_age.or(other.max_age),
+            max_frame: self.max_frame.or(other.max_frame),
             wait: self.wait || other.wait,
             once: self.once || other.once,
             every: self.every || other.every,
@@ -253,6 +273,20 @@ pub fn parse_max_age(text: &str) -> Result<Micros> {
     let age = text.parse::<Micros>().ok().and_then(|milliseconds| milliseconds.checked_mul(1000));
     let age = age.filter(|age| MAX_AGES.contains(age));
     age.or_error(Error::InvalidInput, || format!("'{text}' is no age: a number of milliseconds from 10 to 60000"))
+}
+
+/// Bytes of a frame: `32M`, `500k` or `8388608`, in units of 1024.
+///
+/// # Errors
+/// It is no such number, or out of bounds.
+pub fn parse_max_frame(text: &str) -> Result<usize> {
+    let (number, unit) = match text.strip_suffix(['k', 'K']) {
+        Some(number) => (number, 1 << 10),
+        None => text.strip_suffix('M').map_or((text, 1), |number| (number, 1 << 20)),
+    };
+    let bytes = number.parse().ok().and_then(|number: usize| number.checked_mul(unit));
+    let wanted = || format!("'{text}' is no size of a frame: bytes from 64k to 256M, as in 32M");
+    bytes.filter(|bytes| MAX_FRAMES.contains(bytes)).or_error(Error::InvalidInput, wanted)
 }
 
 /// `1280x720` as width and height.

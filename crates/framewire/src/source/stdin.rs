@@ -33,7 +33,7 @@ pub const KIND: Kind = Kind {
     summary: "standard input: YUV4MPEG2, or JPEGs one after another",
     live: false,
     sized: false,
-    honours: &["fps", "codec=copy"],
+    honours: &["fps", "codec=copy", "max-frame"],
     matches: |source| source == "-",
     open: |Spec { options, .. }, stop| Ok(Box::new(Stdin::new(std::io::stdin(), options, stop)?)),
 };
@@ -63,8 +63,9 @@ impl Stdin {
     /// The system refuses a thread.
     pub fn new(input: impl Read + Send + 'static, options: &Options, stop: &Stop) -> Result<Self> {
         let (sender, items) = sync_channel(QUEUE);
+        let limits = options.limits();
         let read = move || {
-            if let Err(error) = StdinReader::new(&sender).run(input) {
+            if let Err(error) = StdinReader::new(&sender, limits).run(input) {
                 // The send fails when the source is closed, and then the error does not matter.
                 let _ = sender.send(Err(error));
             }
@@ -115,13 +116,14 @@ impl Source for Stdin {
 /// The reading thread: bytes to items.
 struct StdinReader<'a> {
     items: &'a SyncSender<Result<Item>>,
+    limits: Limits,
     /// The next frame's number.
     sequence: u64,
     config: Option<Config>,
     bytes: u64,
     entry: JpegEntry,
     scaler: Scaler,
-    /// Broken JPEGs, and what is wrong with the last one.
+    /// JPEGs that are broken or over the limit, and what is wrong with the last one.
     broken: u64,
     fault: Option<Error>,
 }
@@ -130,9 +132,10 @@ struct StdinReader<'a> {
 struct Closed;
 
 impl<'a> StdinReader<'a> {
-    fn new(items: &'a SyncSender<Result<Item>>) -> Self {
+    fn new(items: &'a SyncSender<Result<Item>>, limits: Limits) -> Self {
         Self {
             items,
+            limits,
             sequence: 0,
             config: None,
             bytes: 0,
@@ -169,11 +172,17 @@ impl<'a> StdinReader<'a> {
     }
 
     fn jpegs(&mut self, first: &[u8], mut input: impl Read, mut chunk: Vec<u8>) -> Result<()> {
-        let mut splitter = jpeg::Splitter::new(&Limits::default());
+        let mut splitter = jpeg::Splitter::new(&self.limits);
         splitter.push(first);
         loop {
-            while let Some(picture) = splitter.pull().context("standard input")? {
-                let Ok(()) = self.jpeg(&picture) else { return Ok(()) };
+            loop {
+                match splitter.pull() {
+                    Ok(Some(picture)) => {
+                        let Ok(()) = self.jpeg(&picture) else { return Ok(()) };
+                    }
+                    Ok(None) => break,
+                    Err(fault) => self.drop_frame(fault.into()),
+                }
             }
             let count = self.read(&mut input, &mut chunk)?;
             if count == 0 {
@@ -183,7 +192,7 @@ impl<'a> StdinReader<'a> {
                 let (broken, lost) = (self.broken, splitter.skipped() + splitter.pending() as u64);
                 if broken > 0 || lost > 0 {
                     tracing::warn!(
-                        "standard input: {broken} broken frames and {lost} bytes between frames were dropped"
+                        "standard input: {broken} broken or too large frames and {lost} bytes between frames were dropped"
                     );
                 }
                 return self.end();
@@ -200,15 +209,20 @@ impl<'a> StdinReader<'a> {
                 self.send(config, data)
             }
             Err(fault) => {
-                if self.broken == 0 {
-                    tracing::warn!("standard input: frame {} dropped: {fault}", self.sequence);
-                }
-                self.broken += 1;
-                self.fault = Some(fault);
-                self.sequence += 1;
+                self.drop_frame(fault);
                 Ok(())
             }
         }
+    }
+
+    /// Counts a frame that is broken or over the limit. The first is said, the others at the end.
+    fn drop_frame(&mut self, fault: Error) {
+        if self.broken == 0 {
+            tracing::warn!("standard input: frame {} dropped: {fault}", self.sequence);
+        }
+        self.broken += 1;
+        self.fault = Some(fault);
+        self.sequence += 1;
     }
 
     fn y4m(&mut self, first: &[u8], mut input: impl Read, mut chunk: Vec<u8>) -> Result<()> {

@@ -36,6 +36,8 @@ pub struct Cameras {
     pub hub: Hub,
     /// Which streams those are.
     pub streams: Streams,
+    /// Bounds on their pictures.
+    pub limits: Limits,
 }
 
 /// The streams that cameras feed.
@@ -76,7 +78,7 @@ impl Cameras {
             Streams::One(name) => name.clone(),
             _ => Name::from_lossy(&format!("{}-{}-{}", wire.name, peer.ip().to_canonical(), peer.port())),
         };
-        let mut connection = Connection::new(socket, wire, &tutorial, prefix);
+        let mut connection = Connection::new(socket, wire, &tutorial, prefix, &self.limits);
         let mut camera = Camera {
             cameras: self,
             name,
@@ -115,9 +117,15 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// A connection on this wire that begins with these bytes.
-    pub(super) fn new(socket: Socket, wire: &'static Wire, tutorial: &Tutorial, first: BytesMut) -> Self {
-        let mut receiver = (tutorial.receiver)(&Limits::default());
+    /// A connection on this wire that begins with these bytes, with these bounds on its pictures.
+    pub(super) fn new(
+        socket: Socket,
+        wire: &'static Wire,
+        tutorial: &Tutorial,
+        first: BytesMut,
+        limits: &Limits,
+    ) -> Self {
+        let mut receiver = (tutorial.receiver)(limits);
         receiver.push(&first);
         Self { socket, wire, receiver, first, too_large: TooLarge::default() }
     }

@@ -17,7 +17,7 @@ pub use decoder::Decoder;
 use super::Verdict;
 use crate::{
     Codec, Config, Frame, Limits, Micros, Name, Orientation, PixelAspect, Presentation, Rendition, Times, WireError,
-    error::ErrorKind,
+    error::ErrorKind, limits::LARGEST_FRAME,
 };
 
 /// This wire's name in errors, logs and statistics.
@@ -113,6 +113,8 @@ pub enum Message {
         /// The reason, for a person; may be empty.
         text: String,
     },
+    /// Not a message of the wire, and never sent: stands for a frame over the receiver's limit that the [`Decoder`] passes over.
+    Oversized(Oversized),
 }
 
 /// The codes of [`Message::Error`]. PROTOCOL.md reserves 6 and 7, which framewire does not send.
@@ -160,6 +162,17 @@ pub struct Report {
     pub decoded: Micros,
     /// When it was shown, or passed to the program that reads the frames.
     pub shown: Micros,
+}
+
+/// A frame that was announced, and is passed over because its picture is over the limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Oversized {
+    /// The frame's number.
+    pub sequence: u64,
+    /// Bytes of its picture.
+    pub length: usize,
+    /// The limit in bytes.
+    pub limit: usize,
 }
 
 /// How a hub serves one viewer.
@@ -303,6 +316,7 @@ impl Message {
                 out.put_slice(text.as_bytes());
             }
             Self::Bye { text: why } => text(out, kind::BYE, cut(why)),
+            Self::Oversized(_) => {}
         }
     }
 
@@ -353,6 +367,12 @@ impl Head {
     /// Bytes of header and body. Cannot overflow after [`Head::check`].
     fn total(self) -> usize {
         HEADER + self.length
+    }
+
+    /// Whether it is a frame that is over the limit and yet no longer than any may be.
+    fn is_oversized(self, limits: &Limits) -> bool {
+        let most = LARGEST_FRAME + FRAME_FIELDS;
+        self.kind == kind::FRAME && self.length > limits.frame.saturating_add(FRAME_FIELDS) && self.length <= most
     }
 
     /// Checks the length. Returns whether the kind is known.

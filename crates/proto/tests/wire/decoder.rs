@@ -5,7 +5,7 @@ use std::io;
 use bytes::{BufMut, Bytes};
 use framewire_proto::{
     Limits,
-    wire::native::{Decoder, Message, PREAMBLE, State},
+    wire::native::{Decoder, Message, Oversized, PREAMBLE, State},
 };
 
 use crate::util::{decode, encode, frame, raw};
@@ -92,6 +92,22 @@ fn an_unknown_message_is_skipped_and_not_held() {
     let (messages, held) = read(&mut Decoder::new(Limits::default()), &connection, usize::MAX);
     assert_eq!(messages, [Message::Demand { viewers: 3 }]);
     assert!(held <= 4 << 10, "{held}");
+}
+
+#[test]
+fn a_frame_over_the_limit_is_passed_over_and_not_held() {
+    let limits = Limits::with_frame(1_000);
+    let sent = [frame(1, 1_000), frame(2, 1_001), frame(3, 500_000), frame(4, 10)];
+    let connection: Vec<u8> = sent.iter().flat_map(|frame| Message::Frame(frame.clone()).to_bytes()).collect();
+    let over = |sequence, length| Message::Oversized(Oversized { sequence, length, limit: 1_000 });
+    let [first, .., last] = sent.map(Message::Frame);
+    for most in [1, 47, 4_096, usize::MAX] {
+        let mut decoder = Decoder::new(limits);
+        read(&mut decoder, &PREAMBLE, 8);
+        let (messages, held) = read(&mut decoder, &connection, most);
+        assert_eq!(messages, [first.clone(), over(2, 1_001), over(3, 500_000), last.clone()]);
+        assert!(held <= 4 << 10, "{held}");
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use framewire_proto::{
     Codec, Config, Limits, WireError,
     error::ErrorKind,
+    limits::LARGEST_FRAME,
     wire::native::{Message, PREAMBLE, code},
 };
 
@@ -19,14 +20,13 @@ fn announce(kind: u8, length: usize) -> Result<Vec<Message>, WireError> {
 
 #[test]
 fn every_kind_is_accepted_at_its_limit_and_refused_above_it() {
-    let Limits { frame, text, extra, unknown, .. } = Limits::default();
+    let Limits { text, extra, unknown, .. } = Limits::default();
     let limits = [
         (1, text),
         (2, text),
         (3, text),
         (4, text),
         (5, 12 + extra),
-        (6, 48 + frame),
         (7, text),
         (8, text),
         (9, text),
@@ -48,6 +48,15 @@ fn every_kind_is_accepted_at_its_limit_and_refused_above_it() {
         let ErrorKind::TooLong { length, limit: said, .. } = error.kind else { panic!("kind {kind}: {error}") };
         assert_eq!((length, said), (limit as u64 + 1, limit as u64), "kind {kind}");
     }
+}
+
+#[test]
+fn a_frame_is_refused_over_what_any_limit_allows() {
+    let most = 48 + LARGEST_FRAME;
+    assert_eq!(announce(6, most), Ok(vec![]));
+    let error = announce(6, most + 1).unwrap_err();
+    assert!(matches!(error.kind, ErrorKind::TooLong { .. }) && error.offset == 8, "{error}");
+    assert_eq!(announce(6, 48 + Limits::default().frame), Ok(vec![]));
 }
 
 #[test]

@@ -20,7 +20,7 @@ use super::{
     Outlet,
     kind::{Kind, Sink, Way},
 };
-use crate::bad_frames::BadFrames;
+use crate::bad_frames::{BadFrames, TooLarge};
 use crate::error::Result;
 use crate::{
     clock,
@@ -71,7 +71,7 @@ impl Publish {
     /// The first try fails and [`Publish::wait`] is not set, or the encoder's configuration is refused.
     pub fn run(&self, stop: &Stop) -> Result<()> {
         let name = self.address.name.clone().unwrap_or_else(|| Name::from_lossy(&net::machine_name()));
-        let identity = ClientIdentity::new(self.address.clone())?;
+        let identity = ClientIdentity::new(self.address.clone())?.with_max_frame(Some(self.outlet.max_frame));
         let mut retry = Retry::default();
         let mut may_retry = self.wait;
         while !stop.stopped() {
@@ -103,6 +103,7 @@ struct Publishing<'a> {
     encoder: Option<encode::Encoder>,
     /// Frames that could not be encoded.
     bad: BadFrames,
+    too_large: TooLarge,
 }
 
 struct SharedSession {
@@ -142,7 +143,7 @@ impl<'a> Publishing<'a> {
                 }
             }
         });
-        Ok(Self { outlet, shared, end, encoder: None, bad: BadFrames::default() })
+        Ok(Self { outlet, shared, end, encoder: None, bad: BadFrames::default(), too_large: TooLarge::default() })
     }
 
     /// Encodes and sends frames until the stream ends or `stop` is raised.
@@ -183,6 +184,10 @@ impl<'a> Publishing<'a> {
         };
         match encode(encoder, job, self.outlet.encode.passes_through(&job.config)) {
             Ok(None) => {}
+            Ok(Some((_, frame))) if frame.data.len() > self.outlet.max_frame => {
+                self.too_large.count(&self.outlet.stream, frame.data.len() as u64, self.outlet.max_frame as u64);
+                lock(&self.shared).session.withhold();
+            }
             Ok(Some(encoded)) => {
                 let mut shared = lock(&self.shared);
                 shared.session.encoded(job.connection, encoded, clock::now());

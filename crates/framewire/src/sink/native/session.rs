@@ -18,7 +18,7 @@ use framewire_proto::{
 use tracing::debug;
 
 use crate::error::{Error, Result, bail, error};
-use crate::hub::{Event, Hub, Policy, Subscriber};
+use crate::hub::{Event, Hub, Policy, Reason, Subscriber};
 
 /// The report of the last frame is waited for this long, in µs.
 const FAREWELL_TIMEOUT: Micros = 2_000_000;
@@ -213,6 +213,14 @@ impl PublisherSession {
             self.outbox.push_back(Message::Ping { sent: now });
         }
         self.outbox.push_back(Message::Frame(frame));
+    }
+
+    /// What a job's frame became is over the limit, and is not sent.
+    pub(crate) fn withhold(&mut self) {
+        if let Some(subscriber) = &self.subscriber {
+            subscriber.withhold(Reason::TooLarge);
+        }
+        self.keyframe_requested |= self.sent_config.as_ref().is_some_and(|config| !config.codec.independent());
     }
 
     /// What to do next. The message before was sent whole by now.

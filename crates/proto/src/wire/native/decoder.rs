@@ -4,14 +4,15 @@ use std::io;
 
 use bytes::{Buf, BytesMut};
 
-use super::{HEADER, Head, Message, NAME, PREAMBLE, VERSION, parse, recognise};
+use super::{FRAME_FIELDS, HEADER, Head, Message, NAME, Oversized, PREAMBLE, VERSION, parse, recognise};
 use crate::{
     Limits, WireError,
     error::ErrorKind,
     wire::{Verdict, room::Room},
 };
 
-/// Splits a connection's bytes into messages. Read into [`Decoder::space`] (or call [`Decoder::push`]), then call
+/// Splits a connection's bytes into messages. A frame over the limit is passed over and never held: [`Message::Oversized`] stands for it.
+/// Read into [`Decoder::space`] (or call [`Decoder::push`]), then call
 /// [`Decoder::pull`] until it returns `None`.
 #[derive(Debug)]
 pub struct Decoder {
@@ -21,7 +22,7 @@ pub struct Decoder {
     offset: u64,
     /// Whether the preamble was read.
     has_preamble: bool,
-    /// Bytes still to skip of a message of an unknown kind.
+    /// Bytes still to skip of a message of an unknown kind, or of a frame over the limit.
     skip: usize,
     room: Room,
     failed: Option<WireError>,
@@ -42,6 +43,11 @@ impl Decoder {
             room: Room::default(),
             failed: None,
         }
+    }
+
+    /// Sets the limits from the next message on.
+    pub fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
     }
 
     /// The buffer to append received bytes to. It always has spare capacity. Inside a long message that is no more than the
@@ -94,6 +100,9 @@ impl Decoder {
         loop {
             self.skip_unknown();
             let Some(head) = self.head() else { return Ok(None) };
+            if head.is_oversized(&self.limits) {
+                return Ok(self.pass_over(head));
+            }
             if !head.check(&self.limits)? {
                 self.skip = head.total();
                 continue;
@@ -129,6 +138,14 @@ impl Decoder {
         self.advance(PREAMBLE.len());
         self.has_preamble = true;
         Ok(true)
+    }
+
+    /// Passes over a frame, once its number is here.
+    fn pass_over(&mut self, head: Head) -> Option<Message> {
+        let mut fields = self.buffer.get(HEADER..HEADER + FRAME_FIELDS)?;
+        let (sequence, length) = (fields.get_u64_le(), head.length - FRAME_FIELDS);
+        self.skip = head.total();
+        Some(Message::Oversized(Oversized { sequence, length, limit: self.limits.frame }))
     }
 
     fn skip_unknown(&mut self) {
