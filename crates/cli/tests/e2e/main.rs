@@ -21,6 +21,7 @@ mod http_access;
 mod http_pictures;
 mod hub;
 mod liars;
+mod live_sources;
 mod namespaces;
 mod passwords;
 mod pausing;

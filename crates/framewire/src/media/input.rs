@@ -15,6 +15,7 @@ use std::{
 };
 
 use ffmpeg_sys_the_third::{self as ffi, AVCodecID, AVMediaType};
+use framewire_proto::Micros;
 use framewire_proto::{PixelAspect, Presentation};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -63,8 +64,8 @@ pub struct Video {
     pub height: u32,
     /// Frames per second, when known.
     pub fps: Option<f64>,
-    /// Whether the length is known: so for a film, and not for a live stream.
-    pub finite: bool,
+    /// The length in µs, when known: so for a film, and not for a live stream.
+    pub length: Option<Micros>,
     /// Whether the stream has B-frames: its decoding order differs from its display order.
     pub reorders: bool,
     /// How its pictures are shown, as the container states it.
@@ -79,6 +80,13 @@ impl Video {
     /// Whether its pixels are not square.
     pub fn has_odd_pixels(&self) -> bool {
         self.presentation.pixel_aspect != PixelAspect::SQUARE
+    }
+}
+
+impl Video {
+    /// Whether it is a film: it has an end.
+    pub fn is_finite(&self) -> bool {
+        self.length.is_some()
     }
 }
 
@@ -201,7 +209,10 @@ impl Input {
                 height: parameters.height.unsigned_abs(),
                 fps: stated.then_some(fps),
                 reorders: parameters.video_delay > 0,
-                finite: (*self.context).duration > 0,
+                // A still picture is no film of one frame.
+                length: Some((*self.context).duration)
+                    .filter(|length| *length > 0 && !format.ends_with("_pipe"))
+                    .map(i64::unsigned_abs),
                 presentation: self.presentation(),
                 interlaced: is_interlaced(parameters.field_order),
                 format,

@@ -17,8 +17,12 @@ use framewire_proto::{
     limits,
 };
 
-use self::timing::{DEFAULT_INTERVAL, Speed, Timeline, Timing};
-use super::{Item, Kind, Options, Source, Spec, pace::Pace, reopen::Reopening};
+use self::timing::{DEFAULT_INTERVAL, Speed, Steps, Timeline, Timing};
+use super::{
+    Item, Kind, Options, Source, Spec,
+    pace::{Pace, Thinning},
+    reopen::Reopening,
+};
 use crate::error::{Context as _, Error, Result, bail, ensure, error};
 use crate::{
     clock,
@@ -88,6 +92,10 @@ pub struct File {
     skips_buffered: bool,
     /// When the last packet of a live stream arrived.
     arrived: Micros,
+    /// The display time of the film's last picture so far, and for how long it is shown, in µs.
+    last_picture: Option<(i64, Micros)>,
+    /// Leaves frames of what is live out, where fewer are asked for than come.
+    thinning: Option<Thinning>,
 }
 
 /// An open input and its output, which comes first because it must be dropped before the memory of `input` that it may use.
@@ -115,12 +123,12 @@ impl OpenFile {
     fn read_ahead(&mut self, video: &Video) {
         let usual = interval(video).as_micros() as Micros;
         let least = if video.reorders { READ_AHEAD_REORDERED } else { 1 };
-        while self.ahead.len() < if video.finite { READ_AHEAD } else { READ_AHEAD_LIVE } {
+        while self.ahead.len() < if video.is_finite() { READ_AHEAD } else { READ_AHEAD_LIVE } {
             let started = Instant::now();
             // The next read reports the same error.
             let Ok(Some(packet)) = self.input.read() else { break };
             self.ahead.push_back(packet);
-            if !video.finite && started.elapsed() > BUFFERED_WITHIN && self.ahead.len() >= least {
+            if !video.is_finite() && started.elapsed() > BUFFERED_WITHIN && self.ahead.len() >= least {
                 break;
             }
         }
@@ -179,7 +187,7 @@ impl File {
         let url = if is_url(source) { source.to_owned() } else { check_path(source)? };
         let (open, video) = open_input(&url, &spec.options, stop).with_context(|| name.clone())?;
         let units = matches!(open.output, FileOutput::H264(_));
-        let live = is_url(&name) && !video.finite;
+        let live = is_url(&name) && !video.is_finite();
         let mut pacing = Pacing::new(&spec.options, &video, is_url(&name), units);
         pacing.start(&open);
         Ok(Self {
@@ -199,6 +207,8 @@ impl File {
             fault: None,
             skips_buffered: matches!(pacing, Pacing::Unpaced) && live,
             arrived: 0,
+            last_picture: None,
+            thinning: spec.options.fps.filter(|_| live && !units).and_then(Thinning::new),
             pacing,
         })
     }
@@ -248,6 +258,10 @@ impl File {
             }
             let packet = self.open.read();
             self.arrived = clock::now();
+            if let Ok(Some(packet)) = &packet {
+                let lasts = packet.lasts.unwrap_or(interval(&self.video).as_micros() as Micros);
+                self.last_picture = self.last_picture.max(packet.shown.map(|shown| (shown, lasts)));
+            }
             if let Some(frame) = self.convert(packet?) {
                 return Ok(Some(frame));
             }
@@ -352,7 +366,8 @@ impl File {
             let why = why.unwrap_or_else(|| "the video is broken, or ends before its first frame".into());
             bail!(InvalidData, "{}: no frame can be decoded: {why}", self.name);
         }
-        if !self.looped {
+        let lasts = self.last_picture.take().map_or(interval(&self.video).as_micros() as Micros, |(_, lasts)| lasts);
+        if self.pacing.wait_for_end(lasts, &self.stop) || !self.looped {
             return Ok(true);
         }
         (self.given, self.broken) = (0, 0);
@@ -394,7 +409,7 @@ impl File {
         if stopped {
             return None;
         }
-        let live = matches!(self.pacing, Pacing::Unpaced) && !self.video.finite;
+        let live = matches!(self.pacing, Pacing::Unpaced) && !self.video.is_finite();
         let captured = captured.unwrap_or_else(|| if live { self.arrived } else { clock::now() });
         let times = Times { captured, ..Times::default() };
         let frame = Frame { sequence: self.sequence, keyframe: frame.keyframe, times, data: frame.data };
@@ -412,6 +427,7 @@ impl Source for File {
         let frame = loop {
             let frame = self.next_frame().with_context(|| format!("{} after {} frames", self.name, self.sequence))?;
             match frame {
+                Some(_) if self.thinning.as_mut().is_some_and(|thinning| !thinning.takes(self.arrived)) => {}
                 Some(frame) => break frame,
                 None if self.end()? => return Ok(None),
                 None => {}
@@ -428,7 +444,7 @@ impl Source for File {
     }
 
     fn is_finite(&self) -> bool {
-        self.video.finite
+        self.video.is_finite()
     }
 
     fn describe(&self) -> String {
@@ -441,7 +457,8 @@ impl Source for File {
 impl Pacing {
     fn new(options: &Options, video: &Video, url: bool, units: bool) -> Self {
         // Live frames are not delayed, because they arrive at their own rate. HLS and DASH segments arrive in bursts, however.
-        let live = url && !video.finite && !["hls", "dash"].iter().any(|name| video.format.contains(name));
+        let live = url && !video.is_finite() && !["hls", "dash"].iter().any(|name| video.format.contains(name));
+        let steps = if url && !video.is_finite() { Steps::of_live() } else { Steps::of_film(video.length) };
         if units {
             let own = video.fps.unwrap_or(1.0 / DEFAULT_INTERVAL.as_secs_f64());
             let speed = match options.fps {
@@ -450,12 +467,14 @@ impl Pacing {
                 Some(fps) if fps > 0.0 => Speed::Times(fps / own),
                 Some(_) => Speed::Unpaced,
             };
-            return Self::Decoding(Timing::new(speed));
+            return Self::Decoding(Timing::new(speed, steps));
         }
         match options.fps {
+            // Those that are too many are left out, for delayed they would be ever older.
+            Some(_) if live => Self::Unpaced,
             Some(fps) => Pace::new(fps).map_or(Self::Unpaced, |pace| Self::Constant(pace, fps)),
             None if live => Self::Unpaced,
-            None => Self::Display(Timeline::default()),
+            None => Self::Display(Timeline::new(steps)),
         }
     }
 
@@ -477,6 +496,20 @@ impl Pacing {
                 stop.wait(timeline.due(shown, usual, now).saturating_duration_since(now))
             }
         }
+    }
+
+    /// Waits until the last frame, which is shown for this long, is over. Returns whether the stop was raised.
+    fn wait_for_end(&self, lasts: Micros, stop: &Stop) -> bool {
+        let wait = match self {
+            Self::Unpaced | Self::Constant(..) => None,
+            Self::Display(timeline) => {
+                timeline.end(Duration::from_micros(lasts)).map(|end| end.saturating_duration_since(Instant::now()))
+            }
+            Self::Decoding(timing) => {
+                timing.end(lasts).map(|end| Duration::from_micros(end.saturating_sub(clock::now())))
+            }
+        };
+        wait.map_or_else(|| stop.stopped(), |wait| stop.wait(wait))
     }
 
     fn fps(&self, video: &Video) -> Option<f64> {
@@ -502,7 +535,7 @@ fn open_input(url: &str, how: &Options, stop: &Stop) -> Result<(OpenFile, Video)
     let input = Input::open(url, None, &options, stop, TIMEOUT)
         .map_err(|error| if is_url(url) { explain_network_error(error) } else { error })?;
     let video = input.video();
-    let threads = if video.finite { Threads::Frames } else { Threads::LowDelay };
+    let threads = if video.is_finite() { Threads::Frames } else { Threads::LowDelay };
     let output = match video.codec.as_str() {
         // JPEGs pass through, where nothing must be done to their pixels.
         "mjpeg" if passthrough || !(how.deinterlaced || video.has_odd_pixels()) => {

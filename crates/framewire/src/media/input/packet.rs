@@ -3,6 +3,7 @@
 
 use bytes::Bytes;
 use ffmpeg_sys_the_third as ffi;
+use framewire_proto::Micros;
 
 use crate::media::av::AvPacket;
 
@@ -16,13 +17,17 @@ pub struct Packet {
     pub shown: Option<i64>,
     /// When to decode the frame (DTS), on the same clock. Packets come in this order.
     pub decoded: Option<i64>,
+    /// For how long the frame is shown, in µs.
+    pub lasts: Option<Micros>,
 }
 
 impl Packet {
     pub(super) fn new(av: AvPacket, base: ffi::AVRational) -> Self {
         let (pts, dts) = (av.fields().pts, av.fields().dts);
         let time = if pts == UNKNOWN { dts } else { pts };
-        Self { av, shown: micros(time, base), decoded: micros(dts, base) }
+        let duration = Some(av.fields().duration).filter(|duration| *duration > 0);
+        let lasts = duration.and_then(|duration| micros(duration, base)?.try_into().ok());
+        Self { av, shown: micros(time, base), decoded: micros(dts, base), lasts }
     }
 
     /// The encoded frame.

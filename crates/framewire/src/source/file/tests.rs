@@ -237,7 +237,7 @@ fn a_closed_port_is_named() {
 #[test]
 fn a_jump_of_the_clock_costs_one_interval() {
     let (begin, usual) = (Instant::now(), Duration::from_millis(40));
-    let mut timeline = Timeline::default();
+    let mut timeline = Timeline::new(Steps::of_film(Some(8_000_000)));
     let mut due = |shown, now| (timeline.due(shown, usual, now) - begin).as_millis();
     assert_eq!(due(Some(5_000_000), begin), 0);
     assert_eq!(due(Some(5_020_000), begin), 20);
@@ -247,6 +247,36 @@ fn a_jump_of_the_clock_costs_one_interval() {
     assert_eq!(due(Some(i64::MAX), begin), 180);
     assert_eq!(due(Some(i64::MIN + 1), begin), 220);
     assert_eq!(due(None, begin + Duration::from_secs(9)), 9000);
+}
+
+#[test]
+fn pauses_of_a_film_are_kept_and_its_last_picture_is_shown_for_its_time() {
+    // Pictures at 0, 0.3 and 1.7 s; the last one is shown for 0.4 s.
+    let made =
+        "-f lavfi -i testsrc2=size=64x48:rate=10:duration=2.1 -vf select=eq(n\\,0)+eq(n\\,3)+eq(n\\,17) -fps_mode vfr";
+    for (name, options) in [
+        ("pauses.gif", ""),
+        ("pauses.mkv", " -c:v libx264 -pix_fmt yuv420p -bf 0"),
+        ("pauses.mp4", " -c:v libx264 -pix_fmt yuv420p -bf 0"),
+    ] {
+        let film = clip(name, &format!("{made}{options}"));
+        for copied in ["", "#codec=copy"] {
+            if copied == "#codec=copy" && name.ends_with("gif") {
+                continue;
+            }
+            let mut source = open(&film, copied).unwrap();
+            let started = clock::now();
+            let (_, frames) = all(&mut source);
+            let times: Vec<_> = frames.iter().map(|frame| frame.times.captured - frames[0].times.captured).collect();
+            let near = |time: Micros, expected: Micros| time.abs_diff(expected) < 60_000;
+            assert!(
+                times.len() == 3 && near(times[1], 300_000) && near(times[2], 1_700_000),
+                "{name}{copied} {times:?}"
+            );
+            let took = clock::now() - started;
+            assert!(took >= 1_750_000, "{name}{copied} {took}");
+        }
+    }
 }
 
 /// The frames of a film that passes through, and the pictures that a decoder makes of them.

@@ -6,35 +6,89 @@ use framewire_proto::Micros;
 
 /// The frame interval where no frame rate is stated.
 pub(super) const DEFAULT_INTERVAL: Duration = Duration::from_millis(40);
-/// After a frame that is later than this, or whose time stamp jumps this far, the film continues from now.
-const MAX_JUMP: Duration = Duration::from_secs(1);
-/// After a late access unit, the next ones are due later by at most their interval divided by this. So the times follow a host
-/// whose clock is slower than ours.
-const DRIFT_DIVISOR: Micros = 1000;
+/// A frame that is later than this is due now: the film does not hurry to catch up.
+const MAX_LATE: Duration = Duration::from_secs(1);
+/// The longest step, in µs, between frames of what is live, and between decoding and display.
+const MAX_STEP: Micros = 1_000_000;
+/// The longest pause, in µs, of a film whose length is not known.
+const MAX_PAUSE: Micros = 600_000_000;
+/// The times of a host whose clock is slower than ours are corrected by what its frames came late at least, within this time in µs.
+const DRIFT_WINDOW: Micros = 1_000_000;
+/// They are corrected by at most the interval between frames divided by this, so that a clock may be 3 % off.
+const DRIFT_DIVISOR: Micros = 25;
 /// The longest time, in µs, that FFmpeg buffers of a live stream while it opens it.
 const MAX_BUFFERED: Micros = 10_000_000;
 
+/// Tells the pauses of a film from jumps of its clock. A step back is a jump, and one beyond the film's own length.
+#[derive(Debug, Clone)]
+pub(super) struct Steps {
+    /// The film's length in µs, where it is known.
+    length: Option<Micros>,
+    /// The longest step otherwise, in µs.
+    longest: Micros,
+    /// The time of the first frame, and of the last one, in µs of the film's clock.
+    first: i64,
+    last: Option<i64>,
+}
+
+impl Steps {
+    /// Those of a film of this length in µs, where it is known.
+    pub(super) fn of_film(length: Option<Micros>) -> Self {
+        Self { length, longest: MAX_PAUSE, first: 0, last: None }
+    }
+
+    /// Those of what is live.
+    pub(super) fn of_live() -> Self {
+        Self { length: None, longest: MAX_STEP, first: 0, last: None }
+    }
+
+    /// The time in µs from the frame before to the frame of this time; `usual` where the clock jumps, or stands still.
+    fn next(&mut self, time: Option<i64>, usual: Micros) -> Micros {
+        let step = time.zip(self.last).and_then(|(time, last)| Micros::try_from(time.checked_sub(last)?).ok());
+        if step.is_none() {
+            self.first = time.unwrap_or(self.first);
+        }
+        self.last = time;
+        let plausible = |step: &Micros| {
+            let inside = |length: Micros| {
+                let place =
+                    time.and_then(|time| time.checked_sub(self.first)).and_then(|place| Micros::try_from(place).ok());
+                place.is_some_and(|place| place <= length.saturating_add(MAX_STEP))
+            };
+            *step > 0 && (*step <= MAX_STEP || self.length.map_or(*step <= self.longest, inside))
+        };
+        step.filter(plausible).unwrap_or(usual)
+    }
+}
+
 /// When each decoded frame of a film is due.
-#[derive(Default)]
 pub(super) struct Timeline {
-    last: Option<(Instant, Option<i64>)>,
+    steps: Steps,
+    last: Option<Instant>,
 }
 
 impl Timeline {
+    /// The times of a film with these steps.
+    pub(super) fn new(steps: Steps) -> Self {
+        Self { steps, last: None }
+    }
+
     /// When the frame with this display time is due. Each frame's time counts from the frame before, so a jump of the film's clock
     /// costs one usual interval, and a film repeats without a gap.
     pub(super) fn due(&mut self, shown: Option<i64>, usual: Duration, now: Instant) -> Instant {
+        let step = Duration::from_micros(self.steps.next(shown, usual.as_micros() as Micros));
         let due = match self.last {
             None => now,
-            Some((last, before)) => {
-                let step = shown.zip(before).and_then(|(shown, before)| u64::try_from(shown.checked_sub(before)?).ok());
-                let step = step.map(Duration::from_micros).filter(|step| *step <= MAX_JUMP).unwrap_or(usual);
-                // After a long delay the film does not hurry to catch up.
-                if now > last + step + MAX_JUMP { now } else { last + step }
-            }
+            Some(last) if now > last + step + MAX_LATE => now,
+            Some(last) => last + step,
         };
-        self.last = Some((due, shown));
+        self.last = Some(due);
         due
+    }
+
+    /// When the last frame, which is shown for this long, is over.
+    pub(super) fn end(&self, lasts: Duration) -> Option<Instant> {
+        self.last.map(|last| last + lasts)
     }
 }
 
@@ -60,13 +114,48 @@ pub(super) struct Timing {
     reorder_delay: Micros,
     /// How much later than they were due, in µs, the buffered access units may still be returned.
     buffered: Micros,
-    last: Option<(Micros, Option<i64>)>,
+    steps: Steps,
+    drift: Drift,
+    /// When the last access unit was due.
+    last: Option<Micros>,
+}
+
+/// Follows a host whose clock is slower than ours: its frames come ever later than they are due.
+#[derive(Debug, Default)]
+struct Drift {
+    /// When the window began.
+    since: Micros,
+    /// How late the least late frame of the window came, in µs.
+    least: Option<Micros>,
+    /// By how much frames are still due later, in µs.
+    left: Micros,
+}
+
+impl Drift {
+    /// How much later, in µs, a frame is due that comes a `step` after the frame before. Half of what the least late frame of a
+    /// window was late: that cannot be jitter, and the other half keeps the correction from swinging.
+    fn correct(&mut self, due: Micros, step: Micros, now: Micros) -> Micros {
+        let correction = self.left.min(step / DRIFT_DIVISOR);
+        self.left -= correction;
+        let late = now.saturating_sub(due + correction);
+        self.least = Some(self.least.map_or(late, |least| least.min(late)));
+        if now >= self.since + DRIFT_WINDOW {
+            self.left = self.least.take().unwrap_or(0) / 2;
+            self.since = now;
+        }
+        correction
+    }
 }
 
 impl Timing {
     /// Times at this speed.
-    pub(super) fn new(speed: Speed) -> Self {
-        Self { speed, reorder_delay: 0, buffered: 0, last: None }
+    pub(super) fn new(speed: Speed, steps: Steps) -> Self {
+        Self { speed, reorder_delay: 0, buffered: 0, steps, drift: Drift::default(), last: None }
+    }
+
+    /// When the last access unit, which is shown for this long, is over; `None` where nothing waits.
+    pub(super) fn end(&self, lasts: Micros) -> Option<Micros> {
+        self.last.filter(|_| self.waits()).map(|last| last + self.scaled(lasts))
     }
 
     /// Raises the reorder delay: the longest time, in µs of the film, from decoding to display. Best called before the first access
@@ -99,8 +188,9 @@ impl Timing {
         usual: Micros,
         now: Micros,
     ) -> (Micros, Micros) {
-        let due = self.due(decoded, usual, now);
-        self.last = Some((due, decoded));
+        let step = self.steps.next(decoded, usual);
+        let due = self.due(self.scaled(step), now);
+        self.last = Some(due);
         self.buffered = self.buffered.min(now.saturating_sub(due));
         let delay = reorder_delay(decoded, shown);
         self.set_reorder_delay(delay);
@@ -108,21 +198,22 @@ impl Timing {
         (due, due.saturating_sub(earlier).max(1))
     }
 
-    fn due(&self, time: Option<i64>, usual: Micros, now: Micros) -> Micros {
-        let Some((last, before)) = self.last else {
+    fn due(&mut self, step: Micros, now: Micros) -> Micros {
+        let Some(last) = self.last else {
+            self.drift.since = now;
             return if self.speed == Speed::Arrival { now.saturating_sub(self.buffered).max(1) } else { now };
         };
-        let jump = MAX_JUMP.as_micros() as Micros;
-        let step = time.zip(before).and_then(|(time, before)| Micros::try_from(time.checked_sub(before)?).ok());
-        let step = self.scaled(step.filter(|step| *step <= jump).unwrap_or(usual));
         let due = last + step;
+        let late = MAX_LATE.as_micros() as Micros;
         match self.speed {
-            // After a long delay the film does not hurry to catch up.
-            Speed::Times(_) if now > due + jump => now,
-            Speed::Arrival if now > due + jump.max(self.buffered) => now,
+            Speed::Times(_) if now > due + late => now,
+            Speed::Arrival if now > due + late.max(self.buffered) => {
+                self.drift = Drift { since: now, ..Drift::default() };
+                now
+            }
             Speed::Times(_) | Speed::Unpaced => due,
             // No frame is captured after it arrives. Otherwise the fastest frames set the times, apart from clock drift.
-            Speed::Arrival => now.min(due + step / DRIFT_DIVISOR),
+            Speed::Arrival => now.min(due + self.drift.correct(due, step, now)),
         }
     }
 
@@ -134,7 +225,7 @@ impl Timing {
 /// The time from decoding to display, in µs; 0 where it is unknown or implausible.
 pub(super) fn reorder_delay(decoded: Option<i64>, shown: Option<i64>) -> Micros {
     let delay = shown.zip(decoded).and_then(|(shown, decoded)| Micros::try_from(shown.checked_sub(decoded)?).ok());
-    delay.filter(|delay| *delay <= MAX_JUMP.as_micros() as Micros).unwrap_or(0)
+    delay.filter(|delay| *delay <= MAX_STEP).unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -148,7 +239,7 @@ mod tests {
     const UNITS: [(i64, i64); 7] = [(-2, 0), (-1, 3), (0, 1), (1, 2), (2, 6), (3, 4), (4, 5)];
 
     fn placed(speed: Speed, late: impl Fn(i64) -> Micros) -> Vec<(i64, i64)> {
-        let mut timing = Timing::new(speed);
+        let mut timing = Timing::new(speed, Steps::of_film(None));
         let place = |(decoded, shown): (i64, i64)| {
             let now = BEGIN + ((decoded + 2) * FRAME) as Micros + late(decoded);
             let (due, captured) = timing.place(Some(decoded * FRAME), Some(shown * FRAME), 40_000, now);
@@ -160,7 +251,7 @@ mod tests {
     #[test]
     fn access_units_are_due_in_decoding_order_and_captured_in_display_order() {
         for speed in [Speed::Times(1.0), Speed::Unpaced, Speed::Arrival] {
-            let mut timing = Timing::new(speed);
+            let mut timing = Timing::new(speed, Steps::of_film(None));
             timing.set_reorder_delay(4 * FRAME as Micros);
             for (number, (decoded, shown)) in (0..).zip(UNITS) {
                 let now = BEGIN + number * FRAME as Micros;
@@ -188,7 +279,7 @@ mod tests {
         for ((_, smooth), (_, jitter)) in smooth.iter().zip(&jitter) {
             assert!((jitter - smooth).abs() < 500, "{smooth} {jitter}");
         }
-        let mut timing = Timing::new(Speed::Arrival);
+        let mut timing = Timing::new(Speed::Arrival, Steps::of_live());
         for (number, came) in (0..).zip([0, 39_000, 80_000, 5_000_000, 5_040_000]) {
             let (due, captured) = timing.place(Some(number * FRAME), Some(number * FRAME), 40_000, BEGIN + came);
             assert!(due <= BEGIN + came && captured == due);
@@ -198,7 +289,7 @@ mod tests {
 
     #[test]
     fn buffered_frames_keep_their_distances() {
-        let mut timing = Timing::new(Speed::Arrival);
+        let mut timing = Timing::new(Speed::Arrival, Steps::of_live());
         timing.set_buffered(2_000_000);
         let mut due = |number: i64, now| timing.place(Some(number * FRAME), Some(number * FRAME), 40_000, now).0;
         let now = BEGIN + 2_000_000;
@@ -209,11 +300,47 @@ mod tests {
 
     #[test]
     fn times_that_jump_or_are_unknown_cost_a_usual_interval() {
-        let mut timing = Timing::new(Speed::Unpaced);
+        let mut timing = Timing::new(Speed::Unpaced, Steps::of_film(Some(10_000_000)));
         let mut due = |time| timing.place(time, time, 40_000, BEGIN).0 - BEGIN;
         let times = [Some(0), Some(20_000), Some(90_000_000), Some(0), None, Some(i64::MAX), Some(i64::MIN + 1)];
         assert_eq!(times.map(&mut due), [0, 20_000, 60_000, 100_000, 140_000, 180_000, 220_000]);
         // A display time an hour after the decoding time.
         assert_eq!(timing.place(Some(0), Some(3_600_000_000), 40_000, BEGIN), (BEGIN + 260_000, BEGIN + 260_000));
+    }
+
+    #[test]
+    fn pauses_are_kept_and_jumps_are_not() {
+        let film = |length, times: &[i64]| {
+            let mut steps = Steps::of_film(length);
+            times.iter().map(|time| steps.next(Some(*time), 40_000)).collect::<Vec<_>>()
+        };
+        // A recording of a screen, and the same again: it repeats.
+        let times = [7_000_000, 7_040_000, 12_000_000, 19_000_000, 7_000_000, 12_000_000];
+        let steps = [40_000, 40_000, 4_960_000, 7_000_000, 40_000, 5_000_000];
+        assert_eq!(film(Some(12_000_000), &times), steps);
+        assert_eq!(film(None, &times), steps);
+        // The container's length contradicts the step.
+        assert_eq!(film(Some(5_000_000), &times)[3], 40_000);
+        assert_eq!(film(None, &[0, 700_000_000]), [40_000, 40_000]);
+        // Equal times play at the film's rate.
+        assert_eq!(film(None, &[5, 5, 5]), [40_000; 3]);
+        let mut live = Steps::of_live();
+        assert_eq!([0, 1_000_000, 9_000_000].map(|time| live.next(Some(time), 40_000)), [40_000, 1_000_000, 40_000]);
+    }
+
+    #[test]
+    fn a_clock_that_is_slower_or_faster_neither_ages_nor_outruns_the_stream() {
+        for percent in [-3_i64, -1, 0, 1, 3] {
+            let mut timing = Timing::new(Speed::Arrival, Steps::of_live());
+            let mut oldest = 0;
+            for number in 0..25 * 120 {
+                let now = BEGIN + number * 40_000 + [0, 7_000, 3_000][number as usize % 3];
+                let time = number as i64 * 400 * (100 + percent);
+                let (due, captured) = timing.place(Some(time), Some(time), 40_000, now);
+                assert!(due <= now && captured <= now);
+                oldest = oldest.max(now - captured);
+            }
+            assert!(oldest < 90_000, "{percent} %: {oldest} µs");
+        }
     }
 }
