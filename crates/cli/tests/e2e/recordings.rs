@@ -1,6 +1,9 @@
 //! Recordings as a whole: sizes that change, options, names, the index of a finished file.
 
-use std::fs;
+use std::{
+    fs,
+    process::{Command, Stdio},
+};
 
 use crate::harness::{Hub, Running, Scratch, fails, ffmpeg, framewire, output, tool};
 
@@ -114,4 +117,41 @@ fn options_that_do_nothing_are_errors_before_anything_is_waited_for() {
         let error = fails(framewire(["record", &source, &scratch.file("same.mkv"), "--overwrite"]));
         assert!(error.contains("is what would be recorded"), "{error}");
     }
+}
+
+/// The first line of what this recording writes as y4m.
+fn y4m_header(mut record: Command, input: Stdio) -> String {
+    let written = record.args(["-", "--format", "y4m"]).stdin(input).output().unwrap();
+    assert!(written.status.success(), "{}", String::from_utf8_lossy(&written.stderr));
+    let line = written.stdout.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    String::from_utf8_lossy(line).into_owned()
+}
+
+#[test]
+fn y4m_states_the_rate_that_was_measured_and_what_is_known_of_the_pictures() {
+    let scratch = Scratch::new("y4m");
+    // A camera of seven pictures a second, which says nothing of its rate.
+    let camera = ["-re", "-f", "lavfi", "-i", "testsrc2=size=64x48:rate=7", "-t", "3", "-f", "mjpeg", "-"];
+    let mut camera = ffmpeg(&camera).stdout(Stdio::piped()).spawn().unwrap();
+    let header = y4m_header(framewire(["record", "-"]), camera.stdout.take().unwrap().into());
+    camera.wait().unwrap();
+    assert!(header.starts_with("YUV4MPEG2 W64 H48 "), "{header}");
+    let rate = header.split(" F").nth(1).and_then(|rest| rest.split(' ').next()).and_then(|rate| rate.split_once(':'));
+    let rate = rate.map(|(frames, seconds)| frames.parse::<f64>().unwrap() / seconds.parse::<f64>().unwrap());
+    assert!(rate.is_some_and(|rate| (rate - 7.0).abs() < 0.8), "{header}");
+    // As fast as they are read, no rate can be measured.
+    let pictures = fs::File::open(two_sizes(&scratch, "mjpeg")).unwrap();
+    let header = y4m_header(framewire(["record", "-"]), pictures.into());
+    assert!(header.contains(" F0:0 Ip A1:1 "), "{header}");
+    // Interlaced pictures are deinterlaced, unless they are passed on.
+    let (film, fields) = (scratch.file("film.mkv"), "testsrc2=size=320x240:rate=50,trim=end_frame=20,interlace");
+    let coded = ["-c:v", "libx264", "-pix_fmt", "yuv420p", "-flags", "+ilme+ildct", &film];
+    output(ffmpeg(&[&["-f", "lavfi", "-i", fields][..], &coded].concat()));
+    let copied = y4m_header(framewire(["record", &film, "--codec", "copy", "--fps", "0"]), Stdio::null());
+    let mut probe = tool("ffprobe");
+    probe.args(["-v", "error", "-show_entries", "frame=top_field_first", "-of", "csv=p=0", &film]);
+    let fields = if output(probe).starts_with(b"1") { " It A1:1 " } else { " Ib A1:1 " };
+    assert!(copied.contains(fields), "{copied}");
+    let decoded = y4m_header(framewire(["record", &film, "--fps", "0"]), Stdio::null());
+    assert!(decoded.contains(" Ip A1:1 "), "{decoded}");
 }

@@ -9,6 +9,7 @@ use std::{
 
 use crate::error::{Context as _, Result, bail, ensure};
 use ffmpeg_sys_the_third as ffi;
+use framewire_proto::wire::y4m::Scan;
 use framewire_proto::{Orientation, PixelAspect, Presentation};
 
 /// The code that FFmpeg returns when it needs more input first.
@@ -149,6 +150,19 @@ impl AvFrame {
         return self.fields().flags & ffi::AV_FRAME_FLAG_INTERLACED as c_int != 0;
         #[cfg(not(ffmpeg_6_1))]
         return self.fields().interlaced_frame != 0;
+    }
+
+    /// How the picture was captured.
+    pub(super) fn scan(&self) -> Scan {
+        #[cfg(ffmpeg_6_1)]
+        let top_first = self.fields().flags & ffi::AV_FRAME_FLAG_TOP_FIELD_FIRST as c_int != 0;
+        #[cfg(not(ffmpeg_6_1))]
+        let top_first = self.fields().top_field_first != 0;
+        match (self.is_interlaced(), top_first) {
+            (false, _) => Scan::Progressive,
+            (true, true) => Scan::TopFirst,
+            (true, false) => Scan::BottomFirst,
+        }
     }
 
     /// Sets the time stamp.

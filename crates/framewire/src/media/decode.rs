@@ -3,7 +3,7 @@
 use std::{collections::VecDeque, mem};
 
 use ffmpeg_sys_the_third as ffi;
-use framewire_proto::{Codec, Config, Frame, Micros};
+use framewire_proto::{Codec, Config, Frame, Micros, wire::y4m::Scan};
 
 use super::{
     av::{AvDecoder, AvPacket, Decoded, Threads},
@@ -52,6 +52,11 @@ impl Decoder {
         };
         self.ready.push_back((frame.clone(), picture));
         Ok(())
+    }
+
+    /// How the pictures were captured that came out last.
+    pub fn scan(&self) -> Scan {
+        self.h264.as_ref().map_or(Scan::Progressive, |decoder| decoder.scan)
     }
 
     /// Decodes a frame that depends on no other into these bytes, as [`Codec::I420`] or [`Codec::Bgr24`].
@@ -125,6 +130,7 @@ struct H264Decoder {
     /// The time stamp of the last packet: a counter that links pictures to frames.
     timestamp: i64,
     decoded: Vec<(Frame, Picture, Codec)>,
+    scan: Scan,
 }
 
 impl H264Decoder {
@@ -140,6 +146,7 @@ impl H264Decoder {
             delayed: VecDeque::new(),
             timestamp: 0,
             decoded: Vec::new(),
+            scan: Scan::default(),
         })
     }
 
@@ -191,6 +198,7 @@ impl H264Decoder {
             }
             // With B-frames, frames that need this one and are displayed before it have come out already.
             ensure!(!picture.is_damaged(), InvalidData, "it needs a frame that is broken or missing");
+            self.scan = picture.scan();
             if let Some(want) = want {
                 self.decoded.push((frame, self.import.import(picture, false, self.config.presentation)?, want));
             }

@@ -9,7 +9,7 @@ use crate::error::{Error, OrError as _, Result, bail, ensure};
 use bytes::Bytes;
 use framewire_proto::{
     Codec, Config, Frame,
-    wire::y4m::{Chroma, FRAME_LINE, Header},
+    wire::y4m::{Chroma, FRAME_LINE, Header, Scan},
 };
 
 /// The format of the output.
@@ -69,13 +69,19 @@ pub struct Raw<W> {
     out: W,
     format: Format,
     size: Option<(u16, u16)>,
+    scan: Scan,
     started: bool,
 }
 
 impl<W: Write> Raw<W> {
     /// A writer of pictures of this size; `None`: of the first frame's size.
     pub fn new(out: W, format: Format, size: Option<(u16, u16)>) -> Self {
-        Self { out, format, size, started: false }
+        Self { out, format, size, scan: Scan::default(), started: false }
+    }
+
+    /// Sets how the pictures that follow were captured, for a header that tells it.
+    pub fn set_scan(&mut self, scan: Scan) {
+        self.scan = scan;
     }
 
     /// Writes one frame, unchanged where it has the right codec and size. Otherwise `convert` gets the frame with the codec and
@@ -120,7 +126,7 @@ impl<W: Write> Raw<W> {
             if let (false, Some((width, height))) = (self.started, self.size) {
                 let (width, height, millifps) = (width.into(), height.into(), config.millifps);
                 let header = Header { width, height, millifps, chroma: Chroma::C420, full_range: true };
-                self.out.write_all(header.to_line().as_bytes())?;
+                self.out.write_all(header.to_line(self.scan).as_bytes())?;
             }
             self.out.write_all(FRAME_LINE.as_bytes())?;
         }

@@ -1,6 +1,8 @@
 //! A stream becomes a file, without coding it again, or plain frames for another program to read.
 
 mod files;
+mod plain;
+mod rate;
 
 use std::{
     io::Write,
@@ -8,17 +10,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
 use framewire_proto::{Codec, Config, Frame, Micros, jpeg::size, wire::native::Report};
 
-use self::files::Files;
 pub use self::files::{check_file, following};
-use super::raw::{Format, Raw, Reader};
-use crate::error::{Error, OrError as _, Result, bail};
+use self::{files::Files, plain::Plain};
+use super::raw::{Format, Reader};
+use crate::error::{Error, Result, bail};
 use crate::{
     clock,
     hub::{Counts, Event, Reporter, Subscriber},
-    media::{decode::Decoder, jpeg, scale::Scaler},
     stop::Stop,
 };
 
@@ -138,6 +138,10 @@ pub fn run(
             Some(Event::Ended) => break,
             Some(Event::State(_)) | None => {}
         }
+        if recorder.idle()? == Reader::Gone {
+            recorder.summary.left = true;
+            break;
+        }
         (recorder.summary.counts, recorder.summary.missed) = (subscriber.counts(), subscriber.missed());
         progress(&recorder.summary);
     }
@@ -184,9 +188,8 @@ impl Recorder {
         };
         match outcome {
             Outcome::Written { frames: 0, .. } => {}
-            Outcome::Written { frames, bytes } => {
-                self.summary.frames += frames;
-                self.summary.bytes += bytes as u64;
+            Outcome::Written { .. } => {
+                self.count(&outcome);
                 let written = clock::now();
                 let report = Report { sequence: frame.sequence, received, decoded: written, shown: written };
                 reporter.report(&frame.times, &report, true);
@@ -200,6 +203,21 @@ impl Recorder {
         Ok(Reader::Reads)
     }
 
+    /// Writes what a reader shall not wait for any longer.
+    fn idle(&mut self) -> Result<Reader> {
+        let Output::Reader(reader) = &mut self.output else { return Ok(Reader::Reads) };
+        let outcome = reader.idle(Instant::now())?;
+        self.count(&outcome);
+        Ok(if matches!(outcome, Outcome::Gone) { Reader::Gone } else { Reader::Reads })
+    }
+
+    fn count(&mut self, outcome: &Outcome) {
+        if let Outcome::Written { frames, bytes } = outcome {
+            self.summary.frames += frames;
+            self.summary.bytes += *bytes as u64;
+        }
+    }
+
     fn finish(mut self) -> Result<Summary> {
         match &mut self.output {
             Output::Files(files) => {
@@ -208,11 +226,9 @@ impl Recorder {
                 self.summary.frames += late;
             }
             Output::Reader(reader) => {
-                if let Some(config) = &self.config
-                    && let Outcome::Written { frames, bytes } = reader.finish(config)?
-                {
-                    self.summary.frames += frames;
-                    self.summary.bytes += bytes as u64;
+                if let Some(config) = &self.config {
+                    let outcome = reader.finish(config)?;
+                    self.count(&outcome);
                 }
             }
         }
@@ -228,6 +244,17 @@ enum Outcome {
     Bad(Error),
     /// The reader left.
     Gone,
+}
+
+impl Outcome {
+    /// This, and what comes of the next step if nothing speaks against it.
+    fn and(self, next: impl FnOnce() -> Result<Self>) -> Result<Self> {
+        let Self::Written { frames, bytes } = self else { return Ok(self) };
+        Ok(match next()? {
+            Self::Written { frames: more, bytes: and } => Self::Written { frames: frames + more, bytes: bytes + and },
+            other => other,
+        })
+    }
 }
 
 /// The coding of a frame, with the size that its own header tells; frames whose length belies their size are refused.
@@ -258,100 +285,8 @@ impl Output {
     fn new(target: Target) -> Self {
         match target {
             Target::File(path) => Self::Files(Box::new(Files::new(path))),
-            Target::Reader { out, format, size } => Self::Reader(Box::new(Plain {
-                raw: Raw::new(out, format, size),
-                pixels: if format.codec() == Codec::Jpeg { Codec::I420 } else { format.codec() },
-                decoder: Decoder::new(),
-                convert: Convert {
-                    decoder: Decoder::new(),
-                    scaler: Scaler::new(),
-                    encoder: jpeg::JpegEncoder::new(QUALITY),
-                },
-            })),
+            Target::Reader { out, format, size } => Self::Reader(Box::new(Plain::new(out, format, size))),
         }
-    }
-}
-
-/// A recording for a program that reads.
-struct Plain {
-    raw: Raw<Box<dyn Write + Send>>,
-    /// What H.264 is decoded to.
-    pixels: Codec,
-    /// For frames whose pictures come later, and in another order.
-    decoder: Decoder,
-    convert: Convert,
-}
-
-impl Plain {
-    /// Writes the frame, or the pictures that there are once it was taken: with B-frames those of earlier ones.
-    fn write(&mut self, config: &Config, frame: &Frame) -> Result<Outcome> {
-        if config.codec.independent() {
-            return self.put(config, frame);
-        }
-        let pushed = self.decoder.push(config, frame, Some(self.pixels));
-        let outcome = self.pull(config)?;
-        Ok(match pushed {
-            Err(error) if !matches!(outcome, Outcome::Gone) => Outcome::Bad(error),
-            _ => outcome,
-        })
-    }
-
-    /// Writes the pictures that were held back.
-    fn finish(&mut self, config: &Config) -> Result<Outcome> {
-        self.decoder.end();
-        self.pull(config)
-    }
-
-    fn pull(&mut self, config: &Config) -> Result<Outcome> {
-        let mut sum = Outcome::Written { frames: 0, bytes: 0 };
-        while let Some((frame, picture)) = self.decoder.pull() {
-            let (width, height) = (picture.width() as u16, picture.height() as u16);
-            let plain = Config::new(picture.codec(), width, height, config.millifps);
-            sum = match (sum, self.put(&plain, &Frame { data: picture.into_data(), ..frame })?) {
-                (Outcome::Written { frames, bytes }, Outcome::Written { frames: more, bytes: and }) => {
-                    Outcome::Written { frames: frames + more, bytes: bytes + and }
-                }
-                (_, other) => return Ok(other),
-            };
-        }
-        Ok(sum)
-    }
-
-    fn put(&mut self, config: &Config, frame: &Frame) -> Result<Outcome> {
-        let (mut unfit, mut bytes) = (None, frame.data.len());
-        let written = self.raw.write(config, frame, |config, frame, codec, size| {
-            match self.convert.convert(config, frame, codec, size) {
-                Ok(data) => {
-                    bytes = data.len();
-                    return Ok(data);
-                }
-                Err(error) => unfit = Some(error),
-            }
-            bail!(InvalidData, "there is no picture")
-        });
-        match (written, unfit) {
-            (_, Some(error)) => Ok(Outcome::Bad(error)),
-            (Ok(Reader::Reads), None) => Ok(Outcome::Written { frames: 1, bytes }),
-            (Ok(Reader::Gone), None) => Ok(Outcome::Gone),
-            (Err(error), None) => Err(error),
-        }
-    }
-}
-
-/// Makes pictures of any size and of any codec whose frames stand for themselves those that are wanted.
-struct Convert {
-    decoder: Decoder,
-    scaler: Scaler,
-    encoder: jpeg::JpegEncoder,
-}
-
-impl Convert {
-    fn convert(&mut self, config: &Config, frame: &Frame, codec: Codec, (width, height): (u16, u16)) -> Result<Bytes> {
-        let pixels = if codec == Codec::Jpeg { Codec::I420 } else { codec };
-        let (_, picture) =
-            self.decoder.decode(config, frame, pixels)?.or_error(Error::InvalidData, || "there is no picture in it")?;
-        let picture = self.scaler.scale(&picture, (width.into(), height.into()), pixels)?;
-        if codec == Codec::Jpeg { self.encoder.encode(&picture) } else { Ok(picture.into_data()) }
     }
 }
 
@@ -365,12 +300,13 @@ mod tests {
         },
     };
 
+    use bytes::Bytes;
     use framewire_proto::{Name, Times, limits::Limits};
 
     use super::*;
     use crate::{
         hub::{Hub, Policy, Publisher},
-        media::Picture,
+        media::{Picture, jpeg},
     };
 
     /// A directory of its own for a test, removed with it.

@@ -38,6 +38,18 @@ impl Chroma {
     }
 }
 
+/// How the rows of a picture were captured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Scan {
+    /// All at once.
+    #[default]
+    Progressive,
+    /// Interlaced: the first, third, fifth row earlier than the others.
+    TopFirst,
+    /// Interlaced: the second, fourth, sixth row earlier than the others.
+    BottomFirst,
+}
+
 /// A stream's first line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Header {
@@ -60,13 +72,25 @@ impl Header {
         self.width as usize * self.height as usize + 2 * width as usize * height as usize
     }
 
-    /// The header line for [`Codec::I420`](crate::Codec::I420) pictures: full range, chroma sited as in JPEG. An unknown frame
-    /// rate becomes 30, because readers need one.
-    pub fn to_line(&self) -> String {
-        let Self { width, height, .. } = self;
-        let rate = if self.millifps == 0 { 30_000 } else { self.millifps };
-        let (rate, scale) = if rate % 1000 == 0 { (rate / 1000, 1) } else { (rate, 1000) };
-        format!("YUV4MPEG2 W{width} H{height} F{rate}:{scale} Ip A1:1 C420jpeg XCOLORRANGE=FULL\n")
+    /// The header line for [`Codec::I420`](crate::Codec::I420) pictures: full range, chroma sited as in JPEG, square pixels.
+    /// An unknown frame rate is written as one.
+    pub fn to_line(&self, scan: Scan) -> String {
+        let Self { width, height, millifps, .. } = self;
+        let (rate, scale) = match millifps {
+            0 => (0, 0),
+            whole if whole % 1000 == 0 => (whole / 1000, 1),
+            // Television's rates are fractions of 1001.
+            23_976 => (24_000, 1001),
+            29_970 => (30_000, 1001),
+            59_940 => (60_000, 1001),
+            other => (*other, 1000),
+        };
+        let scan = match scan {
+            Scan::Progressive => 'p',
+            Scan::TopFirst => 't',
+            Scan::BottomFirst => 'b',
+        };
+        format!("YUV4MPEG2 W{width} H{height} F{rate}:{scale} I{scan} A1:1 C420jpeg XCOLORRANGE=FULL\n")
     }
 }
 
@@ -286,9 +310,14 @@ mod tests {
 
     #[test]
     fn a_written_header_is_read_back() {
-        for millifps in [30_000, 29_970, 12_500] {
+        for (millifps, fields) in
+            [(30_000, "F30:1 Ip A1:1 "), (29_970, "F30000:1001 Ip "), (12_500, "F12500:1000 "), (0, "F0:0 Ip ")]
+        {
             let written = Header { width: 641, height: 3, millifps, chroma: Chroma::C420, full_range: true };
-            assert_eq!(header(&written.to_line()), Ok(written));
+            let line = written.to_line(Scan::Progressive);
+            assert!(line.starts_with(&format!("YUV4MPEG2 W641 H3 {fields}")), "{line}");
+            assert_eq!(header(&line), Ok(written));
+            assert!(written.to_line(Scan::BottomFirst).contains(" Ib "));
         }
     }
 
