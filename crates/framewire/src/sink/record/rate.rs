@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use framewire_proto::{Config, Frame, Micros};
+use framewire_proto::{Config, Frame};
 
 /// So many pictures tell the rate.
 const ENOUGH: usize = 10;
@@ -66,7 +66,7 @@ impl Rate {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use framewire_proto::{Codec, Times};
+    use framewire_proto::{Codec, Micros, Times};
 
     use super::*;
 
