@@ -89,6 +89,8 @@ fn pixels_that_are_not_square_become_square() {
     let wide = film(&scratch, "wide.mp4", &["-vf", "setsar=64/45"]);
     assert!(y4m_header(&wide).contains(" W456 H240 "));
     assert!(y4m_header(&format!("{wide}#rotate=90")).contains(" W240 H456 "));
+    let jpegs = film(&scratch, "wide.mov", &["-vf", "setsar=64/45", "-c:v", "mjpeg"]);
+    assert!(y4m_header(&jpegs).contains(" W456 H240 "));
     for (name, stated) in [("copy.mp4", "320,240,64:45"), ("copy.mkv", "320,240,64:45"), ("copy.avi", "456,240,1:1")] {
         let copy = scratch.file(name);
         output(framewire(["record", &wide, &copy, "--codec", "copy"]));

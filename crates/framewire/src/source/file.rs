@@ -538,7 +538,8 @@ fn open_input(url: &str, how: &Options, stop: &Stop) -> Result<(OpenFile, Video)
     let threads = if video.is_finite() { Threads::Frames } else { Threads::LowDelay };
     let output = match video.codec.as_str() {
         // JPEGs pass through, where nothing must be done to their pixels.
-        "mjpeg" if passthrough || !(how.deinterlaced || video.has_odd_pixels()) => {
+        "mjpeg" if passthrough || !(how.deinterlaced || video.interlaced || video.has_odd_pixels()) => {
+            check_untouched(how, &video)?;
             FileOutput::Jpeg(JpegEntry::default())
         }
         "h264" if passthrough => {
@@ -566,6 +567,9 @@ fn check_untouched(how: &Options, video: &Video) -> Result<()> {
         tracing::warn!(
             "the pictures are interlaced, and pass through as they are: leave 'copy' out to deinterlace them"
         );
+    }
+    if video.has_odd_pixels() && video.codec == "mjpeg" {
+        tracing::warn!("the pixels are not square, and JPEGs cannot say so: leave 'copy' out to make them square");
     }
     Ok(())
 }

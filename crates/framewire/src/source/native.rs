@@ -144,8 +144,7 @@ impl HubSource {
                 if self.needs_keyframe {
                     return None;
                 }
-                let mut config = self.config.clone()?;
-                match self.jpegs.enter(&mut config, frame.data) {
+                match self.jpegs.enter(self.config.as_mut()?, frame.data) {
                     Ok(data) => frame.data = data,
                     Err(why) => {
                         self.bad.count(&self.identity.address, format_args!("frame {}: {why}", frame.sequence));
