@@ -165,14 +165,19 @@ fn a_jpeg_is_whole_and_upright_whatever_wire_it_came_by() {
     let hub = Hub::start(&["--source", &format!("file={film}#loop")]);
     let publisher = Peer::publish(&hub, "native");
     publisher.send_jpeg(0, &Bytes::from(jpeg.clone()));
-    let mut camera = TcpStream::connect(hub.address).expect("the hub listens");
-    let length = u64::try_from(jpeg.len()).expect("a length").to_le_bytes();
-    for _ in 0..3 {
-        camera.write_all(&[&length[..], &jpeg].concat()).expect("the hub reads");
-    }
-    let address = camera.local_addr().expect("its address").to_string().replace(':', "-");
+    let length = u32::try_from(jpeg.len()).expect("a length").to_le_bytes();
+    // lhh states a size too, here 320x240; other tutorials only a length.
+    let heads = [("lhh", [length, [64, 1, 240, 0]].concat()), ("length", length.to_vec())];
+    let cameras = heads.map(|(wire, head)| {
+        let mut camera = TcpStream::connect(hub.address).expect("the hub listens");
+        for _ in 0..3 {
+            camera.write_all(&[&head[..], &jpeg].concat()).expect("the hub reads");
+        }
+        let address = camera.local_addr().expect("its address").to_string().replace(':', "-");
+        (format!("{wire}-{address}"), camera)
+    });
     output_fed(framewire(["send", "-", &hub.fw("stdin")]), jpeg.repeat(3));
-    for name in ["native", "stdin", &format!("lhh-{address}"), "file"] {
+    for name in ["native", "stdin", &cameras[0].0, &cameras[1].0, "file"] {
         if name != "file" {
             hub.wait_until(name, "has a frame", |info| info["published"].as_u64() > Some(0));
         }
@@ -188,7 +193,7 @@ fn a_jpeg_is_whole_and_upright_whatever_wire_it_came_by() {
     let code = "import cv2, sys; print(cv2.VideoCapture(sys.argv[1]).read()[1].shape)";
     let shape = output(python(["-c", code, &url]));
     assert_eq!(String::from_utf8_lossy(&shape).trim(), "(320, 240, 3)");
-    drop((camera, publisher));
+    drop((cameras, publisher));
 }
 
 #[test]
