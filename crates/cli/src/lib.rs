@@ -96,7 +96,7 @@ fn execute(command: Command) -> Result<()> {
         Command::Send(args) => send::run(&args, &stop),
         Command::View(args) => view::run(&args, &stop),
         Command::Record(args) => record::run(&args, &stop),
-        Command::List(args) => list::run(&args),
+        Command::List(args) => list::run(&args, &stop),
         Command::Doctor(args) => doctor::run(&args, &stop),
         Command::Devices(args) => devices::run(&args),
     }

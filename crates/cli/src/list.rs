@@ -1,7 +1,7 @@
 //! `framewire list`: the streams of a hub.
 
 use anyhow::Result;
-use framewire::RemoteStream;
+use framewire::{RemoteStream, Stop};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -13,11 +13,11 @@ pub(crate) struct Args {
     json: bool,
 }
 
-pub(crate) fn run(args: &Args) -> Result<()> {
+pub(crate) fn run(args: &Args, stop: &Stop) -> Result<()> {
     if args.json {
-        return crate::print(framewire::streams_json(&args.hub)?);
+        return crate::print(framewire::streams_json_until(&args.hub, stop)?);
     }
-    let streams = framewire::streams_of(&args.hub)?;
+    let streams = framewire::streams_of_until(&args.hub, stop)?;
     if streams.is_empty() {
         let hub = args.hub.trim_start_matches("fw://");
         crate::print(format!("no streams yet: publish one with `framewire send camera fw://{hub}/NAME`"))?;

@@ -3,6 +3,8 @@
 use std::{
     io::{self, IsTerminal},
     path::PathBuf,
+    sync::mpsc::{self, RecvTimeoutError},
+    thread,
     time::Duration,
 };
 
@@ -14,6 +16,9 @@ use crate::{options::Common, stats::StatsPrinter};
 
 /// How often the progress on a terminal is brought up to date.
 const REFRESH: Duration = Duration::from_millis(100);
+
+/// How long the program that reads may take for the last picture after a stop.
+const FAREWELL: Duration = Duration::from_millis(300);
 
 #[derive(clap::Args)]
 #[command(after_help = sources_help())]
@@ -41,10 +46,10 @@ pub(crate) fn run(args: &Args, stop: &Stop) -> Result<()> {
         Some(format) => Recorder::to_program(from, io::stdout(), format),
     };
     let bar = progress_bar(args.common.stats.is_some());
-    let (shown, quiet) = (bar.clone(), args.common.quiet());
+    let (shown, quiet, to_program) = (bar.clone(), args.common.quiet(), args.format.is_some());
     let report = move |recording: &Recording| {
         if !quiet {
-            shown.suspend(|| report(recording));
+            shown.suspend(|| report(recording, to_program));
         }
     };
     let recorder = recorder.on_finished(report).stop(stop);
@@ -63,7 +68,7 @@ pub(crate) fn run(args: &Args, stop: &Stop) -> Result<()> {
         }
     }
     let streams = recorder.stats();
-    let outcome = recorder.wait();
+    let outcome = wait(recorder, to_program, stop);
     bar.finish_and_clear();
     outcome?;
     if let Some(printer) = printer {
@@ -113,8 +118,27 @@ fn summary(recording: &Recording) -> String {
     format!("{} frames, {}, {dropped} dropped", recording.frames, HumanBytes(recording.bytes))
 }
 
-fn report(recording: &Recording) {
+/// Waits for the end of the recording. After a stop, a program that reads nothing does not keep this one from ending.
+fn wait(recorder: Recorder, to_program: bool, stop: &Stop) -> Result<()> {
+    let (tell, outcome) = mpsc::channel();
+    thread::spawn(move || tell.send(recorder.wait()));
+    let patience = if to_program && stop.stopped() { FAREWELL } else { Duration::MAX };
+    match outcome.recv_timeout(patience) {
+        Ok(outcome) => outcome.map(drop).map_err(Into::into),
+        Err(RecvTimeoutError::Timeout) => {
+            eprintln!("framewire: the program that reads has taken nothing more: the last picture is not whole");
+            Ok(())
+        }
+        Err(RecvTimeoutError::Disconnected) => bail!("a thread of framewire panicked; please report this"),
+    }
+}
+
+fn report(recording: &Recording, to_program: bool) {
     let files: Vec<String> = recording.files.iter().map(|file| file.display().to_string()).collect();
-    let whereto = if files.is_empty() { "standard output".into() } else { files.join(", ") };
+    let whereto = match files.as_slice() {
+        [] if to_program => "standard output".into(),
+        [] => return eprintln!("framewire recorded nothing: no frame came"),
+        files => files.join(", "),
+    };
     eprintln!("framewire recorded {} into {whereto}", summary(recording));
 }

@@ -43,6 +43,16 @@ pub struct OnStop {
     id: u64,
 }
 
+/// Raises its flag when it is dropped.
+#[derive(Debug, Default)]
+pub struct StopOnDrop(pub Stop);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
+}
+
 impl Stop {
     /// Raises the flag for good and wakes every waiter.
     pub fn stop(&self) {

@@ -402,7 +402,8 @@ impl Peer {
     /// Connects and sends these messages.
     pub(crate) fn say(hub: &Hub, messages: &[Message]) -> Self {
         let address: Address = format!("fw://{}", hub.address).parse().expect("an address");
-        let (client, incoming) = MessageSender::connect(&address, messages).expect("the hub accepts");
+        let (client, incoming) =
+            MessageSender::connect(&address, messages, &internals::stop::Stop::default()).expect("the hub accepts");
         Self { client, incoming }
     }
 

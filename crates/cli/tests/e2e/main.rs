@@ -20,6 +20,7 @@ mod http;
 mod http_access;
 mod http_pictures;
 mod hub;
+mod interrupts;
 mod liars;
 mod live_sources;
 mod namespaces;

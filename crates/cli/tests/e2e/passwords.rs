@@ -6,7 +6,7 @@ use crate::harness::{Hub, Running, Scratch, fails, framewire, jpeg, python, run}
 
 /// A camera that sends Motion JPEG to who knows the password, by Basic or Digest (RFC 7617, RFC 7616 with MD5).
 const CAMERA: &str = r#"
-import base64, hashlib, http.server, re, sys
+import base64, hashlib, http.server, re, sys, time
 kind, password, jpeg = sys.argv[1], sys.argv[2], open(sys.argv[3], "rb").read()
 md5 = lambda text: hashlib.md5(text.encode()).hexdigest()
 class Camera(http.server.BaseHTTPRequestHandler):
@@ -26,7 +26,8 @@ class Camera(http.server.BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=b")
         self.end_headers()
-        for _ in range(100):
+        while True:
+            time.sleep(0.05)
             head = f"--b\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
             self.wfile.write(head.encode() + jpeg + b"\r\n")
 server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Camera)

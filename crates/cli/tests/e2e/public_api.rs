@@ -52,7 +52,9 @@ const PUBLIC: &[&str] = &[
     "sources_help",
     "stats",
     "streams_json",
+    "streams_json_until",
     "streams_of",
+    "streams_of_until",
 ];
 
 /// The names that a file makes public, but for those of a glob.

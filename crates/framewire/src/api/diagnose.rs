@@ -52,7 +52,7 @@ pub fn diagnose_until(from: &Source, duration: Duration, stop: &Stop) -> Result<
     let address = from.source.expose().parse::<Address>().ok();
     // A stream that is waited for has had no frames yet.
     let none_yet = from.options.wait.then(Stream::default);
-    let before = address.as_ref().and_then(|address| ask(address).ok().or(none_yet));
+    let before = address.as_ref().and_then(|address| ask(address, stop).ok().or(none_yet));
     let Opened { subscriber, feeding } = From::new(from.clone())?.open(&hub.hub, Policy::Newest, &over)?;
     let begun = Instant::now();
     let timer = {
@@ -68,7 +68,7 @@ pub fn diagnose_until(from: &Source, duration: Duration, stop: &Stop) -> Result<
     // The timer only waits for the flag.
     let _ = timer.join();
     local::join(feeding)?;
-    let after = address.as_ref().and_then(|address| ask(address).ok());
+    let after = address.as_ref().and_then(|address| ask(address, &Stop::default()).ok());
     Ok(doctor::examine(figures(from, &seen, seconds, before.zip(after))))
 }
 
@@ -84,9 +84,9 @@ struct Stream {
 }
 
 /// Asks the hub what it knows of a stream.
-fn ask(address: &Address) -> Result<Stream> {
+fn ask(address: &Address, stop: &Stop) -> Result<Stream> {
     let name = address.name.as_ref().or_error(Error::InvalidInput, || "no stream is named")?;
-    let json = remote::get(address, &format!("/streams/{name}"))?;
+    let json = remote::get(address, &format!("/streams/{name}"), stop)?;
     serde_json::from_str(&json).map_err(|error| error!(Protocol, "{address}: not a hub's answer: {error}"))
 }
 

@@ -6,7 +6,7 @@ use framewire_proto::{Config, Frame, Name, Times};
 
 use super::{
     image::Image,
-    local::{self, LocalHub, StopOnDrop},
+    local::{self, LocalHub},
     stats,
     viewer::{Origin, Viewer, ViewerBuilder},
 };
@@ -15,7 +15,7 @@ use crate::{
     error::Result,
     hub,
     source::{self, Spec as Source, feed::Feed, honours::Use},
-    stop::Stop,
+    stop::{Stop, StopOnDrop},
     transcode::encode,
 };
 

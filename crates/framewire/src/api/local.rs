@@ -21,7 +21,7 @@ use crate::{
         feed::Feed,
         tutorial::{self, Cameras, Streams},
     },
-    stop::Stop,
+    stop::{Stop, StopOnDrop},
     transcode::encode,
 };
 
@@ -35,16 +35,6 @@ const TICK: Duration = Duration::from_millis(100);
 pub(super) struct LocalHub {
     pub(super) hub: hub::Hub,
     _ticking: Arc<StopOnDrop>,
-}
-
-/// Raises the stop when it is dropped.
-#[derive(Debug)]
-pub(super) struct StopOnDrop(pub(super) Stop);
-
-impl Drop for StopOnDrop {
-    fn drop(&mut self) {
-        self.0.stop();
-    }
 }
 
 impl LocalHub {

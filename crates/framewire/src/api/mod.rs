@@ -25,7 +25,7 @@ pub use self::{
     hub::{Hub, Publisher},
     image::{Image, PixelFormat},
     recorder::{Format, Recorder, RecorderBuilder, Recording},
-    remote::{RemoteStream, streams_json, streams_of},
+    remote::{RemoteStream, streams_json, streams_json_until, streams_of, streams_of_until},
     sender::{Sender, SenderBuilder, SenderMonitor},
     viewer::{Viewer, ViewerBuilder},
 };

@@ -13,7 +13,7 @@ use std::{
 
 use super::{
     hub::encoding,
-    local::{self, Feeding, From, LocalHub, Opened, StopOnDrop},
+    local::{self, Feeding, From, LocalHub, Opened},
     stats,
 };
 use crate::{
@@ -23,7 +23,7 @@ use crate::{
     net::endpoint::Endpoint,
     sink::record::{self, Target},
     source::{self, Spec as Source, honours::Use},
-    stop::Stop,
+    stop::{Stop, StopOnDrop},
     transcode::encode::{self, CodecChoice},
 };
 

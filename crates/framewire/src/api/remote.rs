@@ -1,20 +1,22 @@
 //! What a hub elsewhere knows of its streams.
 
 use std::{
-    io::{Read, Write},
-    time::Duration,
+    io::{ErrorKind, Read, Write},
+    net::{Shutdown, TcpStream},
+    time::{Duration, Instant},
 };
 
 use serde::Deserialize;
 
 use crate::{
-    error::{Context as _, Error, OrError as _, Result, bail, error},
+    error::{Context as _, Error, OrError as _, Result, bail, ensure, error},
     net::client::{self, Address},
+    stop::Stop,
 };
 
 /// More than a full hub's answer.
-const ANSWER: u64 = 4 << 20;
-/// How long the hub may take for each part of its answer.
+const ANSWER: usize = 4 << 20;
+/// How long the hub may take for each part of its answer; for all of it twice as long.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A stream of a hub elsewhere.
@@ -43,7 +45,15 @@ pub struct RemoteStream {
 /// # Errors
 /// No hub answers there.
 pub fn streams_of(hub: &str) -> Result<Vec<RemoteStream>> {
-    let json = streams_json(hub)?;
+    streams_of_until(hub, &Stop::default())
+}
+
+/// The same; raising the flag ends it early.
+///
+/// # Errors
+/// As [`streams_of`], and the flag was raised.
+pub fn streams_of_until(hub: &str, stop: &Stop) -> Result<Vec<RemoteStream>> {
+    let json = streams_json_until(hub, stop)?;
     serde_json::from_str(&json).map_err(|error| error!(Protocol, "{hub}: not a hub's answer: {error}"))
 }
 
@@ -52,8 +62,16 @@ pub fn streams_of(hub: &str) -> Result<Vec<RemoteStream>> {
 /// # Errors
 /// As [`streams_of`].
 pub fn streams_json(hub: &str) -> Result<String> {
+    streams_json_until(hub, &Stop::default())
+}
+
+/// The same; raising the flag ends it early.
+///
+/// # Errors
+/// As [`streams_of`], and the flag was raised.
+pub fn streams_json_until(hub: &str, stop: &Stop) -> Result<String> {
     let address = address(hub)?;
-    get(&address, "/streams").with_context(|| format!("{address}: cannot list its streams"))
+    get(&address, "/streams", stop).with_context(|| format!("{address}: cannot list its streams"))
 }
 
 /// The address of a hub, as people write it.
@@ -63,14 +81,16 @@ fn address(hub: &str) -> Result<Address> {
 }
 
 /// The hub's answer to a GET. HTTP/1.0 with the connection's end as the answer's end is all that this needs.
-pub(super) fn get(address: &Address, path: &str) -> Result<String> {
-    let mut stream = client::connect(address)?;
+pub(super) fn get(address: &Address, path: &str, stop: &Stop) -> Result<String> {
+    let stream = client::connect(address, stop)?;
     stream.set_read_timeout(Some(TIMEOUT))?;
     stream.set_write_timeout(Some(TIMEOUT))?;
-    let host = if address.host.contains(':') { format!("[{}]", address.host) } else { address.host.clone() };
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: {host}:{}\r\n\r\n", address.port)?;
-    let mut answer = String::new();
-    stream.take(ANSWER).read_to_string(&mut answer)?;
+    let closed = stream.try_clone()?;
+    // Whoever waits for it is woken.
+    let _closing = stop.on_stop(move || drop(closed.shutdown(Shutdown::Both)));
+    let answer = ask(stream, address, path);
+    ensure!(!stop.stopped(), Stopped, "stopped before it has answered");
+    let answer = answer?;
     let parts = answer.split_once("\r\n\r\n");
     let (head, body) = parts.or_error(Error::Protocol, || "it does not answer in HTTP: is it a framewire hub?")?;
     let status = head.lines().next().unwrap_or_default();
@@ -78,4 +98,22 @@ pub(super) fn get(address: &Address, path: &str) -> Result<String> {
         bail!(Refused, "it answers '{status}': {}", body.trim());
     }
     Ok(body.into())
+}
+
+fn ask(mut stream: TcpStream, address: &Address, path: &str) -> Result<String> {
+    let host = if address.host.contains(':') { format!("[{}]", address.host) } else { address.host.clone() };
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: {host}:{}\r\n\r\n", address.port)?;
+    let (begun, mut answer, mut part) = (Instant::now(), Vec::new(), vec![0; 64 << 10]);
+    loop {
+        let read = match stream.read(&mut part) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            read => read?,
+        };
+        answer.extend_from_slice(&part[..read]);
+        if read == 0 || answer.len() > ANSWER {
+            return String::from_utf8(answer)
+                .map_err(|_| error!(Protocol, "its answer is no text: is it a framewire hub?"));
+        }
+        ensure!(begun.elapsed() < 2 * TIMEOUT, Timeout, "its answer does not come to an end");
+    }
 }

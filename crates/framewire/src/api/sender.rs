@@ -19,7 +19,7 @@ use tokio::sync::watch;
 use super::{
     hub::Images,
     image::Image,
-    local::{self, Feeding, LocalHub, StopOnDrop},
+    local::{self, Feeding, LocalHub},
     stats,
 };
 use crate::{
@@ -32,7 +32,7 @@ use crate::{
         kind::{Sink, Way},
     },
     source::{self, Options, Spec as Source, feed::Feed, honours::Use},
-    stop::Stop,
+    stop::{Stop, StopOnDrop},
     transcode::encode::{self, CodecChoice},
 };
 

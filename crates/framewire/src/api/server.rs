@@ -14,7 +14,7 @@ use tracing::warn;
 
 use super::{
     hub::Hub,
-    local::{self, Feeding, StopOnDrop},
+    local::{self, Feeding},
     sender::encoding_for,
     wire::Wire,
 };
@@ -24,7 +24,7 @@ use crate::{
     serve,
     sink::{Outlet, pickle},
     source::Spec as Source,
-    stop::Stop,
+    stop::{Stop, StopOnDrop},
     transcode::encode,
 };
 

@@ -13,7 +13,7 @@ use framewire_proto::{self as proto, Codec, Config, Micros};
 
 use super::{
     frame::{Frame, Tools},
-    local::{self, Feeding, From, LocalHub, Opened, StopOnDrop},
+    local::{self, Feeding, From, LocalHub, Opened},
     stats,
 };
 use crate::{
@@ -23,7 +23,7 @@ use crate::{
     latency::StaleFilter,
     media::decode::Decoder,
     source::{self, Spec as Source, honours::Use},
-    stop::Stop,
+    stop::{Stop, StopOnDrop},
 };
 
 /// How long a frame is waited for unless [`ViewerBuilder::timeout`] says otherwise.

@@ -3,7 +3,7 @@
 use std::{
     fmt,
     io::{self, IoSlice, Write},
-    net::{SocketAddr, TcpStream, ToSocketAddrs},
+    net::{SocketAddr, TcpStream},
     os::fd::{AsFd, BorrowedFd},
     str::FromStr,
     sync::{Mutex, MutexGuard, PoisonError},
@@ -21,13 +21,12 @@ use rustix::{
     net::{RecvFlags, recv},
 };
 
-use super::{NO_PROGRESS, abandon, channel, endpoint::host_and_port, tune_blocking};
+use super::{NO_PROGRESS, abandon, channel, dial::dial, endpoint::host_and_port, tune_blocking};
 use crate::error::{Context as _, Error, OrError as _, Result, bail, ensure};
+use crate::stop::Stop;
 
 /// The port when none is given.
 pub const PORT: u16 = 7070;
-/// How long connecting to one address may take.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A hub's address and a stream there, from `fw://host:port/name`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,12 +90,12 @@ pub struct MessageReceiver {
 }
 
 impl MessageSender {
-    /// Connects and sends the preamble and these messages without waiting for the hub's.
+    /// Connects and sends the preamble and these messages without waiting for the hub's. Raising `stop` ends that.
     ///
     /// # Errors
     /// No hub listens there, or the connection is not made in time.
-    pub fn connect(address: &Address, messages: &[Message]) -> Result<(Self, MessageReceiver)> {
-        Self::greet(connect(address)?, messages)
+    pub fn connect(address: &Address, messages: &[Message], stop: &Stop) -> Result<(Self, MessageReceiver)> {
+        Self::greet(connect(address, stop)?, messages)
     }
 
     /// Sends the preamble and these messages over a new connection.
@@ -285,30 +284,18 @@ impl io::Read for Arrived<'_> {
     }
 }
 
-/// Connects to the first of the host's addresses that answers.
+/// Connects to the hub; raising `stop` ends that.
 ///
 /// # Errors
-/// The host is unknown, no hub listens there, or none of its addresses answers within 5 s each.
-pub fn connect(address: &Address) -> Result<TcpStream> {
-    let Address { host, port, .. } = address;
-    let found = (host.as_str(), *port)
-        .to_socket_addrs()
-        .map_err(|error| Error::new(Error::NotFound, error.to_string()))
-        .with_context(|| format!("{address}: cannot find the host; check its name and the network"))?;
-    let mut last = None;
-    for socket in found {
-        match TcpStream::connect_timeout(&socket, CONNECT_TIMEOUT) {
-            Ok(stream) => return Ok(stream),
-            Err(error) => last = Some(error),
-        }
-    }
-    let error = last.or_error(Error::NotFound, || format!("{address}: the host has no address"))?;
-    let hint = match error.kind() {
-        io::ErrorKind::ConnectionRefused => ": no hub listens there; start one with `framewire serve`",
-        _ if is_timeout(&error) => ": no answer; check the address and the network",
-        _ => "",
+/// The host is unknown, no hub listens there, none of its addresses answers in time, or `stop` was raised.
+pub fn connect(address: &Address, stop: &Stop) -> Result<TcpStream> {
+    let hint = |error: Error| match error {
+        Error::Refused(_) => error.context("cannot connect: no hub listens there; start one with `framewire serve`"),
+        Error::Timeout(_) => error.context("cannot connect: no answer; check the address and the network"),
+        Error::ConnectionLost(_) => error.context("cannot connect"),
+        other => other,
     };
-    Err(error).with_context(|| format!("{address}: cannot connect{hint}"))
+    dial(&address.host, address.port, stop).map_err(hint).with_context(|| address.to_string())
 }
 
 /// Whether a small message can be written without waiting.

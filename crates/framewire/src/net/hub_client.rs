@@ -20,8 +20,9 @@ use tracing::info;
 use super::{
     HEAD, channel,
     client::{Address, MessageSender},
-    hub_connection::{HubConnection, wait},
+    hub_connection::HubConnection,
     reconnect::Reconnect,
+    wait,
 };
 use crate::error::{Context as _, Error, Result, bail, error};
 use crate::{
@@ -93,7 +94,7 @@ impl ClientIdentity {
     /// No hub listens there, it does not answer within [`HEAD`], it refuses, or `stop` was raised.
     pub fn connect(&self, request: &Message, stop: &Stop) -> Result<HubClient> {
         let stopped = stop.pipe()?;
-        let (sender, receiver) = MessageSender::connect(&self.address, &self.greeting(request))?;
+        let (sender, receiver) = MessageSender::connect(&self.address, &self.greeting(request), stop)?;
         let mut current = HubConnection::new(sender, receiver);
         current.set_limits(self.limits);
         let deadline = clock::now() + HEAD.as_micros() as Micros;

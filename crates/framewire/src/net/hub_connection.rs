@@ -7,14 +7,11 @@ use framewire_proto::{
     link::{IDLE_TIMEOUT, Link},
     wire::native::{Message, code},
 };
-use rustix::{
-    event::{PollFd, PollFlags, poll},
-    io::Errno,
-};
+use rustix::event::{PollFd, PollFlags};
 
 use super::client::{MessageReceiver, MessageSender, Received};
 use crate::clock;
-use crate::error::{Context as _, Error, Result, bail};
+use crate::error::{Error, Result, bail};
 
 /// One connection to a hub. Its sender may be shared; one thread receives.
 #[derive(Debug)]
@@ -105,7 +102,7 @@ impl HubConnection {
         self.receiver.set_readable();
     }
 
-    /// What [`wait`] waits for, so that [`HubConnection::receive`] has something to do.
+    /// What [`wait`](super::wait) waits for, so that [`HubConnection::receive`] has something to do.
     pub(super) fn poll_fd(&self) -> PollFd<'_> {
         let flags = if self.sender.has_unsent() { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
         PollFd::from_borrowed_fd(self.receiver.socket(), flags)
@@ -126,18 +123,6 @@ impl HubConnection {
             Some(ping) => self.sender.post(&ping),
             None => self.sender.send_posted(),
         }
-    }
-}
-
-/// Waits until one of these is ready, or until this moment of [`clock::now`].
-///
-/// # Errors
-/// The system cannot wait for them.
-pub(super) fn wait(fds: &mut [PollFd<'_>], until: Micros) -> Result<()> {
-    let left = Duration::from_micros(until.saturating_sub(clock::now()));
-    match poll(fds, Some(&left.try_into()?)) {
-        Ok(_) | Err(Errno::INTR) => Ok(()),
-        Err(error) => Err(error).context("cannot wait for the hub's connection"),
     }
 }
 

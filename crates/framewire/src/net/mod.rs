@@ -16,7 +16,8 @@
 //!   accept   the listener: how many, from whom, which wire
 //!   conn     a recognised connection as a byte stream, closed when its reader makes no progress
 //!   channel  a recognised connection as native messages
-//!   client   connecting to a hub: its address, and native messages over one blocking socket
+//!   dial     a host's addresses, and the first of them that answers
+//!   client   a hub's address, and native messages over one blocking socket
 //!   hub_connection  one connection to a hub, with pings, clocks and silence
 //!   hub_client  a client of a hub across its connections
 //!   reconnect  the attempts at the next connection
@@ -31,6 +32,7 @@ pub mod accept;
 pub mod channel;
 pub mod client;
 pub mod conn;
+pub mod dial;
 pub mod endpoint;
 pub mod hub_client;
 mod hub_connection;
@@ -41,6 +43,17 @@ pub mod socket;
 pub mod tcp_info;
 
 use std::{io, net::TcpStream, os::fd::AsFd, time::Duration};
+
+use framewire_proto::Micros;
+use rustix::{
+    event::{PollFd, poll},
+    io::Errno,
+};
+
+use crate::{
+    clock,
+    error::{Context as _, Result},
+};
 
 /// The first bytes must come within this time: a tutorial's camera connects first and is opened then.
 pub const FIRST_BYTES: Duration = Duration::from_secs(15);
@@ -82,4 +95,16 @@ pub(crate) fn abandon(socket: &impl AsFd) {
 /// This machine's name, in lower case.
 pub fn machine_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().to_ascii_lowercase()
+}
+
+/// Waits until one of these is ready, or until this moment of [`clock::now`].
+///
+/// # Errors
+/// The system cannot wait for them.
+fn wait(fds: &mut [PollFd<'_>], until: Micros) -> Result<()> {
+    let left = Duration::from_micros(until.saturating_sub(clock::now()));
+    match poll(fds, Some(&left.try_into()?)) {
+        Ok(_) | Err(Errno::INTR) => Ok(()),
+        Err(error) => Err(error).context("cannot wait for a connection"),
+    }
 }

@@ -1,21 +1,14 @@
 //! The attempts at another connection while the current one is silent. They begin often, because a lost handshake packet is
 //! sent again only after a second. They end soon, so that few are open at once.
 
-use std::{io, net::SocketAddr};
+use std::net::SocketAddr;
 
 use framewire_proto::{Micros, wire::native::Message};
-use rustix::{
-    event::{PollFd, PollFlags},
-    io::Errno,
-};
-use socket2::{Domain, Socket, Type};
+use rustix::event::{PollFd, PollFlags};
+use socket2::Socket;
 use tracing::{debug, info};
 
-use super::{
-    abandon,
-    client::MessageSender,
-    hub_connection::{HubConnection, wait},
-};
+use super::{client::MessageSender, dial, hub_connection::HubConnection, wait};
 use crate::clock;
 use crate::error::{Error, Result, bail};
 
@@ -83,7 +76,7 @@ impl Reconnect {
             return;
         }
         self.next = now + ATTEMPT_INTERVAL;
-        match dial(self.hub) {
+        match dial::begin(self.hub) {
             Ok(socket) => self.attempts.push(Attempt { since: now, stage: AttemptStage::Connecting(socket) }),
             // For example, there is no route. One may exist at the next attempt.
             Err(error) => debug!("{}: cannot connect: {error}", self.hub),
@@ -190,18 +183,6 @@ impl Attempt {
             AttemptStage::Connecting(socket) => PollFd::new(socket, PollFlags::OUT),
             AttemptStage::Requested(connection) => connection.poll_fd(),
         }
-    }
-}
-
-/// Begins to connect and does not wait.
-fn dial(hub: SocketAddr) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(hub), Type::STREAM, None)?;
-    socket.set_nonblocking(true)?;
-    // An attempt that ends leaves nothing behind.
-    abandon(&socket);
-    match socket.connect(&hub.into()) {
-        Err(error) if error.raw_os_error() != Some(Errno::INPROGRESS.raw_os_error()) => Err(error),
-        _ => Ok(socket),
     }
 }
 

@@ -36,11 +36,16 @@ impl Retry {
 
     /// The same, and not shorter than `least`.
     pub fn wait_at_least(&mut self, least: Duration, failure: &impl Display, stop: &Stop) {
-        stop.wait(self.announce(least, failure));
+        if !stop.stopped() {
+            stop.wait(self.announce(least, failure));
+        }
     }
 
     /// The same for a task.
     pub async fn wait_async(&mut self, least: Duration, failure: &impl Display, stop: &Stop) {
+        if stop.stopped() {
+            return;
+        }
         // The caller's loop asks the stop: here it does not matter which of the two ended the wait.
         let _ = timeout(self.announce(least, failure), stop.raised()).await;
     }

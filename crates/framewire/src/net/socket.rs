@@ -8,6 +8,7 @@ use std::{
     net::{Shutdown, SocketAddr},
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
     task::{Context as Task, Poll, ready},
+    thread,
     time::Duration,
 };
 
@@ -18,12 +19,14 @@ use socket2::TcpKeepalive;
 use tokio::{
     io::{Interest, ReadBuf},
     net::TcpStream,
-    net::lookup_host,
-    time::{sleep, timeout},
+    sync::oneshot,
+    time::sleep,
 };
 
 use super::{
-    NO_PROGRESS, abandon, no_progress,
+    NO_PROGRESS, abandon,
+    dial::dial,
+    no_progress,
     shared_page::SharedPage,
     tcp_info::{self, Acknowledged},
     tune,
@@ -31,10 +34,8 @@ use super::{
 use crate::{
     clock,
     error::{Context as _, Error, Result, bail, ensure, error},
+    stop::StopOnDrop,
 };
-
-/// How long connecting may take, over all of a host's addresses.
-const CONNECT: Duration = Duration::from_secs(10);
 
 /// How often the kernel asks a silent one of the other end whether it is there, at which the answer carries its receive window.
 const KEEPALIVE: Duration = Duration::from_secs(1);
@@ -76,24 +77,29 @@ impl Socket {
         }
     }
 
-    /// Connects to `HOST:PORT`.
+    /// Connects to the first of the host's addresses that answers. Cancelling the wait ends that.
     ///
     /// # Errors
     /// No such host, nobody listens there, or no answer in time; with what to try.
-    pub async fn connect(authority: &str) -> Result<Self> {
-        let found = lookup_host(authority).await;
-        let found: Vec<_> =
-            found.map_err(|error| Error::new(Error::NotFound, format!("cannot find the host: {error}")))?.collect();
-        let stream = timeout(CONNECT, TcpStream::connect(&found[..])).await;
-        let stream = stream.context("it does not answer; check the address and the network")?;
-        let stream = stream.map_err(|error| {
-            let refused = error.kind() == io::ErrorKind::ConnectionRefused;
-            let hint = if refused { "cannot connect: nobody listens there yet" } else { "cannot connect" };
-            Error::from(error).context(hint)
+    pub async fn connect(host: &str, port: u16) -> Result<Self> {
+        let (tell, connected) = oneshot::channel();
+        let (host, cancelled) = (host.to_owned(), StopOnDrop::default());
+        let stop = cancelled.0.clone();
+        let dialling = move || {
+            // Nobody listens any more where the wait was cancelled.
+            let _ = tell.send(dial(&host, port, &stop));
+        };
+        thread::Builder::new().name("dial".into()).spawn(dialling).context("cannot connect")?;
+        let stream = connected.await?.map_err(|error| match error {
+            Error::Refused(_) => error.context("cannot connect: nobody listens there yet"),
+            Error::Timeout(_) => error.context("it does not answer; check the address and the network"),
+            Error::ConnectionLost(_) => error.context("cannot connect"),
+            other => other,
         })?;
+        stream.set_nonblocking(true)?;
         tune(&stream)?;
         let peer = stream.peer_addr()?;
-        Ok(Self::new(stream, peer))
+        Ok(Self::new(TcpStream::from_std(stream)?, peer))
     }
 
     /// The address of the other end.

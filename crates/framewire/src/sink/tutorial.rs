@@ -29,7 +29,7 @@ const FIRST_MAX_AGE: Micros = 1_000_000;
 /// something arrives, and these wires have no bytes without meaning.
 const PROBES: usize = 64;
 /// How long a server may take for the last picture when the program ends.
-const FAREWELL: Duration = Duration::from_secs(2);
+const FAREWELL: Duration = Duration::from_millis(300);
 
 /// The rows of [`SINKS`](super::SINKS).
 pub const LHH: Kind = Kind {
@@ -97,12 +97,11 @@ impl Push {
     /// # Errors
     /// The first try fails, unless told to wait.
     pub async fn run(&self, stop: &Stop) -> Result<()> {
-        let authority = self.to.authority();
         let mut retry = Retry::default();
         let mut may_retry = self.wait;
         while !stop.stopped() {
             let connected = tokio::select! {
-                connected = Socket::connect(&authority) => connected.with_context(|| self.to.to_string()),
+                connected = Socket::connect(&self.to.host, self.to.port) => connected.with_context(|| self.to.to_string()),
                 () = stop.raised() => break,
             };
             let error = match connected {

@@ -7,6 +7,8 @@ use std::{
     fs, io, mem,
     os::unix::fs::FileTypeExt,
     path::Path,
+    sync::mpsc,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -58,6 +60,9 @@ pub const PATH: Kind = Kind {
 
 /// A host or stream that sends nothing for this long is given up.
 const TIMEOUT: Duration = Duration::from_secs(8);
+
+/// FFmpeg mostly notices a stop within this time.
+const STOPPING: Duration = Duration::from_millis(300);
 
 /// How many packets of a film are read ahead: twice as many as a decoder may delay (ITU-T H.264, section A.3.1).
 const READ_AHEAD: usize = 32;
@@ -526,14 +531,38 @@ fn interval(video: &Video) -> Duration {
     video.fps.map_or(DEFAULT_INTERVAL, |fps| Duration::from_secs_f64(1.0 / fps))
 }
 
+/// Opens a URL on a thread of its own, which is left behind where FFmpeg does not notice the stop: while it waits for the system's
+/// resolver.
+fn open_url(url: String, options: Vec<(&'static str, &'static str)>, stop: &Stop) -> Result<Input> {
+    let (tell, told) = mpsc::channel();
+    let _stopped = stop.on_stop({
+        let tell = tell.clone();
+        // The opener is gone where it was faster.
+        move || drop(tell.send(None))
+    });
+    let opening = {
+        let stop = stop.clone();
+        move || drop(tell.send(Some(Input::open(&url, None, &options, &stop, TIMEOUT))))
+    };
+    thread::Builder::new().name("open".into()).spawn(opening).context("cannot be opened")?;
+    let outcome = match told.recv() {
+        Ok(None) => told.recv_timeout(STOPPING).ok().flatten(),
+        outcome => outcome.ok().flatten(),
+    };
+    outcome.unwrap_or_else(|| Err(error!(Stopped, "stopped while it was being opened")))
+}
+
 fn open_input(url: &str, how: &Options, stop: &Stop) -> Result<(OpenFile, Video)> {
     let passthrough = how.codec == CodecChoice::Copy;
     let rtsp = url.starts_with("rtsp").then_some(("rtsp_flags", "prefer_tcp"));
     // Else FFmpeg reads twenty frames of a live stream to count how many come in a second.
     let no_probe = is_url(url).then_some(("fpsprobesize", "0"));
     let options: Vec<_> = rtsp.into_iter().chain(no_probe).collect();
-    let input = Input::open(url, None, &options, stop, TIMEOUT)
-        .map_err(|error| if is_url(url) { explain_network_error(error) } else { error })?;
+    let input = if is_url(url) {
+        open_url(url.to_owned(), options, stop).map_err(explain_network_error)?
+    } else {
+        Input::open(url, None, &options, stop, TIMEOUT)?
+    };
     let video = input.video();
     let threads = if video.is_finite() { Threads::Frames } else { Threads::LowDelay };
     let output = match video.codec.as_str() {

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     bad_frames::BadFrames,
     clock,
-    error::{Context as _, Error, Result, bail},
+    error::{Context as _, Error, OrError as _, Result, bail, error},
     media::jpeg::JpegEntry,
     net::{endpoint::Endpoint, retry::Retry, socket::Socket},
     stop::Stop,
@@ -31,15 +31,33 @@ pub const KIND: Kind = Kind {
     open: |spec, stop| Ok(Box::new(Viewer::open(spec.source.expose(), spec.options.wait, stop)?)),
 };
 
+/// A runtime that may be dropped by a task of another.
+struct BackgroundRuntime(Option<Runtime>);
+
+impl BackgroundRuntime {
+    fn block_on<T>(&self, future: impl Future<Output = Result<T>>) -> Result<T> {
+        let runtime = self.0.as_ref().or_error(Error::Stopped, || "stopped")?;
+        runtime.block_on(future)
+    }
+}
+
+impl Drop for BackgroundRuntime {
+    fn drop(&mut self) {
+        self.0.take().into_iter().for_each(Runtime::shutdown_background);
+    }
+}
+
 /// A viewer of such a server.
 struct Viewer {
     from: Endpoint,
-    runtime: Runtime,
+    runtime: BackgroundRuntime,
     stop: Stop,
     connection: Option<Connection>,
     /// Try again even if the first try fails.
     may_retry: bool,
     retry: Retry,
+    /// Why there is no connection, where the next try has to wait.
+    failure: Option<Error>,
     config: Option<Config>,
     /// A frame whose configuration was returned before it.
     waiting: Option<Frame>,
@@ -54,46 +72,59 @@ impl Viewer {
             runtime::Builder::new_current_thread().enable_all().build().context("cannot wait for a socket")?;
         let mut viewer = Self {
             from: Endpoint::parse(from)?,
-            runtime,
+            runtime: BackgroundRuntime(Some(runtime)),
             stop: stop.clone(),
             connection: None,
             may_retry: wait,
             retry: Retry::default(),
+            failure: None,
             config: None,
             waiting: None,
             next: 0,
             jpegs: JpegEntry::default(),
             bad: BadFrames::default(),
         };
-        viewer.connect()?;
-        Ok(viewer)
+        match viewer.connect() {
+            Err(error @ Error::Stopped(_)) => Err(error),
+            Err(error) if !wait => Err(error.context("--wait tries until it is there")),
+            // The first read tries again.
+            _ => Ok(viewer),
+        }
     }
 
-    /// Connects; after a failure waits where it may try again.
+    /// Connects, unless the stop ends that.
     fn connect(&mut self) -> Result<()> {
-        let (authority, stop) = (self.from.authority(), &self.stop);
+        let (Endpoint { host, port, .. }, stop) = (&self.from, &self.stop);
         let connected = self.runtime.block_on(async {
             tokio::select! {
-                connected = Socket::connect(&authority) => connected.map(Some),
-                () = stop.raised() => Ok(None),
+                connected = Socket::connect(host, *port) => connected,
+                () = stop.raised() => Err(error!(Stopped, "stopped before it was connected")),
             }
         });
-        match connected.with_context(|| self.from.to_string()) {
-            Ok(socket) => {
-                info!("{}: connected", self.from);
-                self.may_retry = true;
-                let Endpoint { wire, tutorial, .. } = &self.from;
-                self.connection =
-                    socket.map(|socket| Connection::new(socket, wire, tutorial, BytesMut::new(), &Limits::default()));
-            }
-            Err(error) if self.may_retry => self.wait_to_retry(&error),
-            Err(error) => return Err(error.context("--wait tries until it is there")),
-        }
+        let socket = connected.with_context(|| self.from.to_string())?;
+        info!("{}: connected", self.from);
+        self.may_retry = true;
+        let Endpoint { wire, tutorial, .. } = &self.from;
+        self.connection = Some(Connection::new(socket, wire, tutorial, BytesMut::new(), &Limits::default()));
         Ok(())
     }
 
-    fn wait_to_retry(&mut self, error: &Error) {
-        self.retry.wait(error, &self.stop);
+    /// Connects once the next try is due; returns what viewers are told where that fails.
+    fn reconnect(&mut self) -> Result<Option<Item>> {
+        if let Some(failure) = self.failure.take() {
+            self.retry.wait(&failure, &self.stop);
+        }
+        match self.connect() {
+            Ok(()) | Err(Error::Stopped(_)) => Ok(None),
+            Err(error) if self.may_retry => Ok(Some(self.lose(error))),
+            Err(error) => Err(error.context("--wait tries until it is there")),
+        }
+    }
+
+    fn lose(&mut self, error: Error) -> Item {
+        self.connection = None;
+        self.failure = Some(error.clone());
+        Item::Fault(error)
     }
 
     /// A picture as a frame, or its configuration first where that is new.
@@ -127,8 +158,10 @@ impl Source for Viewer {
         }
         while !self.stop.stopped() {
             let Some(connection) = &mut self.connection else {
-                self.connect()?;
-                continue;
+                match self.reconnect()? {
+                    Some(item) => return Ok(Some(item)),
+                    None => continue,
+                }
             };
             let stop = &self.stop;
             let received = self.runtime.block_on(async {
@@ -152,12 +185,7 @@ impl Source for Viewer {
                 Err(error) if error.wire().is_some() && self.next == 0 => {
                     return Err(error.context(self.from.to_string()));
                 }
-                Err(error) => {
-                    self.connection = None;
-                    let error = error.context(self.from.to_string());
-                    self.wait_to_retry(&error);
-                    return Ok(Some(Item::Fault(error)));
-                }
+                Err(error) => return Ok(Some(self.lose(error.context(self.from.to_string())))),
             }
         }
         Ok(None)

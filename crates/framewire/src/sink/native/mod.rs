@@ -42,6 +42,9 @@ pub const KIND: Kind = Kind {
     open: |to| Ok(Box::new(to.parse::<Address>()?)),
 };
 
+/// How long the hub may take for the last message after a stop.
+const FAREWELL: Duration = Duration::from_millis(300);
+
 impl Sink for Address {
     fn name(&self) -> Option<Name> {
         self.name.clone()
@@ -153,6 +156,7 @@ impl<'a> Publishing<'a> {
             let waker = waker.clone();
             move || waker.wake()
         });
+        let _freed = stop.on_stop(self.free_later());
         loop {
             let mut shared = lock(&self.shared);
             if stop.stopped() {
@@ -173,6 +177,18 @@ impl<'a> Publishing<'a> {
                 NextStep::Send(message) => self.send(&sender, &message, config.as_ref()),
                 NextStep::Finish => return sender.send(&Message::Bye { text: String::new() }),
             }
+        }
+    }
+
+    /// Frees a sender that is blocked by a hub that takes nothing, a while after the stop.
+    fn free_later(&self) -> impl FnOnce() + Send + 'static {
+        let (shared, end) = (self.shared.clone(), self.end.clone());
+        move || {
+            thread::spawn(move || {
+                if !end.wait(FAREWELL) {
+                    lock(&shared).sender.abandon();
+                }
+            });
         }
     }
 
