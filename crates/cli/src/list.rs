@@ -22,11 +22,12 @@ pub(crate) fn run(args: &Args, stop: &Stop) -> Result<()> {
         let hub = args.hub.trim_start_matches("fw://");
         crate::print(format!("no streams yet: publish one with `framewire send camera fw://{hub}/NAME`"))?;
     }
-    for RemoteStream { name, state, codec, width, height, fps, bitrate, viewers } in streams {
+    for RemoteStream { name, state, fault, codec, width, height, fps, bitrate, viewers } in streams {
         let codec = codec.unwrap_or_else(|| "-".into());
         let bitrate = bitrate / 1e6;
+        let why = fault.map_or(String::new(), |fault| format!("  no picture: {fault}"));
         crate::print(format!(
-            "{name:24} {state:8} {codec:6} {width:>5}x{height:<5} {fps:6.1} fps {bitrate:8.2} Mbit/s {viewers:4} viewers"
+            "{name:24} {state:8} {codec:6} {width:>5}x{height:<5} {fps:6.1} fps {bitrate:8.2} Mbit/s {viewers:4} viewers{why}"
         ))?;
     }
     Ok(())

@@ -115,7 +115,7 @@ fn with(figures: &impl Serialize, name: &str, more: Option<impl Serialize>) -> V
 /// A line with what the tutorials print of each frame: how many there were, when the newest was sent and received, its delay;
 /// then what was dropped, and how a hub serves this process.
 fn text(info: &Stream, split: &Latency, dropped: &str) -> String {
-    let Stream { name, state, fps, published, missed, .. } = info;
+    let Stream { name, state, fault, fps, published, missed, .. } = info;
     let mut line = format!("{name}: {state}, {published} frames, {fps:.1} fps, {:.2} Mbit/s", info.bitrate / 1e6);
     for (what, at) in [("sent", info.newest_sent_at()), ("received", info.newest_received_at())] {
         if let Some(at) = at {
@@ -130,6 +130,9 @@ fn text(info: &Stream, split: &Latency, dropped: &str) -> String {
         let _ = write!(line, ", age {age:.0} ms");
     }
     let _ = write!(line, ", dropped: {dropped}, {missed} missed");
+    if let Some(fault) = fault {
+        let _ = write!(line, ", no picture: {fault}");
+    }
     if let Some(Service { rendition, capacity, dropped, .. }) = &info.service {
         let dropped = drops_in_words(dropped.by_reason());
         let _ = write!(line, ", rendition {rendition}, capacity {}, dropped by the hub: {dropped}", carried(*capacity));

@@ -21,6 +21,8 @@ export class Tile {
   #state = "connecting";
   /** The last error that the hub or the connection reported. */
   #error = "";
+  /** Why the hub has no picture; empty while it has. */
+  #fault = "";
   #config = null;
   /** How the hub serves this page; null until it has reported that. */
   #service = null;
@@ -67,11 +69,15 @@ export class Tile {
 
   #makeConnection() {
     const events = {
-      reconnect: () => (this.#firstForwarded = 0),
+      reconnect: () => {
+        this.#firstForwarded = 0;
+        this.#fault = "";
+      },
       state: (state) => this.#setState(state),
       config: (config) => this.#configure(config),
       frame: (frame) => this.#decode(frame),
       service: (service) => (this.#service = service),
+      fault: (text) => this.#setFault(text),
       error: (text) => (this.#error = text),
       unopened: () => this.#askWhy(),
     };
@@ -192,14 +198,22 @@ export class Tile {
       case "offline":
         return ["No connection", "The hub does not answer."];
       case "idle":
-        return ["Idle", "The source starts when a viewer connects."];
+        return ["Idle", `The source starts when a viewer connects.${this.#why()}`];
       case "stalled": {
         const age = this.#age();
-        return ["Stalled", age === null ? "No frame has arrived yet." : `No new frame for ${roughDuration(age)}.`];
+        const since = age === null ? "No frame has arrived yet." : `No new frame for ${roughDuration(age)}.`;
+        return ["Stalled", since + this.#why()];
       }
       default:
         return ["", ""];
     }
+  }
+
+  /** Why there is no picture, behind another sentence: from the connection, or else from the list. */
+  #why() {
+    const connected = this.#inView && !this.#fallback && this.connection.connected;
+    const fault = connected ? this.#fault : this.#info.fault;
+    return fault ? ` ${fault}` : "";
   }
 
   /** The age of the newest frame in seconds, as exactly as it is known; null when there is no frame. */
@@ -229,6 +243,11 @@ export class Tile {
       this.#stopDecoding();
       this.#service = null;
     } else this.#error = "";
+    this.refresh();
+  }
+
+  #setFault(text) {
+    this.#fault = text;
     this.refresh();
   }
 

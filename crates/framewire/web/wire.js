@@ -30,6 +30,7 @@ const RECEIVED = {
   9: { type: "pong", shortest: 24, longest: KIB, read: readPong },
   11: { type: "state", shortest: 4, longest: KIB, read: (message) => STATES[message.getUint8(HEADER)] ?? null },
   12: { type: "error", shortest: 4, longest: 4 + KIB, read: (message) => text(message, 4) },
+  17: { type: "fault", shortest: 0, longest: KIB, read: (message) => text(message, 0) },
   15: { type: "service", shortest: 48, longest: KIB, read: readService },
 };
 
@@ -153,6 +154,7 @@ const LONGEST_BACKOFF = 10_000;
  *
  * - `on.reconnect()` is called before the messages of each new connection.
  * - `on.state(state)` reports the stream's state: "connecting", "live", "stalled" or "idle".
+ * - `on.fault(text)` says why there is no picture; empty once there is one again.
  * - `on.config(config)` describes the frames that follow it.
  * - `on.frame(frame)` delivers each frame.
  * - `on.service(service)` reports once a second how the hub serves this page.

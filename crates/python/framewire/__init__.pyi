@@ -102,6 +102,9 @@ class Viewer:
     def state(self) -> Literal["live", "stalled", "idle", "closed"]:
         """stalled: frames stay away; idle: the source sleeps."""
     @property
+    def fault(self) -> Optional[str]:
+        """Why there is no picture, in a sentence; None while frames flow."""
+    @property
     def stats(self) -> dict[str, Any]:
         """The stream's figures: fps, bitrate, latency_ms and more."""
     @property

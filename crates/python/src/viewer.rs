@@ -116,7 +116,8 @@ impl Viewer {
                     let text = if waited.is_zero() {
                         format!("'{}': no new frame is there", self.name)
                     } else {
-                        format!("'{}': no frame came for {waited:?}", self.name)
+                        let why = self.fault(py)?.map_or_else(String::new, |fault| format!(": {fault}"));
+                        format!("'{}': no frame came for {waited:?}{why}", self.name)
                     };
                     return Err(PyTimeoutError::new_err(text));
                 }
@@ -181,6 +182,15 @@ impl Viewer {
             return Ok("closed");
         }
         self.owned.with(py, |viewer| viewer.state())
+    }
+
+    /// Why there is no picture, in a sentence; None while frames flow.
+    #[getter]
+    fn fault(&self, py: Python<'_>) -> PyResult<Option<String>> {
+        if self.owned.is_closed() {
+            return Ok(None);
+        }
+        self.owned.with(py, |viewer| viewer.fault())
     }
 
     /// The stream's figures.

@@ -21,6 +21,7 @@ export const KINDS = {
   bye: 13,
   keyframe: 14,
   service: 15,
+  fault: 17,
 };
 
 /** The messages of one direction of a captured connection, as byte arrays: header and body each. */
@@ -57,6 +58,7 @@ export function u64s(...numbers) {
 export const ping = (sent) => raw(KINDS.ping, u64s(sent));
 export const pong = (pinged, received, sent) => raw(KINDS.pong, u64s(pinged, received, sent));
 export const state = (number) => raw(KINDS.state, [number, 0, 0, 0]);
+export const fault = (text) => raw(KINDS.fault, [...new TextEncoder().encode(text)]);
 export const LIVE = state(1);
 export const STALLED = state(2);
 export const IDLE = state(3);

@@ -188,7 +188,7 @@ impl Viewer {
                     Item::Config(new) => config = Some(new),
                     // The test may have ended.
                     Item::Frame(frame) => drop(sender.send((config.clone().expect("a configuration"), frame))),
-                    Item::State(_) | Item::Fault(_) | Item::Service(_) => {}
+                    Item::State(_) | Item::Fault(_) | Item::NoPicture(_) | Item::Service(_) => {}
                 }
             }
         });

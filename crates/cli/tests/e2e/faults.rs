@@ -2,8 +2,10 @@
 
 use std::{fs, io::Read};
 
+use framewire_proto::wire::native::Message;
+
 use crate::{
-    harness::{Display, Hub, Running, Scratch, eventually, fails, framewire, output, run, tool},
+    harness::{Display, Hub, Peer, Running, Scratch, eventually, fails, framewire, jpeg, output, run, tool},
     namespaces::{is_root_here, skip, this_test},
     picture::probe,
 };
@@ -161,4 +163,45 @@ fn a_hub_restarted_under_a_recorder_and_a_window() {
 /// How many frames a line of `--stats json` counts.
 fn delivered(line: &str) -> Option<u64> {
     serde_json::from_str::<serde_json::Value>(line).ok()?["delivered"].as_u64()
+}
+
+#[test]
+fn why_there_is_no_picture_is_told_wherever_the_stream_is() {
+    let scratch = Scratch::new("no-picture");
+    let film = scratch.file("film.mp4");
+    let hub = Hub::start(&["--source", &format!("film={film}")]);
+    let next = Hub::start(&["--source", &format!("copy={}", hub.fw("film"))]);
+    let error = fails(framewire(["record", &next.fw("copy"), &scratch.file("o.mkv"), "--duration", "2"]));
+    assert!(error.contains("film.mp4: no such file"), "{error}");
+    for hub in [&hub, &next] {
+        let listed = String::from_utf8(output(framewire(["list", &hub.address.to_string()]))).unwrap();
+        assert!(listed.contains("no picture: ") && listed.contains("film.mp4: no such file"), "{listed}");
+    }
+    let diagnosis = output(framewire(["doctor", &hub.fw("film"), "--duration", "1", "--json"]));
+    let diagnosis: serde_json::Value = serde_json::from_slice(&diagnosis).unwrap();
+    assert!(diagnosis["verdict"].as_str().unwrap().contains("film.mp4: no such file"), "{diagnosis}");
+    let mut viewer = Peer::watch(&hub, "film");
+    let fault = viewer.wait_for("a fault", |message| matches!(message, Message::Fault { .. }));
+    assert!(matches!(fault, Message::Fault { text } if text.contains("no such file")));
+    output(framewire(["record", SCENE, &film, "--duration", "1"]));
+    viewer.wait_for("no fault any more", |message| *message == Message::Fault { text: String::new() });
+    assert!(hub.stream("film").unwrap()["fault"].is_null());
+}
+
+#[test]
+fn a_publisher_tells_its_viewers_what_has_failed() {
+    let hub = Hub::start(&[]);
+    let publisher = Peer::publish(&hub, "door");
+    publisher.send_jpeg(0, &jpeg(1));
+    let text = format!("rtsp://user:pass@camera/x: {}\u{1b}[31m", "gone ".repeat(100));
+    publisher.client.send(&Message::Fault { text }).unwrap();
+    let info = hub.wait_until("door", "has failed", |info| info["fault"].is_string());
+    let fault = info["fault"].as_str().unwrap();
+    assert!(fault.starts_with("rtsp://user:***@camera/x: gone gone ") && fault.len() <= 200, "{fault}");
+    assert_eq!(info["state"], "stalled");
+    publisher.send_jpeg(1, &jpeg(2));
+    hub.wait_until("door", "is back", |info| info["fault"].is_null() && info["state"] == "live");
+    drop(publisher);
+    let info = hub.wait_until("door", "is deserted", |info| info["fault"].is_string());
+    assert!(info["fault"].as_str().unwrap().contains("connection"), "{info}");
 }

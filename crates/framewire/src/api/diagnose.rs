@@ -76,6 +76,7 @@ pub fn diagnose_until(from: &Source, duration: Duration, stop: &Stop) -> Result<
 #[derive(Default, Deserialize)]
 struct Stream {
     state: String,
+    fault: Option<String>,
     published: u64,
     missed: u64,
     bitrate: f64,
@@ -97,12 +98,15 @@ fn figures(from: &Source, seen: &Measurement, seconds: f64, hub: Option<(Stream,
     let told = seen.state.map(|state| state.name().to_owned());
     let state =
         if seen.ended { Some("ended".into()) } else { hub.as_ref().map(|(_, after)| after.state.clone()).or(told) };
+    let no_picture = hub.as_ref().and_then(|(_, after)| after.fault.clone());
+    let no_picture = no_picture.or_else(|| seen.no_picture.as_ref().map(ToString::to_string));
     let announced = config.filter(|config| config.millifps > 0 && !from.options.unpaced());
     let (width, height) = config.map_or((0, 0), framewire_proto::Config::shown_size);
     Figures {
         from: from.source.to_string(),
         seconds,
         state,
+        no_picture,
         codec: config.map(|config| config.codec.name()),
         width,
         height,

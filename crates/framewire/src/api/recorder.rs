@@ -129,11 +129,11 @@ impl RecorderBuilder {
             From::Cameras(_, at) if matches!(self.to, To::File(_)) => self.each_camera(&at, &hub, &progress, &stop)?,
             From::Cameras(..) => {
                 let opened = from.open(&hub.hub, Policy::Every, &stop)?;
-                self.one(opened, &progress, &stop)
+                self.one(opened, &hub, &progress, &stop)
             }
             From::Source(_) => {
                 let opened = self.open(&hub, &stop)?;
-                self.one(opened, &progress, &stop)
+                self.one(opened, &hub, &progress, &stop)
             }
         };
         Ok(Recorder { hub, progress, recording: Some(recording), stop: StopOnDrop(stop) })
@@ -161,7 +161,13 @@ impl RecorderBuilder {
         Ok(coded.then_some(encode))
     }
 
-    fn one(self, opened: Opened, progress: &Progress, stop: &Stop) -> thread::JoinHandle<Result<Recording>> {
+    fn one(
+        self,
+        opened: Opened,
+        hub: &LocalHub,
+        progress: &Progress,
+        stop: &Stop,
+    ) -> thread::JoinHandle<Result<Recording>> {
         let (size, from) = (self.from.shown_size(), self.from.source);
         let target = match self.to {
             To::File(path) => Target::File(path),
@@ -171,19 +177,22 @@ impl RecorderBuilder {
             }
         };
         let (duration, finished, progress, stop) = (self.duration, self.finished, progress.clone(), stop.clone());
+        let (hub, name) = (hub.clone(), opened.subscriber.name().clone());
         thread::spawn(move || {
             let note = |recording: &Recording| {
                 *lock(&progress) = vec![recording.clone()];
             };
             let outcome = record::run(opened.subscriber, target, duration, &stop, note);
             let ended = !stop.stopped();
+            let why = hub.hub.stream(name.as_str(), clock::now()).ok().and_then(|stream| stream.fault);
             stop.stop();
             let recording = outcome?;
             local::join(opened.feeding)?;
             ensure!(
                 recording.frames > 0 || recording.left || !ended,
                 NotFound,
-                "{from}: no frame came, so nothing is recorded: `framewire doctor` tells why"
+                "{from}: no frame came, so nothing is recorded: {}",
+                why.as_deref().unwrap_or("`framewire doctor` tells why")
             );
             finished.iter().for_each(|finished| finished(&recording));
             Ok(recording)

@@ -26,6 +26,8 @@ pub struct RemoteStream {
     pub name: String,
     /// `live`, `stalled` or `idle`.
     pub state: String,
+    /// Why there is no picture: the last fault of its source; `None` while frames flow.
+    pub fault: Option<String>,
     /// What its frames are encoded in; `None` before the first.
     pub codec: Option<String>,
     /// Width in pixels, 0 before the first frame.

@@ -286,13 +286,19 @@ impl Viewer {
         self.stats().map_or("idle", |stats| stats.state)
     }
 
+    /// Why there is no picture, in a sentence: the last fault of the stream's source. `None` while frames flow.
+    pub fn fault(&self) -> Option<String> {
+        self.stats()?.fault
+    }
+
     /// The stream's figures; `None` once the stream is gone.
     pub fn stats(&self) -> Option<stats::Stream> {
         self.hub.hub.stream(&self.name, clock::now()).ok()
     }
 
     fn timed_out(&self, timeout: Duration) -> crate::Error {
-        error!(Timeout, "'{}': no frame came for {timeout:?}", self.name)
+        let why = self.fault().map_or_else(String::new, |fault| format!(": {fault}"));
+        error!(Timeout, "'{}': no frame came for {timeout:?}{why}", self.name)
     }
 
     fn taken(&mut self, mut frame: Frame) -> Frame {
@@ -365,7 +371,7 @@ impl Reader {
                         return Next::Frame(Box::new(frame));
                     }
                 }
-                Event::State(_) => {}
+                Event::State(_) | Event::Fault(_) => {}
                 Event::Ended => return Next::Ended,
             }
         }
@@ -403,7 +409,7 @@ impl Reader {
                     shared.put(Next::Ended);
                     break;
                 }
-                Some(Event::State(_)) | None => {}
+                Some(Event::State(_) | Event::Fault(_)) | None => {}
             }
         }
     }

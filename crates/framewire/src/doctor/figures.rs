@@ -16,6 +16,8 @@ pub struct Figures {
     pub seconds: f64,
     /// The hub's last report, `live`, `stalled` or `idle`, or `ended`; `None` without a report.
     pub state: Option<String>,
+    /// Why there is no picture, as the hub or the source tells it; `None` while frames flow.
+    pub no_picture: Option<String>,
     /// The codec of the frames; `None` before the first frame.
     pub codec: Option<&'static str>,
     /// Width in pixels, 0 before the first frame.

@@ -125,13 +125,19 @@ fn no_frames(figures: &Figures) -> Option<(f64, String)> {
         return None;
     }
     let state = figures.state.as_ref().map_or(String::new(), |state| format!(": the stream is {state}"));
-    Some((f64::INFINITY, format!("No frame arrived in {:.1} s from {}{state}.", figures.seconds, figures.from)))
+    let why = why(figures);
+    Some((f64::INFINITY, format!("No frame arrived in {:.1} s from {}{state}{why}.", figures.seconds, figures.from)))
+}
+
+/// What the hub or the source tells of it.
+fn why(figures: &Figures) -> String {
+    figures.no_picture.as_ref().map_or(String::new(), |why| format!(": {}", why.trim_end_matches('.')))
 }
 
 fn stalled(figures: &Figures) -> Option<(f64, String)> {
     // The last frame before the stall may have arrived, so the number of frames does not matter.
     let stalled = figures.codec.is_some() && figures.state.as_deref() == Some("stalled");
-    stalled.then(|| (f64::INFINITY, format!("{} has stalled: no more frames arrive.", figures.from)))
+    stalled.then(|| (f64::INFINITY, format!("{} has stalled: no more frames arrive{}.", figures.from, why(figures))))
 }
 
 fn downlink_blocked(figures: &Figures) -> Option<(f64, String)> {

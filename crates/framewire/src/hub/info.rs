@@ -13,6 +13,12 @@ pub struct Info {
     pub name: String,
     /// `live`, `stalled` or `idle`.
     pub state: &'static str,
+    /// Why there is no picture: the last fault of its source; `None` while frames flow, and where nothing has failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fault: Option<String>,
+    /// Milliseconds since that fault.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fault_age_ms: Option<f64>,
     /// The codec of its source; `None` before the first frame.
     pub codec: Option<&'static str>,
     /// Width in pixels, 0 before the first frame.

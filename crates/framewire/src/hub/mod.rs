@@ -13,10 +13,11 @@
 //! ```text
 //!  gop ── mailbox ─┬─ info ── rendition ── viewer_slot ─┬─ state ── stream ─┬─ publisher ──┬─ mod
 //!  wait, effects ──┴─ publisher_slot ───────────────────┤                   ├─ subscriber ─┤
-//!  numbering, liveness ─────────────────────────────────┘                   └─ transcoder ─┘
+//!  numbering, liveness, fault ──────────────────────────┘                   └─ transcoder ─┘
 //! ```
 
 mod effects;
+mod fault;
 mod gop;
 mod info;
 mod liveness;

@@ -140,6 +140,13 @@ impl Publisher {
         }
     }
 
+    /// Tells viewers why there is no picture, until the next frame. No text: there is one again.
+    pub fn set_fault(&self, text: &str, now: Micros) {
+        if let Ok(mut stream) = self.lock() {
+            stream.set_fault(text, now);
+        }
+    }
+
     /// Sets how the hub that this stream comes from serves it.
     pub fn set_service(&self, service: Service) {
         if let Ok(mut state) = self.lock() {

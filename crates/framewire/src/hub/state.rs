@@ -14,6 +14,7 @@ use framewire_proto::{
 
 use super::{
     effects::{Action, Effects, Feedback, Upstream},
+    fault::Fault,
     info::{Info, RenditionInfo, ServiceInfo},
     liveness::{Attendance, Liveness},
     mailbox::{Counts, Policy, Reason},
@@ -27,6 +28,8 @@ use crate::latency::Split;
 #[derive(Debug)]
 pub(super) struct StreamState {
     liveness: Liveness,
+    /// Why there is no picture; `None` while frames flow.
+    fault: Option<Fault>,
     publisher: PublisherSlot,
     numbering: Numbering,
     /// The source and what is transcoded from it, by [`Rendition`].
@@ -41,6 +44,7 @@ impl StreamState {
     pub(super) fn new(now: Micros) -> Self {
         Self {
             liveness: Liveness::new(now),
+            fault: None,
             publisher: PublisherSlot::default(),
             numbering: Numbering::default(),
             renditions: Default::default(),
@@ -69,8 +73,13 @@ impl StreamState {
             viewers: !self.viewers.is_empty(),
             millifps: config.map_or(0, |config| u64::from(config.millifps)),
         };
-        let state = self.liveness.tick(attendance, now);
+        let (before, state) = (self.liveness.state(), self.liveness.tick(attendance, now));
         self.set_state(state);
+        // A source of the hub itself tells more, once it knows.
+        let silent = before != state && state == State::Stalled && !self.publisher.is_reserved();
+        if silent && self.publisher.is_taken() && self.fault.is_none() {
+            self.set_fault("its publisher is connected and sends no frames", now);
+        }
     }
 
     /// Whether the stream was deserted for long enough to be removed.
@@ -90,6 +99,8 @@ impl StreamState {
         Info {
             name: name.to_string(),
             state: self.liveness.state().name(),
+            fault: self.fault.as_ref().map(|fault| fault.text.to_string()),
+            fault_age_ms: self.fault.as_ref().map(|fault| now.saturating_sub(fault.since) as f64 / 1000.0),
             codec,
             width,
             height,
@@ -157,8 +168,13 @@ impl StreamState {
     }
 
     pub(super) fn leave_publisher(&mut self) {
+        let ended = self.publisher.has_ended();
         self.publisher.leave();
         self.set_state(State::Stalled);
+        if self.fault.is_none() {
+            let why = if ended { "its publisher has ended it" } else { "its publisher has gone" };
+            self.set_fault(why, self.liveness.last_activity());
+        }
     }
 
     pub(super) fn is_publisher(&self, publisher: u64) -> bool {
@@ -209,6 +225,16 @@ impl StreamState {
         }
     }
 
+    /// There is no picture, and this is why. No text: there is one again.
+    pub(super) fn set_fault(&mut self, text: &str, now: Micros) {
+        let fault = (!text.is_empty()).then(|| Fault::new(text, now));
+        let text = |fault: &Option<Fault>| fault.as_ref().map(|fault| fault.text.clone());
+        if text(&fault) != text(&self.fault) {
+            self.viewers.set_fault(&text(&fault).unwrap_or_default(), &mut self.effects);
+        }
+        self.fault = fault;
+    }
+
     /// The publisher will send no more frames.
     pub(super) fn end(&mut self) {
         self.publisher.end();
@@ -251,6 +277,9 @@ impl StreamState {
         self.liveness.touch(now);
         self.split.take_arrival(&frame.times);
         self.set_state(State::Live);
+        if self.fault.is_some() {
+            self.set_fault("", now);
+        }
         self.deliver(Rendition::Source, &frame, now);
         self.enqueue(&config, &frame);
         Ok(())
@@ -320,7 +349,8 @@ impl StreamState {
         if needs_keyframe {
             self.rendition_mut(Rendition::Source).request_keyframe();
         }
-        let viewer = self.viewers.join(mailbox, self.liveness.state(), self.publisher.has_ended());
+        let fault = self.fault.as_ref().map(|fault| fault.text.clone());
+        let viewer = self.viewers.join(mailbox, self.liveness.state(), fault, self.publisher.has_ended());
         self.publisher.wake(&mut self.effects);
         self.effects.add(Action::ReportViewers);
         (viewer, newest)
@@ -345,6 +375,9 @@ impl StreamState {
         slot.confirm_delivery();
         if let Some(state) = slot.take_state() {
             return Poll::Ready(Event::State(state));
+        }
+        if let Some(fault) = slot.take_fault() {
+            return Poll::Ready(Event::Fault(fault));
         }
         if !has_room {
             slot.wait(context, false);

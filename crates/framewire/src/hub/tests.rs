@@ -356,6 +356,55 @@ fn a_viewer_without_room_gets_states_only() {
 }
 
 #[test]
+fn a_fault_is_told_to_every_viewer_until_the_next_frame() {
+    let hub = Hub::default();
+    let publisher = publish(&hub, SECOND);
+    let mut early = hub.subscribe(&name("door"), Policy::Newest, false, SECOND).unwrap();
+    drain(&mut early);
+    publisher.set_fault("unplugged", 2 * SECOND);
+    publisher.set_fault("unplugged", 3 * SECOND);
+    let info = hub.stream("door", 4 * SECOND).unwrap();
+    assert_eq!((info.fault.as_deref(), info.fault_age_ms), (Some("unplugged"), Some(1000.0)));
+    let mut late = hub.subscribe(&name("door"), Policy::Newest, false, 4 * SECOND).unwrap();
+    let faults = |events: &[Event]| -> Vec<String> {
+        let fault = |event: &Event| match event {
+            Event::Fault(fault) => Some(fault.to_string()),
+            _ => None,
+        };
+        events.iter().filter_map(fault).collect()
+    };
+    for viewer in [&mut early, &mut late] {
+        assert_eq!(faults(&drain(viewer)), ["unplugged"]);
+    }
+    publisher.publish(frame(0), 5 * SECOND).unwrap();
+    publisher.publish(frame(1), 5 * SECOND).unwrap();
+    for viewer in [&mut early, &mut late] {
+        let events = drain(viewer);
+        assert_eq!((faults(&events), sequences(&events)), (vec![String::new()], vec![1]));
+    }
+    assert_eq!(hub.stream("door", 5 * SECOND).unwrap().fault, None);
+}
+
+#[test]
+fn who_sends_nothing_has_gone_or_has_ended_is_a_fault() {
+    let hub = Hub::default();
+    let fault = |now| hub.stream("door", now).unwrap().fault;
+    let publisher = publish(&hub, SECOND);
+    let _viewer = hub.subscribe(&name("door"), Policy::Newest, false, SECOND).unwrap();
+    publisher.publish(frame(0), SECOND).unwrap();
+    hub.tick(3 * SECOND);
+    assert_eq!(fault(3 * SECOND).as_deref(), Some("its publisher is connected and sends no frames"));
+    publisher.publish(frame(1), 3 * SECOND).unwrap();
+    assert_eq!(fault(3 * SECOND), None);
+    drop(publisher);
+    assert_eq!(fault(3 * SECOND).as_deref(), Some("its publisher has gone"));
+    let publisher = publish(&hub, 4 * SECOND);
+    publisher.publish(frame(0), 4 * SECOND).unwrap();
+    publisher.finish();
+    assert_eq!(fault(4 * SECOND).as_deref(), Some("its publisher has ended it"));
+}
+
+#[test]
 fn waits_take_the_clock_of_their_caller() {
     let hub = Hub::default();
     let publisher = publish(&hub, SECOND);

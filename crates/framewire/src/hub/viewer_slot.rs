@@ -37,6 +37,8 @@ pub enum Accepts {
 pub enum Event {
     /// The state of the stream, at first and after each change.
     State(State),
+    /// Why there is no picture; empty: there is one again.
+    Fault(Arc<str>),
     /// The configuration of the frames that follow.
     Config(Arc<Config>),
     /// A frame. The next call of [`Subscriber::poll`](super::Subscriber::poll) confirms that it was sent whole; if the
@@ -65,6 +67,8 @@ pub(super) struct ViewerSlot {
     has_room: bool,
     /// A state that the viewer has not got yet.
     state: Option<State>,
+    /// A fault, or its end, that the viewer has not got yet.
+    fault: Option<Arc<str>>,
     /// The viewer has not got the end of the publisher yet.
     ended: bool,
     /// The configuration that the viewer got last.
@@ -75,7 +79,7 @@ pub(super) struct ViewerSlot {
 }
 
 impl ViewerSlot {
-    fn new(mailbox: Mailbox, state: State, ended: bool) -> Self {
+    fn new(mailbox: Mailbox, state: State, fault: Option<Arc<str>>, ended: bool) -> Self {
         Self {
             mailbox,
             accepts: Accepts::default(),
@@ -87,6 +91,7 @@ impl ViewerSlot {
             max_age: None,
             has_room: false,
             state: Some(state),
+            fault,
             ended,
             config: None,
             in_flight: false,
@@ -194,6 +199,11 @@ impl ViewerSlot {
         self.state.take()
     }
 
+    /// A fault of the stream, or its end, that the viewer has not got yet.
+    pub(super) fn take_fault(&mut self) -> Option<Arc<str>> {
+        self.fault.take()
+    }
+
     /// Drops frames over the maximum age; returns whether to request a keyframe.
     pub(super) fn drop_stale(&mut self, now: Micros) -> bool {
         self.max_age.is_some_and(|most| self.mailbox.drop_captured_before(now.saturating_sub(most)))
@@ -238,9 +248,9 @@ pub(super) struct ViewerSlots {
 
 impl ViewerSlots {
     /// Adds a viewer of the source, whose mailbox this is; returns its number.
-    pub(super) fn join(&mut self, mailbox: Mailbox, state: State, ended: bool) -> u64 {
+    pub(super) fn join(&mut self, mailbox: Mailbox, state: State, fault: Option<Arc<str>>, ended: bool) -> u64 {
         self.joined += 1;
-        self.slots.insert(self.joined, ViewerSlot::new(mailbox, state, ended));
+        self.slots.insert(self.joined, ViewerSlot::new(mailbox, state, fault, ended));
         self.joined
     }
 
@@ -317,6 +327,13 @@ impl ViewerSlots {
         }
     }
 
+    pub(super) fn set_fault(&mut self, fault: &Arc<str>, effects: &mut Effects) {
+        for slot in self.slots.values_mut() {
+            slot.fault = Some(fault.clone());
+            effects.wake(&mut slot.waker);
+        }
+    }
+
     /// The publisher will send no more frames.
     pub(super) fn end(&mut self, effects: &mut Effects) {
         for slot in self.slots.values_mut() {
@@ -383,7 +400,7 @@ mod tests {
     }
 
     fn join(viewers: &mut ViewerSlots) -> u64 {
-        viewers.join(Mailbox::new(Policy::Every), State::Live, false)
+        viewers.join(Mailbox::new(Policy::Every), State::Live, None, false)
     }
 
     #[test]

@@ -116,7 +116,7 @@ impl Stream {
             match pacer.reading_acks(socket, self.viewer.next(clock::now)).await {
                 Event::Config(config) => pacer.configure(&config),
                 Event::Frame(frame) => return frame,
-                Event::State(_) | Event::Ended => {}
+                Event::State(_) | Event::Fault(_) | Event::Ended => {}
             }
         }
     }

@@ -5,7 +5,7 @@ use std::{collections::VecDeque, future::pending, time::Duration};
 use framewire_proto::{
     Config, Frame, Micros,
     link::{IDLE_TIMEOUT, Link},
-    wire::native::{Message, Oversized, Report, code},
+    wire::native::{Message, Oversized, Report, State, code},
 };
 use tokio::{sync::watch, time::sleep};
 use tracing::{debug, info};
@@ -82,6 +82,10 @@ impl PublisherSession {
             }
             Message::Oversized(oversized) => self.pass_over(oversized, now),
             Message::Ping { .. } | Message::Pong { .. } => self.publisher.keep_alive(now),
+            Message::Fault { text } => {
+                self.publisher.set_state(State::Stalled);
+                self.publisher.set_fault(&text, now);
+            }
             Message::Bye { .. } => return Ok(false),
             Message::Error { text, .. } => bail!(Protocol, "the publisher ended with an error: {text}"),
             Message::Publish { .. } | Message::Subscribe { .. } | Message::Accepted { .. } => {
@@ -168,6 +172,11 @@ impl PublisherSession {
         self.link.is_timed_out(now)
     }
 
+    /// The publisher is gone, for this reason.
+    fn lost(&self, why: &Error) {
+        self.publisher.set_fault(&format!("its publisher is gone: {why}"), clock::now());
+    }
+
     /// The publisher said goodbye: its stream has ended.
     pub(super) fn finish(self) {
         self.publisher.finish();
@@ -182,6 +191,26 @@ impl PublisherSession {
 pub(super) async fn run(
     channel: &Channel,
     mut session: PublisherSession,
+    viewers: watch::Receiver<u32>,
+    keyframes: watch::Receiver<u64>,
+) -> Result<()> {
+    match converse(channel, &mut session, viewers, keyframes).await {
+        Ok(()) => {
+            info!("{}: has published its stream to the end", channel.peer());
+            session.finish();
+            Ok(())
+        }
+        Err(error) => {
+            session.lost(&error);
+            Err(error)
+        }
+    }
+}
+
+/// Takes the publisher's messages and answers them until its last.
+async fn converse(
+    channel: &Channel,
+    session: &mut PublisherSession,
     mut viewers: watch::Receiver<u32>,
     mut keyframes: watch::Receiver<u64>,
 ) -> Result<()> {
@@ -198,11 +227,7 @@ pub(super) async fn run(
             message = channel.receive(|| session.take_bytes(clock::now())) => {
                 match session.take(message?, clock::now()) {
                     Ok(true) => {}
-                    Ok(false) => {
-                        info!("{}: has published its stream to the end", channel.peer());
-                        session.finish();
-                        return Ok(());
-                    }
+                    Ok(false) => return Ok(()),
                     Err(error) => return Err(unexpected(channel, session, error).await),
                 }
             }
@@ -214,7 +239,7 @@ pub(super) async fn run(
 }
 
 /// Sends what is due and then the error.
-async fn unexpected(channel: &Channel, mut session: PublisherSession, error: Error) -> Error {
+async fn unexpected(channel: &Channel, session: &mut PublisherSession, error: Error) -> Error {
     while let Some(message) = session.poll(clock::now()) {
         if channel.send(&message).await.is_err() {
             return error;

@@ -98,7 +98,7 @@ async fn encode(mut source: Subscriber, wanted: Wanted, publisher: &Publisher) -
                 continue;
             }
             Event::Frame(frame) => frame,
-            Event::State(_) | Event::Ended => continue,
+            Event::State(_) | Event::Fault(_) | Event::Ended => continue,
         };
         let Some(config) = given.clone() else { continue };
         // Frames that others depend on are decoded even where no picture is due.

@@ -129,6 +129,10 @@ impl ViewerSession {
         while let Poll::Ready(event) = self.subscriber.poll(context, ready, now) {
             match event {
                 Event::State(state) => return Poll::Ready(Message::State(state)),
+                Event::Fault(fault) => {
+                    let text = fault.to_string();
+                    return Poll::Ready(Message::Fault { text });
+                }
                 Event::Config(config) => {
                     self.flow.set_frame_rate(&config);
                     return Poll::Ready(Message::Config((*config).clone()));

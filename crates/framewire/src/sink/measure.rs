@@ -23,6 +23,8 @@ const CHECK_INTERVAL: Duration = Duration::from_millis(100);
 pub struct Measurement {
     /// The hub's last report of the stream's state.
     pub state: Option<State>,
+    /// Why there is no picture, where the hub or the source tells it.
+    pub no_picture: Option<Arc<str>>,
     /// The stream has ended.
     pub ended: bool,
     /// The configuration of the frames.
@@ -83,6 +85,7 @@ pub fn run(mut subscriber: Subscriber, stop: &Stop) -> Measurement {
         measured.note_service(subscriber.service());
         match event {
             Some(Event::State(state)) => measured.state = Some(state),
+            Some(Event::Fault(fault)) => measured.no_picture = (!fault.is_empty()).then_some(fault),
             Some(Event::Config(config)) => measured.config = Some(config),
             Some(Event::Frame(frame)) => measured.decode(&frame, &mut decoder, &subscriber),
             Some(Event::Ended) => measured.ended = true,

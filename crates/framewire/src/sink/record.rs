@@ -136,7 +136,7 @@ pub fn run(
                 }
             }
             Some(Event::Ended) => break,
-            Some(Event::State(_)) | None => {}
+            Some(Event::State(_) | Event::Fault(_)) | None => {}
         }
         if recorder.idle()? == Reader::Gone {
             recorder.summary.left = true;

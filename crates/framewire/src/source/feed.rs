@@ -88,11 +88,13 @@ impl Feed {
             match result {
                 Ok(()) if again => {
                     publisher.set_state(State::Stalled);
+                    publisher.set_fault("it has ended, and begins again for the next viewer", clock::now());
                     viewers_are(&mut viewers, &stop, |count| count == 0).await;
                 }
                 Ok(()) => break,
                 Err(error) if on_demand => {
                     publisher.set_state(State::Stalled);
+                    publisher.set_fault(&error.to_string(), clock::now());
                     let failure = format!("'{}': {error}", publisher.name());
                     retry.wait_async(retry::least_wait(&error), &failure, &stop).await;
                 }
@@ -197,7 +199,9 @@ impl Pump {
                 Item::Fault(error) => {
                     tracing::debug!("'{}': {error}", self.publisher.name());
                     self.publisher.set_state(State::Stalled);
+                    self.publisher.set_fault(&error.to_string(), clock::now());
                 }
+                Item::NoPicture(why) => self.publisher.set_fault(&why, clock::now()),
                 Item::Service(service) => self.publisher.set_service(service),
                 Item::Config(new) => {
                     if encoder.is_none() {

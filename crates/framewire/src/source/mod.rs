@@ -41,6 +41,8 @@ pub enum Item {
     State(State),
     /// It has lost what it feeds from, and why. It tries by itself to have it again.
     Fault(Error),
+    /// Why the hub that it comes from has no picture of it; empty once it has one again.
+    NoPicture(String),
     /// How the hub that it comes from serves it.
     Service(Service),
     /// A frame, numbered by the source from 0 (a frame that it had to drop leaves a gap), with its time of capture.

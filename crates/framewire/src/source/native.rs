@@ -67,6 +67,8 @@ pub struct HubSource {
     /// A frame was passed over that the next ones need: they are dropped until a keyframe comes.
     needs_keyframe: bool,
     retry: Retry,
+    /// Why there is no connection, where the next try has to wait.
+    failure: Option<Error>,
 }
 
 impl HubSource {
@@ -93,10 +95,11 @@ impl HubSource {
             too_large: TooLarge::default(),
             needs_keyframe: false,
             retry: Retry::default(),
+            failure: None,
         };
         match source.connect() {
             Ok(client) => source.begin(client),
-            Err(error) if options.wait => source.retry.wait(&error, stop),
+            Err(error) if options.wait => source.failure = Some(error),
             Err(error) => return Err(error),
         }
         Ok(source)
@@ -122,14 +125,27 @@ impl HubSource {
         self.options.wait = true;
     }
 
-    fn reconnect(&mut self) {
+    /// Connects once the next try is due; returns what that tells viewers.
+    fn reconnect(&mut self) -> Option<Item> {
+        if let Some(failure) = self.failure.take() {
+            self.retry.wait(&failure, &self.stop);
+        }
         match self.connect() {
             Ok(client) => {
                 info!("{}: connected", self.identity.address);
                 self.begin(client);
+                Some(Item::NoPicture(String::new()))
             }
-            Err(error) => self.retry.wait(&error, &self.stop),
+            Err(_) if self.stop.stopped() => None,
+            Err(error) => Some(self.lose(error)),
         }
+    }
+
+    fn lose(&mut self, error: Error) -> Item {
+        *lock(&self.reports_to) = None;
+        self.client = None;
+        self.failure = Some(error.clone());
+        Item::Fault(error)
     }
 
     /// An item as it enters. A frame that is not what it claims to be is dropped and counted: its hub may be an older one.
@@ -177,8 +193,10 @@ impl Source for HubSource {
     fn next(&mut self) -> Result<Option<Item>> {
         while !self.stop.stopped() {
             let Some(client) = &mut self.client else {
-                self.reconnect();
-                continue;
+                match self.reconnect() {
+                    Some(item) => return Ok(Some(item)),
+                    None => continue,
+                }
             };
             let error = match client.receive() {
                 Ok(HubEvent::Message(Message::Oversized(oversized))) => {
@@ -200,14 +218,11 @@ impl Source for HubSource {
                 Ok(HubEvent::Stopped) => break,
                 Err(error) => error,
             };
-            *lock(&self.reports_to) = None;
-            self.client = None;
             let error = error.context(self.identity.address.to_string());
             if self.options.once {
                 return Err(error);
             }
-            self.retry.wait(&error, &self.stop);
-            return Ok(Some(Item::Fault(error)));
+            return Ok(Some(self.lose(error)));
         }
         if let Some(client) = &self.client {
             // The hub may have closed the connection first.
@@ -240,6 +255,7 @@ fn take(client: &HubClient, message: Message) -> Result<Option<Item>> {
         Message::Config(config) => Item::Config(config),
         Message::Frame(frame) => Item::Frame(arrived(client, frame)?),
         Message::State(state) => Item::State(state),
+        Message::Fault { text } => Item::NoPicture(text),
         Message::Service(service) => Item::Service(service),
         Message::Error { text, .. } => bail!(ConnectionLost, "{text}"),
         Message::Bye { text } if text.is_empty() => bail!(ConnectionLost, "the hub ends"),

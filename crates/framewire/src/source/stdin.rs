@@ -103,7 +103,7 @@ impl Source for Stdin {
                     frame.times.captured = clock::now();
                 }
             }
-            Item::State(_) | Item::Fault(_) | Item::Service(_) => {}
+            Item::State(_) | Item::Fault(_) | Item::NoPicture(_) | Item::Service(_) => {}
         }
         Ok(Some(item))
     }
@@ -401,7 +401,7 @@ mod tests {
         let shape = |item: &Item| match item {
             Item::Config(config) => (u64::from(config.width), usize::from(config.height)),
             Item::Fault(error) => panic!("{error}"),
-            Item::State(state) => panic!("{state:?}"),
+            Item::State(_) | Item::NoPicture(_) => panic!("{item:?}"),
             Item::Service(service) => panic!("{service:?}"),
             Item::Frame(frame) => (frame.sequence, frame.data.len()),
         };

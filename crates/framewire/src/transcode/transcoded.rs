@@ -60,7 +60,7 @@ impl Transcoded {
                         Err(error) => self.bad.count(self.viewer.name(), error),
                     }
                 }
-                Event::State(_) => {}
+                Event::State(_) | Event::Fault(_) => {}
                 Event::Ended => return None,
             }
         }

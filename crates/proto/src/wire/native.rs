@@ -101,6 +101,11 @@ pub enum Message {
     State(State),
     /// Hub to viewer, once a second: how the hub serves this viewer.
     Service(Service),
+    /// Publisher to hub, and hub to viewer: why there is no picture. Empty: there is one again.
+    Fault {
+        /// What failed, on what, why: for a person.
+        text: String,
+    },
     /// A fault. The sender closes the connection after it.
     Error {
         /// See [`code`].
@@ -237,6 +242,7 @@ mod kind {
     pub(super) const KEYFRAME: u8 = 14;
     pub(super) const SERVICE: u8 = 15;
     pub(super) const SESSION: u8 = 16;
+    pub(super) const FAULT: u8 = 17;
 }
 
 /// Bytes of Config's fields before the codec's own data.
@@ -315,6 +321,7 @@ impl Message {
                 out.put_u16_le(0);
                 out.put_slice(text.as_bytes());
             }
+            Self::Fault { text: why } => text(out, kind::FAULT, cut(why)),
             Self::Bye { text: why } => text(out, kind::BYE, cut(why)),
             Self::Oversized(_) => {}
         }
@@ -390,7 +397,7 @@ impl Head {
         Some(match self.kind {
             kind::FRAME => ("a frame", limits.frame.saturating_add(FRAME_FIELDS)),
             kind::CONFIG => ("a configuration", limits.extra.saturating_add(CONFIG_FIELDS)),
-            kind::HELLO | kind::BYE => ("a text", limits.text),
+            kind::HELLO | kind::BYE | kind::FAULT => ("a text", limits.text),
             kind::ERROR => ("an error", limits.text.saturating_add(ERROR_FIELDS)),
             kind::PUBLISH | kind::SUBSCRIBE | kind::ACCEPTED => ("a stream's name", limits.text),
             kind::REPORT
@@ -472,6 +479,7 @@ fn parse(head: Head, mut body: Bytes) -> Result<Option<Message>, ErrorKind> {
             let code = fields.get_u16_le();
             Message::Error { code, text: as_text("an error's sentence", &body[ERROR_FIELDS..])? }
         }
+        kind::FAULT => Message::Fault { text: as_text("a fault", &body)? },
         kind::BYE => Message::Bye { text: as_text("a bye", &body)? },
         _ => return Ok(None),
     }))

@@ -105,6 +105,7 @@ fn rare() -> Vec<Message> {
             full: 0,
         }),
         Message::Bye { text: String::new() },
+        Message::Fault { text: "camera /dev/video0 was unplugged".into() },
     ]);
     messages
 }

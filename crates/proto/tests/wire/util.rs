@@ -76,6 +76,7 @@ pub(crate) fn message() -> impl Strategy<Value = Message> {
         }),
         prop_oneof![Just(State::Live), Just(State::Stalled), Just(State::Idle)].prop_map(Message::State),
         (any::<u16>(), text()).prop_map(|(code, text)| Message::Error { code, text }),
+        text().prop_map(|text| Message::Fault { text }),
         text().prop_map(|text| Message::Bye { text }),
     ]
 }

@@ -337,6 +337,12 @@ impl PublisherSession {
                     })));
                 }
                 Event::Ended => return Ok(Poll::Ready(None)),
+                Event::Fault(fault) => {
+                    let text = fault.to_string();
+                    self.outbox.push_back(Message::Fault { text });
+                    self.wake();
+                    return Ok(Poll::Pending);
+                }
                 Event::State(_) => {}
             }
         }

@@ -46,6 +46,8 @@ pub(super) struct DecodedPicture {
 pub(super) struct StreamStatus {
     /// The hub's report of the stream's state.
     pub(super) state: Option<State>,
+    /// Why there is no picture, where that is known.
+    pub(super) no_picture: Option<Arc<str>>,
     /// The publisher has ended the stream.
     pub(super) ended: bool,
     pub(super) config: Option<Arc<Config>>,
@@ -217,6 +219,9 @@ impl PlayerThread {
         let Some(event) = next else { return self.count() };
         match event {
             hub::Event::State(state) => lock(&self.state).status.state = Some(state),
+            hub::Event::Fault(fault) => {
+                lock(&self.state).status.no_picture = (!fault.is_empty()).then_some(fault);
+            }
             hub::Event::Config(config) => {
                 lock(&self.state).status.config = Some(config.clone());
                 self.config = Some(config);

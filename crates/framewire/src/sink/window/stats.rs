@@ -42,6 +42,9 @@ pub struct Stats {
     pub latency_ms: Split,
     /// Why the last frame could not be decoded; `None` if it was decoded.
     pub fault: Option<String>,
+    /// Why there is no picture: the last fault of the stream's source; `None` while frames flow.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub no_picture: Option<String>,
 }
 
 /// How many frames were not shown, by reason: the reasons of the hub's mailbox, then `bad` (could not be decoded), `before_show`
@@ -76,6 +79,7 @@ impl Stats {
             service: status.service.map(ServiceInfo::from),
             latency_ms: split,
             fault: status.fault,
+            no_picture: status.no_picture.map(|why| why.to_string()),
         }
     }
 
@@ -110,13 +114,14 @@ impl Stats {
     pub(super) fn banner(&self, since: Option<f64>) -> Option<String> {
         let name = &self.name;
         let fault = self.fault.as_ref().map(|fault| format!("frames arrive but cannot be decoded:\n{fault}"));
+        let why = self.no_picture.as_ref().map_or(String::new(), |why| format!("\n{why}"));
         match self.state {
-            "waiting" => Some(fault.unwrap_or_else(|| format!("waiting for {name}"))),
+            "waiting" => Some(fault.unwrap_or_else(|| format!("waiting for {name}{why}"))),
             "stalled" => Some(match since {
-                Some(since) => format!("stalled: no new picture for {:.0} s", (since / 1000.0).floor()),
-                None => "stalled: no new picture".into(),
+                Some(since) => format!("stalled: no new picture for {:.0} s{why}", (since / 1000.0).floor()),
+                None => format!("stalled: no new picture{why}"),
             }),
-            "idle" => Some("the source is idle".into()),
+            "idle" => Some(format!("the source is idle{why}")),
             "ended" => Some("ended".into()),
             _ => fault,
         }
@@ -195,6 +200,8 @@ mod tests {
         assert_eq!(stats(StreamStatus::default()).banner(None).as_deref(), Some("waiting for door"));
         let fault = StreamStatus { fault: Some("cut short".into()), ..StreamStatus::default() };
         assert!(stats(fault).banner(None).unwrap().contains("cut short"));
+        let no_picture = StreamStatus { no_picture: Some("unplugged".into()), ..StreamStatus::default() };
+        assert_eq!(stats(no_picture).banner(None).as_deref(), Some("waiting for door\nunplugged"));
         let mut stalled = stats(StreamStatus::default());
         stalled.state = state_name(true, Some(State::Stalled), false);
         assert_eq!(stalled.banner(Some(3_900.0)).as_deref(), Some("stalled: no new picture for 3 s"));
