@@ -121,7 +121,8 @@ fn summary(recording: &Recording) -> String {
 /// Waits for the end of the recording. After a stop, a program that reads nothing does not keep this one from ending.
 fn wait(recorder: Recorder, to_program: bool, stop: &Stop) -> Result<()> {
     let (tell, outcome) = mpsc::channel();
-    thread::spawn(move || tell.send(recorder.wait()));
+    // Nobody may wait any more.
+    thread::spawn(move || drop(tell.send(recorder.wait())));
     let patience = if to_program && stop.stopped() { FAREWELL } else { Duration::MAX };
     match outcome.recv_timeout(patience) {
         Ok(outcome) => outcome.map(drop).map_err(Into::into),

@@ -92,7 +92,7 @@ fn request(connection: &mut TcpStream) -> Option<String> {
 fn play(connection: &mut TcpStream, film: &[u8]) -> std::io::Result<()> {
     let (begun, mut pictures, mut number) = (Instant::now(), 0, 0_u16);
     for unit in film.split_start_codes() {
-        let picture = matches!(unit[0] & 31, 1 | 5);
+        let picture = matches!(unit[0] & 0x1F, 1 | 5);
         let time = (pictures * 90_000 / FPS) as u32;
         for (payload, last) in payloads(unit) {
             let marker = if picture && last { 0xE0 } else { 0x60 };
@@ -124,7 +124,7 @@ fn payloads(unit: &[u8]) -> Vec<(Vec<u8>, bool)> {
             .filter(|(is, _)| *is)
             .map(|(_, bit)| bit)
             .sum::<u8>();
-        ([&[unit[0] & 0xE0 | 28, unit[0] & 31 | ends], *piece].concat(), place == last)
+        ([&[unit[0] & 0xE0 | 0x1C, unit[0] & 0x1F | ends], *piece].concat(), place == last)
     };
     pieces.iter().enumerate().map(packet).collect()
 }

@@ -20,7 +20,7 @@ use tokio::{
     io::{Interest, ReadBuf},
     net::TcpStream,
     sync::oneshot,
-    time::sleep,
+    time::{sleep, timeout},
 };
 
 use super::{

@@ -475,10 +475,9 @@ impl Pacing {
             return Self::Decoding(Timing::new(speed, steps));
         }
         match options.fps {
-            // Those that are too many are left out, for delayed they would be ever older.
-            Some(_) if live => Self::Unpaced,
+            // Frames of what is live that are too many are left out, for delayed they would be ever older.
+            _ if live => Self::Unpaced,
             Some(fps) => Pace::new(fps).map_or(Self::Unpaced, |pace| Self::Constant(pace, fps)),
-            None if live => Self::Unpaced,
             None => Self::Display(Timeline::new(steps)),
         }
     }
