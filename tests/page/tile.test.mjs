@@ -197,11 +197,11 @@ test("a stream without a picture says why, until there is one", async () => {
   harness.accept();
   await harness.show({ age: 2000 });
   harness.receive(hub.STALLED, hub.fault("camera /dev/video0 was unplugged"));
-  assert.equal(harness.texts[2], "No new frame for 2 s. camera /dev/video0 was unplugged");
+  assert.equal(harness.texts[2], "No new frame for 2 s: camera /dev/video0 was unplugged");
   harness.receive(hub.fault(""));
   assert.equal(harness.texts[2], "No new frame for 2 s.");
   const unseen = makeTile({ info: { ...INFO, state: "idle", fault: "no such file" }, inView: false });
-  assert.equal(unseen.texts[2], "The source starts when a viewer connects. no such file");
+  assert.equal(unseen.texts[2], "The source starts when a viewer connects: no such file");
 });
 
 test("while the hub's clock is not known, a frame's age counts from its arrival", async () => {

@@ -198,22 +198,21 @@ export class Tile {
       case "offline":
         return ["No connection", "The hub does not answer."];
       case "idle":
-        return ["Idle", `The source starts when a viewer connects.${this.#why()}`];
+        return ["Idle", this.#because("The source starts when a viewer connects")];
       case "stalled": {
         const age = this.#age();
-        const since = age === null ? "No frame has arrived yet." : `No new frame for ${roughDuration(age)}.`;
-        return ["Stalled", since + this.#why()];
+        return ["Stalled", this.#because(age === null ? "No frame has arrived yet" : `No new frame for ${roughDuration(age)}`)];
       }
       default:
         return ["", ""];
     }
   }
 
-  /** Why there is no picture, behind another sentence: from the connection, or else from the list. */
-  #why() {
+  /** A sentence, and behind it why there is no picture: from the connection, or else from the list. */
+  #because(sentence) {
     const connected = this.#inView && !this.#fallback && this.connection.connected;
     const fault = connected ? this.#fault : this.#info.fault;
-    return fault ? ` ${fault}` : "";
+    return fault ? `${sentence}: ${fault}` : `${sentence}.`;
   }
 
   /** The age of the newest frame in seconds, as exactly as it is known; null when there is no frame. */

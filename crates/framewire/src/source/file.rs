@@ -606,6 +606,8 @@ fn check_untouched(how: &Options, video: &Video) -> Result<()> {
 fn explain_network_error(error: Error) -> Error {
     match error {
         Error::Refused(_) => error.context("nothing listens at this address: check the port"),
+        // FFmpeg says so of an RTSP host without a route, too.
+        Error::InvalidData(_) => error.context("the host cannot be reached, or what it serves is no video"),
         // FFmpeg reports an unknown host as an input/output error.
         Error::ConnectionLost(_) => error.context("the host is unknown, or has closed the connection: check its name"),
         _ => error,
