@@ -101,6 +101,8 @@ impl Feed {
                 Err(error) => return Err(error),
             }
         }
+        // A source may hold a runtime, which no task may drop.
+        opened.into_iter().for_each(|unused| drop(thread::spawn(move || drop(unused))));
         if let Some(publisher) = Arc::into_inner(publisher) {
             publisher.finish();
         }
