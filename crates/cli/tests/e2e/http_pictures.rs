@@ -46,6 +46,19 @@ fn a_snapshot_is_a_picture_of_now_with_its_time_and_number() {
     assert!(header("x-sequence").parse::<u64>().is_ok());
 }
 
+#[test]
+fn a_camera_that_was_asleep_is_given_time_for_its_exposure() {
+    let hub = Hub::start(&["--source", "scene=pattern#size=320x240"]);
+    let exposure = |path: &str| {
+        let (status, head, _) = get(&hub, path);
+        (status, head.lines().find_map(|line| Some(line.strip_prefix("x-exposure: ")?.to_owned())))
+    };
+    assert_eq!(exposure("/streams/scene/snapshot.jpg"), (200, Some("settled".into())));
+    assert_eq!(exposure("/streams/scene/snapshot.jpg"), (200, None), "it is awake");
+    assert_eq!(exposure("/streams/scene/snapshot.jpg?wait=0.2"), (200, None));
+    assert_eq!(exposure("/streams/scene/snapshot.jpg?wait=11").0, 400);
+}
+
 /// Seconds since 1970.
 fn now() -> f64 {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("a clock").as_secs_f64()

@@ -25,6 +25,9 @@ use super::{
 };
 use crate::latency::Split;
 
+/// Of a stream that stalled or sleeps, frames that are older than this, in µs, are not of now.
+const STALE_AGE: Micros = 1_000_000;
+
 #[derive(Debug)]
 pub(super) struct StreamState {
     liveness: Liveness,
@@ -418,6 +421,13 @@ impl StreamState {
             self.switch(viewer, Rendition::Jpeg, self.liveness.last_activity());
         }
         self.start_transcoders();
+    }
+
+    pub(super) fn skip_stale(&mut self, viewer: u64, now: Micros) {
+        if !self.is_live() {
+            let slot = self.viewers.get_mut(viewer);
+            slot.into_iter().for_each(|slot| slot.skip_before(now.saturating_sub(STALE_AGE)));
+        }
     }
 
     pub(super) fn set_max_age(&mut self, viewer: u64, max_age: Option<Micros>) {

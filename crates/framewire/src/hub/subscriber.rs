@@ -64,6 +64,12 @@ impl Subscriber {
         self.stream.lock().set_max_age(self.id, max_age);
     }
 
+    /// Drops what waits for this viewer from before the stream stalled or fell asleep. For wires that cannot tell a picture's age:
+    /// on them it would look like one of now. To be called before the first event is taken.
+    pub fn skip_stale(&mut self, now: Micros) {
+        self.stream.lock().skip_stale(self.id, now);
+    }
+
     /// Sets how many bits a second may be sent over this viewer's link; `None` while that is not known. The viewer gets
     /// the rendition that fits.
     pub fn set_target(&mut self, target: Option<u64>, now: Micros) {

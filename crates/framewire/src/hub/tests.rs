@@ -356,6 +356,26 @@ fn a_viewer_without_room_gets_states_only() {
 }
 
 #[test]
+fn a_picture_of_before_a_pause_can_be_left_out() {
+    let hub = Hub::default();
+    let publisher = publish(&hub, SECOND);
+    let captured = |sequence, captured| Frame { times: Times { captured, ..Times::default() }, ..frame(sequence) };
+    publisher.publish(captured(0, SECOND), SECOND).unwrap();
+    let join = |now| {
+        let mut viewer = hub.subscribe(&name("door"), Policy::Newest, false, now).unwrap();
+        viewer.skip_stale(now);
+        viewer
+    };
+    assert_eq!(sequences(&drain(&mut join(3 * SECOND))), [0], "a live stream is slow");
+    publisher.set_state(State::Stalled);
+    let mut viewer = join(20 * SECOND);
+    let events = drain(&mut viewer);
+    assert_eq!((states(&events), sequences(&events)), (vec![State::Stalled], vec![]));
+    publisher.publish(captured(1, 21 * SECOND), 21 * SECOND).unwrap();
+    assert_eq!(sequences(&drain(&mut viewer)), [1]);
+}
+
+#[test]
 fn a_fault_is_told_to_every_viewer_until_the_next_frame() {
     let hub = Hub::default();
     let publisher = publish(&hub, SECOND);

@@ -107,6 +107,11 @@ impl ViewerSlot {
         self.accepts = accepts;
     }
 
+    pub(super) fn skip_before(&mut self, moment: Micros) {
+        // Where frames depend on each other, a new viewer gets a keyframe anyway.
+        let _ = self.mailbox.drop_captured_before(moment);
+    }
+
     pub(super) fn set_max_age(&mut self, max_age: Option<Micros>) {
         self.max_age = max_age;
     }

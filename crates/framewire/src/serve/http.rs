@@ -3,7 +3,7 @@
 //! ```text
 //!   access      who may ask for what; `address` and `names` are what it compares
 //!   page        the page and its files
-//!   pictures    MJPEG and snapshots
+//!   pictures    MJPEG and snapshots; `exposure` says when a camera that was just opened is worth one
 //!   socket      the WebSocket's request
 //! ```
 //!
@@ -12,6 +12,7 @@
 
 mod access;
 mod address;
+mod exposure;
 mod names;
 mod page;
 mod pictures;
@@ -199,7 +200,9 @@ async fn metrics(State(site): State<Arc<Site>>) -> Response {
 
 fn subscribe(hub: &Hub, name: &str) -> Result<Subscriber, Refused> {
     hub.stream(name, clock::now())?;
-    hub.subscribe(&Name::from_lossy(name), Policy::Newest, false, clock::now())
+    let mut viewer = hub.subscribe(&Name::from_lossy(name), Policy::Newest, false, clock::now())?;
+    viewer.skip_stale(clock::now());
+    Ok(viewer)
 }
 
 fn plain(status: StatusCode, sentence: &str) -> Response {

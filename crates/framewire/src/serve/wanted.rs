@@ -6,6 +6,8 @@ use framewire_proto::limits::SIDE;
 
 /// The most and the fewest pictures a second that can be asked for.
 const FPS: [f64; 2] = [0.01, 240.0];
+/// The longest that a snapshot can be asked to wait, in seconds.
+const LONGEST_WAIT: f64 = 10.0;
 /// The narrowest picture that can be asked for, in pixels.
 const NARROWEST: u32 = 16;
 
@@ -18,6 +20,8 @@ pub(super) struct Wanted {
     pub(super) width: Option<u32>,
     /// JPEG quality, 1 to 100.
     pub(super) quality: Option<u8>,
+    /// How long a snapshot waits after the first picture; otherwise, until a camera that was asleep has settled.
+    pub(super) wait: Option<Duration>,
 }
 
 impl Wanted {
@@ -31,6 +35,7 @@ impl Wanted {
             match &*name {
                 "fps" => wanted.interval = Some(interval(&value)?),
                 "width" => wanted.width = Some(whole(&name, &value, NARROWEST, SIDE)?),
+                "wait" => wanted.wait = Some(wait(&value)?),
                 "quality" => wanted.quality = Some(whole(&name, &value, 1, 100)? as u8),
                 _ => {}
             }
@@ -60,6 +65,11 @@ fn interval(value: &str) -> Result<Duration, String> {
         .ok_or_else(|| format!("fps={value}: expected pictures a second, {fewest} to {most}"))
 }
 
+fn wait(value: &str) -> Result<Duration, String> {
+    let seconds = value.parse().ok().filter(|seconds| (0.0..=LONGEST_WAIT).contains(seconds));
+    seconds.map(Duration::from_secs_f64).ok_or_else(|| format!("wait={value}: expected seconds, 0 to {LONGEST_WAIT}"))
+}
+
 fn whole(name: &str, value: &str, least: u32, most: u32) -> Result<u32, String> {
     let number = value.parse().ok().filter(|number| (least..=most).contains(number));
     number.ok_or_else(|| format!("{name}={value}: expected a whole number, {least} to {most}"))
@@ -72,7 +82,8 @@ mod tests {
     #[test]
     fn an_address_asks_for_rate_width_and_quality() {
         let wanted = Wanted::parse("1595805826022&fps=5&x=%zz&width=640&quality=60&_=a").unwrap();
-        let expected = Wanted { interval: Some(Duration::from_millis(200)), width: Some(640), quality: Some(60) };
+        let expected =
+            Wanted { interval: Some(Duration::from_millis(200)), width: Some(640), quality: Some(60), wait: None };
         assert_eq!((wanted, wanted.to_string().as_str()), (expected, "fps=5&width=640&quality=60"));
         assert!(wanted.reencodes());
         let slow = Wanted::parse("fps=0.5").unwrap();

@@ -98,6 +98,7 @@ impl Outlet {
     /// Watches the stream.
     fn subscribe(&self) -> Result<Subscriber, Refused> {
         let mut subscriber = self.hub.subscribe(&self.stream, Policy::Newest, true, clock::now())?;
+        subscriber.skip_stale(clock::now());
         subscriber.set_max_age(self.max_age);
         Ok(subscriber)
     }

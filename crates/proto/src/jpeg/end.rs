@@ -31,8 +31,8 @@ pub(crate) enum Found {
     Start(usize),
     /// At this byte begins the text that was given as one that no pixels hold.
     Delimiter(usize),
-    /// There is no marker where one must be.
-    Damaged,
+    /// There is no marker at this byte, where one must be.
+    Damaged(usize),
     /// The end is not among these bytes.
     More,
 }
@@ -109,7 +109,7 @@ impl EndFinder {
                 return Some(Found::End(self.position + length));
             }
             Marker::Alone { code: START, length } => return Some(Found::Start(self.position + length - 2)),
-            Marker::None | Marker::Alone { code: END, .. } => return Some(Found::Damaged),
+            Marker::None | Marker::Alone { code: END, .. } => return Some(Found::Damaged(self.position)),
             Marker::Alone { length, .. } => self.position += length,
             Marker::Segment { code, length, .. } => {
                 self.position += length;

@@ -5,17 +5,21 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 use axum::{
     body::{Body, Bytes},
     extract::{Path, State},
-    http::{HeaderName, HeaderValue, Method, StatusCode, header, request::Parts},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
-use framewire_proto::{Frame, Micros, wire::multipart};
+use framewire_proto::{Codec, Frame, Micros, wire::multipart, wire::native};
 use futures_util::stream;
-use tokio::time::timeout;
+use tokio::{
+    task::spawn_blocking,
+    time::{Instant, timeout, timeout_at},
+};
 
-use super::{Refusal, Site, access::Caller, address::Origin, page, subscribe};
+use super::{Refusal, Site, access::Caller, address::Origin, exposure::Exposure, page, subscribe};
 use crate::{
     clock,
     hub::{Accepts, Event, Subscriber},
+    media::jpeg::JpegDecoder,
     serve::{
         mjpeg::Stream,
         renditions::{Rate, Rendition},
@@ -96,7 +100,7 @@ async fn show(site: &Site, parts: &Parts, kind: Kind, name: &str) -> Answer {
             let broadcast = site.broadcasts.join(&format!("{name}?{wanted}"));
             Stream::new(viewer, broadcast, rate, rendition).into_response()
         }
-        (Kind::Snapshot, false) => one_picture(site, name, Wanted { interval: None, ..wanted }).await?,
+        (Kind::Snapshot, false) => one_picture(site, name, wanted).await?,
     };
     if matches!(kind, Kind::Mjpeg) {
         response.headers_mut().insert(BUFFERING, HeaderValue::from_static("no"));
@@ -125,21 +129,75 @@ fn watch(site: &Site, name: &str, wanted: Wanted) -> Result<(Subscriber, Option<
     Ok((viewer, Some(rendition)))
 }
 
-/// One picture of now.
+/// One picture of now. A camera that was asleep is given the time until its exposure has settled, or what was asked for.
 async fn one_picture(site: &Site, name: &str, wanted: Wanted) -> Answer {
-    let (mut viewer, _rendition) = watch(site, name, wanted)?;
-    if let Ok(frame) = timeout(SNAPSHOT, fresh(&mut viewer)).await {
+    let asleep = site.hub.stream(name, clock::now())?.state == native::State::Idle.name();
+    let (mut viewer, _rendition) = watch(site, name, Wanted { interval: None, wait: None, ..wanted })?;
+    if let Ok(mut frame) = timeout(SNAPSHOT, fresh(&mut viewer)).await {
+        let mut exposure = None;
+        if let Some(wait) = wanted.wait {
+            frame = last_within(&mut viewer, frame, wait).await;
+        } else if asleep {
+            let settled;
+            (frame, settled) = settle(&mut viewer, frame).await?;
+            exposure = Some(("x-exposure", if settled { "settled" } else { "not settled" }.to_owned()));
+        }
         let headers = [
             ("content-type", "image/jpeg".to_owned()),
             ("x-timestamp", multipart::timestamp(clock::calendar(frame.times.captured))),
             ("x-sequence", frame.sequence.to_string()),
         ];
-        return Ok((headers, frame.data).into_response());
+        let headers = headers.into_iter().chain(exposure).map(|(name, value)| {
+            let value = HeaderValue::from_str(&value).expect("the value of a header is ASCII");
+            (HeaderName::from_static(name), value)
+        });
+        return Ok((headers.collect::<HeaderMap>(), frame.data).into_response());
     }
     let info = site.hub.stream(name, clock::now())?;
     let age = info.age_ms.map_or("it has none yet".into(), |age| format!("its last one is {:.0} s old", age / 1e3));
     let sentence = format!("'{name}' is {}: no fresh picture, {age}", info.state);
     Err(Refusal(StatusCode::SERVICE_UNAVAILABLE, sentence))
+}
+
+/// The last frame that comes within this time, or else this one.
+async fn last_within(viewer: &mut Subscriber, mut frame: Frame, wait: Duration) -> Frame {
+    let until = Instant::now() + wait;
+    while let Ok(next) = timeout_at(until, fresh(viewer)).await {
+        frame = next;
+    }
+    frame
+}
+
+/// The first frame whose brightness is steady, and true; or the last one of the time that is waited for it.
+async fn settle(viewer: &mut Subscriber, mut frame: Frame) -> Result<(Frame, bool), Refusal> {
+    let mut exposure = Exposure::default();
+    loop {
+        let now = clock::now();
+        if exposure.is_due(now) {
+            let looked = frame.data.clone();
+            let brightness = spawn_blocking(move || brightness(&looked)).await;
+            let failed = |_| Refusal(StatusCode::INTERNAL_SERVER_ERROR, "a picture could not be looked at".into());
+            // A damaged picture is not worth a snapshot, but those after it may be.
+            if let Ok(brightness) = brightness.map_err(failed)? {
+                exposure.look(brightness, now);
+            }
+        }
+        if exposure.has_settled() {
+            return Ok((frame, true));
+        }
+        let left = Duration::from_micros(exposure.left(clock::now()));
+        match timeout(left, fresh(viewer)).await {
+            Ok(next) => frame = next,
+            Err(_) => return Ok((frame, false)),
+        }
+    }
+}
+
+/// The mean brightness of a JPEG, 0 to 255.
+fn brightness(jpeg: &Bytes) -> Result<f64, crate::error::Error> {
+    let picture = JpegDecoder::new().decode(jpeg, Codec::I420)?;
+    let luma = &picture.data()[..(picture.width() * picture.height()) as usize];
+    Ok(luma.iter().map(|value| u64::from(*value)).sum::<u64>() as f64 / luma.len().max(1) as f64)
 }
 
 /// The first frame that is not older than a moment.

@@ -145,12 +145,12 @@ impl Reader {
                 return Outcome::Next;
             }
             Found::More => return self.wait_for_end(length, end, too_large),
-            Found::Damaged => return self.drop_damaged(1, length.map_or(0, |length| length - 1)),
+            Found::Damaged(at) => return self.drop_damaged(at, length.map_or(0, |length| length - at)),
         };
         let picture = self.buffer.split_to(at);
         self.state = State::Between { skip: length.filter(|_| whole).map_or(0, |length| length - at) };
         if too_large || picture.len() > self.limit {
-            self.too_large += u64::from(!too_large);
+            self.too_large += 1;
             return Outcome::Next;
         }
         Outcome::Picture(if whole { picture.freeze() } else { terminated(picture) })
@@ -166,10 +166,7 @@ impl Reader {
 
     /// Keeps what there is of a picture, unless it is too large.
     fn wait_for_end(&mut self, mut length: Option<usize>, mut end: EndFinder, mut too_large: bool) -> Outcome {
-        if !too_large && self.buffer.len().max(length.unwrap_or(0)) > self.limit {
-            too_large = true;
-            self.too_large += 1;
-        }
+        too_large |= self.buffer.len().max(length.unwrap_or(0)) > self.limit;
         if too_large {
             let passed = end.forget(self.buffer.len());
             self.buffer.advance(passed);
