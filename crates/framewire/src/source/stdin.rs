@@ -192,7 +192,7 @@ impl<'a> StdinReader<'a> {
                 let (broken, lost) = (self.broken, splitter.skipped() + splitter.pending() as u64);
                 if broken > 0 || lost > 0 {
                     tracing::warn!(
-                        "standard input: {broken} broken or too large frames and {lost} bytes between frames were dropped"
+                        "standard input: {broken} broken or too large frames were dropped, and {lost} bytes in them or between frames"
                     );
                 }
                 return self.end();

@@ -7,7 +7,7 @@ use framewire_proto::{
     Config, Frame, Limits, Micros, Name, Times, WireError,
     error::ErrorKind,
     wire::{
-        self, Wire,
+        self, Verdict, WIRES, Wire,
         tutorial::{End, Picture, Receive, Received, Tutorial},
     },
 };
@@ -276,12 +276,18 @@ async fn unwatched(watched: Option<&mut watch::Receiver<u32>>) {
 /// What a connection on this wire's port begins with, for an error.
 fn wrong_wire(wire: &Wire, first: &[u8]) -> String {
     let shown = accept::shown(first);
-    match wire::recognise(first) {
-        Ok(Some(other)) if other.name != wire.name => {
-            format!("this port takes {}, and '{shown}' begins {}: {}", wire.name, other.name, other.summary)
-        }
-        _ => format!("this port takes {}, which does not begin with '{shown}'", wire.name),
+    if let Ok(Some(other)) = wire::recognise(first)
+        && other.name != wire.name
+    {
+        return format!("this port takes {}, and '{shown}' begins {}: {}", wire.name, other.name, other.summary);
     }
+    // Too few bytes may have come to be sure.
+    let maybe = WIRES.iter().filter(|other| other.name != wire.name && (other.recognise)(first) == Verdict::More);
+    let maybe: Vec<_> = maybe.map(|other| other.name).collect();
+    if maybe.is_empty() {
+        return format!("this port takes {}, which does not begin with '{shown}'", wire.name);
+    }
+    format!("this port takes {}, and '{shown}' begins {}", wire.name, maybe.join(" or "))
 }
 
 /// Whether a camera's calendar clock and ours agree, judged by the picture with the shortest transfer time.
