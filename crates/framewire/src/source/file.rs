@@ -1,5 +1,6 @@
 //! Files, and any URL that FFmpeg opens, as sources.
 
+mod pacing;
 mod timing;
 
 use std::{
@@ -19,12 +20,8 @@ use framewire_proto::{
     limits,
 };
 
-use self::timing::{DEFAULT_INTERVAL, Speed, Steps, Timeline, Timing};
-use super::{
-    Item, Kind, Options, Source, Spec,
-    pace::{Pace, Thinning},
-    reopen::Reopening,
-};
+use self::pacing::{Pacing, interval};
+use super::{Item, Kind, Options, Source, Spec, pace::Thinning, reopen::Reopening};
 use crate::error::{Context as _, Error, Result, bail, ensure, error};
 use crate::{
     clock,
@@ -157,18 +154,6 @@ enum FileOutput {
     Jpeg(JpegEntry),
     /// H.264, passed through.
     H264(AccessUnits),
-}
-
-/// When frames are returned.
-enum Pacing {
-    /// At once.
-    Unpaced,
-    /// At a constant rate, in frames per second.
-    Constant(Pace, f64),
-    /// At their display times.
-    Display(Timeline),
-    /// At their decoding times: H.264 passthrough.
-    Decoding(Timing),
 }
 
 /// A picture, JPEG or access unit, and when to decode and display it, in µs on the video's own clock.
@@ -457,77 +442,6 @@ impl Source for File {
         let rate = fps.map_or(String::new(), |fps| format!(" at {} fps", (fps * 100.0).round() / 100.0));
         format!("{}: {width}x{height} {codec}{rate}", self.name)
     }
-}
-
-impl Pacing {
-    fn new(options: &Options, video: &Video, url: bool, units: bool) -> Self {
-        // Live frames are not delayed, because they arrive at their own rate. HLS and DASH segments arrive in bursts, however.
-        let live = url && !video.is_finite() && !["hls", "dash"].iter().any(|name| video.format.contains(name));
-        let steps = if url && !video.is_finite() { Steps::of_live() } else { Steps::of_film(video.length) };
-        if units {
-            let own = video.fps.unwrap_or(1.0 / DEFAULT_INTERVAL.as_secs_f64());
-            let speed = match options.fps {
-                _ if live => Speed::Arrival,
-                None => Speed::Times(1.0),
-                Some(fps) if fps > 0.0 => Speed::Times(fps / own),
-                Some(_) => Speed::Unpaced,
-            };
-            return Self::Decoding(Timing::new(speed, steps));
-        }
-        match options.fps {
-            // Frames of what is live that are too many are left out, for delayed they would be ever older.
-            _ if live => Self::Unpaced,
-            Some(fps) => Pace::new(fps).map_or(Self::Unpaced, |pace| Self::Constant(pace, fps)),
-            None => Self::Display(Timeline::new(steps)),
-        }
-    }
-
-    /// Takes over what reading ahead has shown.
-    fn start(&mut self, open: &OpenFile) {
-        if let Self::Decoding(timing) = self {
-            timing.set_reorder_delay(open.reorder_delay);
-            timing.set_buffered(open.buffered);
-        }
-    }
-
-    /// Waits until a frame is due. Returns whether the stop was raised.
-    fn wait(&mut self, shown: Option<i64>, usual: Duration, stop: &Stop) -> bool {
-        match self {
-            Self::Unpaced | Self::Decoding(_) => stop.stopped(),
-            Self::Constant(pace, _) => pace.wait(stop),
-            Self::Display(timeline) => {
-                let now = Instant::now();
-                stop.wait(timeline.due(shown, usual, now).saturating_duration_since(now))
-            }
-        }
-    }
-
-    /// Waits until the last frame, which is shown for this long, is over. Returns whether the stop was raised.
-    fn wait_for_end(&self, lasts: Micros, stop: &Stop) -> bool {
-        let wait = match self {
-            Self::Unpaced | Self::Constant(..) => None,
-            Self::Display(timeline) => {
-                timeline.end(Duration::from_micros(lasts)).map(|end| end.saturating_duration_since(Instant::now()))
-            }
-            Self::Decoding(timing) => {
-                timing.end(lasts).map(|end| Duration::from_micros(end.saturating_sub(clock::now())))
-            }
-        };
-        wait.map_or_else(|| stop.stopped(), |wait| stop.wait(wait))
-    }
-
-    fn fps(&self, video: &Video) -> Option<f64> {
-        match self {
-            Self::Constant(_, fps) => Some(*fps),
-            Self::Decoding(timing) => video.fps.map(|fps| fps * timing.speed()),
-            Self::Unpaced | Self::Display(_) => video.fps,
-        }
-    }
-}
-
-/// The usual frame interval.
-fn interval(video: &Video) -> Duration {
-    video.fps.map_or(DEFAULT_INTERVAL, |fps| Duration::from_secs_f64(1.0 / fps))
 }
 
 /// Opens a URL on a thread of its own, which is left behind where FFmpeg does not notice the stop: while it waits for the system's

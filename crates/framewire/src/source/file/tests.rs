@@ -1,6 +1,9 @@
 use std::{net::TcpListener, path::PathBuf, process::Command, sync::OnceLock};
 
-use super::*;
+use super::{
+    timing::{Steps, Timeline},
+    *,
+};
 
 /// A path in the directory of the test clips.
 fn path(name: &str) -> String {
