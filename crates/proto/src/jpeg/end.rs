@@ -50,6 +50,11 @@ impl EndFinder {
         self.state == State::Scan
     }
 
+    /// How many bytes were searched: of a segment that is not all there, as many as it has.
+    pub(crate) fn position(&self) -> usize {
+        self.position
+    }
+
     /// Where the coded pixels of the last scan begin; `None` before the first.
     pub(crate) fn pixels(&self) -> Option<usize> {
         (self.state != State::Header).then_some(self.pixels)
@@ -102,7 +107,11 @@ impl EndFinder {
         None
     }
 
-    fn at_marker(&mut self, rest: &[u8]) -> Option<Found> {
+    fn at_marker(&mut self, mut rest: &[u8]) -> Option<Found> {
+        // Any number of fill bytes FF may precede a marker. They are searched once.
+        let fill = rest.iter().take_while(|byte| **byte == 0xFF).count().saturating_sub(1);
+        self.position += fill;
+        rest = &rest[fill..];
         match marker(rest) {
             Marker::More => return Some(Found::More),
             Marker::Alone { code: END, length } if self.state == State::AfterScan => {

@@ -9,8 +9,11 @@ pub mod strips;
 pub use admit::{Admitted, admit, set_upright};
 pub use huffman::STANDARD_TABLES;
 
+use std::mem;
+
 use bytes::{Buf, Bytes, BytesMut};
 
+use self::end::{EndFinder, Found};
 use crate::{Limits, WireError, error::ErrorKind, limits};
 
 /// The first bytes of every JPEG: start of image, and the first byte of the next marker.
@@ -84,9 +87,8 @@ pub fn size(jpeg: &[u8]) -> Result<(u16, u16), HeaderError> {
 pub struct Splitter {
     limit: usize,
     buffer: BytesMut,
-    /// How many bytes of `buffer` were parsed.
-    parsed: usize,
-    state: State,
+    /// Finds the end of the picture that `buffer` begins with; `None` between pictures.
+    picture: Option<EndFinder>,
     /// Position of `buffer` in the stream, in bytes.
     offset: u64,
     skipped: u64,
@@ -94,21 +96,10 @@ pub struct Splitter {
     passing: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    /// Between pictures.
-    Between,
-    /// At a marker. `scan`: the picture has had a scan.
-    Marker { scan: bool },
-    /// In the entropy-coded data of a scan.
-    Scan,
-}
-
 impl Splitter {
     /// Accepts pictures of at most [`Limits::frame`] bytes.
     pub fn new(limits: &Limits) -> Self {
-        let state = State::Between;
-        Self { limit: limits.frame, buffer: BytesMut::new(), parsed: 0, state, offset: 0, skipped: 0, passing: false }
+        Self { limit: limits.frame, buffer: BytesMut::new(), picture: None, offset: 0, skipped: 0, passing: false }
     }
 
     /// Appends bytes.
@@ -123,37 +114,44 @@ impl Splitter {
     /// A picture is over the limit, which is said once. Pull again: it is passed over, and the next picture is found.
     pub fn pull(&mut self) -> Result<Option<Bytes>, WireError> {
         loop {
-            let more = match self.state {
-                State::Between => self.find_start(),
-                State::Scan => self.find_marker(),
-                State::Marker { scan } => match self.step(scan) {
-                    Step::Done => {
-                        let within = self.check();
-                        if !self.passing {
-                            return Ok(Some(self.take()));
-                        }
-                        self.skip_picture(self.parsed);
-                        within?;
-                        false
-                    }
-                    Step::More => true,
-                    Step::Next => false,
-                },
-            };
-            // Checked after every step, so that the result does not depend on how the bytes were split.
-            self.check()?;
-            if more {
+            let Some(end) = &mut self.picture else {
+                if self.find_start() {
+                    continue;
+                }
                 return Ok(None);
+            };
+            let (length, whole) = match end.find(&self.buffer, &[]) {
+                Found::End(length) => (length, true),
+                // The end marker is missing, or a header without pixels was cut short.
+                Found::Start(length) => (length, end.pixels().is_some()),
+                Found::Damaged(at) | Found::Delimiter(at) => (at + 1, false),
+                Found::More => {
+                    let length = end.position();
+                    let within = self.check(length);
+                    self.pass_over();
+                    within?;
+                    return Ok(None);
+                }
+            };
+            let within = self.check(length);
+            self.picture = None;
+            if whole && !mem::take(&mut self.passing) {
+                let picture = self.buffer.split_to(length).freeze();
+                self.offset += length as u64;
+                return Ok(Some(picture));
             }
+            self.passing = false;
+            self.skip(length);
+            within?;
         }
     }
 
     /// The last picture, where the stream has ended without its end marker.
     pub fn finish(&mut self) -> Option<Bytes> {
-        let has_scan = matches!(self.state, State::Scan | State::Marker { scan: true });
-        (has_scan && !self.passing).then(|| {
-            self.parsed = self.buffer.len();
-            self.take()
+        let has_pixels = self.picture.take()?.pixels().is_some();
+        (has_pixels && !self.passing).then(|| {
+            self.offset += self.buffer.len() as u64;
+            self.buffer.split().freeze()
         })
     }
 
@@ -167,78 +165,31 @@ impl Splitter {
         self.buffer.len()
     }
 
-    /// Skips to the start of a picture. Returns whether more bytes are needed.
+    /// Skips to the start of a picture. Returns whether there is one.
     fn find_start(&mut self) -> bool {
         let start = self.buffer.windows(MAGIC.len()).position(|window| window == MAGIC);
         // The last bytes may be the first bytes of a start marker.
         let keep = (0..MAGIC.len()).rev().find(|&length| self.buffer.ends_with(&MAGIC[..length])).unwrap_or(0);
         self.skip(start.unwrap_or(self.buffer.len() - keep));
-        if start.is_some() {
-            self.parsed = 2;
-            self.state = State::Marker { scan: false };
-        }
-        start.is_none()
+        self.picture = start.map(|_| EndFinder::default());
+        start.is_some()
     }
 
-    /// Goes to the marker that ends the entropy-coded data. Returns whether more bytes are needed. In such data FF is followed
-    /// only by 00 (the pair is a data byte FF), a restart marker, or FF (a fill byte).
-    fn find_marker(&mut self) -> bool {
-        // A segment may end after the received bytes.
-        while let Some(rest) = self.buffer.get(self.parsed..) {
-            let Some(at) = rest.iter().position(|byte| *byte == 0xFF) else {
-                self.parsed = self.buffer.len();
-                return true;
-            };
-            self.parsed += at;
-            match self.buffer.get(self.parsed + 1) {
-                None => return true,
-                Some(0x00 | 0xD0..=0xD7) => self.parsed += 2,
-                Some(0xFF) => self.parsed += 1,
-                Some(_) => {
-                    self.state = State::Marker { scan: true };
-                    return false;
-                }
-            }
+    /// Whether a picture of this many bytes is within the limit. That it is not is said once.
+    fn check(&mut self, length: usize) -> Result<(), WireError> {
+        if self.passing || length <= self.limit {
+            return Ok(());
         }
-        true
+        self.passing = true;
+        let (offset, length, limit) = (self.offset, length as u64, self.limit as u64);
+        Err(WireError { wire: "jpeg", offset, kind: ErrorKind::TooLong { what: "a JPEG", length, limit } })
     }
 
-    /// Goes past one marker and its segment.
-    fn step(&mut self, scan: bool) -> Step {
-        let Some(rest) = self.buffer.get(self.parsed..) else { return Step::More };
-        // Any number of fill bytes FF may precede a marker. They are parsed once and count towards the limit.
-        let fill = rest.iter().take_while(|byte| **byte == 0xFF).count();
-        if fill > 1 {
-            self.parsed += fill - 1;
-            return Step::Next;
-        }
-        match marker(rest) {
-            Marker::More => return Step::More,
-            Marker::Alone { code: END, length } if scan => {
-                self.parsed += length;
-                return Step::Done;
-            }
-            Marker::Alone { code: START, .. } if scan => return Step::Done,
-            Marker::Alone { code: START, length } => {
-                // The previous picture is incomplete. This marker may be the start of the next one.
-                self.skip_picture(self.parsed + length - 2);
-            }
-            Marker::None | Marker::Alone { code: END, .. } => self.skip_picture(self.parsed + 1),
-            Marker::Alone { length, .. } => self.parsed += length,
-            Marker::Segment { code, length, .. } => {
-                self.parsed += length;
-                self.state = if code == SCAN { State::Scan } else { State::Marker { scan } };
-            }
-        }
-        Step::Next
-    }
-
-    /// Drops an incomplete picture of this many bytes.
-    fn skip_picture(&mut self, bytes: usize) {
-        self.skip(bytes);
-        self.parsed = 0;
-        self.state = State::Between;
-        self.passing = false;
+    /// Keeps of a picture over the limit only what was not searched yet.
+    fn pass_over(&mut self) {
+        let Some(end) = self.picture.as_mut().filter(|_| self.passing) else { return };
+        let searched = end.forget(self.buffer.len());
+        self.skip(searched);
     }
 
     fn skip(&mut self, bytes: usize) {
@@ -246,36 +197,6 @@ impl Splitter {
         self.offset += bytes as u64;
         self.skipped += bytes as u64;
     }
-
-    fn take(&mut self) -> Bytes {
-        let picture = self.buffer.split_to(self.parsed).freeze();
-        self.offset += picture.len() as u64;
-        self.parsed = 0;
-        self.state = State::Between;
-        picture
-    }
-
-    /// Whether the picture is within the limit. Of one that is not only what is not parsed yet is kept.
-    fn check(&mut self) -> Result<(), WireError> {
-        let (length, limit, offset) = (self.parsed as u64, self.limit as u64, self.offset);
-        let too_long = !self.passing && length > limit;
-        self.passing |= too_long;
-        if self.passing {
-            let here = self.parsed.min(self.buffer.len());
-            self.skip(here);
-            self.parsed -= here;
-        }
-        if !too_long {
-            return Ok(());
-        }
-        Err(WireError { wire: "jpeg", offset, kind: ErrorKind::TooLong { what: "a JPEG", length, limit } })
-    }
-}
-
-enum Step {
-    Done,
-    More,
-    Next,
 }
 
 const START: u8 = 0xD8;
