@@ -30,7 +30,7 @@ pub const KIND: Kind = Kind {
     summary: "a camera's stream of JPEGs or still picture, or any film that FFmpeg opens",
     live: true,
     sized: false,
-    honours: &["fps", "loop", "wait", "codec=copy"],
+    honours: &["fps", "loop", "wait", "codec=copy", "max-frame"],
     matches: |source| source.starts_with("http://"),
     open: |spec, stop| Reopening::open(spec, stop, open),
 };
@@ -63,6 +63,7 @@ struct HttpCamera {
     client: Client,
     /// The response that is being read; `None` between still pictures.
     response: Option<Response>,
+    limits: Limits,
     reader: Reader,
     /// Pictures that this response has given.
     pictures: u64,
@@ -90,7 +91,8 @@ impl HttpCamera {
             fps,
             client,
             response: None,
-            reader: Reader::new("", &Limits::default()),
+            limits: spec.options.limits(),
+            reader: Reader::new("", &spec.options.limits()),
             pictures: 0,
             passed_over: 0,
             due: now,
@@ -112,7 +114,7 @@ impl HttpCamera {
         self.progress = Instant::now();
         // A camera that answers slowly is not asked faster afterwards.
         self.due = self.due.max(self.progress) + Duration::from_secs_f64(1.0 / fps);
-        self.reader = Reader::new(response.content_type(), &Limits::default());
+        self.reader = Reader::new(response.content_type(), &self.limits);
         (self.pictures, self.passed_over) = (0, 0);
         self.response = Some(response);
     }
@@ -144,7 +146,7 @@ impl HttpCamera {
 
     /// The end of a response is that of a still picture, or a camera has closed its stream.
     fn end_response(&mut self) -> Result<()> {
-        let reader = mem::replace(&mut self.reader, Reader::new("", &Limits::default()));
+        let reader = mem::replace(&mut self.reader, Reader::new("", &self.limits));
         if let Some(picture) = reader.finish() {
             self.take(&picture);
         }

@@ -4,6 +4,7 @@
 //! there is one, its end has come, or its [`Stop`](crate::stop::Stop) is raised. A new kind of source is one file and its
 //! row in [`SOURCES`].
 
+mod background_runtime;
 pub mod camera;
 pub mod feed;
 pub mod file;

@@ -4,17 +4,17 @@ use std::mem;
 
 use bytes::BytesMut;
 use framewire_proto::{Config, Frame, Limits, Times, wire::tutorial::Picture};
-use tokio::runtime::{self, Runtime};
 use tracing::info;
 
 use super::{
-    Item, Kind, Source,
+    Item, Kind, Source, Spec,
+    background_runtime::BackgroundRuntime,
     tutorial::{Connection, Next, checked},
 };
 use crate::{
     bad_frames::BadFrames,
     clock,
-    error::{Context as _, Error, OrError as _, Result, bail, error},
+    error::{Context as _, Error, Result, bail, error},
     media::jpeg::JpegEntry,
     net::{endpoint::Endpoint, retry::Retry, socket::Socket},
     stop::Stop,
@@ -26,31 +26,16 @@ pub const KIND: Kind = Kind {
     summary: "a script's camera server that pickles its frames, or sends JPEGs behind any length",
     live: true,
     sized: false,
-    honours: &["wait", "codec=copy"],
+    honours: &["wait", "codec=copy", "max-frame"],
     matches: |source| source.starts_with("pickle://"),
-    open: |spec, stop| Ok(Box::new(Viewer::open(spec.source.expose(), spec.options.wait, stop)?)),
+    open: |spec, stop| Ok(Box::new(Viewer::open(spec, stop)?)),
 };
-
-/// A runtime that may be dropped by a task of another.
-struct BackgroundRuntime(Option<Runtime>);
-
-impl BackgroundRuntime {
-    fn block_on<T>(&self, future: impl Future<Output = Result<T>>) -> Result<T> {
-        let runtime = self.0.as_ref().or_error(Error::Stopped, || "stopped")?;
-        runtime.block_on(future)
-    }
-}
-
-impl Drop for BackgroundRuntime {
-    fn drop(&mut self) {
-        self.0.take().into_iter().for_each(Runtime::shutdown_background);
-    }
-}
 
 /// A viewer of such a server.
 struct Viewer {
     from: Endpoint,
     runtime: BackgroundRuntime,
+    limits: Limits,
     stop: Stop,
     connection: Option<Connection>,
     /// Try again even if the first try fails.
@@ -67,12 +52,12 @@ struct Viewer {
 }
 
 impl Viewer {
-    fn open(from: &str, wait: bool, stop: &Stop) -> Result<Self> {
-        let runtime =
-            runtime::Builder::new_current_thread().enable_all().build().context("cannot wait for a socket")?;
+    fn open(spec: &Spec, stop: &Stop) -> Result<Self> {
+        let wait = spec.options.wait;
         let mut viewer = Self {
-            from: Endpoint::parse(from)?,
-            runtime: BackgroundRuntime(Some(runtime)),
+            from: Endpoint::parse(spec.source.expose())?,
+            runtime: BackgroundRuntime::new()?,
+            limits: spec.options.limits(),
             stop: stop.clone(),
             connection: None,
             may_retry: wait,
@@ -105,7 +90,7 @@ impl Viewer {
         info!("{}: connected", self.from);
         self.may_retry = true;
         let Endpoint { wire, tutorial, .. } = &self.from;
-        self.connection = Some(Connection::new(socket, wire, tutorial, BytesMut::new(), &Limits::default()));
+        self.connection = Some(Connection::new(socket, wire, tutorial, BytesMut::new(), &self.limits));
         Ok(())
     }
 

@@ -10,15 +10,12 @@ use reqwest::{
     header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, WWW_AUTHENTICATE},
     redirect,
 };
-use tokio::{
-    runtime::{self, Runtime},
-    time::timeout,
-};
+use tokio::time::timeout;
 use url::Position;
 
 use crate::{
-    error::{Context as _, Error, OrError as _, Result, bail, error},
-    source::Location,
+    error::{Error, OrError as _, Result, bail, error},
+    source::{Location, background_runtime::BackgroundRuntime},
     stop::Stop,
 };
 
@@ -32,7 +29,7 @@ const PEEKED: usize = 64;
 /// Asks one address, over one connection where the camera keeps it.
 pub(super) struct Client {
     http: reqwest::Client,
-    runtime: Runtime,
+    runtime: BackgroundRuntime,
     stop: Stop,
     url: Url,
     password: Option<Password>,
@@ -78,9 +75,7 @@ impl Client {
             .http09_responses()
             .build();
         let http = http.map_err(|error| error!(System, "HTTP cannot be set up: {error}"))?;
-        let runtime =
-            runtime::Builder::new_current_thread().enable_all().build().context("cannot wait for a socket")?;
-        Ok(Self { http, runtime, stop: stop.clone(), url, password, scheme: None })
+        Ok(Self { http, runtime: BackgroundRuntime::new()?, stop: stop.clone(), url, password, scheme: None })
     }
 
     /// Asks for the address, with the password in the way that the camera wants.
@@ -120,18 +115,15 @@ impl Client {
 
     /// Waits within bounds; `None` when the stop was raised.
     fn wait<T>(&self, request: impl Future<Output = reqwest::Result<T>>) -> Result<Option<T>> {
-        let outcome = self.runtime.block_on(async {
+        self.runtime.block_on(async {
             tokio::select! {
-                outcome = timeout(TIMEOUT, request) => outcome.map(Some),
+                outcome = timeout(TIMEOUT, request) => match outcome {
+                    Ok(outcome) => outcome.map(Some).map_err(explain),
+                    Err(_) => bail!(Timeout, "timeout: no data for {} s", TIMEOUT.as_secs()),
+                },
                 () = self.stop.raised() => Ok(None),
             }
-        });
-        match outcome {
-            Ok(Some(Ok(value))) => Ok(Some(value)),
-            Ok(Some(Err(error))) => Err(explain(error)),
-            Ok(None) => Ok(None),
-            Err(_) => bail!(Timeout, "timeout: no data for {} s", TIMEOUT.as_secs()),
-        }
+        })
     }
 }
 
