@@ -1,6 +1,7 @@
 //! Files, and any URL that FFmpeg opens, as sources.
 
 mod pacing;
+mod rtsp_password;
 mod timing;
 
 use std::{
@@ -472,7 +473,10 @@ fn open_input(url: &str, how: &Options, stop: &Stop) -> Result<(OpenFile, Video)
     let no_probe = is_url(url).then_some(("fpsprobesize", "0"));
     let options: Vec<_> = rtsp.into_iter().chain(no_probe).collect();
     let input = if is_url(url) {
-        open_url(url.to_owned(), options, stop).map_err(explain_network_error)?
+        open_url(url.to_owned(), options, stop).map_err(|error| match error {
+            Error::PermissionDenied(_) if rtsp.is_some() => rtsp_password::explain(error, url, stop),
+            _ => explain_network_error(error),
+        })?
     } else {
         Input::open(url, None, &options, stop, TIMEOUT)?
     };
