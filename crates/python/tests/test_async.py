@@ -34,7 +34,7 @@ def test_frames_come_in_an_event_loop_each_once(hub, stream):
 
 
 def test_a_film_ends_the_loop(film):
-    with framewire.Viewer(f"{film}#every") as viewer:
+    with framewire.Viewer(f"{film}") as viewer:
         assert len(run(first(viewer, 1000))) == 15
         assert run(first(viewer, 1000)) == []
 

@@ -29,7 +29,7 @@ def test_read_gives_the_newest_frame_as_bgr(capture):
 
 
 def test_a_loop_for_opencv_runs_as_it_stands(film):
-    capture, frames = framewire.VideoCapture(f"{film}#every", timeout=DEADLINE), 0
+    capture, frames = framewire.VideoCapture(f"{film}", timeout=DEADLINE), 0
     while capture.isOpened():
         good, image = capture.read()
         if not good:
@@ -71,7 +71,7 @@ def test_get_tells_the_properties(capture):
 
 
 def test_a_frame_that_was_only_looked_at_is_read(film):
-    capture = framewire.VideoCapture(f"{film}#every", timeout=DEADLINE)
+    capture = framewire.VideoCapture(f"{film}", timeout=DEADLINE)
     assert capture.get(cv2.CAP_PROP_FRAME_WIDTH) == 320
     assert capture.read()[0]
     assert capture.get(cv2.CAP_PROP_POS_FRAMES) == 0
@@ -131,7 +131,7 @@ def test_no_frame_in_time_is_no_picture(hub):
 
 
 def test_a_damaged_frame_is_no_picture(film, tmp_path):
-    capture = framewire.VideoCapture(f"{damage(film, tmp_path / 'damaged.avi')}#codec=copy#every", timeout=DEADLINE)
+    capture = framewire.VideoCapture(f"{damage(film, tmp_path / 'damaged.avi')}#codec=copy", timeout=DEADLINE)
     assert capture.read() == (False, None)
     assert isinstance(capture.why, framewire.Error)
     assert capture.isOpened()

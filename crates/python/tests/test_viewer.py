@@ -80,7 +80,7 @@ def test_after_a_timeout_frames_come_as_before(hub):
 
 
 def test_a_film_ends_iteration_and_then_is_at_its_end(film):
-    with framewire.Viewer(f"{film}#every", timeout=DEADLINE) as viewer:
+    with framewire.Viewer(f"{film}", timeout=DEADLINE) as viewer:
         assert [frame.sequence for frame in viewer] == list(range(15))
         for _ in range(2):
             with pytest.raises(EOFError, match="film.avi"):
@@ -397,7 +397,7 @@ def test_only_what_is_taken_costs_time(hub_process):
 def test_a_film_is_opened_anew_by_each_viewer(tmp_path):
     path = video(tmp_path / "film.mp4", "mp4v", 5)
     for _ in range(2):
-        assert next_of(framewire.Viewer(f"{path}#every")).sequence == 0
+        assert next_of(framewire.Viewer(f"{path}")).sequence == 0
 
 
 def test_no_descriptor_is_left_by_viewers(hub):
