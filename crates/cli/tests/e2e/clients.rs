@@ -57,6 +57,22 @@ fn ffmpeg_reads_the_mjpeg_address() {
 }
 
 #[test]
+fn gstreamer_reads_the_mjpeg_address() {
+    let hub = scene();
+    let mut gstreamer = tool("gst-launch-1.0");
+    let source = format!("souphttpsrc location={} is-live=true", hub.url("/streams/scene/mjpeg"));
+    let pipeline = format!(
+        "--quiet {source} ! multipartdemux ! jpegdec ! videoconvert ! video/x-raw,format=GRAY8 ! identity eos-after=20 ! fdsink"
+    );
+    gstreamer.args(pipeline.split(' '));
+    let luma = output(gstreamer);
+    let numbers: Vec<u32> =
+        luma.chunks_exact(640 * 360).map(|luma| stamp::read(luma, 640, 640).expect("a stamp").number).collect();
+    assert!(numbers.len() >= 19, "{numbers:?}");
+    assert!(numbers.windows(2).all(|two| two[0] < two[1]), "{numbers:?}");
+}
+
+#[test]
 fn curls_snapshot_is_the_picture_that_was_sent() {
     let (hub, truth) = (Hub::start(&[]), Rgb::quadrants(320, 240));
     let _sender = Running::start_fed(framewire(["send", "-", &hub.fw("still"), "--fps", "20"]), truth.jpeg());
