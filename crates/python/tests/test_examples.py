@@ -53,6 +53,8 @@ class Program:
         self.process = subprocess.Popen(
             [sys.executable, *map(str, args)], cwd=folder, env=environment, text=True,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            # A shell that started the tests in the background has Ctrl-C ignored, and programs inherit that.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         self.lines: list[str] = []
         self._coming: Queue[Optional[str]] = Queue()
