@@ -5,13 +5,17 @@ use std::borrow::Cow;
 /// What stands in place of a secret.
 const MASK: &str = "***";
 /// A parameter whose name ends like one of these is a secret.
-const SECRET: [&str; 13] = [
+const SECRET: [&str; 17] = [
     "password",
+    "passcode",
     "passwd",
     "passwort",
     "passphrase",
     "pass",
+    "pas",
     "pwd",
+    "pw",
+    "pin",
     "psw",
     "token",
     "secret",
@@ -31,7 +35,7 @@ pub fn mask(text: &str) -> Cow<'_, str> {
         let end = end(after);
         masked += before;
         masked += "://";
-        mask_address(&after[..end], &mut masked);
+        append_masked(&after[..end], &mut masked);
         rest = &after[end..];
     }
     masked += rest;
@@ -56,8 +60,8 @@ pub fn userinfo(address: &str) -> Option<usize> {
         return Some(at);
     }
     let host = &address[..authority(0)];
-    let is_host = host.starts_with('[')
-        || host.split_once(':').is_none_or(|(_, port)| port.chars().all(|letter| letter.is_ascii_digit()));
+    let is_port = |port: &str| !port.is_empty() && port.bytes().all(|letter| letter.is_ascii_digit());
+    let is_host = host.starts_with('[') || host.split_once(':').is_none_or(|(_, port)| is_port(port));
     if is_host { None } else { last_at(address.find('@')?) }
 }
 
@@ -73,23 +77,32 @@ fn end(text: &str) -> usize {
     blank.map_or(ends, |blank| from + blank)
 }
 
-/// Appends an address, from behind its `://`.
-fn mask_address(address: &str, out: &mut String) {
-    let mut host = userinfo(address).unwrap_or(0);
-    if host > 0 {
-        // Another `@` may mean that the password holds the first.
-        let path = address[host..].find(['?', '#']).map_or(address.len(), |length| host + length);
-        host = address[..path].rfind('@').unwrap_or(host);
-    }
-    match address[..host].split_once(':') {
+/// An address with its secrets masked. A scheme may have been forgotten.
+pub fn mask_address(address: &str) -> String {
+    let scheme = address.find("://").map_or(0, |at| at + 3);
+    let mut masked = address[..scheme].to_owned();
+    append_masked(&address[scheme..], &mut masked);
+    masked
+}
+
+/// Appends an address, from behind its `://`. What may be a password is masked, even if it is none.
+fn append_masked(address: &str, out: &mut String) {
+    // Any `@` may be one of the password, but not where a host has a domain, a number or brackets of its own.
+    let authority = address.find(['/', '?', '#']).unwrap_or(address.len());
+    let (host, port) = address[..authority].split_once(':').unwrap_or((&address[..authority], ""));
+    let is_port = !port.is_empty() && port.bytes().all(|letter| letter.is_ascii_digit());
+    let is_host = host.starts_with('[') || is_port && (host.contains('.') || host == "localhost");
+    let end = if is_host { None } else { address.rfind('@') };
+    let end = end.unwrap_or(0);
+    match address[..end].split_once(':') {
         Some((user, password)) if !password.is_empty() => {
             *out += user;
             *out += ":";
             *out += MASK;
         }
-        _ => *out += &address[..host],
+        _ => *out += &address[..end],
     }
-    mask_parameters(&address[host..], out);
+    mask_parameters(&address[end..], out);
 }
 
 /// Appends what follows the password. Some cameras have secrets in the path: `/user=admin_password=1234_channel=1.sdp`.
@@ -125,20 +138,42 @@ mod tests {
             ("http://user:p@ss#w/rd@host/x#fps=5", "http://user:***@host/x#fps=5"),
             ("http://user:a b'c@host/x", "http://user:***@host/x"),
             ("http://user:12 34@host/x", "http://user:***@host/x"),
-            ("http://user:p@ss/rd@host/x?a@b", "http://user:***@host/x?a@b"),
+            ("http://user:p@ss/rd@host/x?a@b", "http://user:***@b"),
+            ("http://user:/word@host/x", "http://user:***@host/x"),
+            ("rtsp://user:?word@host/x", "rtsp://user:***@host/x"),
+            ("rtsp://user:1234/word@host/x", "rtsp://user:***@host/x"),
+            ("http://user:a@b?c@host/x", "http://user:***@host/x"),
+            (
+                "http://h/x?user=a&loginpas=b&pin=1&pw=c&spawn=d",
+                "http://h/x?user=a&loginpas=***&pin=***&pw=***&spawn=d",
+            ),
             ("http://[::1]:80/a@b", "http://[::1]:80/a@b"),
-            ("http://host:80/a@b", "http://host:80/a@b"),
+            ("http://host.lan:80/a@b", "http://host.lan:80/a@b"),
             ("http://h/x?user=a&PWD=b%20c&n=1", "http://h/x?user=a&PWD=***&n=1"),
             ("rtsp://h/user=admin_password=x_y_channel=1.sdp?real", "rtsp://h/user=admin_password=***?real"),
             ("srt://h:1?passphrase=a&mode=caller", "srt://h:1?passphrase=***&mode=caller"),
             ("'http://u:p@h/x': refused: http://v:q@i", "'http://u:***@h/x': refused: http://v:***@i"),
             ("Opening 'http://u:p@h/1.ts' for reading", "Opening 'http://u:***@h/1.ts' for reading"),
             ("fw://127.0.0.1:7070: there is no stream 'a@b'", "fw://127.0.0.1:7070: there is no stream 'a@b'"),
-            ("fw://h:7070/a@b http://u:p@h", "fw://h:7070/a@b http://u:***@h"),
+            ("fw://h.lan:7070/a@b http://u:p@h", "fw://h.lan:7070/a@b http://u:***@h"),
             ("http://u:p\u{e4}ss@h\u{f6}st/", "http://u:***@h\u{f6}st/"),
         ] {
             assert_eq!(mask(text), masked, "{text}");
             assert_eq!(mask(masked), masked, "{masked}");
+        }
+    }
+
+    #[test]
+    fn a_whole_address_is_masked_with_blanks_in_it_and_without_a_scheme() {
+        for (address, masked) in [
+            ("http://user:a b@c d/e@host/x", "http://user:***@host/x"),
+            ("user:word@10.0.0.7/snap.jpg", "user:***@10.0.0.7/snap.jpg"),
+            ("http:/user:word@host/x", "http:***@host/x"),
+            ("/films/a@b.mp4", "/films/a@b.mp4"),
+            ("camera", "camera"),
+        ] {
+            assert_eq!(mask_address(address), masked, "{address}");
+            assert_eq!(mask_address(masked), masked, "{masked}");
         }
     }
 
@@ -149,6 +184,7 @@ mod tests {
             let picked = (0..4).map(|place| letters[number / letters.len().pow(place) % letters.len()]);
             let text = format!("x://{}", picked.collect::<String>());
             mask(&text);
+            mask_address(&text);
         }
     }
 }

@@ -175,7 +175,7 @@ impl File {
     /// The file is missing, empty, or no video; the host does not respond.
     pub fn open(spec: &Spec, stop: &Stop) -> Result<Self> {
         let (name, source) = (spec.source.to_string(), spec.source.expose());
-        let url = if is_url(source) { source.to_owned() } else { check_path(source)? };
+        let url = if is_url(source) { source.to_owned() } else { check_path(source, &name)? };
         let (open, video) = open_input(&url, &spec.options, stop).with_context(|| name.clone())?;
         let units = matches!(open.output, FileOutput::H264(_));
         let live = is_url(&name) && !video.is_finite();
@@ -205,47 +205,45 @@ impl File {
     }
 
     /// Passes over what FFmpeg has buffered of a live stream while it opened it: a new viewer gets the present. H.264 that passes
-    /// through needs those frames, and keeps their times.
-    fn skip_buffered(&mut self) -> Result<()> {
+    /// through needs those frames, and keeps their times. Returns the last frame where nothing follows: that of a still picture.
+    fn skip_buffered(&mut self) -> Result<Option<TimedFrame>> {
+        let mut last = None;
         for _ in 0..READ_AHEAD_LIVE {
             let started = Instant::now();
-            let Some(packet) = self.open.read()? else { break };
-            if started.elapsed() > BUFFERED_WITHIN {
-                self.open.ahead.push_front(packet);
+            let packet = self.open.read()?;
+            if packet.is_some() && started.elapsed() > BUFFERED_WITHIN {
+                self.open.ahead.extend(packet);
                 break;
             }
-            self.sequence += 1;
-            if let FileOutput::Decoded(decoder) = &mut self.open.output {
-                // A packet that is broken is old, too.
-                let _ = decoder.push(Some(&packet));
-                while let Ok(Some(_)) = decoder.pull() {}
+            self.arrived = clock::now();
+            let ended = packet.is_none();
+            let mut frame = self.convert(packet);
+            while let Some(pulled) = self.pull() {
+                frame = Some(pulled);
+            }
+            self.sequence += u64::from(frame.is_some() && last.is_some());
+            last = frame.or(last);
+            if ended {
+                return Ok(last);
             }
         }
-        Ok(())
+        self.sequence += u64::from(last.is_some());
+        Ok(None)
     }
 
     /// The next frame. Broken frames are dropped. `None` at the end.
     fn next_frame(&mut self) -> Result<Option<TimedFrame>> {
-        if mem::take(&mut self.skips_buffered) {
-            self.skip_buffered()?;
+        if mem::take(&mut self.skips_buffered)
+            && let Some(frame) = self.skip_buffered()?
+        {
+            return Ok(Some(frame));
         }
-        loop {
-            if self.stop.stopped() {
-                return Ok(None);
+        while !self.stop.stopped() {
+            if let Some(frame) = self.pull() {
+                return Ok(Some(frame));
             }
-            if let FileOutput::Decoded(decoder) = &mut self.open.output {
-                match decoder.pull() {
-                    Ok(Some((picture, shown))) => {
-                        let (width, height) = (picture.width() as u16, picture.height() as u16);
-                        let (codec, data, decoded) = (Codec::I420, picture.into_data(), shown);
-                        return Ok(Some(TimedFrame { codec, width, height, data, keyframe: true, decoded, shown }));
-                    }
-                    Ok(None) if self.open.ended => return Ok(None),
-                    Ok(None) => {}
-                    Err(error) => self.drop_broken(&error),
-                }
-            } else if self.open.ended {
-                return Ok(None);
+            if self.open.ended {
+                break;
             }
             let packet = self.open.read();
             self.arrived = clock::now();
@@ -255,6 +253,23 @@ impl File {
             }
             if let Some(frame) = self.convert(packet?) {
                 return Ok(Some(frame));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The next picture that the decoder has ready.
+    fn pull(&mut self) -> Option<TimedFrame> {
+        loop {
+            let FileOutput::Decoded(decoder) = &mut self.open.output else { return None };
+            match decoder.pull() {
+                Ok(picture) => {
+                    let (picture, shown) = picture?;
+                    let (width, height) = (picture.width() as u16, picture.height() as u16);
+                    let (codec, data, decoded) = (Codec::I420, picture.into_data(), shown);
+                    return Some(TimedFrame { codec, width, height, data, keyframe: true, decoded, shown });
+                }
+                Err(error) => self.drop_broken(&error),
             }
         }
     }
@@ -539,22 +554,27 @@ fn is_url(source: &str) -> bool {
 }
 
 /// FFmpeg's URL of a file, after a check that the file exists and is not empty.
-fn check_path(path: &str) -> Result<String> {
+fn check_path(path: &str, name: &str) -> Result<String> {
     let metadata = fs::metadata(path).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => error!(
             NotFound,
-            "{path}: no such file, and no other source has this name: 'framewire send --help' lists the sources"
+            "{name}: no such file, and no other source has this name: {}",
+            if path.contains('@') {
+                "an address begins with rtsp:// or http://"
+            } else {
+                "'framewire send --help' lists the sources"
+            }
         ),
-        _ => Error::from(error).context(format!("{path} cannot be opened")),
+        _ => Error::from(error).context(format!("{name} cannot be opened")),
     })?;
     let kind = metadata.file_type();
     if kind.is_dir() {
-        bail!(InvalidInput, "{path} is a directory: name a video file in it");
+        bail!(InvalidInput, "{name} is a directory: name a video file in it");
     }
     if kind.is_fifo() || kind.is_socket() || kind.is_char_device() {
-        bail!(InvalidInput, "{path} is not a file: pipe its data into the source '-'");
+        bail!(InvalidInput, "{name} is not a file: pipe its data into the source '-'");
     }
-    ensure!(metadata.len() > 0 || !kind.is_file(), InvalidData, "{path} is empty");
+    ensure!(metadata.len() > 0 || !kind.is_file(), InvalidData, "{name} is empty");
     Ok(format!("file:{}", Path::new(path).display()))
 }
 

@@ -138,10 +138,7 @@ impl HttpCamera {
             self.take(&picture);
         }
         self.count_passed_over();
-        if self.progress.elapsed() > PICTURE_TIMEOUT {
-            bail!(Timeout, "no whole picture came for {} s", PICTURE_TIMEOUT.as_secs());
-        }
-        Ok(())
+        self.check_progress()
     }
 
     /// The end of a response is that of a still picture, or a camera has closed its stream.
@@ -185,10 +182,28 @@ impl HttpCamera {
     fn count_passed_over(&mut self) {
         let passed_over = self.reader.too_large() + self.reader.broken();
         for _ in self.passed_over..passed_over {
-            self.bad.count(&self.name, "it is over the limit, or no whole JPEG");
+            let why = if self.reader.too_large() > 0 { self.over_the_limit() } else { "it is no whole JPEG".into() };
+            self.bad.count(&self.name, why);
             self.sequence += 1;
         }
         self.passed_over = passed_over;
+    }
+
+    fn over_the_limit(&self) -> String {
+        format!("it is over the limit of {} KiB: raise it with #max-frame", self.limits.frame >> 10)
+    }
+
+    /// # Errors
+    /// No picture was whole for too long.
+    fn check_progress(&self) -> Result<()> {
+        let seconds = PICTURE_TIMEOUT.as_secs();
+        if self.progress.elapsed() <= PICTURE_TIMEOUT {
+            return Ok(());
+        }
+        if self.reader.too_large() > 0 {
+            bail!(Timeout, "no picture came for {seconds} s that could be taken: {}", self.over_the_limit());
+        }
+        bail!(Timeout, "no whole JPEG came for {seconds} s: does the camera send another kind of picture?")
     }
 }
 

@@ -37,7 +37,9 @@ impl Location {
 impl From<&str> for Location {
     fn from(text: &str) -> Self {
         let Some((scheme, address)) = text.split_once("://") else { return Self(text.into()) };
-        let Some(at) = secret::userinfo(address) else { return Self(text.into()) };
+        // Schemes are the same in capitals (RFC 3986, section 3.1), but not to FFmpeg.
+        let scheme = scheme.to_ascii_lowercase();
+        let Some(at) = secret::userinfo(address) else { return Self(format!("{scheme}://{address}")) };
         let (userinfo, host) = address.split_at(at);
         Self(format!("{scheme}://{}{host}", encode(userinfo)))
     }
@@ -45,7 +47,7 @@ impl From<&str> for Location {
 
 impl fmt::Display for Location {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(&secret::mask(&self.0))
+        out.write_str(&secret::mask_address(&self.0))
     }
 }
 
@@ -86,6 +88,7 @@ mod tests {
         for (text, exposed, printed) in [
             ("camera", "camera", "camera"),
             ("rtsp://u:p@h/x", "rtsp://u:p@h/x", "rtsp://u:***@h/x"),
+            ("HTTP://h/X", "http://h/X", "http://h/X"),
             ("rtsp://u:p@ss#w/rd@h/x", "rtsp://u:p%40ss%23w%2Frd@h/x", "rtsp://u:***@h/x"),
             ("rtsp://u:p%40ss%23@h/x", "rtsp://u:p%40ss%23@h/x", "rtsp://u:***@h/x"),
             ("rtsp://u:1 %z\u{fc}@h", "rtsp://u:1%20%25z%C3%BC@h", "rtsp://u:***@h"),

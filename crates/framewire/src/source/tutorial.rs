@@ -357,6 +357,6 @@ mod tests {
     fn another_wire_is_named() {
         let lhh = wire::WIRES.iter().find(|wire| wire.name == "lhh").unwrap();
         assert!(wrong_wire(lhh, b"12345, ").contains("'12345, ' begins stopwait"), "{}", wrong_wire(lhh, b"12345, "));
-        assert!(wrong_wire(lhh, b"\x01\x02").contains("does not begin with '\\x01\\x02'"));
+        assert!(wrong_wire(lhh, b"hello world").contains("does not begin with 'hello world'"));
     }
 }

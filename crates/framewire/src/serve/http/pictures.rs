@@ -155,7 +155,8 @@ async fn one_picture(site: &Site, name: &str, wanted: Wanted) -> Answer {
     }
     let info = site.hub.stream(name, clock::now())?;
     let age = info.age_ms.map_or("it has none yet".into(), |age| format!("its last one is {:.0} s old", age / 1e3));
-    let sentence = format!("'{name}' is {}: no fresh picture, {age}", info.state);
+    let why = info.fault.map_or_else(String::new, |fault| format!(": {fault}"));
+    let sentence = format!("'{name}' is {}: no fresh picture, {age}{why}", info.state);
     Err(Refusal(StatusCode::SERVICE_UNAVAILABLE, sentence))
 }
 

@@ -66,7 +66,7 @@ impl Pacing {
     }
 
     /// Waits until the last frame, which is shown for this long, is over. Returns whether the stop was raised.
-    pub(super) fn wait_for_end(&self, lasts: Micros, stop: &Stop) -> bool {
+    pub(super) fn wait_for_end(&mut self, lasts: Micros, stop: &Stop) -> bool {
         let wait = match self {
             Self::Unpaced | Self::Constant(..) => None,
             Self::Display(timeline) => {

@@ -49,15 +49,24 @@ impl Steps {
             self.first = time.unwrap_or(self.first);
         }
         self.last = time;
-        let plausible = |step: &Micros| {
-            let inside = |length: Micros| {
-                let place =
-                    time.and_then(|time| time.checked_sub(self.first)).and_then(|place| Micros::try_from(place).ok());
-                place.is_some_and(|place| place <= length.saturating_add(MAX_STEP))
-            };
-            *step > 0 && (*step <= MAX_STEP || self.length.map_or(*step <= self.longest, inside))
-        };
+        let plausible = |step: &Micros| *step > 0 && (*step <= MAX_STEP || self.is_pause(*step, time));
         step.filter(plausible).unwrap_or(usual)
+    }
+
+    /// The time in µs from decoding to display, where that is longer than reordering takes: there is a pause between.
+    fn pause(&self, decoded: Option<i64>, shown: Option<i64>) -> Option<Micros> {
+        let step =
+            shown.zip(decoded).and_then(|(shown, decoded)| Micros::try_from(shown.checked_sub(decoded)?).ok())?;
+        (step > MAX_STEP && self.is_pause(step, shown)).then_some(step)
+    }
+
+    /// Whether a long step that ends at this time is a pause, and no jump.
+    fn is_pause(&self, step: Micros, time: Option<i64>) -> bool {
+        let inside = |length: Micros| {
+            let place = time.and_then(|time| Micros::try_from(time.checked_sub(self.first)?).ok());
+            place.is_some_and(|place| place <= length.saturating_add(MAX_STEP))
+        };
+        self.length.map_or(step <= self.longest, inside)
     }
 }
 
@@ -65,18 +74,21 @@ impl Steps {
 pub(super) struct Timeline {
     steps: Steps,
     last: Option<Instant>,
+    /// For how long the last frame of a film that repeats is shown.
+    lasts: Option<Duration>,
 }
 
 impl Timeline {
     /// The times of a film with these steps.
     pub(super) fn new(steps: Steps) -> Self {
-        Self { steps, last: None }
+        Self { steps, last: None, lasts: None }
     }
 
     /// When the frame with this display time is due. Each frame's time counts from the frame before, so a jump of the film's clock
     /// costs one usual interval, and a film repeats without a gap.
     pub(super) fn due(&mut self, shown: Option<i64>, usual: Duration, now: Instant) -> Instant {
         let step = Duration::from_micros(self.steps.next(shown, usual.as_micros() as Micros));
+        let step = self.lasts.take().unwrap_or(step);
         let due = match self.last {
             None => now,
             Some(last) if now > last + step + MAX_LATE => now,
@@ -86,8 +98,9 @@ impl Timeline {
         due
     }
 
-    /// When the last frame, which is shown for this long, is over.
-    pub(super) fn end(&self, lasts: Duration) -> Option<Instant> {
+    /// When the last frame, which is shown for this long, is over. The next one is the first of a repetition.
+    pub(super) fn end(&mut self, lasts: Duration) -> Option<Instant> {
+        self.lasts = Some(lasts);
         self.last.map(|last| last + lasts)
     }
 }
@@ -118,6 +131,8 @@ pub(super) struct Timing {
     drift: Drift,
     /// When the last access unit was due.
     last: Option<Micros>,
+    /// For how long the last picture of a film that repeats is shown, in µs of the film.
+    lasts: Option<Micros>,
 }
 
 /// Follows a host whose clock is slower than ours: its frames come ever later than they are due.
@@ -150,11 +165,13 @@ impl Drift {
 impl Timing {
     /// Times at this speed.
     pub(super) fn new(speed: Speed, steps: Steps) -> Self {
-        Self { speed, reorder_delay: 0, buffered: 0, steps, drift: Drift::default(), last: None }
+        Self { speed, reorder_delay: 0, buffered: 0, steps, drift: Drift::default(), last: None, lasts: None }
     }
 
-    /// When the last access unit, which is shown for this long, is over; `None` where nothing waits.
-    pub(super) fn end(&self, lasts: Micros) -> Option<Micros> {
+    /// When the last access unit, which is shown for this long, is over; `None` where nothing waits. The next one is the first of
+    /// a repetition.
+    pub(super) fn end(&mut self, lasts: Micros) -> Option<Micros> {
+        self.lasts = Some(lasts);
         self.last.filter(|_| self.waits()).map(|last| last + self.scaled(lasts))
     }
 
@@ -189,13 +206,16 @@ impl Timing {
         now: Micros,
     ) -> (Micros, Micros) {
         let step = self.steps.next(decoded, usual);
+        let step = self.lasts.take().unwrap_or(step);
         let due = self.due(self.scaled(step), now);
         self.last = Some(due);
         self.buffered = self.buffered.min(now.saturating_sub(due));
         let delay = reorder_delay(decoded, shown);
         self.set_reorder_delay(delay);
-        let earlier = self.scaled(self.reorder_delay - delay);
-        (due, due.saturating_sub(earlier).max(1))
+        // Across a pause of the film, a picture is decoded long before it is shown.
+        let pause = self.steps.pause(decoded, shown);
+        let captured = due + self.scaled(pause.unwrap_or(delay));
+        (due, captured.saturating_sub(self.scaled(self.reorder_delay)).max(1))
     }
 
     fn due(&mut self, step: Micros, now: Micros) -> Micros {
@@ -342,5 +362,32 @@ mod tests {
             }
             assert!(oldest < 90_000, "{percent} %: {oldest} µs");
         }
+    }
+
+    #[test]
+    fn pictures_behind_a_pause_are_captured_behind_it_though_they_are_decoded_before() {
+        // I P B with a pause of six seconds before the last three pictures: times of decoding and display, in frames.
+        let units = [(-1, 0), (0, 2), (1, 1), (2, 153), (151, 151), (152, 152)];
+        let mut timing = Timing::new(Speed::Unpaced, Steps::of_film(Some(6_200_000)));
+        timing.set_reorder_delay(2 * FRAME as Micros);
+        let mut captured: Vec<_> = units
+            .map(|(decoded, shown)| timing.place(Some(decoded * FRAME), Some(shown * FRAME), 40_000, BEGIN).1)
+            .into_iter()
+            .map(|captured| (captured as i64 - BEGIN as i64) / FRAME)
+            .collect();
+        captured.sort_unstable();
+        assert_eq!(captured, [-1, 0, 1, 150, 151, 152]);
+    }
+
+    #[test]
+    fn a_film_that_repeats_shows_its_last_picture_for_its_time() {
+        let (mut timeline, usual, now) =
+            (Timeline::new(Steps::of_film(Some(600_000))), Duration::from_millis(40), Instant::now());
+        let mut due = |shown, lasts| {
+            let due = timeline.due(Some(shown), usual, now);
+            (lasts > 0).then(|| timeline.end(Duration::from_millis(lasts)));
+            (due - now).as_millis()
+        };
+        assert_eq!([due(0, 0), due(200_000, 400), due(0, 0), due(200_000, 0)], [0, 200, 600, 800]);
     }
 }
