@@ -92,7 +92,7 @@ fn append_masked(address: &str, out: &mut String) {
     let (host, port) = address[..authority].split_once(':').unwrap_or((&address[..authority], ""));
     let is_port = !port.is_empty() && port.bytes().all(|letter| letter.is_ascii_digit());
     let is_host = host.starts_with('[') || is_port && (host.contains('.') || host == "localhost");
-    let end = if is_host { None } else { address.rfind('@') };
+    let end = if is_host && !address[..authority].contains('@') { None } else { address.rfind('@') };
     let end = end.unwrap_or(0);
     match address[..end].split_once(':') {
         Some((user, password)) if !password.is_empty() => {
@@ -148,6 +148,7 @@ mod tests {
                 "http://h/x?user=a&loginpas=***&pin=***&pw=***&spawn=d",
             ),
             ("http://[::1]:80/a@b", "http://[::1]:80/a@b"),
+            ("fw://[user:word@127.0.0.1:80]:7070: no host", "fw://[user:***@127.0.0.1:80]:7070: no host"),
             ("http://host.lan:80/a@b", "http://host.lan:80/a@b"),
             ("http://h/x?user=a&PWD=b%20c&n=1", "http://h/x?user=a&PWD=***&n=1"),
             ("rtsp://h/user=admin_password=x_y_channel=1.sdp?real", "rtsp://h/user=admin_password=***?real"),

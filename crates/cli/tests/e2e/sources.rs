@@ -21,8 +21,8 @@ fn a_files_jpegs_pass_through_byte_for_byte() {
         "mjpeg",
         "-q:v",
         "4",
-        "-s",
-        "320x240",
+        "-vf",
+        "scale=320:240,setsar=1",
         &file,
     ]));
     let packets = output(ffmpeg(&["-i", &file, "-c", "copy", "-f", "mjpeg", "-"]));
