@@ -19,6 +19,9 @@ use crate::{
 /// Quality of a JPEG that is made of a frame that is none.
 const QUALITY: u8 = 90;
 
+/// How far the clocks of the two ends of a connection may be apart, in µs.
+const CLOCK_ERROR: Micros = 2_000;
+
 /// One frame of a stream, with its times. It is decoded when its pixels are asked for.
 #[derive(Debug, Clone)]
 pub struct Frame {
@@ -122,8 +125,9 @@ impl Frame {
             ("downlink", times.forwarded, times.arrived),
             ("decode", times.arrived, self.decoded.get().copied().unwrap_or(0)),
         ];
-        let known = way.into_iter().filter(|(_, from, to)| *from > 0 && to >= from);
-        known.map(|(stage, from, to)| (stage, Duration::from_micros(to - from))).collect()
+        // Two clocks agree within some microseconds: what seems to take less than nothing takes nothing.
+        let known = way.into_iter().filter(|(_, from, to)| *from > 0 && *to > 0 && to + CLOCK_ERROR >= *from);
+        known.map(|(stage, from, to)| (stage, Duration::from_micros(to.saturating_sub(from)))).collect()
     }
 
     /// The pixels as OpenCV has them: [`PixelFormat::Bgr`].
